@@ -1,0 +1,55 @@
+"""Runs the migrations: for the `alembic` command on DATABASE_URL, within the service on the service's database."""
+
+import logging
+
+from alembic import context
+from alembic.util import CommandError
+
+from market_data import migrate
+from market_data.errors import MarketDataError
+from market_data.settings import read_settings
+
+
+def run_offline() -> None:
+    """Print the SQL of the migrations, for psql."""
+    context.configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
+    with context.begin_transaction():
+        context.execute(migrate.ONE_AT_A_TIME)
+        context.execute(migrate.LOCK_TIMEOUT)
+        context.run_migrations()
+
+
+def run_online() -> None:
+    """Migrate in one transaction, which begins by waiting for any other migration to end."""
+    with migrate.engine(service_database() or command_line_database()).connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.execute(migrate.ONE_AT_A_TIME)
+            context.execute(migrate.LOCK_TIMEOUT)
+            context.run_migrations()
+
+
+def service_database() -> str | None:
+    """What `migrate.upgrade` was called with."""
+    return context.config.attributes.get("database_url")
+
+
+def command_line_database() -> str:
+    """DATABASE_URL, after the checks that the service makes as well."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        url = read_settings().database_url
+        if url is None:
+            raise CommandError(
+                "Set DATABASE_URL to the server to migrate (the embedded engine is migrated by `market-data serve`)."
+            )
+        migrate.check_server(url)
+    except MarketDataError as error:
+        raise CommandError(str(error)) from None
+    return url
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run_online()

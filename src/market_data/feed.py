@@ -1,0 +1,90 @@
+"""The random walk that keeps the system alive: a seed and a clock go in, trades come out. No I/O.
+
+A step is a normal one. Its standard deviation is the symbol's annualised volatility scaled by the square root of the
+step's share of a year, and a step of more than ±2% is drawn again, so that no trade ever jumps. A year has 365 days of
+24 hours here, because the walk never closes.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from random import Random
+from typing import NamedTuple
+
+YEAR_SECONDS = 365 * 24 * 3600
+LARGEST_STEP = 0.02
+LOWEST_CENTS = 100
+VOLUME_MEDIAN = 80.0
+VOLUME_SIGMA = 1.1
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A symbol of the feed: its first price in cents and its annualised volatility (0.3 is 30%)."""
+
+    symbol: str
+    name: str
+    first_cents: int
+    volatility: float
+
+
+LISTINGS = (
+    Listing("AAPL", "Apple Inc.", 270_00, 0.28),
+    Listing("GOOGL", "Alphabet Inc. Class A", 285_00, 0.31),
+    Listing("MSFT", "Microsoft Corporation", 505_00, 0.25),
+    Listing("TSLA", "Tesla, Inc.", 430_00, 0.58),
+    Listing("AMZN", "Amazon.com, Inc.", 245_00, 0.33),
+)
+"""The feed's symbols. One added here appears at the next start."""
+
+
+class FeedTrade(NamedTuple):
+    """A trade to store: the columns of `trades` in the order in which `queries.STORE_FEED_TRADES` takes them."""
+
+    time: datetime
+    symbol: str
+    trade_id: int
+    price: Decimal
+    volume: Decimal
+
+
+class RandomWalk:
+    """The walk of every listing, from its first price onwards, or from where `resume` puts it."""
+
+    def __init__(self, listings: tuple[Listing, ...], *, step_seconds: float, seed: int | None = None) -> None:
+        self._listings = listings
+        self._share_of_year = step_seconds / YEAR_SECONDS
+        self._random = Random(seed)
+        self._cents = {listing.symbol: listing.first_cents for listing in listings}
+
+    def resume(self, last_prices: Mapping[str, Decimal]) -> None:
+        """Go on from the prices given, by symbol; symbols not among them stay where they are."""
+        self._cents.update({symbol: round(price * 100) for symbol, price in last_prices.items()})
+
+    def tick(self, now: datetime) -> Iterator[FeedTrade]:
+        """One trade a symbol, all at the time given (aware)."""
+        for listing in self._listings:
+            cents = self._step(self._cents[listing.symbol], listing.volatility)
+            self._cents[listing.symbol] = cents
+            yield FeedTrade(now, listing.symbol, 0, Decimal(cents).scaleb(-2), self._volume())
+
+    def _step(self, cents: int, volatility: float) -> int:
+        """The next price in cents, at most 2% away and never below 1.00.
+
+        It is rounded up or down at random, by its distance: to the nearest cent, a cheap symbol with small steps would
+        stand still for ever.
+        """
+        deviation = volatility * math.sqrt(self._share_of_year)
+        step = self._random.gauss(0, deviation)
+        while abs(step) > LARGEST_STEP:
+            step = self._random.gauss(0, deviation)
+        moved = math.floor(cents * (1 + step) + self._random.random())
+        lowest, highest = math.ceil(cents * (1 - LARGEST_STEP)), math.floor(cents * (1 + LARGEST_STEP))
+        return max(min(moved, highest), lowest, LOWEST_CENTS)
+
+    def _volume(self) -> Decimal:
+        """A log-normal volume of two decimals, 0.01 at the least."""
+        volume = self._random.lognormvariate(math.log(VOLUME_MEDIAN), VOLUME_SIGMA)
+        return max(Decimal(round(volume * 100)), Decimal(1)).scaleb(-2)

@@ -1,0 +1,86 @@
+"""Alembic in-process, one at a time however many start."""
+
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.pool import NullPool
+
+from market_data.errors import StartError
+
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7164051126)"
+"""Held until the transaction ends: on one database, migrations run one after the other."""
+
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+"""From here on: a migration that can't have its lock gives up before the readers queue up behind it."""
+
+CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS timescaledb"
+
+LICENSE = "SELECT current_setting('timescaledb.license')"
+
+NEEDED_VERSION = (2, 23)
+"""The oldest release that the suite runs on: the embedded engine's."""
+
+EXTENSION_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+
+
+def upgrade(database_url: str) -> None:
+    """Bring a database up to the newest revision; it may be there already, or another process may be at it.
+
+    Raises:
+        StartError: The server can't carry the schema.
+        psycopg.OperationalError: The server can't be reached.
+    """
+    check_server(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    command.upgrade(config, "head")
+
+
+def scripts() -> Path:
+    """The folder of the migrations: inside an installed package, or at the top of a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "_alembic"
+    return installed if installed.is_dir() else here.parents[1] / "alembic"
+
+
+def engine(database_url: str) -> sqlalchemy.Engine:
+    """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database_url, connect_timeout=5, application_name="market-data-migrate"),
+        poolclass=NullPool,
+    )
+
+
+def check_server(database_url: str) -> None:
+    """Make sure that the server has TimescaleDB, recent enough and with the features of its Community edition.
+
+    Raises:
+        StartError: It has not; the message says what to run instead.
+        psycopg.OperationalError: The server can't be reached.
+    """
+    remedy = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
+    with psycopg.connect(database_url, connect_timeout=5) as connection:
+        connection.execute(ONE_AT_A_TIME)
+        try:
+            connection.execute(CREATE_EXTENSION)
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
+            raise StartError(f"The database server does not have the extension timescaledb: {remedy}.") from None
+        except psycopg.errors.InsufficientPrivilege:
+            raise StartError(
+                "This role may not create the extension timescaledb: "
+                "let a superuser run CREATE EXTENSION timescaledb in this database once."
+            ) from None
+        (version,) = connection.execute(EXTENSION_VERSION).fetchone() or ("0",)
+        if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < NEEDED_VERSION:
+            needed = ".".join(map(str, NEEDED_VERSION))
+            raise StartError(f"TimescaleDB {version} is too old, {needed} or newer is needed: {remedy}.")
+        (edition,) = connection.execute(LICENSE).fetchone() or ("",)
+        if edition != "timescale":
+            raise StartError(
+                f"This TimescaleDB is the {edition.capitalize()} edition, which has no continuous aggregates: {remedy}."
+            )

@@ -1,0 +1,188 @@
+"""The structs of the service: what the database answers is what the client reads.
+
+Prices and volumes are ``float``: the database holds ``numeric`` and the statements cast to ``float8``, which keeps 15
+significant digits and prints as the shortest decimal. Times are aware ``datetime`` in UTC and print as RFC 3339 with a
+``Z``. The field order of `LatestPrice`, `Symbol`, `Trade` and `Candle` is the column order of the statements in `queries`
+that build them; a test holds the two together.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+SymbolName = Annotated[str, Meta(description="The symbol, in upper case.", examples=["AAPL"])]
+Timestamp = Annotated[datetime, Meta(examples=["2026-02-08T10:30:00Z"])]
+Price = Annotated[float, Meta(description="Price of one unit.", examples=[189.44])]
+Volume = Annotated[float, Meta(description="Units traded.", examples=[104.9])]
+TradeId = Annotated[
+    int,
+    Meta(
+        description="Tells apart the trades of one symbol in one instant; 0 where the source has no such number.",
+        examples=[0],
+    ),
+]
+Count = Annotated[int, Meta(description="Number of rows in this answer.", examples=[1])]
+RangeStart = Annotated[
+    datetime, Meta(description="Start of the range, inclusive.", examples=["2026-02-08T10:00:00Z"])
+]
+RangeEnd = Annotated[
+    datetime, Meta(description="End of the range, exclusive.", examples=["2026-02-08T11:00:00Z"])
+]
+NextPageToken = Annotated[
+    str | None,
+    Meta(
+        description="Give it as `page_token`, with the same parameters, to read on; null where the answer is complete."
+    ),
+]
+
+
+class LatestPrice(Struct, frozen=True):
+    """The newest trade of a symbol."""
+
+    symbol: SymbolName
+    price: Price
+    volume: Volume
+    timestamp: Timestamp
+
+
+class Symbol(Struct, frozen=True):
+    """A symbol that can be asked for."""
+
+    symbol: SymbolName
+    name: Annotated[str, Meta(description="What the symbol stands for.", examples=["Apple Inc."])]
+    created_at: Annotated[
+        datetime, Meta(description="When it was added.", examples=["2026-02-08T10:00:00Z"])
+    ]
+
+
+class SymbolList(Struct, frozen=True):
+    """Every symbol, in alphabetical order."""
+
+    symbols: list[Symbol]
+    count: Count
+
+
+class Trade(Struct, frozen=True):
+    """One trade."""
+
+    symbol: SymbolName
+    price: Price
+    volume: Volume
+    timestamp: Timestamp
+    trade_id: TradeId
+
+
+class TradeList(Struct, frozen=True):
+    """The trades of a symbol in a range, newest first (by time, then `trade_id`)."""
+
+    symbol: SymbolName
+    start: RangeStart
+    end: RangeEnd
+    limit: Annotated[int, Meta(description="The limit that was applied.", examples=[100])]
+    count: Count
+    trades: list[Trade]
+    next_page_token: NextPageToken
+
+
+class Candle(Struct, frozen=True):
+    """Open, high, low, close and volume of the trades in one bucket."""
+
+    timestamp: Annotated[
+        datetime,
+        Meta(
+            description="Start of the bucket, which is the end of the one before it.",
+            examples=["2026-02-08T10:30:00Z"],
+        ),
+    ]
+    open: Annotated[float, Meta(description="Price of the first trade.", examples=[189.2])]
+    high: Annotated[float, Meta(description="Highest price.", examples=[189.61])]
+    low: Annotated[float, Meta(description="Lowest price.", examples=[189.13])]
+    close: Annotated[float, Meta(description="Price of the last trade.", examples=[189.44])]
+    volume: Annotated[float, Meta(description="Units traded.", examples=[2098.31])]
+    vwap: Annotated[
+        float | None,
+        Meta(
+            description="Volume-weighted average price; null where the volume is 0.",
+            examples=[189.3552],
+        ),
+    ]
+    trade_count: Annotated[int, Meta(description="Number of trades.", examples=[20])]
+
+
+class CandleList(Struct, frozen=True):
+    """The candles of a symbol whose buckets start in a range, oldest first, the open bucket included."""
+
+    symbol: SymbolName
+    interval: Annotated[str, Meta(description="Length of a bucket.", examples=["1m"])]
+    start: RangeStart
+    end: RangeEnd
+    count: Count
+    candles: list[Candle]
+    next_page_token: NextPageToken
+
+
+class Health(Struct, frozen=True):
+    """Whether the service can answer, and from what data."""
+
+    status: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
+    service: Annotated[Literal["market-data-platform"], Meta(examples=["market-data-platform"])]
+    database: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
+    timestamp: Annotated[
+        datetime, Meta(description="When this was found.", examples=["2026-02-08T10:30:00Z"])
+    ]
+    last_trade_count: Annotated[
+        int | None,
+        Meta(
+            description="Trades stored: exact while they are few, an estimate beyond; null while unhealthy.",
+            examples=[4215],
+        ),
+    ]
+    last_ingestion: Annotated[
+        datetime | None,
+        Meta(
+            description="Time of the newest trade; null while there is none or while unhealthy.",
+            examples=["2026-02-08T10:29:58.5Z"],
+        ),
+    ]
+
+
+class Welcome(Struct, frozen=True):
+    """What this service is and where to go from here."""
+
+    service: Annotated[str, Meta(examples=["market-data-platform"])]
+    version: Annotated[str, Meta(examples=["0.1.0"])]
+    links: Annotated[dict[str, str], Meta(description="The paths of the service.", examples=[{"docs": "/docs"}])]
+
+
+class ParameterProblem(Struct, frozen=True):
+    """What is wrong with one parameter, and the remedy."""
+
+    name: Annotated[str, Meta(description="The parameter.", examples=["limit"])]
+    detail: Annotated[
+        str,
+        Meta(
+            description="What is wrong with it and what it takes.",
+            examples=["must be a whole number from 1 to 1000, not '0'"],
+        ),
+    ]
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """An error, as RFC 9457 problem details."""
+
+    type: Annotated[
+        str, Meta(description="The kind of problem, a URI.", examples=["about:blank"])
+    ]
+    title: Annotated[str, Meta(description="The kind of problem in words.", examples=["Not Found"])]
+    status: Annotated[int, Meta(description="The HTTP status.", examples=[404])]
+    detail: Annotated[
+        str,
+        Meta(
+            description="What happened and what to do about it.",
+            examples=["No symbol 'ACME'; GET /symbols lists the known ones."],
+        ),
+    ]
+    errors: Annotated[
+        list[ParameterProblem] | None, Meta(description="The parameters at fault (status 400).")
+    ] = None

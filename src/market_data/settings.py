@@ -1,0 +1,109 @@
+"""The settings, read once from the environment.
+
+Each field is an environment variable of the same name in capitals; an empty one counts as not set.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import msgspec
+import platformdirs
+import psycopg
+from msgspec import Meta, Struct
+from psycopg.conninfo import conninfo_to_dict
+
+from market_data.errors import SettingsError
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Seconds = Annotated[float, Meta(ge=0.05, le=3600)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
+    """How this process is to run. Times are in seconds."""
+
+    database_url: str | None = None
+    """A TimescaleDB server, as a ``postgresql://`` URL; None for the embedded engine."""
+    market_data_home: str = ""
+    """Folder of the embedded engine's data; the user's data directory where empty."""
+    embedded_port: Annotated[int, Meta(ge=0, le=65535)] = 54320
+    """Port of the embedded engine on loopback; another one is taken where it is in use."""
+    docs_assets: str = ""
+    """Folder with the scripts of the documentation pages, laid out as npm does; installed by npm where empty."""
+    log_level: LogLevel = "INFO"
+    feed_enabled: bool = True
+    ingestion_interval_seconds: Seconds = 3.0
+    """Time between two trades of a symbol."""
+    feed_seed: int | None = None
+    """Makes the random walk repeatable."""
+    feed_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 5.0
+    """How long a feed that no longer answers keeps others from taking over."""
+    pool_size: Annotated[int, Meta(ge=1, le=100)] = 4
+    """Connections of each worker to the database, kept open."""
+    pool_timeout_seconds: Seconds = 2.0
+    """How long a request waits for a free connection before it is answered 503."""
+    pool_max_waiting: Annotated[int, Meta(ge=1, le=10000)] = 200
+    """How many requests may wait for a connection; further ones are answered 503 at once."""
+    query_timeout_seconds: Seconds = 5.0
+    """How long a request waits for the database's answer before it is answered 503."""
+    database_start_timeout_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
+    """How long the start waits for a server that is not there yet."""
+
+    @property
+    def home(self) -> Path:
+        """Folder of the embedded engine's data."""
+        if self.market_data_home:
+            return Path(self.market_data_home).expanduser().absolute()
+        return platformdirs.user_data_path("market-data")
+
+    def __repr__(self) -> str:
+        """Without the database URL, which holds a password."""
+        return f"Settings(home={str(self.home)!r}, server={self.database_url is not None})"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings that an environment (default: this process's) asks for.
+
+    Raises:
+        SettingsError: A variable has a value that can't be used. The message names it, and shows the value of none.
+    """
+    given = os.environ if environment is None else environment
+    values = {name: value.strip() for name, value in given.items() if value.strip()}
+    if "LOG_LEVEL" in values:
+        values["LOG_LEVEL"] = values["LOG_LEVEL"].upper()
+    if "DATABASE_URL" in values:
+        values["DATABASE_URL"] = database_url(values["DATABASE_URL"])
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).replace("`", "").partition(" - at $.")
+        raise SettingsError(f"{path}={values[path]!r}: {_in_words(message)}") from None
+
+
+def _in_words(message: str) -> str:
+    """msgspec's complaint without the names of Python's types."""
+    for type_, words in (("bool", "true or false"), ("int", "a whole number"), ("float", "a number")):
+        message = message.replace(f"Expected {type_}", f"expected {words}")
+    if message.startswith("Invalid enum value"):
+        message = f"expected one of {', '.join(get_args(LogLevel))}"
+    return message.removesuffix(", got str")
+
+
+def database_url(text: str) -> str:
+    """The URL as libpq reads it: SQLAlchemy's ``postgresql+psycopg://`` means the same server.
+
+    Raises:
+        SettingsError: It is no such URL. The message does not repeat it, for it may hold a password.
+    """
+    url = re.sub(r"^postgresql\+psycopg://", "postgresql://", text)
+    try:
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError
+        conninfo_to_dict(url)
+    except (ValueError, psycopg.ProgrammingError):
+        raise SettingsError(
+            "DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database"
+        ) from None
+    return url
