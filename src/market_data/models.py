@@ -7,9 +7,11 @@ that build them; a test holds the two together.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
+
+SERVICE: Final = "market-data-platform"
 
 SymbolName = Annotated[str, Meta(description="The symbol, in upper case.", examples=["AAPL"])]
 Timestamp = Annotated[datetime, Meta(examples=["2026-02-08T10:30:00Z"])]

@@ -140,18 +140,13 @@ NEWEST_TRADE = """
 """
 
 
-async def trade_count(connection: Connection) -> int:
-    """Trades stored: exact up to 10,000, an estimate beyond that is never lower."""
+async def stored(connection: Connection) -> tuple[int, datetime | None]:
+    """Trades stored (exact up to 10,000, beyond that an estimate that is never lower), and time of the newest."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(TRADE_COUNT)
-    return await cursor.fetchone() or 0
-
-
-async def newest_trade(connection: Connection) -> datetime | None:
-    """Time of the newest trade of any symbol."""
-    cursor = connection.cursor(binary=True, row_factory=scalar_row)
+    count = await cursor.fetchone() or 0
     await cursor.execute(NEWEST_TRADE)
-    return await cursor.fetchone()
+    return count, await cursor.fetchone()
 
 
 ADD_SYMBOLS = """

@@ -1,0 +1,44 @@
+"""The candles of a symbol."""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+
+from market_data import queries
+from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.models import CandleList
+from market_data.paging import next_link, page_token
+from market_data.parameters import CANDLES_LIMIT, END, INTERVAL, PAGE_TOKEN, START, SYMBOL, Query
+
+
+@get(
+    "/candles",
+    summary="Candles",
+    description=(
+        "Open, high, low, close and volume of a symbol by bucket, oldest first: whole buckets whose start lies in the "
+        "range, the open one included. A bucket without a trade has no candle."
+    ),
+    tags=["Candles"],
+    operation_class=operation(SYMBOL, INTERVAL, START, END, CANDLES_LIMIT, PAGE_TOKEN),
+    responses=answers(CandleList, 400, 404),
+)
+async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
+    with Query(request) as query:
+        symbol = query.take(SYMBOL)
+        interval = query.take(INTERVAL)
+        start, end = query.take_range()
+        limit = query.take(CANDLES_LIMIT)
+        parameters = ("/candles", symbol, interval, start, end)
+        page = query.take_page(parameters)
+    first = page[0] if page else start
+    found = await database(request).read(queries.candles, symbol, interval, first, end, limit + 1)
+    if not found:
+        await require_symbol(request, symbol)
+    token = None
+    if len(found) > limit:
+        token = page_token(parameters, (found.pop().timestamp, 0))
+    return json(
+        CandleList(symbol, interval, start, end, len(found), found, token),
+        headers=next_link("/candles", query.pairs, token),
+    )

@@ -1,0 +1,93 @@
+"""The OpenAPI document and its pages.
+
+The pages ask nothing of any other host: their scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
+The content policy tells the browser so as well, for ReDoc would otherwise fetch its publisher's logo.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from litestar import MediaType, Request, Response, Router, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Tag
+from litestar.static_files import create_static_files_router
+
+from market_data import __version__
+from market_data.errors import NotFound
+
+DESCRIPTION = """
+Prices from trades: the newest one of a symbol, the trades themselves, and candles of them.
+
+Times are RFC 3339 in UTC with a `Z`. Ranges are half-open: `start` inclusive, `end` exclusive. Symbols may be written in
+upper or lower case. An answer cut at its `limit` carries a `next_page_token` and a `Link` header that lead to the rest.
+Errors are problem details (RFC 9457).
+"""
+
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src blob:"
+)
+
+NO_ICON = "<link rel='icon' href='data:,'>"
+
+SWAGGER = SwaggerRenderPlugin(
+    js_url="/assets/swagger-ui-bundle.js",
+    css_url="/assets/swagger-ui.css",
+    standalone_preset_js_url="/assets/swagger-ui-standalone-preset.js",
+    favicon=NO_ICON,
+)
+REDOC = RedocRenderPlugin(js_url="/assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
+
+
+async def _not_found_as_everywhere(response: Response[Any]) -> Response[Any]:
+    """The framework answers unknown paths beside the document with a page; here they are problems like all others."""
+    if response.status_code == 404:
+        raise NotFoundException
+    return response
+
+
+def openapi_config() -> OpenAPIConfig:
+    """The document, at `/schema/openapi.json`."""
+    return OpenAPIConfig(
+        title="Market Data Platform",
+        version=__version__,
+        description=DESCRIPTION.strip(),
+        tags=[
+            Tag("Prices", "The symbols and their newest prices."),
+            Tag("Trades", "Every trade."),
+            Tag("Candles", "Open, high, low, close and volume by bucket."),
+            Tag("Service", "The service itself."),
+        ],
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(
+            "/schema", route_handlers=[], include_in_schema=False, after_request=_not_found_as_everywhere
+        ),
+    )
+
+
+def pages(assets: Path | None) -> list[Any]:
+    """The handlers of `/docs`, `/redoc` and of the scripts that they use; `assets` is a `node_modules` folder."""
+
+    def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> Response[bytes]:
+        if assets is None:
+            raise NotFound("The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
+                           "The document itself is at /schema/openapi.json.")
+        html = plugin.render(request, request.app.openapi_schema.to_schema())
+        return Response(html, media_type=MediaType.HTML, headers={"Content-Security-Policy": CONTENT_POLICY})
+
+    @get("/docs", include_in_schema=False, sync_to_thread=False)
+    def swagger(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return page(request, SWAGGER)
+
+    @get("/redoc", include_in_schema=False, sync_to_thread=False)
+    def redoc(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return page(request, REDOC)
+
+    scripts = [] if assets is None else [
+        create_static_files_router(
+            "/assets", [assets / "swagger-ui-dist", assets / "redoc" / "bundles"], include_in_schema=False
+        )
+    ]
+    return [swagger, redoc, *scripts]

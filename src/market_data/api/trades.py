@@ -1,0 +1,40 @@
+"""The trades of a symbol."""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+
+from market_data import queries
+from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.models import TradeList
+from market_data.paging import next_link, page_token, read_page_token
+from market_data.parameters import END, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, Query
+
+
+@get(
+    "/trades",
+    summary="Trades",
+    description="The trades of a symbol in a range of time, newest first (by time, then `trade_id`), page by page.",
+    tags=["Trades"],
+    operation_class=operation(SYMBOL, START, END, TRADES_LIMIT, PAGE_TOKEN),
+    responses=answers(TradeList, 400, 404),
+)
+async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
+    with Query(request) as query:
+        symbol = query.take(SYMBOL)
+        start, end = query.take_range()
+        limit = query.take(TRADES_LIMIT)
+        parameters = ("/trades", symbol, start, end)
+        below = query.take_page(parameters)
+    found = await database(request).read(queries.trades, symbol, start, end, limit + 1, below)
+    if not found:
+        await require_symbol(request, symbol)
+    token = None
+    if len(found) > limit:
+        found.pop()
+        token = page_token(parameters, (found[-1].timestamp, found[-1].trade_id))
+    return json(
+        TradeList(symbol, start, end, limit, len(found), found, token),
+        headers=next_link("/trades", query.pairs, token),
+    )

@@ -1,0 +1,39 @@
+"""The front door."""
+
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response.base import ASGIResponse
+
+from market_data import __version__
+from market_data.api.operation import PROBLEMS, json, operation
+from market_data.models import SERVICE, Welcome
+
+WELCOME = Welcome(
+    SERVICE,
+    __version__,
+    {
+        "docs": "/docs",
+        "redoc": "/redoc",
+        "openapi": "/schema/openapi.json",
+        "health": "/health",
+        "symbols": "/symbols",
+        "price": "/price/latest",
+        "trades": "/trades",
+        "candles": "/candles",
+    },
+)
+
+
+@get(
+    "/",
+    summary="Welcome",
+    description="The service's name, version and links.",
+    tags=["Service"],
+    operation_class=operation(),
+    responses={
+        200: ResponseSpec(Welcome, generate_examples=False, description="Name, version and links."),
+        500: PROBLEMS[500],
+    },
+)
+async def welcome() -> ASGIResponse:
+    return json(WELCOME)
