@@ -1,7 +1,7 @@
 """The application: wiring and lifespans only."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 def _lifespan(database_url: str, settings: Settings):
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         async with Database(database_url, settings) as database:
             app.state.database = database
             if not settings.feed_enabled:
@@ -52,7 +52,7 @@ def _lifespan(database_url: str, settings: Settings):
 
 
 @asynccontextmanager
-async def _feeding(ingest: Ingest) -> AsyncIterator[None]:
+async def _feeding(ingest: Ingest) -> AsyncGenerator[None]:
     task = asyncio.create_task(ingest.run(), name="feed")
     try:
         yield

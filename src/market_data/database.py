@@ -80,9 +80,7 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
-    async def read(
-        self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function of `queries` finds. It may be run twice, so it must only read.
 
         Raises:
@@ -100,9 +98,7 @@ class Database:
             self._note(lost=False)
         return answer
 
-    async def _run(
-        self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _run(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         # Not `async with pool.connection()`: its transaction block costs a tenth of a small read, and does nothing here.
         connection = await self._pool.getconn()
         drains = self._drains

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy.pool import NullPool
 
 from market_data.errors import StartError
@@ -37,7 +39,14 @@ def upgrade(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StartError(f"The database has a schema that this version does not know ({error}); run a newer one.") from None
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.OperationalError):
+            raise error.orig from None
+        raise StartError(f"The migration failed, and has changed nothing: {error.orig}") from error
 
 
 def scripts() -> Path:

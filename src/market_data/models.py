@@ -25,17 +25,11 @@ TradeId = Annotated[
     ),
 ]
 Count = Annotated[int, Meta(description="Number of rows in this answer.", examples=[1])]
-RangeStart = Annotated[
-    datetime, Meta(description="Start of the range, inclusive.", examples=["2026-02-08T10:00:00Z"])
-]
-RangeEnd = Annotated[
-    datetime, Meta(description="End of the range, exclusive.", examples=["2026-02-08T11:00:00Z"])
-]
+RangeStart = Annotated[datetime, Meta(description="Start of the range, inclusive.", examples=["2026-02-08T10:00:00Z"])]
+RangeEnd = Annotated[datetime, Meta(description="End of the range, exclusive.", examples=["2026-02-08T11:00:00Z"])]
 NextPageToken = Annotated[
     str | None,
-    Meta(
-        description="Give it as `page_token`, with the same parameters, to read on; null where the answer is complete."
-    ),
+    Meta(description="Give it as `page_token`, with the same parameters, to read on; null where the answer is complete."),
 ]
 
 
@@ -53,9 +47,7 @@ class Symbol(Struct, frozen=True):
 
     symbol: SymbolName
     name: Annotated[str, Meta(description="What the symbol stands for.", examples=["Apple Inc."])]
-    created_at: Annotated[
-        datetime, Meta(description="When it was added.", examples=["2026-02-08T10:00:00Z"])
-    ]
+    created_at: Annotated[datetime, Meta(description="When it was added.", examples=["2026-02-08T10:00:00Z"])]
 
 
 class SymbolList(Struct, frozen=True):
@@ -130,9 +122,7 @@ class Health(Struct, frozen=True):
     status: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
     service: Annotated[Literal["market-data-platform"], Meta(examples=["market-data-platform"])]
     database: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
-    timestamp: Annotated[
-        datetime, Meta(description="When this was found.", examples=["2026-02-08T10:30:00Z"])
-    ]
+    timestamp: Annotated[datetime, Meta(description="When this was found.", examples=["2026-02-08T10:30:00Z"])]
     last_trade_count: Annotated[
         int | None,
         Meta(
@@ -173,9 +163,7 @@ class ParameterProblem(Struct, frozen=True):
 class Problem(Struct, frozen=True, omit_defaults=True):
     """An error, as RFC 9457 problem details."""
 
-    type: Annotated[
-        str, Meta(description="The kind of problem, a URI.", examples=["about:blank"])
-    ]
+    type: Annotated[str, Meta(description="The kind of problem, a URI.", examples=["about:blank"])]
     title: Annotated[str, Meta(description="The kind of problem in words.", examples=["Not Found"])]
     status: Annotated[int, Meta(description="The HTTP status.", examples=[404])]
     detail: Annotated[
@@ -185,6 +173,4 @@ class Problem(Struct, frozen=True, omit_defaults=True):
             examples=["No symbol 'ACME'; GET /symbols lists the known ones."],
         ),
     ]
-    errors: Annotated[
-        list[ParameterProblem] | None, Meta(description="The parameters at fault (status 400).")
-    ] = None
+    errors: Annotated[list[ParameterProblem] | None, Meta(description="The parameters at fault (status 400).")] = None

@@ -9,15 +9,11 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
+from market_data.api.operation import PROBLEM_MEDIA_TYPE, RETRY_SECONDS
 from market_data.errors import BadParameters, DatabaseUnavailable, NotFound
 from market_data.models import ParameterProblem, Problem
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
-
-RETRY_SECONDS = 1
-"""What `Retry-After` says beside a 503: a lost connection is retried within about a second."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -39,9 +35,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
             logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed in a way that its log explains."
     problem = Problem("about:blank", status.phrase, status.value, detail, problems)
-    return Response(
-        msgspec.json.encode(problem), status_code=status, headers=headers, media_type=MEDIA_TYPE
-    )
+    return Response(msgspec.json.encode(problem), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def _explain(request: Request[Any, Any, Any], error: HTTPException) -> str:
@@ -53,5 +47,3 @@ def _explain(request: Request[Any, Any, Any], error: HTTPException) -> str:
             return f"{request.method} is not possible at {request.url.path}; the Allow header lists what is."
         case _:
             return error.detail
-
-

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, LiteralString, TypeVar
 
 from psycopg import AsyncConnection
-from psycopg.rows import RowMaker, args_row, scalar_row
+from psycopg.rows import args_row, scalar_row
 
 from market_data.feed import FeedTrade, Listing
 from market_data.models import Candle, LatestPrice, Symbol, Trade
@@ -18,8 +18,8 @@ from market_data.models import Candle, LatestPrice, Symbol, Trade
 Connection = AsyncConnection[Any]
 Row = TypeVar("Row")
 
-INTERVALS: Mapping[str, LiteralString] = {"1m": "candles_1m"}
-"""The candles that can be asked for: interval and view."""
+INTERVALS = ("1m",)
+"""The candles that can be asked for."""
 
 SYMBOLS = """
     SELECT symbol, name, created_at
@@ -95,18 +95,20 @@ async def trades(
     return await cursor.fetchall()
 
 
-CANDLES = """
-    SELECT
-        bucket,
-        open::float8, high::float8, low::float8, close::float8,
-        volume::float8, (turnover / nullif(volume, 0))::float8 AS vwap,
-        trade_count
-    FROM {view}
-    WHERE symbol = %s AND bucket >= %s AND bucket < %s
-    ORDER BY bucket
-    LIMIT %s
-"""
-CANDLES_OF = {interval: CANDLES.replace("{view}", view) for interval, view in INTERVALS.items()}
+CANDLES: Mapping[str, LiteralString] = {
+    interval: f"""
+        SELECT
+            bucket,
+            open::float8, high::float8, low::float8, close::float8,
+            volume::float8, (turnover / nullif(volume, 0))::float8 AS vwap,
+            trade_count
+        FROM candles_{interval}
+        WHERE symbol = %s AND bucket >= %s AND bucket < %s
+        ORDER BY bucket
+        LIMIT %s
+    """
+    for interval in INTERVALS
+}
 
 
 async def candles(
@@ -114,7 +116,7 @@ async def candles(
 ) -> list[Candle]:
     """Candles of a symbol whose buckets start in a range, oldest first."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Candle))
-    await cursor.execute(CANDLES_OF[interval], (symbol, start, end, limit), prepare=True)
+    await cursor.execute(CANDLES[interval], (symbol, start, end, limit), prepare=True)
     return await cursor.fetchall()
 
 
@@ -226,9 +228,7 @@ STORE_FEED_TRADES = """
 """
 
 
-async def store_feed_trades(
-    connection: Connection, holder: str, seconds: float, batch: Sequence[FeedTrade]
-) -> bool:
+async def store_feed_trades(connection: Connection, holder: str, seconds: float, batch: Sequence[FeedTrade]) -> bool:
     """Store a batch and extend the feed's lease; false, and nothing stored, where another has the lease by now."""
     columns = [list(column) for column in zip(*batch, strict=True)]
     cursor = await connection.execute(STORE_FEED_TRADES, (seconds, FEED_LEASE, holder, *columns))

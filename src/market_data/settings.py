@@ -83,7 +83,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _in_words(message: str) -> str:
-    """msgspec's complaint without the names of Python's types."""
+    """Msgspec's complaint without the names of Python's types."""
     for type_, words in (("bool", "true or false"), ("int", "a whole number"), ("float", "a number")):
         message = message.replace(f"Expected {type_}", f"expected {words}")
     if message.startswith("Invalid enum value"):
@@ -103,7 +103,5 @@ def database_url(text: str) -> str:
             raise ValueError
         conninfo_to_dict(url)
     except (ValueError, psycopg.ProgrammingError):
-        raise SettingsError(
-            "DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database"
-        ) from None
+        raise SettingsError("DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database") from None
     return url

@@ -7,9 +7,9 @@ from litestar.response.base import ASGIResponse
 
 from market_data import queries
 from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.paging import next_link, page_token
+from market_data.api.parameters import CANDLES_LIMIT, END, INTERVAL, PAGE_TOKEN, START, SYMBOL, Query
 from market_data.models import CandleList
-from market_data.paging import next_link, page_token
-from market_data.parameters import CANDLES_LIMIT, END, INTERVAL, PAGE_TOKEN, START, SYMBOL, Query
 
 
 @get(

@@ -1,6 +1,6 @@
 """The OpenAPI document and its pages.
 
-The pages ask nothing of any other host: their scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
+The pages ask nothing of any other host: scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
 The content policy tells the browser so as well, for ReDoc would otherwise fetch its publisher's logo.
 """
 
@@ -61,9 +61,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("Service", "The service itself."),
         ],
         render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router(
-            "/schema", route_handlers=[], include_in_schema=False, after_request=_not_found_as_everywhere
-        ),
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_not_found_as_everywhere),
     )
 
 
@@ -72,8 +70,10 @@ def pages(assets: Path | None) -> list[Any]:
 
     def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> Response[bytes]:
         if assets is None:
-            raise NotFound("The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
-                           "The document itself is at /schema/openapi.json.")
+            raise NotFound(
+                "The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
+                "The document itself is at /schema/openapi.json."
+            )
         html = plugin.render(request, request.app.openapi_schema.to_schema())
         return Response(html, media_type=MediaType.HTML, headers={"Content-Security-Policy": CONTENT_POLICY})
 
@@ -85,9 +85,13 @@ def pages(assets: Path | None) -> list[Any]:
     def redoc(request: Request[Any, Any, Any]) -> Response[bytes]:
         return page(request, REDOC)
 
-    scripts = [] if assets is None else [
-        create_static_files_router(
-            "/assets", [assets / "swagger-ui-dist", assets / "redoc" / "bundles"], include_in_schema=False
-        )
-    ]
+    scripts = (
+        []
+        if assets is None
+        else [
+            create_static_files_router(
+                "/assets", [assets / "swagger-ui-dist", assets / "redoc" / "bundles"], include_in_schema=False
+            )
+        ]
+    )
     return [swagger, redoc, *scripts]

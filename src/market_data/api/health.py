@@ -8,10 +8,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import PROBLEMS, database, json, operation
+from market_data.api.operation import PROBLEMS, RETRY_SECONDS, database, json, operation
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE, Health
-from market_data.problems import RETRY_SECONDS
 
 
 @get(

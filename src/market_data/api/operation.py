@@ -11,11 +11,16 @@ from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIResponse, Opera
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response.base import ASGIResponse
 
-from market_data import problems, queries
+from market_data import queries
+from market_data.api.parameters import QueryParameter
 from market_data.database import Database
 from market_data.errors import NotFound
 from market_data.models import ParameterProblem, Problem
-from market_data.parameters import QueryParameter
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+RETRY_SECONDS = 1
+"""What `Retry-After` says beside a 503: a lost connection is retried within about a second."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -59,7 +64,7 @@ def _problem(description: str, problem: Problem) -> ResponseSpec:
         Problem,
         generate_examples=False,
         description=description,
-        media_type=problems.MEDIA_TYPE,
+        media_type=PROBLEM_MEDIA_TYPE,
         examples=[Example(value=msgspec.to_builtins(problem))],
     )
 
@@ -81,9 +86,7 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
     ),
     500: _problem(
         "A failure that nobody foresaw; the service's log explains it.",
-        Problem(
-            "about:blank", "Internal Server Error", 500, "The service failed in a way that its log explains."
-        ),
+        Problem("about:blank", "Internal Server Error", 500, "The service failed in a way that its log explains."),
     ),
     503: _problem(
         "The database can't be reached, or too many requests wait for it.",

@@ -7,9 +7,9 @@ from litestar.response.base import ASGIResponse
 
 from market_data import queries
 from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.parameters import SYMBOL, Query
 from market_data.errors import NotFound
 from market_data.models import LatestPrice
-from market_data.parameters import SYMBOL, Query
 
 
 @get(

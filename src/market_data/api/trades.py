@@ -7,9 +7,9 @@ from litestar.response.base import ASGIResponse
 
 from market_data import queries
 from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.paging import next_link, page_token
+from market_data.api.parameters import END, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, Query
 from market_data.models import TradeList
-from market_data.paging import next_link, page_token, read_page_token
-from market_data.parameters import END, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, Query
 
 
 @get(

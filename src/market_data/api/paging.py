@@ -17,9 +17,7 @@ from msgspec import Meta
 Key = tuple[datetime, int]
 """Of a trade: time and trade_id. Of a candle: start of its bucket and 0."""
 
-_Contents = tuple[
-    bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-]
+_Contents = tuple[bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
 
 
 def page_token(parameters: Sequence[object], last: Key) -> str:
@@ -36,12 +34,12 @@ def read_page_token(token: str, parameters: Sequence[object]) -> Key:
     """
     try:
         contents = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-        fingerprint, *key = msgspec.msgpack.decode(contents, type=_Contents)
+        fingerprint, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
         raise ValueError("is no page token; give next_page_token of the answer before, unchanged") from None
     if fingerprint != _fingerprint(parameters):
         raise ValueError("belongs to other parameters; change none but limit between the pages of an answer")
-    return (key[0], key[1])
+    return time, number
 
 
 def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str | None) -> dict[str, str]:

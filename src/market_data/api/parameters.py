@@ -16,9 +16,9 @@ from litestar.openapi.spec import Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.openapi.spec.example import Example
 
+from market_data.api.paging import Key, read_page_token
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
-from market_data.paging import Key, read_page_token
 from market_data.queries import INTERVALS
 
 T = TypeVar("T")
@@ -116,9 +116,7 @@ def read_symbol(text: str) -> str:
     return text.upper()
 
 
-TIME_FORM = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+ -])(\d\d):(\d\d))?", re.ASCII
-)
+TIME_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+ -])(\d\d):(\d\d))?", re.ASCII)
 
 
 def read_time(text: str) -> datetime:

@@ -1,0 +1,136 @@
+// PostgreSQL's wire protocol, version 3: cutting a byte stream into messages, and building messages.
+
+export const MESSAGE_LIMIT = 256 * 1024 * 1024
+// What PostgreSQL itself allows for messages that carry no payload.
+const SMALL_LIMIT = 10_000
+const LARGE_TYPES = new Set(['Q', 'P', 'B', 'F', 'd'])
+const KNOWN_TYPES = new Set(['Q', 'P', 'B', 'E', 'D', 'C', 'F', 'H', 'S', 'X', 'd', 'c', 'f'])
+
+/** The client's bytes can't be read as the protocol: the connection ends with this. */
+export class ProtocolViolation extends Error {
+  constructor(message, code = '08P01') {
+    super(message)
+    this.code = code
+  }
+}
+
+/**
+ * Cuts what arrives on a socket into frames. A frame is a view of the received bytes, not a copy, unless it
+ * arrived in several pieces; nothing is allocated on the strength of a declared length.
+ */
+export class FrameReader {
+  #chunks = []
+  #size = 0
+
+  push(chunk) {
+    this.#chunks.push(chunk)
+    this.#size += chunk.length
+  }
+
+  /** The start-up message (or SSL, GSS or cancel request) without its length word; null: not yet whole. */
+  nextStartup() {
+    if (this.#size < 4) return null
+    const length = this.#head(4).readInt32BE(0)
+    if (length < 8 || length > SMALL_LIMIT) {
+      throw new ProtocolViolation('invalid length of startup packet')
+    }
+    return this.#size < length ? null : this.#take(length).subarray(4)
+  }
+
+  /** The next message, type byte and length word included; null: not yet whole. */
+  next() {
+    if (this.#size < 1) return null
+    const type = String.fromCharCode(this.#head(1)[0])
+    if (!KNOWN_TYPES.has(type)) {
+      throw new ProtocolViolation(`invalid frontend message type ${type.charCodeAt(0)}`)
+    }
+    if (this.#size < 5) return null
+    const length = this.#head(5).readInt32BE(1)
+    if (length < 4 || length > (LARGE_TYPES.has(type) ? MESSAGE_LIMIT : SMALL_LIMIT)) {
+      throw new ProtocolViolation('invalid message length')
+    }
+    return this.#size < length + 1 ? null : this.#take(length + 1)
+  }
+
+  #head(count) {
+    if (this.#chunks[0].length < count) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]
+  }
+
+  #take(count) {
+    if (this.#chunks[0].length < count) this.#chunks = [Buffer.concat(this.#chunks)]
+    const [first] = this.#chunks
+    if (first.length === count) this.#chunks.shift()
+    else this.#chunks[0] = first.subarray(count)
+    this.#size -= count
+    return first.subarray(0, count)
+  }
+}
+
+export function int16(value) {
+  const bytes = Buffer.alloc(2)
+  bytes.writeInt16BE(value)
+  return bytes
+}
+
+export function int32(value) {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
+/** One message of the given type; a part that is a string is sent NUL-terminated. */
+export function message(type, ...parts) {
+  const bodies = parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`) : part))
+  const length = bodies.reduce((sum, body) => sum + body.length, 4)
+  return Buffer.concat([Buffer.from(type, 'latin1'), int32(length), ...bodies])
+}
+
+export const query = (sql) => message('Q', sql)
+export const sync = message('S')
+export const closeStatement = (name) => message('C', Buffer.from('S'), name)
+export const readyForQuery = (status) => message('Z', Buffer.from(status))
+export const parameterStatus = (name, value) => message('S', name, value)
+
+export function errorResponse({ severity = 'ERROR', code, message: text, detail, hint }) {
+  const fields = [`S${severity}`, `V${severity}`, `C${code}`, `M${text}`]
+  if (detail) fields.push(`D${detail}`)
+  if (hint) fields.push(`H${hint}`)
+  return message('E', ...fields, Buffer.from([0]))
+}
+
+/** The fields of an ErrorResponse by their one-letter codes. */
+export function errorFields(body) {
+  const fields = {}
+  for (const field of body.toString().split('\0')) if (field) fields[field[0]] = field.slice(1)
+  return fields
+}
+
+/** Walks the messages of what the engine answered: type, body and the whole message, all views. */
+export function* messages(bytes) {
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + 1 + bytes.readInt32BE(at + 1)
+    yield { type: String.fromCharCode(bytes[at]), body: bytes.subarray(at + 5, end), start: at, end }
+    at = end
+  }
+}
+
+/** The NUL-terminated string at an offset, and the offset behind it; throws when there is none. */
+export function cString(bytes, at) {
+  const end = bytes.indexOf(0, at)
+  if (end < 0) throw new ProtocolViolation('invalid string in message')
+  return [bytes.toString('utf8', at, end), end + 1]
+}
+
+/** The text columns of a DataRow. */
+export function rowValues(body) {
+  const values = []
+  let at = 2
+  for (let left = body.readInt16BE(0); left > 0; left--) {
+    const length = body.readInt32BE(at)
+    at += 4
+    values.push(length < 0 ? null : body.toString('utf8', at, at + length))
+    at += Math.max(length, 0)
+  }
+  return values
+}

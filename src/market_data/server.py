@@ -1,0 +1,144 @@
+"""Serving: the socket, the workers, the signals and the line that says that all is ready."""
+
+import http.client
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import connection
+from types import FrameType
+
+import uvicorn
+from litestar import Litestar
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from market_data.app import create_app
+from market_data.errors import StartError
+from market_data.settings import read_settings
+
+REQUESTS_STOP_SECONDS = 5
+"""How long requests in flight may take to end. With what the feed, the pool and the engine need, a stop is over in 10 s."""
+
+WORKER_SILENCE_SECONDS = 15
+"""After this a worker that does not answer its supervisor is replaced."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on, bound but not listening yet.
+
+    Raises:
+        StartError: The address can't be had; the message says why.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise StartError(
+            f"Can't listen on {host} port {port} ({error.strerror}); choose another with --host or --port."
+        ) from None
+    return bound
+
+
+def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -> None:
+    """Serve on a socket until told to stop. The workers read their settings from the environment.
+
+    `on_ready` is called with the base URL once a first request has been answered.
+    """
+    config = uvicorn.Config(
+        "market_data.server:create_worker",
+        factory=True,
+        workers=workers,
+        log_config=None,
+        access_log=logging.getLogger().isEnabledFor(logging.DEBUG),
+        server_header=False,
+        timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
+    )
+    threading.Thread(target=_announce, args=(bound, on_ready), daemon=True).start()
+    if workers == 1:
+        server = uvicorn.Server(config)
+        server.run(sockets=[bound])
+        failed = not server.started
+    else:
+        supervisor = Multiprocess(config, sockets=[bound])
+        stop_on_hangup()
+        supervisor.run()
+        failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    if failed:
+        raise StartError("The service did not start; the log says why.")
+
+
+def create_worker() -> Litestar:
+    """The application of one worker process, which ends when its supervisor does, however that ended."""
+    configure_logging()
+    if supervisor := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
+    return create_app()
+
+
+def configure_logging() -> None:
+    """Log to standard error at LOG_LEVEL, without what the libraries say of every connection and start."""
+    logging.basicConfig(
+        level=read_settings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for name in ("alembic", "uvicorn"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        # Of a lost database it tells every attempt; `database` and `ingest` tell of each change of state.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def stop_in_order() -> None:
+    """Let SIGTERM, SIGINT and SIGHUP unwind the process once, and with status 0; later ones don't disturb that.
+
+    While uvicorn runs, the first two are its own; it passes the one that ended it on to this handler.
+    """
+
+    def unwind(_signal: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, unwind)
+    signal.signal(signal.SIGINT, unwind)
+    stop_on_hangup()
+
+
+def stop_on_hangup() -> None:
+    """Take a closed terminal for a request to stop."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, stop)
+
+
+def _announce(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Ask for the front page until it is there."""
+    address: tuple[str, int] = bound.getsockname()[:2]
+    host, port = address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+    while True:
+        try:
+            client = http.client.HTTPConnection(host, port, timeout=5)
+            client.request("GET", "/")
+            client.getresponse().read()
+            client.close()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+        else:
+            break
+    on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,79 @@
+"""Databases for the tests: on the embedded engine, or on the server that TEST_DATABASE_URL names (a superuser's DSN).
+
+A test that takes `database_url` gets the session's migrated database, emptied, with no policy running; one that takes
+`new_database` makes empty databases of its own. Nothing here mocks a database.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from support import Connection
+
+from market_data import embedded, migrate
+
+SERVER = os.environ.get("TEST_DATABASE_URL")
+
+
+def pytest_report_header() -> str:
+    return f"database: {'the server in TEST_DATABASE_URL' if SERVER else 'the embedded engine'}"
+
+
+def say(line: str) -> None:
+    """What the engine tells, into the captured output of the test that started it."""
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def _on_server(server: str) -> Iterator[str]:
+    name = f"market_data_test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[str]]:
+    """Makes an empty database for the length of a `with`, and gives its URL."""
+
+    def make() -> AbstractContextManager[str]:
+        if SERVER:
+            return _on_server(SERVER)
+        return embedded.owned_engine(tmp_path_factory.mktemp("engine"), say=say)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def session_database(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with new_database() as url:
+        migrate.upgrade(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        yield url
+
+
+@pytest.fixture
+def database_url(session_database: str) -> str:
+    """A migrated database without a row, whose candles are refreshed by nobody but the test."""
+    with psycopg.connect(session_database, autocommit=True) as connection:
+        connection.execute("TRUNCATE candles_1m")
+        connection.execute("TRUNCATE trades, symbols, leases")
+    return session_database
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to `database_url`, in autocommit mode and UTC."""
+    with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC") as connection:
+        yield connection
