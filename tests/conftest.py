@@ -6,15 +6,13 @@ A test that takes `database_url` gets the session's migrated database, emptied, 
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-
-from support import Connection
+from support import Connection, changed_url
 
 from market_data import embedded, migrate
 
@@ -25,9 +23,19 @@ def pytest_report_header() -> str:
     return f"database: {'the server in TEST_DATABASE_URL' if SERVER else 'the embedded engine'}"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where FORBID_SKIPS is set, let a skipped test fail: its tool should have been installed."""
+    report = yield
+    if report.skipped and os.environ.get("FORBID_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which FORBID_SKIPS forbids: {report.longreprtext}"
+    return report
+
+
 def say(line: str) -> None:
     """What the engine tells, into the captured output of the test that started it."""
-    print(line, file=sys.stderr)
+    sys.stderr.write(f"{line}\n")
 
 
 @contextmanager
@@ -36,7 +44,7 @@ def _on_server(server: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
     try:
-        yield make_conninfo(server, dbname=name)
+        yield changed_url(server, database=name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

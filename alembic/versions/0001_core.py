@@ -103,12 +103,15 @@ def _create_candles() -> None:
     """)
     # From the first trade on, for a refresh looks only at what changed since the last one: so a late trade of any age
     # reaches its candle, and a service that was away leaves no gap. A retention policy on trades would need a bound.
+    # In one batch: cut into batches, the first refresh of a table whose only trades are newer than the window took 3 s
+    # on a server and 31 s on the embedded engine, against 14 ms.
     op.execute("""
         SELECT add_continuous_aggregate_policy(
             'candles_1m',
             start_offset => NULL,
             end_offset => INTERVAL '1 minute',
-            schedule_interval => INTERVAL '1 minute'
+            schedule_interval => INTERVAL '1 minute',
+            buckets_per_batch => 0
         )
     """)
     _comment(

@@ -88,7 +88,7 @@ def _in_words(message: str) -> str:
         message = message.replace(f"Expected {type_}", f"expected {words}")
     if message.startswith("Invalid enum value"):
         message = f"expected one of {', '.join(get_args(LogLevel))}"
-    return message.removesuffix(", got str")
+    return message.removesuffix(", got str").replace(" | null", "")
 
 
 def database_url(text: str) -> str:

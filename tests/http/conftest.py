@@ -1,23 +1,98 @@
-"""The application on the test database, without a feed, behind a client."""
+"""The application on the test database, without a feed, behind a client that holds every answer against the document."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import httpx
+import jsonschema_rs
 import pytest
 from litestar.testing import TestClient
 
 from market_data.app import create_app
 from market_data.settings import Settings
 
-Client = TestClient  # type: ignore[type-arg]
+Document = dict[str, Any]
+Validate = Callable[[Document, Any], None]
+
+
+@pytest.fixture(scope="session")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `node_modules` folder, as far as paths go; the real one is for `tests/browser`."""
+    folder = tmp_path_factory.mktemp("node_modules")
+    for script in ("swagger-ui-dist/swagger-ui-bundle.js", "redoc/bundles/redoc.standalone.js"):
+        (folder / script).parent.mkdir(parents=True)
+        (folder / script).write_text("// a script")
+    return folder
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, feed_enabled=False)
+def settings(database_url: str, assets: Path) -> Settings:
+    return Settings(database_url=database_url, feed_enabled=False, docs_assets=str(assets))
+
+
+@pytest.fixture(scope="session")
+def document() -> Document:
+    """The OpenAPI document."""
+    app = create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
+    return json.loads(json.dumps(app.openapi_schema.to_schema()))
+
+
+@pytest.fixture(scope="session")
+def valid(document: Document) -> Validate:
+    """Raises what is wrong with a body under a schema of the document."""
+    return partial(validate, document)
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[Client]:
-    # Failures are answers here, as they are to a client.
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+def make_client(document: Document) -> Callable[[Settings], TestClient]:
+    """Makes clients of an application with other settings."""
+
+    def check(response: httpx.Response) -> None:
+        response.read()
+        assert_documented(document, response)
+
+    def make(settings: Settings) -> TestClient:
+        # Failures are answers here, as they are to a client.
+        client = TestClient(create_app(settings), raise_server_exceptions=False)
+        client.event_hooks = {"response": [check]}
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
+    with make_client(settings) as client:
         yield client
+
+
+def assert_documented(document: Document, response: httpx.Response) -> None:
+    """That a JSON answer is one that the document describes; of what it does not describe, that it is a problem."""
+    media_type = response.headers.get("content-type", "").partition(";")[0]
+    operation = document["paths"].get(response.request.url.path, {}).get(response.request.method.lower())
+    if operation is None:
+        if response.status_code >= 400:
+            assert media_type == "application/problem+json"
+            validate(document, {"$ref": "#/components/schemas/Problem"}, response.json())
+        return
+    described = operation["responses"].get(str(response.status_code))
+    assert described, f"{response.status_code} is not documented"
+    assert media_type in described["content"]
+    validate(document, described["content"][media_type]["schema"], response.json())
+    for name, header in described.get("headers", {}).items():
+        assert not header.get("required") or name in response.headers
+
+
+def validate(document: Document, schema: Document, body: Any) -> None:
+    """Raise what is wrong with a body under a schema of the document. Fields that it does not name are wrong too."""
+    components = {
+        name: component | {"unevaluatedProperties": False} if component["type"] == "object" else component
+        for name, component in document["components"]["schemas"].items()
+    }
+    jsonschema_rs.validator_for(
+        schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": {"schemas": components}},
+        validate_formats=True,
+    ).validate(body)

@@ -20,3 +20,46 @@ def test_known_symbol_without_a_trade_is_told_apart_from_an_unknown_one(client: 
     assert (without.status_code, unknown.status_code) == (404, 404)
     assert "no trade yet" in without.json()["detail"]
     assert "no symbol ACME" in unknown.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ("104.90", "104.9"),
+        ("0.1", "0.1"),
+        ("100.00", "100.0"),
+        ("123456789.123456", "123456789.123456"),
+        ("99999999999999.9", "99999999999999.9"),
+        ("0.000123456789012345", "0.000123456789012345"),
+        ("0.00000000123456789012345", "1.23456789012345e-9"),
+        ("100000000000000000000", "1e20"),
+        ("0.1234567890123456789", "0.12345678901234568"),
+    ],
+)
+def test_numbers_are_the_shortest_form_of_the_decimal_to_15_digits(
+    client: TestClient, connection: Connection, stored: str, sent: str
+):
+    store(connection, trade(0, stored, stored))
+    answer = client.get("/price/latest?symbol=AAPL").text
+    assert answer.startswith(f'{{"symbol":"AAPL","price":{sent},"volume":{sent},')
+
+
+def test_fraction_of_a_second_shows_only_where_there_is_one(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"))
+    assert client.get("/price?symbol=AAPL").json()["timestamp"] == "2026-02-08T10:30:00Z"
+    store(connection, trade(0.000001, "1"))
+    assert client.get("/price?symbol=AAPL").json()["timestamp"] == "2026-02-08T10:30:00.000001Z"
+
+
+@pytest.mark.parametrize("symbol", ["BRK.B", "EUR/USD", "BTC-USD", "ES=F", "1INCH", "A^B_C", "A" * 32])
+def test_symbol_of_any_form_that_the_database_takes_can_be_asked_for(
+    client: TestClient, connection: Connection, symbol: str
+):
+    store(connection, trade(0, "1", symbol=symbol))
+    response = client.get("/price/latest", params={"symbol": symbol.lower()})
+    assert response.json()["symbol"] == symbol
+
+
+def test_price_of_another_symbol_never_answers(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"), trade(9, "2", symbol="AAPLX"), trade(9, "3", symbol="AAP"))
+    assert client.get("/price/latest?symbol=AAPL").json()["price"] == 1

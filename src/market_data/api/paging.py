@@ -1,7 +1,7 @@
 """Page tokens: where an answer was cut, so that the next one begins right behind it, whatever arrived in between.
 
-A token is opaque to clients: the key of the last row that was answered, and a fingerprint of the parameters that it
-belongs to.
+A token is opaque to clients: the key of the last row that was answered, and a fingerprint of it and of the parameters
+that it belongs to, so that one that was changed on its way is refused. It is no secret, and grants nothing.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -22,7 +22,7 @@ _Contents = tuple[bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta
 
 def page_token(parameters: Sequence[object], last: Key) -> str:
     """The token of the page that follows the row with this key."""
-    contents = msgspec.msgpack.encode((_fingerprint(parameters), *last))
+    contents = msgspec.msgpack.encode((_fingerprint(parameters, last), *last))
     return urlsafe_b64encode(contents).rstrip(b"=").decode()
 
 
@@ -37,8 +37,8 @@ def read_page_token(token: str, parameters: Sequence[object]) -> Key:
         fingerprint, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
         raise ValueError("is no page token; give next_page_token of the answer before, unchanged") from None
-    if fingerprint != _fingerprint(parameters):
-        raise ValueError("belongs to other parameters; change none but limit between the pages of an answer")
+    if fingerprint != _fingerprint(parameters, (time, number)):
+        raise ValueError("was changed, or belongs to other parameters; between the pages of an answer change none but limit")
     return time, number
 
 
@@ -50,5 +50,5 @@ def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str | None) ->
     return {"Link": f'<{path}?{query}>; rel="next"'}
 
 
-def _fingerprint(parameters: Sequence[object]) -> bytes:
-    return blake2s(repr(parameters).encode(), digest_size=6).digest()
+def _fingerprint(parameters: Sequence[object], key: Key) -> bytes:
+    return blake2s(repr((*parameters, key[0].isoformat(), key[1])).encode(), digest_size=6).digest()

@@ -37,6 +37,8 @@ export class Engine {
   #onTrap
   /** Whether the last exchange ran out of COPY data. */
   starved = false
+  /** Whose unnamed prepared statement the session has (names.mjs); a simple query drops it. */
+  unnamedOwner = null
 
   constructor(module, onTrap) {
     this.#module = module
@@ -98,6 +100,7 @@ export class Engine {
   query(sql) {
     const rows = []
     let failure = null
+    this.unnamedOwner = null
     for (const { type, body } of messages(this.exchange([query(sql)]))) {
       if (type === 'D') rows.push(rowValues(body))
       else if (type === 'E') failure ??= new EngineError(errorFields(body))

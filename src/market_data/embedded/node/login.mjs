@@ -103,8 +103,8 @@ export function logIn({ engine, settings }, user, wanted) {
   settings.switchTo({ user, role: 'none', settings: new Map([...BASELINE, ...ofRole]) })
   try {
     for (const pair of wanted) {
-      if (pair[0].includes('.')) settings.notice(pair[0])
       engine.query(`SELECT ${setting(pair)}`)
+      if (pair[0].includes('.')) settings.notice([pair[0]])
     }
   } catch (error) {
     settings.read()

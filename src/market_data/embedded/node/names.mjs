@@ -10,7 +10,9 @@ import { closeStatement, cString, message } from './wire.mjs'
 // PostgreSQL cuts names to 63 bytes; the suffix must survive.
 const LONGEST = 48
 const NO_CHANNEL = 'UNLISTEN "@nobody"'
-const SETTINGS = /set_config|session_authorization|\bset\s+(?:session\s+|local\s+)?([a-z_]\w*\.\w+)/i
+const UNSEEN_CHANGE = /set_config|session_authorization/i
+const CUSTOM_SET = /\bset\s+(?:session\s+|local\s+)?([a-z_]\w*(?:\.\w+)+)/gi
+const CUSTOM_NAME = /\b([a-z_]\w*(?:\.\w+)+)\b/gi
 
 export class Names {
   #suffix
@@ -18,10 +20,12 @@ export class Names {
   #superuser
   #known = new Map()
   #unnamed = null
-  // Whose unnamed statement the engine has; shared by all connections.
-  static #unnamedOwner = null
+  #engine
+  /** It has spoken of set_config(): any of its statements may change settings, by names given as parameters. */
+  #opaque = false
 
-  constructor(id, user, superuser) {
+  constructor(engine, id, user, superuser) {
+    this.#engine = engine
     this.#suffix = `@${id}`
     this.#user = user
     this.#superuser = superuser
@@ -44,11 +48,11 @@ export class Names {
   /**
    * What to give the engine in place of a batch's `frames`, and what the batch concerns besides:
    * `parses` (numbers of ParseCompletes that answer messages of ours), `tags` (the command tags for UNLISTENs, in
-   * order), `channels`, `discardAll`, `closes` (to be run first), `custom` (names of undeclared settings),
+   * order), `channels`, `discardAll`, `closesAll` (statements), `custom` (names that may be undeclared settings),
    * `opaque` (it may change settings unseen), and `copyIn` (it is one COPY FROM STDIN).
    */
   translate(frames) {
-    const work = { frames: [], parses: [], parseCount: 0, tags: [], channels: [], closes: [], custom: [] }
+    const work = { frames: [], parses: [], parseCount: 0, tags: [], channels: [], custom: [] }
     work.executions = 0
     for (const frame of frames) {
       try {
@@ -59,6 +63,7 @@ export class Names {
       }
     }
     work.copyIn &&= work.executions === 1
+    work.opaque = this.#opaque
     return work
   }
 
@@ -69,21 +74,24 @@ export class Names {
       const { text, concerns } = this.#edited(body.toString('latin1', 0, body.length - 1), work)
       work.executions += 1
       this.#use(concerns, work)
+      this.#unnamed = this.#engine.unnamedOwner = null
       work.frames.push(concerns?.edited ? message('Q', Buffer.from(`${text}\0`, 'latin1')) : frame)
     } else if (type === 'P') this.#parse(frame, body, work)
     else if (type === 'B') {
       const [, afterPortal] = cString(body, 0)
       const [name, rest] = cString(body, afterPortal)
-      this.#use(this.#statement(name, work), work)
+      const { inner, concerns } = this.#statement(name, work)
+      this.#use(concerns, work)
+      if (this.#opaque) this.#noteCustom(body.toString('latin1', rest), work)
       work.frames.push(
-        name ? message('B', body.subarray(0, afterPortal), this.#inner(name), body.subarray(rest)) : frame,
+        inner ? message('B', body.subarray(0, afterPortal), inner, body.subarray(rest)) : frame,
       )
     } else if ((type === 'D' || type === 'C') && body[0] === 0x53) {
       const [name] = cString(body, 1)
-      if (type === 'D') this.#statement(name, work)
-      else if (name) this.#known.delete(this.#inner(name))
-      else this.#unnamed = null
-      work.frames.push(name ? message(type, body.subarray(0, 1), this.#inner(name)) : frame)
+      const inner = type === 'D' ? this.#statement(name, work).inner : name && this.#inner(name)
+      if (type === 'C') this.#known.delete(inner)
+      if (type === 'C' && !name) this.#unnamed = null
+      work.frames.push(inner ? message(type, body.subarray(0, 1), inner) : frame)
     } else {
       if (type === 'E') work.executions += 1
       work.frames.push(frame)
@@ -102,24 +110,24 @@ export class Names {
     if (name) this.#known.set(this.#inner(name), concerns)
     else {
       this.#unnamed = { frame: inner, concerns }
-      Names.#unnamedOwner = this
+      this.#engine.unnamedOwner = this
     }
     work.parseCount += 1
     work.frames.push(inner)
   }
 
-  /** The concerns of a prepared statement; makes sure that the unnamed one is this connection's. */
+  /** The engine's name of a prepared statement, and its concerns; sees to it that the unnamed one is ours. */
   #statement(name, work) {
-    if (name) return this.#known.get(this.#inner(name))
-    if (Names.#unnamedOwner !== this) {
-      Names.#unnamedOwner = this
-      if (this.#unnamed) {
-        work.parses.push(work.parseCount)
-        work.parseCount += 1
-        work.frames.push(this.#unnamed.frame)
-      } else work.frames.push(closeStatement(''))
+    if (name) return { inner: this.#inner(name), concerns: this.#known.get(this.#inner(name)) }
+    // A name that never exists.
+    if (!this.#unnamed) return { inner: this.#inner('') }
+    if (this.#engine.unnamedOwner !== this) {
+      this.#engine.unnamedOwner = this
+      work.parses.push(work.parseCount)
+      work.parseCount += 1
+      work.frames.push(this.#unnamed.frame)
     }
-    return this.#unnamed?.concerns
+    return { inner: '', concerns: this.#unnamed.concerns }
   }
 
   #use(concerns, work) {
@@ -127,15 +135,19 @@ export class Names {
     work.channels.push(...concerns.channels)
     work.tags.push(...concerns.tags)
     if (concerns.discardAll) work.discardAll = true
-    if (concerns.closesAll) work.closes.push(...this.closeAll())
+    if (concerns.closesAll) work.closesAll = true
     if (concerns.copyIn) work.copyIn = true
+  }
+
+  #noteCustom(text, work) {
+    const names = text.matchAll(this.#opaque ? CUSTOM_NAME : CUSTOM_SET)
+    for (const [, name] of names) work.custom.push(name.toLowerCase())
   }
 
   /** A text as the engine is to see it. */
   #edited(text, work) {
-    const seen = SETTINGS.exec(text)
-    if (seen?.[1]) work.custom.push(seen[1].toLowerCase())
-    else if (seen) work.opaque = true
+    if (UNSEEN_CHANGE.test(text)) this.#opaque = true
+    this.#noteCustom(text, work)
     let concerns = concernsOf(text)
     if (!this.#superuser && /session_authorization/i.test(text)) return this.#denied()
     if (!concerns) return { text, concerns }
@@ -143,7 +155,7 @@ export class Names {
     let edited = ''
     let from = 0
     for (const edit of concerns.edits) {
-      const replacement = this.#replacement(edit, concerns)
+      const replacement = this.#replacement(edit, text.slice(edit.start, edit.end), concerns)
       if (replacement === null) return this.#denied()
       edited += text.slice(from, edit.start) + replacement
       from = edit.end
@@ -151,14 +163,14 @@ export class Names {
     return { text: edited + text.slice(from), concerns }
   }
 
-  #replacement({ kind, name }, concerns) {
+  #replacement({ kind, name }, original, concerns) {
     if (kind === 'statement') {
       const inner = this.#inner(name)
       if (!this.#known.has(inner)) this.#known.set(inner, null)
       return Buffer.from(identifier(inner)).toString('latin1')
     }
     if (kind === 'reset authorization') return `SET SESSION AUTHORIZATION ${identifier(this.#user)}`
-    if (kind === 'authorization') return this.#superuser || name === this.#user ? identifier(name) : null
+    if (kind === 'authorization') return this.#superuser || name === this.#user ? original : null
     if (kind === 'default authorization') return identifier(this.#user)
     concerns.tags.push(kind.toUpperCase())
     if (kind === 'discard all') concerns.discardAll = true

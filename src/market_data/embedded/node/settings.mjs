@@ -21,6 +21,8 @@ export const BASELINE = new Map(
     log_min_error_statement: 'panic',
     log_min_messages: 'fatal',
     max_parallel_workers_per_gather: '0',
+    search_path: '"$user", public',
+    TimeZone: 'UTC',
   }),
 )
 
@@ -64,6 +66,11 @@ export class Settings {
     this.#current = this.read()
   }
 
+  /** The state the engine's session was last known to be in. */
+  get current() {
+    return this.#current
+  }
+
   /** Makes the engine's session be in `target`; a setting that can't be restored is logged, not raised. */
   switchTo(target) {
     const now = this.#current
@@ -105,11 +112,16 @@ export class Settings {
     return new Map(REPORTED.map((name, at) => [name, values[at]]))
   }
 
-  /** Remembers that an undeclared setting of this name may exist. */
-  notice(name) {
-    if (this.#custom.has(name)) return
-    const known = this.#engine.query(`SELECT 1 FROM pg_catalog.pg_settings WHERE name = ${literal(name)}`)
-    if (!known.length) this.#custom.add(name)
+  /** Remembers those of the names (any dotted words, so many are none) that are undeclared settings. */
+  notice(names) {
+    for (const name of names) {
+      if (this.#custom.has(name)) continue
+      const [[value, declared]] = this.#engine.query(
+        `SELECT current_setting(${literal(name)}, true),
+          EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = ${literal(name)})`,
+      )
+      if (value !== null && declared === 'f') this.#custom.add(name)
+    }
   }
 
   #run(steps) {

@@ -56,8 +56,9 @@ function readToken(text, at, token) {
   if (WORD_START.test(character)) {
     if (text[at + 1] === "'" && /[eE]/.test(character)) return endOfQuoted(text, at + 1, "'", true)
     WORD.lastIndex = at
-    token.word = WORD.exec(text)[0].toLowerCase()
-    return at + token.word.length
+    const word = WORD.exec(text)[0]
+    token.word = word.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+    return at + word.length
   }
   token.word = character
   return at + 1
@@ -129,7 +130,7 @@ function collect(tokens, concerns) {
   const whole = { start: tokens[0].start, end: tokens.at(-1).end }
   const named = (token) => {
     if (token?.word !== undefined) {
-      concerns.edits.push({ start: token.start, end: token.end, kind: 'statement', name: token.word })
+      concerns.edits.push({ start: token.start, end: token.end, kind: 'statement', name: decoded(token.word) })
     }
   }
   if (first === 'deallocate') {
@@ -151,9 +152,9 @@ function collect(tokens, concerns) {
   } else if (first === 'listen' || first === 'unlisten') {
     const channel = second === '*' ? null : tokens[1]?.word
     if (channel === undefined) return
-    concerns.channels.push({ listen: first === 'listen', channel })
+    concerns.channels.push({ listen: first === 'listen', channel: channel && decoded(channel) })
     if (first === 'unlisten') concerns.edits.push({ ...whole, kind: 'unlisten' })
-  }  else collectAuthorization(tokens, whole, concerns)
+  } else collectAuthorization(tokens, whole, concerns)
 }
 
 function collectAuthorization(tokens, whole, concerns) {
@@ -165,6 +166,8 @@ function collectAuthorization(tokens, whole, concerns) {
     const { word, quoted, start, end } = tokens[at + 1]
     const kind = word === 'default' && !quoted ? 'default authorization' : 'authorization'
     // SET takes the role as a string as well.
-    concerns.edits.push({ start, end, kind, name: word ?? null })
+    concerns.edits.push({ start, end, kind, name: word && decoded(word) })
   }
 }
+
+const decoded = (word) => Buffer.from(word, 'latin1').toString('utf8')

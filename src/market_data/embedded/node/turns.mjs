@@ -10,6 +10,8 @@ export class Turns {
   #holder = null
   #timer = null
   #scheduled = false
+  /** Who is having a turn right now. */
+  running = null
   #closed = false
 
   /** `taker` has work. It runs before this returns if the engine is free. */
@@ -41,10 +43,6 @@ export class Turns {
     })
   }
 
-  isHolder(taker) {
-    return this.#holder === taker
-  }
-
   /** The holder did something without having a batch yet: its idle time starts anew. */
   touch(taker) {
     if (this.#holder === taker && this.#timer) this.#arm()
@@ -74,12 +72,14 @@ export class Turns {
   #run(taker) {
     // What take() causes (a socket closing) may ask for a turn; it has to wait for the end of this one.
     this.#scheduled = true
+    this.running = taker
     const keeps = taker.take()
+    this.running = null
     this.#scheduled = false
     if (this.#closed) return
     this.#holder = keeps ? taker : null
     if (keeps && !taker.pending) this.#arm()
-    if (!keeps && taker.pending) this.#waiting.push(taker)
+    if (!keeps && taker.pending && !this.#waiting.includes(taker)) this.#waiting.push(taker)
     if (keeps ? taker.pending : this.#waiting.length) this.#schedule()
   }
 

@@ -22,6 +22,11 @@ export class FrameReader {
   #chunks = []
   #size = 0
 
+  /** Bytes that are not yet taken. */
+  get size() {
+    return this.#size
+  }
+
   push(chunk) {
     this.#chunks.push(chunk)
     this.#size += chunk.length

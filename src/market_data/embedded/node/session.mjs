@@ -1,0 +1,266 @@
+// One client connection, from its first byte to its cleaning up.
+
+import { randomBytes } from 'node:crypto'
+
+import { finishCopy, runBatch } from './batch.mjs'
+import { CopyIn } from './copyin.mjs'
+import { CANCEL_REQUEST, GSS_REQUEST, logIn, readStartup, Refusal, SSL_REQUEST } from './login.mjs'
+import { Names } from './names.mjs'
+import { errorResponse, FrameReader, int32, message, parameterStatus, ProtocolViolation, sync } from './wire.mjs'
+
+const STARTUP_LIMIT_MS = 30_000
+// What a connection may have the bridge hold of unfinished pipelines and of COPY data.
+const HELD_LIMIT = 1024 * 1024 * 1024
+const QUEUED_HIGH = 8 * 1024 * 1024
+const UNREAD_HIGH = 16 * 1024 * 1024
+const LINGER_MS = 1000
+
+let lastPid = 0
+
+/**
+ * `bridge` has the engine, its settings, turns, channels and log. A session is a taker of turns (turns.mjs): a turn
+ * is a batch, which is everything up to a Sync or a Flush, or one simple query.
+ */
+export class Session {
+  pid = ++lastPid
+  /** What the last ReadyForQuery said: I(dle), in T(ransaction), E(rror in transaction). */
+  status = 'I'
+  /** The engine is in the middle of an extended-protocol batch: its Sync is still to come. */
+  unfinished = false
+  /** The state of settings (settings.mjs) to be restored before a batch, and the one at the start. */
+  state = null
+  initial = null
+  /** Something may have changed the settings since `state` was read. */
+  unsettled = false
+  custom = new Set()
+  listens = []
+  names = null
+  idleLimit = 0
+  #bridge
+  #socket
+  #reader = new FrameReader()
+  #phase = 'startup'
+  #startup = null
+  #frames = []
+  #held = 0
+  #batch = null
+  #copy = null
+  #finished = false
+  #notifications = []
+  #reported = new Map()
+  #timer
+
+  constructor(bridge, socket) {
+    this.#bridge = bridge
+    this.#socket = socket
+    this.#timer = setTimeout(() => this.end(), STARTUP_LIMIT_MS)
+    socket.setNoDelay(true)
+    socket.on('data', (chunk) => this.#receive(chunk))
+    socket.on('drain', () => this.#proceed())
+    socket.on('error', () => {})
+    socket.on('end', () => {
+      this.#finished = true
+      if (!this.#batch) this.end()
+    })
+    socket.on('close', () => this.end())
+  }
+
+  /** Whether it could use a turn now. One whose client doesn't read its answers can't. */
+  get pending() {
+    const work = this.#phase === 'login' || (this.#phase === 'ready' && this.#batch !== null)
+    return work && this.#socket.writableLength <= UNREAD_HIGH
+  }
+
+  #receive(chunk) {
+    if (this.#phase === 'ended') return
+    this.#reader.push(chunk)
+    this.#bridge.turns.touch(this)
+    this.#read()
+  }
+
+  #read() {
+    try {
+      while (this.#phase === 'startup') {
+        const body = this.#reader.nextStartup()
+        if (!body) return
+        this.#start(body)
+      }
+      // One batch at a time: what the bytes behind it mean depends on whether it turns out to be a COPY.
+      while (this.#phase === 'ready' && !this.#batch) {
+        const frame = this.#reader.next()
+        if (!frame) break
+        this.#accept(frame)
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation || error instanceof Refusal)) throw error
+      this.fatal(error.code, error.message, error.hint)
+    }
+    if (this.#batch && this.#reader.size > QUEUED_HIGH) this.#socket.pause()
+    else if (this.#finished && !this.#batch && this.#phase !== 'login') this.end()
+  }
+
+  #start(body) {
+    const code = body.readInt32BE(0)
+    if (code === SSL_REQUEST || code === GSS_REQUEST) this.#socket.write('N')
+    // Nothing can be cancelled: a statement runs to its end before the process reads anything.
+    else if (code === CANCEL_REQUEST) this.end()
+    else {
+      this.#startup = readStartup(body)
+      if (this.#bridge.full) throw new Refusal('53300', 'sorry, too many clients already')
+      this.#phase = 'login'
+      this.#proceed()
+    }
+  }
+
+  #accept(frame) {
+    const type = String.fromCharCode(frame[0])
+    if (type === 'X') return this.end()
+    // Outside of a COPY: what a client still sends of one that has failed.
+    if (!this.#copy && 'dcf'.includes(type)) return
+    this.#held += frame.length
+    if (this.#held > HELD_LIMIT) throw new ProtocolViolation('too much data to hold for one statement', '54000')
+    if (this.#copy) {
+      if (!this.#copy.feed(type, frame)) return
+      this.#batch = this.#copy
+      this.#copy = null
+    } else {
+      this.#frames.push(frame)
+      if (!'QFSH'.includes(type)) return
+      this.#batch = this.#frames
+      this.#frames = []
+    }
+    this.#proceed()
+  }
+
+  #proceed() {
+    if (this.pending) this.#bridge.turns.request(this)
+  }
+
+  /** Takes its turn; true: it must keep the engine. */
+  take() {
+    if (this.pending) {
+      if (this.#phase === 'login') this.#logIn()
+      else this.#run(this.#batch)
+      this.#read()
+    }
+    return this.#phase !== 'ended' && this.#keeps
+  }
+
+  get #keeps() {
+    return this.unfinished || this.status !== 'I'
+  }
+
+  #logIn() {
+    const { user, settings, negotiation } = this.#startup
+    try {
+      const { superuser, state, reported } = logIn(this.#bridge, user, settings)
+      Object.assign(this, { user, superuser, state, initial: state })
+      this.#reported = reported
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.fatal(error.code, error.message)
+      return
+    }
+    clearTimeout(this.#timer)
+    this.#phase = 'ready'
+    this.names = new Names(this.#bridge.engine, this.pid, user, this.superuser)
+    this.noteIdleLimit(this.state.settings.get('idle_in_transaction_session_timeout'))
+    this.#socket.write(
+      Buffer.concat([
+        ...(negotiation ? [negotiation] : []),
+        message('R', int32(0)),
+        ...[...this.#reported].map(([name, value]) => parameterStatus(name, value)),
+        message('K', int32(this.pid), randomBytes(4)),
+        message('Z', Buffer.from('I')),
+      ]),
+    )
+  }
+
+  #run(batch) {
+    try {
+      if (!this.#keeps) this.#bridge.settings.switchTo(this.state)
+    } catch (error) {
+      return this.fatal('28000', error.message)
+    }
+    if (batch instanceof CopyIn) finishCopy(this.#bridge, this, batch)
+    else this.#copy = runBatch(this.#bridge, this, batch)
+    this.#batch = null
+    this.#held = 0
+    this.#socket.resume()
+  }
+
+  /** Sends what the engine answered; a ReadyForQuery is preceded by the notifications that waited for it. */
+  send(parts, ready) {
+    this.#socket.cork()
+    for (const part of parts) if (part.length) this.#socket.write(part)
+    if (ready) {
+      if (this.status === 'I') {
+        for (const notification of this.#notifications.splice(0)) this.#socket.write(notification)
+      }
+      this.#socket.write(ready)
+    }
+    this.#socket.uncork()
+  }
+
+  /** The messages for reported settings whose values are other than the client knows. */
+  changedParameters(reported) {
+    const changed = [...reported].filter(([name, value]) => this.#reported.get(name) !== value)
+    this.#reported = reported
+    return changed.map(([name, value]) => parameterStatus(name, value))
+  }
+
+  noteIdleLimit(milliseconds) {
+    this.idleLimit = Number(milliseconds ?? 0)
+  }
+
+  /** A NotificationResponse for this connection: sent now if it is idle, else with its next ReadyForQuery. */
+  notify(notification) {
+    if (this.#keeps || this.#batch || this.#copy || this.#bridge.turns.running === this) {
+      this.#notifications.push(notification)
+    } else this.#socket.write(notification)
+  }
+
+  idledOut() {
+    this.fatal('25P03', 'terminating connection due to idle-in-transaction timeout')
+  }
+
+  /** Ends the connection with an error. */
+  fatal(code, text, hint) {
+    if (this.#phase === 'ended') return
+    this.#socket.write(errorResponse({ severity: 'FATAL', code, message: text, hint }))
+    this.end()
+  }
+
+  /** The engine has failed: tells the client, and touches nothing else. */
+  lose() {
+    this.#socket.write(
+      errorResponse({ severity: 'FATAL', code: '57P02', message: 'the embedded engine failed and is restarting' }),
+    )
+  }
+
+  /** Ends the connection, however far it got, and takes away what it leaves in the engine. */
+  end() {
+    if (this.#phase === 'ended') return
+    this.#phase = 'ended'
+    clearTimeout(this.#timer)
+    this.#batch = null
+    this.#frames = []
+    this.#copy = null
+    const { engine, turns, channels } = this.#bridge
+    if (this.unfinished) engine.exchange([sync])
+    if (this.#keeps) engine.query('ROLLBACK')
+    if (this.unsettled) this.#bridge.settings.read()
+    turns.leave(this)
+    channels.apply(this, [{ listen: false, channel: null }])
+    const closes = this.names?.closeAll() ?? []
+    if (closes.length || channels.stale) {
+      turns.task(() => {
+        if (closes.length) engine.exchange([...closes, sync])
+        channels.sweep(engine)
+      })
+    }
+    this.#bridge.ended(this)
+    this.#socket.end()
+    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref()
+  }
+}

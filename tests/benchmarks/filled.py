@@ -1,0 +1,67 @@
+"""A database for the benchmarks: two days of trades of five symbols, and of one of them a week before that."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from market_data import migrate
+
+SYMBOLS = ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]
+
+START = datetime(2026, 2, 2, tzinfo=UTC)
+"""The first trade, of the first symbol."""
+DAY = datetime(2026, 2, 8, tzinfo=UTC)
+"""From here on all symbols trade, every five seconds for two days."""
+
+FILL = """
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    SELECT time, symbol, 0, round((180 + 8 * sin(extract(epoch FROM time) / 7000) + random())::numeric, 2),
+        round(exp(4 + random())::numeric, 2)
+    FROM unnest(%s::text[]) AS symbol, generate_series(%s, %s::timestamptz - interval '1 s', %s::interval) AS time
+"""
+
+
+def fill(database_url: str) -> str:
+    """Migrate and fill an empty database, and stop its jobs, which would disturb. Returns what its server is."""
+    migrate.upgrade(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        connection.execute("SELECT setseed(0.5)")
+        connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s", [SYMBOLS])
+        connection.execute(FILL, [SYMBOLS[:1], START, DAY, "30 s"])
+        connection.execute(FILL, [SYMBOLS, DAY, DAY.replace(day=10), "5 s"])
+        connection.execute("CALL refresh_continuous_aggregate('candles_1m', NULL, NULL)")
+        connection.execute("VACUUM ANALYZE")
+        return " ".join(
+            connection.execute(query).fetchall()[0][0]
+            for query in (
+                "SELECT split_part(version(), ' on ', 1)",
+                "SELECT 'with TimescaleDB ' || extversion FROM pg_extension WHERE extname = 'timescaledb'",
+            )
+        )
+
+
+@contextmanager
+def new_database() -> Iterator[str]:
+    """An empty database on the server in TEST_DATABASE_URL, else on an embedded engine, for the length of a `with`."""
+    if server := os.environ.get("TEST_DATABASE_URL"):
+        name = f"market_data_benchmark_{uuid4().hex[:12]}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        try:
+            yield make_conninfo(server, dbname=name)
+        finally:
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+    else:
+        from market_data import embedded
+
+        with tempfile.TemporaryDirectory() as folder, embedded.owned_engine(Path(folder), say=print, port=0) as database_url:
+            yield database_url

@@ -1,0 +1,60 @@
+"""Engines for these tests: one a module, and homes of their own for tests that kill."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from market_data.embedded import owned_engine
+
+Connect = Callable[..., psycopg.Connection]
+
+
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database exists and was stopped in order, to be copied."""
+    home = tmp_path_factory.mktemp("engine-seed") / "home"
+    with owned_engine(home, say=print):
+        pass
+    return home
+
+
+@pytest.fixture
+def home(seed: Path, tmp_path: Path) -> Path:
+    """A home of the test's own."""
+    return shutil.copytree(seed, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def engine(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of an engine that the module's tests share."""
+    home = shutil.copytree(seed, tmp_path_factory.mktemp("engine") / "home")
+    said: list[str] = []
+    with owned_engine(home, say=said.append) as dsn:
+        yield dsn
+    assert said == [], "the engine died during the tests"
+
+
+@pytest.fixture
+def connect(engine: str) -> Iterator[Connect]:
+    """Opens connections in autocommit mode that are closed at the end."""
+    opened: list[psycopg.Connection] = []
+
+    def open_one(**options: str) -> psycopg.Connection:
+        opened.append(psycopg.connect(engine, autocommit=True, **options))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def table(connect: Connect, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an empty table (a integer primary key, b text)."""
+    name = request.node.name.split("[")[0]
+    connection = connect()
+    connection.execute(f'CREATE TABLE "{name}" (a integer PRIMARY KEY, b text)')
+    yield f'"{name}"'
+    connection.execute(f'DROP TABLE IF EXISTS "{name}"')

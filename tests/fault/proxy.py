@@ -1,0 +1,95 @@
+"""A TCP proxy on loopback that can cut, refuse and stall what passes through it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Proxy:
+    """Between a client and a server; its methods may be called from any thread."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._loop = asyncio.new_event_loop()
+        self._flowing = asyncio.Event()
+        self._refusing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    def cut(self) -> None:
+        """Break every connection, and each new one at once."""
+        self._refusing = True
+        self._call(self._break)
+
+    def stall(self) -> None:
+        """Keep every connection, and accept new ones, but pass nothing on."""
+        self._call(self._flowing.clear)
+
+    def restore(self) -> None:
+        """Be as if nothing had happened; what was held back is passed on."""
+        self._refusing = False
+        self._call(self._flowing.set)
+
+    def _call(self, function: object) -> None:
+        self._loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
+
+    def _break(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            if self._refusing:
+                return
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            self._writers.add(far_writer)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass_on(reader, far_writer))
+                    both.create_task(self._pass_on(far_reader, writer))
+            finally:
+                self._writers.discard(far_writer)
+                far_writer.transport.abort()
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        with suppress(OSError):
+            writer.close()
+
+    async def _run(self, started: threading.Event, stopping: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._flowing.set()
+        started.set()
+        await stopping.wait()
+        server.close()
+        self._break()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def proxy_to(host: str, port: int) -> Iterator[Proxy]:
+    """A proxy that passes everything on, for the length of a `with`."""
+    proxy = Proxy(host, port)
+    started, stopping = threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=proxy._loop.run_until_complete, args=(proxy._run(started, stopping),))
+    thread.start()
+    assert started.wait(5)
+    try:
+        yield proxy
+    finally:
+        proxy._loop.call_soon_threadsafe(stopping.set)
+        thread.join()
+        proxy._loop.close()

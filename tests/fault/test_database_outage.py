@@ -1,0 +1,93 @@
+"""The database goes away under a running service, and comes back."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from fault.proxy import Proxy, proxy_to
+from psycopg.conninfo import conninfo_to_dict
+from service import Service, eventually, running
+from support import changed_url
+
+SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    target = conninfo_to_dict(database_url)
+    with proxy_to(str(target["host"]), int(target["port"])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: Proxy, database_url: str) -> str:
+    return changed_url(database_url, port=proxy.port)
+
+
+@pytest.fixture
+def service(proxied: str, tmp_path: Path) -> Iterator[tuple[Service, httpx.Client]]:
+    with running(tmp_path, DATABASE_URL=proxied, **SETTINGS) as (service, client):
+        eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
+        yield service, client
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.stall])
+def test_answers_503_meanwhile_and_takes_up_again_by_itself(
+    service: tuple[Service, httpx.Client], proxy: Proxy, database_url: str, fault
+):
+    process, client = service
+    for _ in range(2):  # a second outage is like the first
+        fault(proxy)
+        refused = eventually(lambda: _unavailable(client.get("/price?symbol=AAPL")))
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        unhealthy = client.get("/health")
+        assert unhealthy.status_code == 503
+        assert (unhealthy.json()["status"], unhealthy.json()["database"]) == ("unhealthy", "unhealthy")
+        eventually(lambda: "the feed lost the database" in process.text)
+        proxy.restore()
+        eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
+        eventually(partial(_grows_beyond, database_url, _trades(database_url)))
+        assert client.get("/health").json()["status"] == "healthy"
+    assert process.text.count("the feed lost the database") == 2
+    assert process.text.count("feeding 5 symbols") == 3
+    assert process.text.count("requests are answered 503") == 2
+    assert "Traceback" not in process.text
+
+
+def _unavailable(response: httpx.Response) -> httpx.Response | None:
+    return response if response.status_code == 503 else None
+
+
+def _grows_beyond(database_url: str, trades: int) -> bool:
+    return _trades(database_url) > trades
+
+
+def _trades(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM trades").fetchone()
+    assert row
+    return row[0]
+
+
+def test_a_restarted_server_is_not_noticed_by_readers(service: tuple[Service, httpx.Client], proxy: Proxy):
+    """Every pooled connection is dead, but a new one can be had: the read is tried once more on that."""
+    _, client = service
+    for _ in range(5):
+        proxy.cut()
+        proxy.restore()
+        assert client.get("/symbols").status_code == 200
+
+
+def test_a_start_waits_for_a_server_that_is_not_there_yet(proxy: Proxy, proxied: str, tmp_path: Path):
+    proxy.cut()
+    service = Service(tmp_path, DATABASE_URL=proxied)
+    try:
+        eventually(lambda: "waiting for the database" in service.text)
+        proxy.restore()
+        service.wait_until_ready()
+    finally:
+        service.end()

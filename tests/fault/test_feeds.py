@@ -1,0 +1,80 @@
+"""Several services on one database: exactly one feeds, and another takes over when it stops or dies."""
+
+import signal
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from service import Service, eventually, running
+from support import Connection
+
+SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "FEED_LEASE_SECONDS": "2"}
+
+
+def _feeds(service: Service, connection: Connection) -> bool:
+    """Whether this service, of which each worker is a process, holds the lease."""
+    row = connection.execute("SELECT holder FROM leases WHERE expires_at > clock_timestamp()").fetchone()
+    return bool(row) and int(row[0].split(":")[1]) in (service.process.pid, *service.descendants())
+
+
+def _newest(connection: Connection) -> datetime | None:
+    row = connection.execute("SELECT max(time) FROM trades").fetchone()
+    return row and row[0]
+
+
+def _assert_takes_over(connection: Connection, heir: Service) -> None:
+    eventually(lambda: _feeds(heir, connection), 10)
+    before = _newest(connection)
+    eventually(lambda: _newest(connection) != before)
+
+
+def test_another_takes_over_from_one_that_dies_and_one_that_stops(database_url: str, connection: Connection, tmp_path: Path):
+    environment = {"DATABASE_URL": database_url, **SETTINGS}
+    with running(tmp_path, **environment) as (first, _), running(tmp_path, **environment) as (second, _):
+        eventually(lambda: _feeds(first, connection))
+        first.signal(signal.SIGKILL)
+        _assert_takes_over(connection, second)
+        with running(tmp_path, **environment) as (third, _):
+            eventually(lambda: "another process feeds" in third.text)
+            second.signal(signal.SIGTERM)
+            assert second.wait() == 0
+            _assert_takes_over(connection, third)
+
+
+def test_one_feeds_among_the_workers_of_a_service(database_url: str, connection: Connection, tmp_path: Path):
+    environment = {"DATABASE_URL": database_url, **SETTINGS}
+    with running(tmp_path, "--workers", "3", **environment) as (service, _):
+        eventually(lambda: service.text.count("another process feeds") == 2)
+        eventually(lambda: len(_ticks(connection)) >= 10)
+        ticks = _ticks(connection)
+    # Two feeds would tick out of step: with one, no two ticks are much closer than an interval.
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(ticks)]
+    assert min(gaps) > 0.1
+    assert service.text.count("feeding 5 symbols") == 1
+
+
+def _ticks(connection: Connection) -> list[datetime]:
+    times = [row[0] for row in connection.execute("SELECT time FROM trades").fetchall()]
+    assert set(Counter(times).values()) <= {5}, "a tick is stored whole or not at all"
+    return sorted(set(times))
+
+
+def test_a_restart_resumes_from_the_last_price(database_url: str, connection: Connection, tmp_path: Path):
+    environment = {"DATABASE_URL": database_url, **SETTINGS}
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple')")
+    connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'AAPL', 50, 1)")
+    with running(tmp_path, **environment) as (_, client):
+        eventually(lambda: client.get("/price?symbol=TSLA").status_code == 200)
+        price = client.get("/price?symbol=AAPL").json()["price"]
+        names = {symbol["symbol"]: symbol["name"] for symbol in client.get("/symbols").json()["symbols"]}
+    assert 49 <= price <= 51
+    assert sorted(names) == ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]
+    assert names["AAPL"] == "Apple"
+
+
+def test_no_feed_where_it_is_switched_off(database_url: str, connection: Connection, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client):
+        assert client.get("/symbols").json() == {"symbols": [], "count": 0}
+        assert client.get("/health").json()["last_ingestion"] is None
+    assert connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)

@@ -1,0 +1,147 @@
+"""How the service starts and stops, on a database that somebody else runs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from service import Service, eventually, is_running, running
+from support import Connection, store, trade
+
+QUIET = {"FEED_ENABLED": "false"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_ends_it_with_status_0(database_url: str, tmp_path: Path, workers: str):
+    with running(tmp_path, "--workers", workers, DATABASE_URL=database_url) as (service, client):
+        assert client.get("/health").status_code == 200
+        service.signal(signal.SIGTERM)
+        assert service.wait(10) == 0
+    assert "Traceback" not in service.text
+
+
+def test_a_request_in_flight_is_finished(database_url: str, connection: Connection, tmp_path: Path):
+    store(connection, trade(0, "1"))
+    with running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client):
+        answers: list[httpx.Response] = []
+        with psycopg.connect(database_url) as blocking:
+            blocking.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+            request = threading.Thread(target=lambda: answers.append(client.get("/price?symbol=AAPL")))
+            request.start()
+            request.join(0.5)
+            assert not answers
+            service.signal(signal.SIGTERM)
+            request.join(0.5)
+            assert not answers
+        assert service.wait(10) == 0
+        request.join()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "closed terminal"])
+def test_a_signal_to_the_whole_process_group_ends_it_in_order(database_url: str, tmp_path: Path, number: signal.Signals):
+    with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, _):
+        processes = service.descendants()
+        assert processes
+        service.signal(number, group=True)
+        assert service.wait(10) == 0
+        eventually(lambda: not any(map(is_running, processes)))
+    assert "Traceback" not in service.text
+
+
+def test_workers_end_when_their_supervisor_is_killed(database_url: str, tmp_path: Path):
+    with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, _):
+        processes = service.descendants()
+        service.signal(signal.SIGKILL)
+        eventually(lambda: not any(map(is_running, processes)), 15)
+
+
+def test_a_killed_worker_is_replaced(database_url: str, tmp_path: Path):
+    with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, client):
+        before = service.descendants()
+        for worker in _workers(service):
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len(_workers(service)) == 2 and not set(_workers(service)) & set(before), 60)
+        eventually(lambda: _answers(client), 60)
+
+
+def _workers(service: Service) -> list[int]:
+    """The descendants that serve: the others are multiprocessing's own."""
+    return [pid for pid in service.descendants() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _complaint(*arguments: str, **environment: str) -> str:
+    """The one line that a start which can't succeed prints."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "market_data.cli", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
+
+
+def test_a_port_in_use_is_one_line(database_url: str):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = _complaint("serve", "--port", str(port), DATABASE_URL=database_url)
+    assert f"port {port} (Address already in use)" in line
+    assert "--port" in line
+
+
+def test_a_bad_setting_is_one_line_that_names_it(database_url: str):
+    assert "POOL_SIZE='many'" in _complaint("serve", DATABASE_URL=database_url, POOL_SIZE="many")
+
+
+def test_an_unreachable_server_is_named_without_its_password():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        dsn = f"postgresql://someone:s3cret@127.0.0.1:{port}/there"
+        line = _complaint("migrate", DATABASE_URL=dsn, DATABASE_START_TIMEOUT_SECONDS="0")
+    assert "The database can't be reached" in line
+    assert str(port) in line
+    assert "s3cret" not in line
+
+
+def test_the_ready_lines_give_the_docs_and_a_working_psql_command_but_no_password(database_url: str, tmp_path: Path):
+    with_password = database_url.replace("@", ":s3cret@", 1)
+    with running(tmp_path, DATABASE_URL=with_password, LOG_LEVEL="debug") as (service, client):
+        ready = next(line for line in service.text.splitlines() if "ready on" in line)
+        assert ready.endswith(f"docs on {client.base_url}/docs".replace("//docs", "/docs"))
+        command = eventually(lambda: next((line for line in service.text.splitlines() if "psql '" in line), None))
+        conninfo = command.partition("psql '")[2].rstrip("'")
+        with psycopg.connect(conninfo) as connection:
+            assert connection.execute("SELECT count(*) >= 0 FROM trades").fetchone() == (True,)
+    assert "s3cret" not in service.text
+
+
+def test_ten_services_start_at_once_on_an_empty_database(new_database, tmp_path: Path):
+    with new_database() as empty:
+        services = [Service(tmp_path, DATABASE_URL=empty, POOL_SIZE="1") for _ in range(10)]
+        try:
+            for service in services:
+                service.wait_until_ready()
+            eventually(lambda: sum("feeding 5 symbols" in service.text for service in services) == 1)
+        finally:
+            for service in services:
+                service.signal(signal.SIGTERM)
+            assert [service.wait(30) for service in services] == [0] * 10

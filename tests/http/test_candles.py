@@ -1,0 +1,104 @@
+"""`GET /candles`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from support import Connection, Trade, store, trade
+
+HOUR = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
+
+
+def candles(client: TestClient, **parameters: Any) -> list[dict[str, Any]]:
+    return client.get("/candles", params=HOUR | parameters).json()["candles"]
+
+
+def test_candles_come_oldest_first(client: TestClient, connection: Connection):
+    store(connection, trade(60, "9"), trade(0, "10"), trade(20, "20", "3"), trade(40, "8.50", "0.50"), trade(59, "11", "0"))
+    response = client.get("/candles", params=HOUR | {"symbol": "aapl"})
+    assert response.headers["content-type"] == "application/json"
+    assert "link" not in response.headers
+    assert response.text == (
+        '{"symbol":"AAPL","interval":"1m","start":"2026-02-08T10:00:00Z","end":"2026-02-08T11:00:00Z","count":2,"candles":['
+        '{"timestamp":"2026-02-08T10:30:00Z","open":10.0,"high":20.0,"low":8.5,"close":11.0,"volume":4.5,'
+        '"vwap":16.5,"trade_count":4},'
+        '{"timestamp":"2026-02-08T10:31:00Z","open":9.0,"high":9.0,"low":9.0,"close":9.0,"volume":1.0,'
+        '"vwap":9.0,"trade_count":1}],"next_page_token":null}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("10:30:00", "10:32:00", ["10:30", "10:31"]),
+        ("10:30:00.000001", "10:32:00.000001", ["10:31", "10:32"]),
+        ("10:30:30", "10:31:30", ["10:31"]),
+        ("10:30:10", "10:30:50", []),
+    ],
+)
+def test_candle_is_in_the_range_with_the_start_of_its_bucket_and_then_whole(
+    client: TestClient, connection: Connection, start: str, end: str, expected: list[str]
+):
+    store(connection, *(trade(10 * number, "1") for number in range(18)))
+    found = candles(client, start=f"2026-02-08T{start}Z", end=f"2026-02-08T{end}Z")
+    assert [each["timestamp"] for each in found] == [f"2026-02-08T{minute}:00Z" for minute in expected]
+    assert {each["trade_count"] for each in found} <= {6}
+
+
+@pytest.mark.parametrize(
+    ("trades", "vwap"),
+    [
+        ([trade(0, "7", "0"), trade(1, "8", "0")], None),
+        ([trade(0, "10", "1"), trade(1, "20", "3"), trade(2, "99", "0")], 17.5),
+        ([trade(0, "0.1", "0.1"), trade(1, "0.3", "0.2")], 0.233333333333333),
+    ],
+)
+def test_vwap_is_weighted_by_volume_and_null_without_any(
+    client: TestClient, connection: Connection, trades: list[Trade], vwap: float | None
+):
+    store(connection, *trades)
+    assert candles(client)[0]["vwap"] == (vwap if vwap is None else pytest.approx(vwap, rel=1e-14))
+
+
+def test_sums_carry_no_rounding_error(client: TestClient, connection: Connection):
+    store(connection, *(trade(number, "0.1", "0.1") for number in range(30)))
+    assert candles(client)[0]["volume"] == 3.0
+    assert candles(client)[0]["vwap"] == 0.1
+
+
+def test_open_bucket_is_included_and_follows_each_trade(client: TestClient, connection: Connection):
+    now = datetime.now(UTC)
+    minute = now.replace(second=0, microsecond=0)
+    (_, symbol, _, price, volume) = trade(0, "5")
+    for number in range(1, 3):
+        store(connection, (now, symbol, number, price * number, volume))
+        (candle,) = candles(client, start="2026-01-01T00:00:00Z", end="9999-12-31T23:59:59Z")
+        assert datetime.fromisoformat(candle["timestamp"]) == minute
+        assert (candle["close"], candle["trade_count"]) == (5 * number, number)
+
+
+def test_minute_without_a_trade_has_no_candle(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"), trade(180, "2"))
+    assert len(candles(client)) == 2
+
+
+def test_empty_range_of_a_known_symbol_is_an_empty_list(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"))
+    response = client.get("/candles", params=HOUR | {"start": "0001-01-01T00:00:00Z", "end": "0001-01-01T00:01:00Z"})
+    assert (response.status_code, response.json()["candles"], response.json()["next_page_token"]) == (200, [], None)
+
+
+def test_answers_are_cut_at_ten_thousand_unless_told(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"))
+    connection.execute("""
+        INSERT INTO trades (time, symbol, price, volume)
+        SELECT minute, 'AAPL', 1, 1
+        FROM generate_series('2026-01-01T00:00:00Z'::timestamptz, '2026-01-07T22:40:00Z', '1 minute') AS minute
+    """)
+    whole = HOUR | {"start": "2026-01-01T00:00:00Z"}
+    body = client.get("/candles", params=whole).json()
+    assert (body["count"], len(body["candles"])) == (10_000, 10_000)
+    rest = client.get("/candles", params=whole | {"page_token": body["next_page_token"]}).json()
+    assert [each["timestamp"] for each in rest["candles"]] == ["2026-01-07T22:40:00Z", "2026-02-08T10:30:00Z"]
+    assert client.get("/candles", params=whole | {"limit": "3"}).json()["count"] == 3

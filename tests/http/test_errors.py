@@ -1,0 +1,151 @@
+"""One error shape on every path."""
+
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+from support import Connection, store, trade
+
+PATHS = [
+    "/",
+    "/health",
+    "/symbols",
+    "/price",
+    "/price/latest",
+    "/trades",
+    "/candles",
+    "/docs",
+    "/redoc",
+    "/schema/openapi.json",
+    "/assets/swagger-ui-bundle.js",
+]
+RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
+
+
+def assert_problem(response: httpx.Response, status: int) -> str:
+    """That an answer is a problem of this status and shape; its detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body.keys() == {"type", "title", "status", "detail"} | ({"errors"} if status == 400 else set())
+    assert (body["type"], body["title"], body["status"]) == ("about:blank", HTTPStatus(status).phrase, status)
+    assert body["detail"]
+    assert body["detail"] not in (HTTPStatus(status).phrase, "Not Found")
+    return body["detail"]
+
+
+def test_paths_of_these_tests_are_all_there_are(client: TestClient):
+    assert isinstance(client.app, Litestar)
+    known = {route.path for route in client.app.routes}
+    assert known == {path for path in PATHS if not path.startswith("/assets")} | {
+        "/schema",
+        "/schema/{path:str}",
+        "/assets",
+        "/assets/{file_path:path}",
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"])
+def test_other_method_is_405_and_told_which_there_are(client: TestClient, path: str, method: str):
+    response = client.request(method, path, content=b"{broken", headers={"content-type": "application/json"})
+    assert method in assert_problem(response, 405)
+    assert "GET" in response.headers["allow"].split(", ")
+    assert method not in response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/Symbols",
+        "/symbols/AAPL",
+        "/price/AAPL",
+        "/trades/1",
+        "/schema",
+        "/schema/x",
+        "/schema/openapi.yaml",
+        "/schema/x/y",
+        "/docs/x",
+        "/redoc/x",
+        "/assets",
+        "/assets/",
+        "/assets/nothing.js",
+        "/assets/no/thing.js",
+        "/assets/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..%2f..%2fetc%2fpasswd",
+        "/assets//etc/passwd",
+        "/assets/%00",
+        "/assets/" + "a" * 300,
+        "/favicon.ico",
+        "/%00",
+        "/%ff",
+        "/" + "a" * 5000,
+        "/a/" * 50,
+    ],
+)
+def test_unknown_path_is_404(client: TestClient, path: str):
+    assert_problem(client.get(path), 404)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/assets/swagger-ui-bundle.js"])
+def test_page_and_script_are_there(client: TestClient, path: str):
+    response = client.get(path)
+    assert response.status_code == 200
+    assert "html" in response.headers["content-type"] or "javascript" in response.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["/price", "/price/latest", f"/trades?{RANGE}", f"/candles?{RANGE}&interval=1m"])
+def test_unknown_symbol_is_404(client: TestClient, connection: Connection, path: str):
+    store(connection, trade(0, "1"))
+    detail = assert_problem(client.get(f"{path}{'&' if '?' in path else '?'}symbol=acme"), 404)
+    assert detail == "There is no symbol ACME; GET /symbols lists the known ones."
+
+
+def test_unknown_symbol_is_404_on_a_later_page_as_well(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"), trade(1, "1"))
+    first = client.get(f"/trades?symbol=AAPL&limit=1&{RANGE}")
+    connection.execute("DELETE FROM trades")
+    connection.execute("DELETE FROM symbols")
+    assert_problem(client.get(first.links["next"]["url"]), 404)
+
+
+@pytest.mark.parametrize("path", ["/price", "/price/latest", "/trades", "/candles"])
+def test_bad_parameters_are_400(client: TestClient, path: str):
+    assert_problem(client.get(path), 400)
+
+
+@pytest.fixture
+def no_symbols_table(connection: Connection) -> Iterator[None]:
+    """A database that the service does not expect."""
+    connection.execute("ALTER TABLE symbols RENAME TO symbols_elsewhere")
+    yield
+    connection.execute("ALTER TABLE symbols_elsewhere RENAME TO symbols")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/symbols",
+        "/health",
+        "/price?symbol=ACME",
+        "/price/latest?symbol=ACME",
+        f"/trades?symbol=ACME&{RANGE}",
+        f"/candles?symbol=ACME&{RANGE}&interval=1m",
+    ],
+)
+@pytest.mark.usefixtures("no_symbols_table")
+def test_unforeseen_failure_is_500_with_its_traceback_in_the_log_only(
+    client: TestClient, caplog: pytest.LogCaptureFixture, path: str
+):
+    with caplog.at_level(logging.ERROR, "market_data"):
+        response = client.get(path)
+    assert assert_problem(response, 500) == "The service failed in a way that its log explains."
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET {path.partition('?')[0]} failed"
+    assert "UndefinedTable" in caplog.text
+    assert "Traceback" in caplog.text

@@ -1,0 +1,125 @@
+"""The OpenAPI document.
+
+After a change that is meant: `UPDATE_SNAPSHOT=1 uv run pytest tests/http/test_openapi.py`, and look at the difference. The
+contract changes by addition only.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+
+from market_data import __version__
+
+Document = dict[str, Any]
+Validate = Callable[[Document, Any], None]
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+
+
+def operations(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_document_is_the_committed_one(client: TestClient):
+    document = client.get("/schema/openapi.json").json()
+    assert document["info"].pop("version") == __version__
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    assert document == json.loads(SNAPSHOT.read_text())
+
+
+def test_document_has_the_contracts_operations_and_parameters(document: Document):
+    found = {
+        name: {parameter["name"]: parameter["required"] for parameter in operation["parameters"]}
+        for name, operation in operations(document)
+    }
+    ranged = {"symbol": True, "start": True, "end": True, "limit": False, "page_token": False}
+    assert found == {
+        "GET /": {},
+        "GET /health": {},
+        "GET /symbols": {},
+        "GET /price": {"symbol": True},
+        "GET /price/latest": {"symbol": True},
+        "GET /trades": ranged,
+        "GET /candles": ranged | {"interval": True},
+    }
+
+
+def test_everything_is_described(document: Document):
+    bare = []
+    for name, operation in operations(document):
+        described = [
+            (name, operation),
+            *((f"{name} {parameter['name']}", parameter) for parameter in operation["parameters"]),
+            *((f"{name} {status}", response) for status, response in operation["responses"].items()),
+            *(
+                (f"{name} {status} {header}", contents)
+                for status, response in operation["responses"].items()
+                for header, contents in response.get("headers", {}).items()
+            ),
+        ]
+        bare += [what for what, item in described if not item.get("description")]
+        assert operation["summary"]
+    assert bare == []
+
+
+def test_every_parameter_but_the_opaque_token_has_an_example_that_fits_it(document: Document, valid: Validate):
+    for name, operation in operations(document):
+        for parameter in operation["parameters"]:
+            examples = [example["value"] for example in parameter.get("examples", {}).values()]
+            assert bool(examples) == (parameter["name"] != "page_token"), name
+            for example in examples:
+                valid(parameter["schema"], example)
+
+
+def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Document, valid: Validate):
+    for name, operation in operations(document):
+        assert operation["responses"].keys() >= {"200", "500"}, name
+        for status, response in operation["responses"].items():
+            if status == "200" or (name, status) == ("GET /health", "503"):
+                assert response["content"].keys() == {"application/json"}
+                continue
+            (media_type,) = response["content"]
+            assert media_type == "application/problem+json", f"{name} {status}"
+            described = response["content"][media_type]
+            assert described["schema"] == {"$ref": "#/components/schemas/Problem"}
+            examples = [example["value"] for example in described["examples"].values()]
+            assert examples, f"{name} {status}"
+            for example in examples:
+                valid(described["schema"], example)
+                assert str(example["status"]) == status
+
+
+def test_every_operation_documents_the_errors_that_it_can_answer(document: Document):
+    found = {name: set(operation["responses"]) for name, operation in operations(document)}
+    for name, statuses in found.items():
+        expected = {"200", "500"}
+        if name != "GET /":
+            expected.add("503")
+        if name not in ("GET /", "GET /health", "GET /symbols"):
+            expected |= {"400", "404"}
+        assert statuses == expected, name
+
+
+def test_examples_of_fields_fit_them(document: Document, valid: Validate):
+    count = 0
+    for schema in document["components"]["schemas"].values():
+        for field in schema.get("properties", {}).values():
+            for example in field.get("examples", []):
+                valid(field, example)
+                count += 1
+    assert count > 20
+
+
+@pytest.mark.parametrize("path", ["/trades", "/candles"])
+def test_link_and_retry_after_are_documented(document: Document, path: str):
+    responses = document["paths"][path]["get"]["responses"]
+    assert "Link" in responses["200"]["headers"]
+    assert responses["503"]["headers"]["Retry-After"]["required"]

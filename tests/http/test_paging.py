@@ -1,0 +1,139 @@
+"""Reading an answer page by page, on `/trades` and `/candles`."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from support import T0, Connection, store, trade
+
+Body = dict[str, Any]
+Follow = Callable[[TestClient, str, dict[str, Any]], Iterator[Body]]
+
+PARAMETERS = {"symbol": "aapl", "start": "2026-02-08T10:00:00 00:00", "end": "2026-02-08T11:00:00Z"}
+CANDLES = PARAMETERS | {"interval": "1m"}
+BOTH = pytest.mark.parametrize(("path", "parameters"), [("/trades", PARAMETERS), ("/candles", CANDLES)])
+
+
+def by_token(client: TestClient, path: str, parameters: dict[str, Any]) -> Iterator[Body]:
+    """The pages that `next_page_token` leads to."""
+    token = None
+    while True:
+        yield (body := client.get(path, params=parameters | ({"page_token": token} if token else {})).json())
+        token = body["next_page_token"]
+        if token is None:
+            return
+
+
+def by_link(client: TestClient, path: str, parameters: dict[str, Any]) -> Iterator[Body]:
+    """The pages that the Link header leads to."""
+    response = client.get(path, params=parameters)
+    yield response.json()
+    while "next" in response.links:
+        response = client.get(response.links["next"]["url"])
+        yield response.json()
+
+
+def rows(body: Body) -> list[Any]:
+    return body["trades"] if "trades" in body else body["candles"]
+
+
+@pytest.fixture
+def filled(connection: Connection) -> Connection:
+    """Ten minutes with two trades each, at one instant in part, and something before, behind and beside them."""
+    store(
+        connection,
+        *(trade(60 * minute, str(minute + 1), trade_id=number) for minute in range(10) for number in (0, 7)),
+        *(trade(30, "5", trade_id=number) for number in (-(2**63), -1, 0, 1, 2**63 - 1)),
+        trade(-86_400, "6"),
+        trade(86_400, "6"),
+        *(trade(60 * minute, "77", symbol="MSFT") for minute in range(10)),
+    )
+    return connection
+
+
+@BOTH
+@pytest.mark.parametrize("follow", [by_token, by_link])
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 1000])
+@pytest.mark.usefixtures("filled")
+def test_pages_together_are_the_whole_answer(
+    client: TestClient, path: str, parameters: dict[str, Any], follow: Follow, limit: int
+):
+    whole = client.get(path, params=parameters).json()
+    assert whole["next_page_token"] is None
+    pages = list(follow(client, path, parameters | {"limit": limit}))
+    assert [row for page in pages for row in rows(page)] == rows(whole)
+    assert [page["count"] for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert 0 < pages[-1]["count"] <= limit
+    assert {(page["start"], page["end"]) for page in pages} == {("2026-02-08T10:00:00Z", "2026-02-08T11:00:00Z")}
+
+
+@pytest.mark.parametrize("follow", [by_token, by_link])
+def test_newer_trades_that_arrive_between_two_pages_of_trades_change_nothing(
+    client: TestClient, filled: Connection, follow: Follow
+):
+    expected = rows(client.get("/trades", params=PARAMETERS).json())
+    found = []
+    for number, page in enumerate(follow(client, "/trades", PARAMETERS | {"limit": 4})):
+        found += rows(page)
+        store(filled, trade(1000 + number, "99"), trade(540, "99", trade_id=100 + number))
+    assert found == expected
+
+
+@pytest.mark.parametrize("follow", [by_token, by_link])
+def test_newer_trades_that_arrive_between_two_pages_of_candles_are_in_the_later_ones(
+    client: TestClient, filled: Connection, follow: Follow
+):
+    found = []
+    for number, page in enumerate(follow(client, "/candles", CANDLES | {"limit": 4})):
+        found += rows(page)
+        if number < 2:
+            store(filled, trade(600 + 60 * number, "99"))
+    assert found == rows(client.get("/candles", params=CANDLES).json())
+    assert len(found) == 12
+
+
+def test_trade_removed_between_two_pages_takes_no_other_with_it(client: TestClient, filled: Connection):
+    pages = by_token(client, "/trades", PARAMETERS | {"limit": 4})
+    first = rows(next(pages))
+    filled.execute("DELETE FROM trades WHERE symbol = 'AAPL' AND time = %s", (T0.replace(minute=38),))
+    rest = [row for page in pages for row in rows(page)]
+    assert [row["price"] for row in first] == [10, 10, 9, 9]
+    assert [row["price"] for row in rest[:2]] == [8, 8]
+    assert len(rest) == 21
+
+
+@pytest.mark.usefixtures("filled")
+def test_limit_may_change_between_two_pages(client: TestClient):
+    whole = rows(client.get("/trades", params=PARAMETERS).json())
+    first = client.get("/trades", params=PARAMETERS | {"limit": 3}).json()
+    rest = client.get("/trades", params=PARAMETERS | {"page_token": first["next_page_token"]}).json()
+    assert rows(first) + rows(rest) == whole
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "change", [{"symbol": "MSFT"}, {"start": "2026-02-08T10:00:01Z"}, {"end": "2026-02-08T11:00:01Z"}]
+)
+@pytest.mark.usefixtures("filled")
+def test_token_of_other_parameters_is_refused(
+    client: TestClient, path: str, parameters: dict[str, Any], change: dict[str, Any]
+):
+    token = client.get(path, params=parameters | {"limit": 1}).json()["next_page_token"]
+    response = client.get(path, params=parameters | change | {"page_token": token})
+    assert response.status_code == 400
+    assert [error["name"] for error in response.json()["errors"]] == ["page_token"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_same_range_written_otherwise_takes_the_same_token(client: TestClient):
+    token = client.get("/trades", params=PARAMETERS | {"limit": 1}).json()["next_page_token"]
+    otherwise = {"symbol": "AAPL", "start": "2026-02-08T12:00:00+02:00", "end": "2026-02-08t11:00:00.000z"}
+    assert client.get("/trades", params=otherwise | {"page_token": token}).status_code == 200
+
+
+def test_trades_of_one_microsecond_to_the_next_are_not_confused(client: TestClient, connection: Connection):
+    store(connection, *(trade(number / 1_000_000, str(Decimal(number) + 1)) for number in range(5)))
+    found = [row["price"] for page in by_token(client, "/trades", PARAMETERS | {"limit": 1}) for row in rows(page)]
+    assert found == [5, 4, 3, 2, 1]

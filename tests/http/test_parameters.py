@@ -1,0 +1,136 @@
+"""Parameters that can't be used: 400, with all that is wrong."""
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from litestar.testing import TestClient
+from support import Connection, store, trade
+
+GOOD = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z", "interval": "1m"}
+TAKES = {
+    "/price": ["symbol"],
+    "/price/latest": ["symbol"],
+    "/trades": ["symbol", "start", "end", "limit", "page_token"],
+    "/candles": ["symbol", "interval", "start", "end", "limit", "page_token"],
+}
+REQUIRED = [(path, name) for path, names in TAKES.items() for name in names if name in GOOD]
+
+
+def refused(client: TestClient, path: str, parameters: dict[str, Any] | str) -> dict[str, str]:
+    """What is told of each parameter."""
+    response = client.get(f"{path}?{parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)}")
+    assert response.status_code == 400, response.text
+    body = response.json()
+    for error in body["errors"]:
+        assert f"{error['name']}: {error['detail']}" in body["detail"]
+    return {error["name"]: error["detail"] for error in body["errors"]}
+
+
+def good_for(path: str) -> dict[str, str]:
+    return {name: value for name, value in GOOD.items() if name in TAKES[path]}
+
+
+@pytest.mark.parametrize(("path", "name"), REQUIRED)
+def test_missing_parameter_is_named_with_an_example(client: TestClient, path: str, name: str):
+    parameters = good_for(path)
+    del parameters[name]
+    told = refused(client, path, parameters)
+    assert told.keys() == {name}
+    assert "required" in told[name]
+    assert f"{name}=" in told[name]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [(path, name) for path, names in TAKES.items() for name in names if name != "page_token"]
+)
+@pytest.mark.parametrize("same", [True, False])
+def test_repeated_parameter_is_refused_even_where_both_agree(client: TestClient, path: str, name: str, same: bool):
+    value = {**GOOD, "limit": "5"}[name]
+    parameters = {**good_for(path), name: [value, value if same else "other"]}
+    assert refused(client, path, parameters) == {name: "is given 2 times; give it once"}
+
+
+@pytest.mark.parametrize("path", TAKES)
+@pytest.mark.parametrize(
+    "symbol", ["", " ", "A" * 33, "-A", ".A", "A B", "A,B", "A;B", "A'B", "A%", "A\n", "A\0", "ß", "ＡＡＰＬ", "ſ", "'; DROP--"]
+)
+def test_malformed_symbol_is_refused(client: TestClient, path: str, symbol: str):
+    assert refused(client, path, good_for(path) | {"symbol": symbol}).keys() == {"symbol"}
+
+
+@pytest.mark.parametrize("path", ["/trades", "/candles"])
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "must be a time"),
+        ("yesterday", "must be a time"),
+        ("1770546600", "must be a time"),
+        ("2026-02-08", "must be a time"),
+        ("2026-02-08T10:30:00", "no time zone"),
+        ("2026-02-30T10:30:00Z", "does not exist"),
+        ("0000-01-01T00:00:00Z", "does not exist"),
+        ("9999-12-31T23:59:59-01:00", "does not exist"),
+    ],
+)
+def test_malformed_time_is_refused(client: TestClient, path: str, name: str, text: str, complaint: str):
+    told = refused(client, path, good_for(path) | {name: text})
+    assert told.keys() == {name}
+    assert complaint in told[name]
+
+
+@pytest.mark.parametrize("path", ["/trades", "/candles"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-02-08T10:00:00Z", "2026-02-08T10:00:00Z"),
+        ("2026-02-08T10:00:00.000001Z", "2026-02-08T10:00:00Z"),
+        ("2026-02-08T10:00:00Z", "2026-02-08T11:00:00+01:00"),
+    ],
+)
+def test_start_that_is_not_before_end_is_refused(client: TestClient, path: str, start: str, end: str):
+    told = refused(client, path, good_for(path) | {"start": start, "end": end})
+    assert told == {"start": "must be before end; the range includes start and excludes end"}
+
+
+@pytest.mark.parametrize(("path", "highest"), [("/trades", 1000), ("/candles", 10000)])
+@pytest.mark.parametrize("limit", ["", "0", "-1", "+5", "1.0", "1e2", "ten", "0x10", "٥", "9" * 5000, None])
+def test_limit_that_is_no_number_in_its_range_is_refused(client: TestClient, path: str, highest: int, limit: str | None):
+    limit = str(highest + 1) if limit is None else limit
+    told = refused(client, path, good_for(path) | {"limit": limit})
+    assert told.keys() == {"limit"}
+    assert f"from 1 to {highest}" in told["limit"]
+    assert len(told["limit"]) < 200
+
+
+@pytest.mark.parametrize("interval", ["", "1M", "1 m", "2m", "60", "1m; DROP TABLE trades", "../1m"])
+def test_unknown_interval_is_answered_with_the_known_ones(client: TestClient, interval: str):
+    told = refused(client, "/candles", good_for("/candles") | {"interval": interval})
+    assert told.keys() == {"interval"}
+    assert "must be one of 1m" in told["interval"]
+
+
+@pytest.mark.parametrize("path", ["/trades", "/candles"])
+@pytest.mark.parametrize("token", ["", "1", "last", "a" * 4000, "é", "\0", "kw==", "AAAAAAAAAAAAAAAAAAAA"])
+def test_page_token_that_was_not_made_here_is_refused(client: TestClient, path: str, token: str):
+    assert refused(client, path, good_for(path) | {"page_token": token}).keys() == {"page_token"}
+
+
+def test_all_that_is_wrong_is_told_at_once(client: TestClient):
+    query = "symbol=%21&symbol=A&interval=2m&start=x&limit=0"
+    assert list(refused(client, "/candles", query)) == ["symbol", "interval", "start", "end", "limit"]
+
+
+@pytest.mark.parametrize("query", ["symbol=%ff", "symbol=%zz", "symbol", "%00=1", "&&&", "symbol=" + quote("💥")])
+def test_query_that_is_no_query_is_refused(client: TestClient, query: str):
+    assert refused(client, "/price/latest", query).keys() == {"symbol"}
+
+
+def test_parameters_are_looked_at_before_the_database_is_asked(client: TestClient):
+    assert refused(client, "/trades", good_for("/trades") | {"symbol": "ACME", "limit": "0"}).keys() == {"limit"}
+
+
+def test_parameter_that_nobody_knows_is_ignored(client: TestClient, connection: Connection):
+    store(connection, trade(0, "1"))
+    assert client.get("/price/latest?symbol=AAPL&utm_source=mail&utm_source=web").status_code == 200

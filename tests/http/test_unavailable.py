@@ -1,0 +1,129 @@
+"""503: the database can't be reached, or has no time."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import msgspec
+import pytest
+from litestar.testing import TestClient
+from support import Connection, store, trade
+
+from market_data.settings import Settings
+
+RANGE = "symbol=AAPL&start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
+READS = ["/symbols", "/price?symbol=AAPL", "/price/latest?symbol=AAPL", f"/trades?{RANGE}", f"/candles?{RANGE}&interval=1m"]
+
+MakeClient = Callable[[Settings], TestClient]
+
+
+def assert_unavailable(response: httpx.Response) -> None:
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "The database can't be reached or is too busy; try again in a moment.",
+    }
+
+
+@pytest.fixture(scope="module")
+def unreachable() -> Iterator[str]:
+    """The URL of a server at whose port nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"postgresql://user:h0rse-battery@127.0.0.1:{bound.getsockname()[1]}/database"
+
+
+@pytest.fixture
+def cut_off(unreachable: str, make_client: MakeClient) -> Iterator[TestClient]:
+    settings = Settings(database_url=unreachable, feed_enabled=False, pool_size=1, pool_timeout_seconds=0.2)
+    with make_client(settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", READS)
+def test_read_without_a_database_is_503(cut_off: TestClient, path: str):
+    assert_unavailable(cut_off.get(path))
+
+
+def test_health_without_a_database_is_503_in_its_own_shape(cut_off: TestClient):
+    response = cut_off.get("/health")
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/json"
+    assert int(response.headers["retry-after"]) >= 1
+    body = response.json()
+    assert body.pop("timestamp").endswith("Z")
+    assert body == {
+        "status": "unhealthy",
+        "service": "market-data-platform",
+        "database": "unhealthy",
+        "last_trade_count": None,
+        "last_ingestion": None,
+    }
+
+
+def test_what_needs_no_database_works_without_one(cut_off: TestClient):
+    assert cut_off.get("/").status_code == 200
+    assert cut_off.get("/schema/openapi.json").status_code == 200
+    assert cut_off.get("/nothing").status_code == 404
+    assert cut_off.get("/trades").status_code == 400
+
+
+def test_loss_is_logged_once_and_without_the_password(cut_off: TestClient, caplog: pytest.LogCaptureFixture):
+    for _ in range(3):
+        cut_off.get("/symbols")
+    told = [record for record in caplog.records if record.name == "market_data.database"]
+    assert len(told) == 1
+    assert "h0rse-battery" not in caplog.text
+
+
+@pytest.fixture
+def busy(settings: Settings, make_client: MakeClient) -> Iterator[TestClient]:
+    """A service with one connection and one place in the queue for it."""
+    few = msgspec.structs.replace(
+        settings, pool_size=1, pool_timeout_seconds=0.3, pool_max_waiting=1, query_timeout_seconds=1.5
+    )
+    with make_client(few) as client:
+        yield client
+
+
+def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, connection: Connection):
+    store(connection, trade(0, "1"))
+    assert busy.get(READS[1]).status_code == 200
+
+    def timed(path: str) -> tuple[httpx.Response, float]:
+        start = time.monotonic()
+        return busy.get(path), time.monotonic() - start
+
+    with ThreadPoolExecutor() as threads:
+        with connection.transaction():
+            connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+            holding = threads.submit(timed, READS[1])
+            time.sleep(0.2)
+            waiting = threads.submit(timed, READS[0])
+            time.sleep(0.1)
+            (refused, refused_after) = timed(READS[2])
+            (waited, waited_after) = waiting.result()
+            (held, held_after) = holding.result()
+        for response in (refused, waited, held):
+            assert_unavailable(response)
+        assert refused_after < 0.2, "one more than may wait is not made to wait"
+        assert 0.25 < waited_after < 1, "it waited for a connection for as long as it was told to"
+        assert 1 < held_after < 4, "it waited for the database for as long as it was told to"
+
+    deadline = time.monotonic() + 10
+    while busy.get(READS[1]).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_health_of_an_exhausted_pool_is_503_in_its_own_shape(busy: TestClient, connection: Connection):
+    with connection.transaction():
+        connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+        response = busy.get("/health")
+    assert (response.status_code, response.json()["status"]) == (503, "unhealthy")

@@ -1,0 +1,46 @@
+"""Page tokens."""
+
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import T0
+
+from market_data.api.paging import page_token, read_page_token
+
+PARAMETERS = ("/trades", "AAPL", T0, T0)
+KEYS = st.tuples(st.datetimes(timezones=st.just(UTC)), st.integers(-(2**63), 2**63 - 1))
+
+
+@given(KEYS)
+def test_token_gives_back_the_key_that_it_was_made_of(key: tuple[datetime, int]):
+    token = page_token(PARAMETERS, key)
+    assert read_page_token(token, PARAMETERS) == key
+    assert token.isascii()
+    assert token.replace("-", "").replace("_", "").isalnum(), "a URL takes it as it is"
+
+
+@given(KEYS)
+def test_token_of_other_parameters_is_refused(key: tuple[datetime, int]):
+    with pytest.raises(ValueError, match="other parameters"):
+        read_page_token(page_token(PARAMETERS, key), ("/candles", *PARAMETERS[1:]))
+
+
+@given(KEYS, st.data())
+def test_changed_token_is_refused(key: tuple[datetime, int], data: st.DataObject):
+    token = page_token(PARAMETERS, key)
+    # Of the last character some bits mean nothing.
+    place = data.draw(st.integers(0, len(token) - 2))
+    other = data.draw(st.sampled_from("ABCabc012-_").filter(lambda character: character != token[place]))
+    with pytest.raises(ValueError, match=r"page token|belongs to"):
+        read_page_token(token[:place] + other + token[place + 1 :], PARAMETERS)
+    with pytest.raises(ValueError, match=r"page token|belongs to"):
+        read_page_token(token[:place], PARAMETERS)
+
+
+@given(st.text() | st.binary().map(lambda noise: urlsafe_b64encode(noise).decode()))
+def test_noise_is_refused(noise: str):
+    with pytest.raises(ValueError, match=r"page token|belongs to"):
+        read_page_token(noise, PARAMETERS)

@@ -1,0 +1,133 @@
+"""Settings out of the environment."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from support import PROJECT
+
+from market_data.errors import SettingsError
+from market_data.settings import Settings, read_settings
+
+PASSWORD = "h0rse-battery"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", f"mysql://user:{PASSWORD}@host/database"),
+        ("DATABASE_URL", f"postgresql+asyncpg://user:{PASSWORD}@host/database"),
+        ("DATABASE_URL", f"host=host password={PASSWORD}"),
+        ("DATABASE_URL", f"postgresql://user:{PASSWORD}%zz@host/database"),
+        ("DATABASE_URL", f"postgresql://user:{PASSWORD}@host/database?no_such_option=1"),
+        ("EMBEDDED_PORT", "-1"),
+        ("EMBEDDED_PORT", "65536"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_LEVEL", "30"),
+        ("FEED_ENABLED", "maybe"),
+        ("INGESTION_INTERVAL_SECONDS", "0"),
+        ("INGESTION_INTERVAL_SECONDS", "-3"),
+        ("INGESTION_INTERVAL_SECONDS", "3s"),
+        ("INGESTION_INTERVAL_SECONDS", "nan"),
+        ("INGESTION_INTERVAL_SECONDS", "inf"),
+        ("FEED_SEED", "1.5"),
+        ("FEED_SEED", "dice"),
+        ("FEED_LEASE_SECONDS", "0.5"),
+        ("FEED_LEASE_SECONDS", "61"),
+        ("POOL_SIZE", "0"),
+        ("POOL_SIZE", "101"),
+        ("POOL_SIZE", "four"),
+        ("POOL_SIZE", "4\n5"),
+        ("POOL_TIMEOUT_SECONDS", "0"),
+        ("POOL_TIMEOUT_SECONDS", "3601"),
+        ("POOL_MAX_WAITING", "0"),
+        ("POOL_MAX_WAITING", "1.5"),
+        ("QUERY_TIMEOUT_SECONDS", "0"),
+        ("DATABASE_START_TIMEOUT_SECONDS", "-1"),
+    ],
+)
+def test_bad_value_is_told_in_one_line_that_names_the_variable(name: str, value: str):
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: value, "HOME": "/root"})
+    message = str(caught.value)
+    assert message.startswith(name)
+    assert "\n" not in message
+    assert PASSWORD not in message
+    assert "`" not in message
+    assert "null" not in message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"postgresql://user:{PASSWORD}@host:5433/database",
+        f"postgresql+psycopg://user:{PASSWORD}@host:5433/database",
+        f"  postgresql://user:{PASSWORD}@host:5433/database\n",
+    ],
+)
+def test_both_url_schemes_mean_the_same_server(given: str):
+    assert read_settings({"DATABASE_URL": given}).database_url == f"postgresql://user:{PASSWORD}@host:5433/database"
+
+
+def test_no_view_of_the_settings_shows_the_password():
+    settings = read_settings({"DATABASE_URL": f"postgresql://user:{PASSWORD}@host/database"})
+    assert PASSWORD not in repr(settings) + str(settings) + f"{settings}"
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_variable_is_as_good_as_none(value: str):
+    assert read_settings({field.encode_name: value for field in msgspec.structs.fields(Settings)}) == Settings()
+
+
+def test_every_setting_is_read_from_its_variable():
+    given = {
+        "DATABASE_URL": "postgresql:///database",
+        "MARKET_DATA_HOME": "/data",
+        "EMBEDDED_PORT": "5500",
+        "DOCS_ASSETS": "/assets",
+        "LOG_LEVEL": "warning",
+        "FEED_ENABLED": "false",
+        "INGESTION_INTERVAL_SECONDS": "0.25",
+        "FEED_SEED": "42",
+        "FEED_LEASE_SECONDS": "2",
+        "POOL_SIZE": "8",
+        "POOL_TIMEOUT_SECONDS": "1.5",
+        "POOL_MAX_WAITING": "10",
+        "QUERY_TIMEOUT_SECONDS": "0.5",
+        "DATABASE_START_TIMEOUT_SECONDS": "0",
+    }
+    assert msgspec.structs.asdict(read_settings(given)) == {
+        "database_url": "postgresql:///database",
+        "market_data_home": "/data",
+        "embedded_port": 5500,
+        "docs_assets": "/assets",
+        "log_level": "WARNING",
+        "feed_enabled": False,
+        "ingestion_interval_seconds": 0.25,
+        "feed_seed": 42,
+        "feed_lease_seconds": 2.0,
+        "pool_size": 8,
+        "pool_timeout_seconds": 1.5,
+        "pool_max_waiting": 10,
+        "query_timeout_seconds": 0.5,
+        "database_start_timeout_seconds": 0.0,
+    }
+
+
+def test_home_is_absolute_wherever_the_service_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert Settings(market_data_home="data").home == tmp_path / "data"
+    assert Settings(market_data_home="~/data").home == Path("/home/somebody/data")
+    assert Settings().home.is_absolute()
+
+
+def test_readme_names_every_setting_with_its_default():
+    lines = (PROJECT / "README.md").read_text().splitlines()
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in lines if line.startswith("|")]
+    table = {name: default for _, name, default, *_ in rows}
+    for field in msgspec.structs.fields(Settings):
+        assert field.encode_name in table, "the README's table of settings"
+        if field.default not in (None, ""):
+            default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+            assert table[field.encode_name].lower() == default.lower().removesuffix(".0")

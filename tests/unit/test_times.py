@@ -1,0 +1,89 @@
+"""Times in a query string."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market_data.api.parameters import read_time
+
+DAY = timedelta(days=1)
+ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+TIMES = st.datetimes(datetime.min + DAY, datetime.max - DAY, timezones=ZONES)
+
+
+@given(TIMES)
+def test_every_time_is_read_back_in_utc(time: datetime):
+    read = read_time(time.isoformat())
+    assert read == time
+    assert read.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-02-08T10:30:00Z", "2026-02-08T10:30:00"),
+        ("2026-02-08t10:30:00z", "2026-02-08T10:30:00"),
+        ("2026-02-08 10:30:00Z", "2026-02-08T10:30:00"),
+        ("2026-02-08T10:30:00+02:00", "2026-02-08T08:30:00"),
+        ("2026-02-08T10:30:00-05:30", "2026-02-08T16:00:00"),
+        ("2026-02-08T10:30:00-00:00", "2026-02-08T10:30:00"),
+        ("2026-02-08T10:30:00 00:00", "2026-02-08T10:30:00"),  # a plus that arrived as a space
+        ("2026-02-08T10:30:00.5 02:00", "2026-02-08T08:30:00.5"),
+        ("2026-02-08T10:30:00.123456Z", "2026-02-08T10:30:00.123456"),
+        ("2026-02-08T10:30:00.1234560Z", "2026-02-08T10:30:00.123456"),
+        ("2026-02-08T10:30:00.1234561Z", "2026-02-08T10:30:00.123457"),
+        ("2026-02-08T10:30:00.000000001Z", "2026-02-08T10:30:00.000001"),
+        ("2026-12-31T23:59:59.9999999Z", "2027-01-01T00:00:00"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999"),
+    ],
+)
+def test_forms_that_are_read(text: str, expected: str):
+    assert read_time(text) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("2026-02-08T10:30:00", "no time zone"),
+        ("2026-02-08 10:30:00.5", "no time zone"),
+        ("", "must be a time"),
+        ("now", "must be a time"),
+        ("2026-02-08", "must be a time"),
+        ("2026-02-08T10:30Z", "must be a time"),
+        ("1770546600", "must be a time"),
+        ("2026-02-08T10:30:00.Z", "must be a time"),
+        ("2026-02-08T10:30:00+0200", "must be a time"),
+        ("2026-02-08T10:30:00+02", "must be a time"),
+        ("2026-02-08T10:30:00Z ", "must be a time"),
+        ("2026-02-08T10:30:00Z\n", "must be a time"),
+        ("٢٠٢٦-02-08T10:30:00Z", "must be a time"),
+        ("+2026-02-08T10:30:00Z", "must be a time"),
+        ("2026-02-30T10:30:00Z", "does not exist"),
+        ("2025-02-29T10:30:00Z", "does not exist"),
+        ("2026-13-01T10:30:00Z", "does not exist"),
+        ("2026-02-08T24:00:00Z", "does not exist"),
+        ("2026-02-08T10:60:00Z", "does not exist"),
+        ("2016-12-31T23:59:60Z", "does not exist"),  # a leap second; the database has none either
+        ("2026-02-08T10:30:00+24:00", "does not exist"),
+        ("2026-02-08T10:30:00+01:60", "does not exist"),
+        ("0000-01-01T00:00:00Z", "does not exist"),
+        ("0001-01-01T00:00:00+00:01", "does not exist"),
+        ("9999-12-31T23:59:59-00:01", "does not exist"),
+        ("9999-12-31T23:59:59.9999999Z", "does not exist"),
+    ],
+)
+def test_forms_that_are_refused(text: str, complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        read_time(text)
+
+
+@given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([ +-]\d\d:\d\d|Z)?"))
+def test_any_text_is_a_time_in_utc_or_a_value_error(text: str):
+    try:
+        assert read_time(text).utcoffset() == timedelta(0)
+    except ValueError as error:
+        assert len(str(error)) < 200
