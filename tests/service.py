@@ -59,9 +59,12 @@ class Service:
         """The processes below it."""
         found = [self.process.pid]
         for parent in found:
-            listed = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False)
-            found.extend(int(line) for line in listed.stdout.split())
+            found.extend(_children(parent))
         return found[1:]
+
+    def workers(self) -> list[int]:
+        """Its worker processes, where it has several."""
+        return _children(self.process.pid, "-f", "spawn_main")
 
     def end(self) -> None:
         """Make sure that nothing of it is left."""
@@ -72,6 +75,11 @@ class Service:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGKILL, group=True)
                 self.wait()
+
+
+def _children(parent: int, *matching: str) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(parent), *matching], capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
 
 
 @contextmanager

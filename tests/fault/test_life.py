@@ -64,16 +64,11 @@ def test_workers_end_when_their_supervisor_is_killed(database_url: str, tmp_path
 
 def test_a_killed_worker_is_replaced(database_url: str, tmp_path: Path):
     with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, client):
-        before = service.descendants()
-        for worker in _workers(service):
+        killed = service.workers()
+        for worker in killed:
             os.kill(worker, signal.SIGKILL)
-        eventually(lambda: len(_workers(service)) == 2 and not set(_workers(service)) & set(before), 60)
+        eventually(lambda: len(set(service.workers()) - set(killed)) == 2, 60)
         eventually(lambda: _answers(client), 60)
-
-
-def _workers(service: Service) -> list[int]:
-    """The descendants that serve: the others are multiprocessing's own."""
-    return [pid for pid in service.descendants() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def _answers(client: httpx.Client) -> bool:

@@ -1,0 +1,156 @@
+"""The service with the embedded engine below it, as `market-data serve` runs on a laptop."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from service import Service, eventually, is_running, running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that the tests of this module share: to create one takes seconds."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def environment(folder: Path) -> dict[str, str]:
+    return {"MARKET_DATA_HOME": str(folder), "EMBEDDED_PORT": "0", "INGESTION_INTERVAL_SECONDS": "0.2"}
+
+
+@pytest.fixture
+def serving(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Service, httpx.Client]]:
+    with running(tmp_path, **environment) as (service, client):
+        eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
+        yield service, client
+
+
+def _conninfo(service: Service) -> str:
+    line = eventually(lambda: next((line for line in service.text.splitlines() if "psql '" in line), None))
+    return line.partition("psql '")[2].rstrip("'")
+
+
+def test_it_serves_live_prices_and_says_how_to_reach_its_database(serving: tuple[Service, httpx.Client]):
+    service, client = serving
+    before = client.get("/price?symbol=AAPL").json()["timestamp"]
+    eventually(lambda: client.get("/price?symbol=AAPL").json()["timestamp"] > before)
+    with psycopg.connect(_conninfo(service)) as connection:
+        assert connection.info.host == "127.0.0.1"
+        assert connection.execute("SELECT count(*) > 0 FROM candles_1m").fetchone() == (True,)
+
+
+def test_a_second_service_on_the_folder_is_refused(serving: tuple[Service, httpx.Client], environment: dict[str, str]):
+    service, client = serving
+    port = client.base_url.port
+    second = subprocess.run(
+        [sys.executable, "-m", "market_data.cli", "serve", "--port", str(port)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1, second.stderr
+    assert environment["MARKET_DATA_HOME"] in second.stderr
+    assert str(service.process.pid) in second.stderr
+    assert client.get("/health").status_code == 200
+
+
+def test_a_service_waits_for_one_that_is_just_ending(environment: dict[str, str], tmp_path: Path):
+    with running(tmp_path, **environment) as (first, _):
+        first.signal(signal.SIGTERM)
+        with running(tmp_path, **environment) as (_, client):
+            assert client.get("/health").status_code == 200
+        assert first.wait() == 0
+
+
+def test_other_commands_attach_to_the_running_engine_or_start_one(environment: dict[str, str], tmp_path: Path):
+    with running(tmp_path, **environment):
+        _migrate(environment)
+    _migrate(environment)
+
+
+def _migrate(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "market_data.cli", "migrate"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "newest schema" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_stops_the_service_in_order_and_the_engine_after_it(
+    environment: dict[str, str], tmp_path: Path, workers: str
+):
+    with running(tmp_path, "--workers", workers, **environment) as (service, client):
+        eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
+        processes = service.descendants()
+        service.signal(signal.SIGINT, group=True)
+        assert service.wait(10) == 0
+        eventually(lambda: not any(map(is_running, processes)), 5)
+    # Had the engine gone first, the feed and the readers would have lost it.
+    assert "lost" not in service.text
+    assert "503" not in service.text
+    assert "Traceback" not in service.text
+
+
+def test_nothing_is_left_when_the_service_is_killed(environment: dict[str, str], tmp_path: Path):
+    with running(tmp_path, "--workers", "2", **environment) as (service, _):
+        processes = service.descendants()
+        assert len(processes) >= 3, "two workers and the engine"
+        service.signal(signal.SIGKILL)
+        eventually(lambda: not any(map(is_running, processes)), 15)
+
+
+def test_a_killed_engine_is_started_again_under_the_service(serving: tuple[Service, httpx.Client]):
+    service, client = serving
+    before = client.get("/price?symbol=AAPL").json()["timestamp"]
+    with psycopg.connect(_conninfo(service)) as connection:
+        port = connection.info.port
+    (engine,) = [pid for pid in service.descendants() if _listens(pid, port)]
+    os.kill(engine, signal.SIGKILL)
+    eventually(lambda: _price(client) > before, 30)
+    assert service.text.count("the feed lost the database") == 1
+
+
+def _price(client: httpx.Client) -> str:
+    response = client.get("/price?symbol=AAPL")
+    assert response.status_code in (200, 503)
+    return response.json().get("timestamp", "")
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process has a socket that listens on this port of loopback."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in rows if row[3] == "0A" and row[1] == f"0100007F:{port:04X}"}
+    links = (str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return any(link.removeprefix("socket:[").rstrip("]") in inodes for link in links)
+
+
+def test_a_port_in_use_is_one_line(environment: dict[str, str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = subprocess.run(
+            [sys.executable, "-m", "market_data.cli", "serve", "--port", str(port)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1, refused.stderr
+    assert f"port {port} (Address already in use)" in refused.stderr

@@ -1,0 +1,68 @@
+"""`kill -9` of the whole service in mid-write, engine included where it is the embedded one."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import SERVER
+from service import Service, eventually, is_running, running
+
+BUSY = {"INGESTION_INTERVAL_SECONDS": "0.05", "FEED_LEASE_SECONDS": "1"}
+
+Answered = set[tuple[str, str, float]]
+"""symbol, timestamp, price"""
+
+
+@pytest.fixture
+def deployment(new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a service on a database that outlives it."""
+    if not SERVER:
+        yield {"MARKET_DATA_HOME": str(tmp_path / "home"), "EMBEDDED_PORT": "0", **BUSY}
+        return
+    with new_database() as url:
+        yield {"DATABASE_URL": url, **BUSY}
+
+
+def test_every_trade_that_was_ever_answered_is_there_after_the_restart(deployment: dict[str, str], tmp_path: Path):
+    answered: Answered = set()
+    for crash in range(1, 4):
+        with running(tmp_path, **deployment) as (service, client):
+            eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
+            assert not answered - _stored(client)
+            while len(answered) < crash * 40:
+                _remember_prices(client, answered)
+            _kill(service)
+    with running(tmp_path, **deployment) as (_, client):
+        assert not answered - _stored(client)
+
+
+def _remember_prices(client: httpx.Client, answered: Answered) -> None:
+    for symbol in ("AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"):
+        latest = client.get("/price/latest", params={"symbol": symbol}).json()
+        answered.add((symbol, latest["timestamp"], latest["price"]))
+
+
+def _kill(service: Service) -> None:
+    below = service.descendants()
+    for pid in (service.process.pid, *below):
+        os.kill(pid, signal.SIGKILL)
+    service.wait()
+    eventually(lambda: not any(map(is_running, below)))
+
+
+def _stored(client: httpx.Client) -> Answered:
+    """Every trade that the service has, page by page."""
+    found: Answered = set()
+    for symbol in ("AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"):
+        query = {"symbol": symbol, "start": "2020-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z", "limit": "1000"}
+        while True:
+            page = client.get("/trades", params=query).json()
+            found |= {(symbol, trade["timestamp"], trade["price"]) for trade in page["trades"]}
+            if page["next_page_token"] is None:
+                break
+            query["page_token"] = page["next_page_token"]
+    return found
