@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from market_data import migrate
 
@@ -34,7 +34,9 @@ def fill(database_url: str) -> str:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         connection.execute("SELECT setseed(0.5)")
-        connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s", [SYMBOLS])
+        connection.execute(
+            "INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s", [SYMBOLS]
+        )
         connection.execute(FILL, [SYMBOLS[:1], START, DAY, "30 s"])
         connection.execute(FILL, [SYMBOLS, DAY, DAY.replace(day=10), "5 s"])
         connection.execute("CALL refresh_continuous_aggregate('candles_1m', NULL, NULL)")
@@ -56,7 +58,7 @@ def new_database() -> Iterator[str]:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
         try:
-            yield make_conninfo(server, dbname=name)
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
             with psycopg.connect(server, autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def psql(dsn: str, *arguments: str, stdin: str = "", code: int = 0) -> str:
 
 @needs_psql
 def test_psql_describes_a_table(engine, table):
-    described = psql(engine, "-c", rf"\d {table}", "-c", r"\dt", "-c", r"\dx", "-c", r"\l", "-c", r"\du")
+    described = psql(engine, "-c", rf"\d {table}", "-c", r"\dt", "-c", r"\dx", "-c", r"\du")
     assert "integer" in described
     assert "btree (a)" in described
     assert "timescaledb" in described
@@ -97,9 +97,7 @@ def work(connection: psycopg.Connection, table: str, client: int, rounds: int) -
                 connection.execute(f"DELETE FROM {table} WHERE a = %s", (key,))
             else:
                 kept += 1
-        row = connection.execute(
-            f"SELECT count(*) FROM {table} WHERE b = %s", (f"client {client}",)
-        ).fetchone()
+        row = connection.execute(f"SELECT count(*) FROM {table} WHERE b = %s", (f"client {client}",)).fetchone()
         assert row == (kept,)
 
 
@@ -125,9 +123,7 @@ def test_a_pool_of_eight_threads_mixes_reads_and_transactions(engine, table):
 def test_an_async_pool_of_eight_keeps_prepared_statements_apart(engine):
     async def run() -> None:
         options = {"autocommit": True, "prepare_threshold": 0, "row_factory": scalar_row}
-        async with AsyncConnectionPool(
-            engine, min_size=CLIENTS, max_size=CLIENTS, kwargs=options, open=False
-        ) as pool:
+        async with AsyncConnectionPool(engine, min_size=CLIENTS, max_size=CLIENTS, kwargs=options, open=False) as pool:
 
             async def client(number: int) -> None:
                 # Every connection calls its statements _pg3_0, _pg3_1, …, for different texts.
@@ -178,9 +174,7 @@ def test_a_half_finished_pipeline_keeps_others_out_and_ends_with_its_client(conn
 
 def test_a_result_of_fifty_megabytes_arrives_whole(connect):
     connection = connect()
-    rows = connection.execute(
-        "SELECT i, repeat(chr(65 + i % 26), 10000) FROM generate_series(1, 5000) i"
-    ).fetchall()
+    rows = connection.execute("SELECT i, repeat(chr(65 + i % 26), 10000) FROM generate_series(1, 5000) i").fetchall()
     assert len(rows) == 5000
     assert all(text == chr(65 + i % 26) * 10000 for i, text in rows)
 

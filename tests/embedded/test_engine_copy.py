@@ -30,11 +30,6 @@ def test_copy_goes_in_and_out(connect, table, options):
     assert connection.execute(f"SELECT a, b FROM {table} ORDER BY a").fetchall() == rows
     with connection.cursor().copy(f"COPY {table} TO STDOUT {options}") as copy:
         out = b"".join(bytes(part) for part in copy)
-    with connection.cursor().copy(f"COPY {table} FROM STDIN {options}") as copy, pytest.raises(
-        errors.UniqueViolation
-    ):
-        copy.write(out)
-        copy.__exit__(None, None, None)
     connection.execute(f"TRUNCATE {table}")
     with connection.cursor().copy(f"COPY {table} FROM STDIN {options}") as copy:
         copy.write(out)

@@ -46,9 +46,7 @@ def test_what_one_connection_sets_does_not_reach_another(connect):
 
 
 def test_start_up_options_are_applied_and_are_what_reset_returns_to(connect):
-    connection = connect(
-        options=r"-c TimeZone=Europe/Berlin --application_name=two\ words -c statement_timeout=5s"
-    )
+    connection = connect(options=r"-c TimeZone=Europe/Berlin --application_name=two\ words -c statement_timeout=5s")
     other = connect(application_name="the other")
     assert show(connection, "TimeZone") == "Europe/Berlin"
     assert show(connection, "application_name") == "two words"

@@ -28,9 +28,9 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def settings(database_url: str, assets: Path) -> Settings:
-    return Settings(database_url=database_url, feed_enabled=False, docs_assets=str(assets))
+@pytest.fixture(scope="session")
+def settings(session_database: str, assets: Path) -> Settings:
+    return Settings(database_url=session_database, feed_enabled=False, docs_assets=str(assets))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def valid(document: Document) -> Validate:
     return partial(validate, document)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_client(document: Document) -> Callable[[Settings], TestClient]:
     """Makes clients of an application with other settings."""
 
@@ -63,10 +63,18 @@ def make_client(document: Document) -> Callable[[Settings], TestClient]:
     return make
 
 
-@pytest.fixture
-def client(settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
+@pytest.fixture(scope="session")
+def service(settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
+    """A client for tests that do not care what the database holds."""
     with make_client(settings) as client:
         yield client
+
+
+@pytest.fixture
+def client(service: TestClient, database_url: str) -> TestClient:
+    """A client of a service whose database has nothing but what the test stores."""
+    assert database_url
+    return service
 
 
 def assert_documented(document: Document, response: httpx.Response) -> None:

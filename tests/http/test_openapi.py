@@ -27,8 +27,8 @@ def operations(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{method.upper()} {path}", operation
 
 
-def test_document_is_the_committed_one(client: TestClient):
-    document = client.get("/schema/openapi.json").json()
+def test_document_is_the_committed_one(service: TestClient):
+    document = service.get("/schema/openapi.json").json()
     assert document["info"].pop("version") == __version__
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

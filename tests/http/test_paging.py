@@ -113,9 +113,7 @@ def test_limit_may_change_between_two_pages(client: TestClient):
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "change", [{"symbol": "MSFT"}, {"start": "2026-02-08T10:00:01Z"}, {"end": "2026-02-08T11:00:01Z"}]
-)
+@pytest.mark.parametrize("change", [{"symbol": "MSFT"}, {"start": "2026-02-08T10:00:01Z"}, {"end": "2026-02-08T11:00:01Z"}])
 @pytest.mark.usefixtures("filled")
 def test_token_of_other_parameters_is_refused(
     client: TestClient, path: str, parameters: dict[str, Any], change: dict[str, Any]

@@ -83,10 +83,15 @@ def test_loss_is_logged_once_and_without_the_password(cut_off: TestClient, caplo
 
 
 @pytest.fixture
-def busy(settings: Settings, make_client: MakeClient) -> Iterator[TestClient]:
+def busy(settings: Settings, database_url: str, make_client: MakeClient) -> Iterator[TestClient]:
     """A service with one connection and one place in the queue for it."""
     few = msgspec.structs.replace(
-        settings, pool_size=1, pool_timeout_seconds=0.3, pool_max_waiting=1, query_timeout_seconds=1.5
+        settings,
+        database_url=database_url,
+        pool_size=1,
+        pool_timeout_seconds=0.3,
+        pool_max_waiting=1,
+        query_timeout_seconds=1.5,
     )
     with make_client(few) as client:
         yield client

@@ -9,6 +9,6 @@ from support import PROJECT
 
 def test_imports_point_one_way():
     command = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([command, "--no-cache"], cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run([command, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Imports point one way KEPT" in done.stdout

@@ -38,9 +38,7 @@ def steps_of(trades: list[FeedTrade]) -> list[float]:
     step_seconds=st.floats(0.05, 3600),
     seed=st.integers(),
 )
-def test_no_step_exceeds_two_percent_after_rounding_to_cents(
-    cents: int, volatility: float, step_seconds: float, seed: int
-):
+def test_no_step_exceeds_two_percent_after_rounding_to_cents(cents: int, volatility: float, step_seconds: float, seed: int):
     first = Decimal(cents).scaleb(-2)
     trades = walk(20, price=str(first), volatility=volatility, step_seconds=step_seconds, seed=seed)
     for before, after in pairwise([first, *(each.price for each in trades)]):

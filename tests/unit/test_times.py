@@ -84,6 +84,7 @@ def test_forms_that_are_refused(text: str, complaint: str):
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([ +-]\d\d:\d\d|Z)?"))
 def test_any_text_is_a_time_in_utc_or_a_value_error(text: str):
     try:
-        assert read_time(text).utcoffset() == timedelta(0)
-    except ValueError as error:
-        assert len(str(error)) < 200
+        read = read_time(text)
+    except ValueError:
+        return
+    assert read.utcoffset() == timedelta(0)

@@ -12,7 +12,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Tag
-from litestar.static_files import create_static_files_router
+from litestar.response import File
 
 from market_data import __version__
 from market_data.errors import NotFound
@@ -29,6 +29,17 @@ CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src blob:"
 )
+
+SCRIPTS = {
+    Path(path).name: path
+    for path in (
+        "swagger-ui-dist/swagger-ui-bundle.js",
+        "swagger-ui-dist/swagger-ui-standalone-preset.js",
+        "swagger-ui-dist/swagger-ui.css",
+        "redoc/bundles/redoc.standalone.js",
+    )
+}
+"""What the pages load, by its name under `/assets`. No other file of npm's folder is served."""
 
 NO_ICON = "<link rel='icon' href='data:,'>"
 
@@ -85,13 +96,11 @@ def pages(assets: Path | None) -> list[Any]:
     def redoc(request: Request[Any, Any, Any]) -> Response[bytes]:
         return page(request, REDOC)
 
-    scripts = (
-        []
-        if assets is None
-        else [
-            create_static_files_router(
-                "/assets", [assets / "swagger-ui-dist", assets / "redoc" / "bundles"], include_in_schema=False
-            )
-        ]
-    )
-    return [swagger, redoc, *scripts]
+    @get([f"/assets/{name}" for name in SCRIPTS], include_in_schema=False, sync_to_thread=False)
+    def script(request: Request[Any, Any, Any]) -> File:
+        path = Path(assets or "", SCRIPTS[Path(request.url.path).name])
+        if assets is None or not path.is_file():
+            raise NotFoundException
+        return File(path, filename=path.name, content_disposition_type="inline")
+
+    return [swagger, redoc, script]

@@ -34,10 +34,10 @@ def read_page_token(token: str, parameters: Sequence[object]) -> Key:
     """
     try:
         contents = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-        fingerprint, time, number = msgspec.msgpack.decode(contents, type=_Contents)
+        _, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
         raise ValueError("is no page token; give next_page_token of the answer before, unchanged") from None
-    if fingerprint != _fingerprint(parameters, (time, number)):
+    if token != page_token(parameters, (time, number)):
         raise ValueError("was changed, or belongs to other parameters; between the pages of an answer change none but limit")
     return time, number
 

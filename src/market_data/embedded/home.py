@@ -98,9 +98,10 @@ class Home:
         """The DSN of the announced engine, if one answers there."""
         try:
             running: Running = json.loads(self._running.read_text())
+            address = dsn(int(running["port"]))
             # The port alone may be another's by now; a server that lets us into this database is the engine.
-            psycopg.connect(running["dsn"], connect_timeout=5).close()
-            return running["dsn"]
+            psycopg.connect(address, connect_timeout=5).close()
+            return address
         except (OSError, ValueError, KeyError, TypeError, psycopg.Error):
             return None
 

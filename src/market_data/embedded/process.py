@@ -100,8 +100,7 @@ class EngineProcess:
 
     def _end(self) -> None:
         process = self._process
-        if process.stdin:
-            process.stdin.close()
+        _close(process)
         for escalate in (process.terminate, process.kill):
             try:
                 process.wait(STOP_SECONDS)
@@ -115,6 +114,7 @@ class EngineProcess:
         while True:
             started = time.monotonic()
             status = self._process.wait()
+            _close(self._process)
             if self._stopping.is_set():
                 return
             self._home.withdraw()
@@ -131,11 +131,14 @@ class EngineProcess:
             return False
         try:
             self._process = self._spawn()
+            # stop() may have ended the one before.
+            if self._stopping.is_set():
+                self._end()
             self._ready()
         except EngineError as error:
-            self._say(str(error))
-            self._process.kill()
-            self._process.wait()
+            if not self._stopping.is_set():
+                self._say(str(error))
+            self._end()
             return False
         self._say("the embedded engine runs again")
         return True
@@ -154,6 +157,11 @@ def _relay(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> None:
         for line in stdout:
             lines.put(line)
     lines.put(b"")
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _cause(status: int) -> str:

@@ -14,9 +14,17 @@ export function runBatch(bridge, session, frames) {
   if (work.copyIn && session.status !== 'E' && !session.unfinished) {
     return beginCopy(bridge, session, frames, work)
   }
-  const output = bridge.engine.exchange(work.frames)
-  deliver(bridge, session, output, work, bridge.engine.starved ? 'G' : '')
+  const { output, starved } = exchange(bridge.engine, work.frames)
+  deliver(bridge, session, output, work, starved ? 'G' : '')
   return null
+}
+
+function exchange(engine, frames) {
+  const output = engine.exchange(frames)
+  if (!engine.starved) return { output, starved: false }
+  // A COPY that waits for data takes a Sync for none of its business.
+  const ending = frames.at(-1)[0] === sync[0] ? [engine.exchange([sync])] : []
+  return { output: Buffer.concat([output, ...ending]), starved: true }
 }
 
 /** Runs a COPY FROM STDIN with all its data. */
@@ -33,8 +41,8 @@ function beginCopy(bridge, session, frames, work) {
   const { engine } = bridge
   const inTransaction = session.status === 'T'
   if (inTransaction) engine.query('SAVEPOINT "@copy"')
-  const output = engine.exchange(work.frames)
-  if (!engine.starved) {
+  const { output, starved } = exchange(engine, work.frames)
+  if (!starved) {
     deliver(bridge, session, output, work, '')
     return null
   }

@@ -14,6 +14,7 @@ const HELD_LIMIT = 1024 * 1024 * 1024
 const QUEUED_HIGH = 8 * 1024 * 1024
 const UNREAD_HIGH = 16 * 1024 * 1024
 const LINGER_MS = 1000
+const FAILING = message('D', Buffer.from('S'), '@nothing')
 
 let lastPid = 0
 
@@ -124,6 +125,8 @@ export class Session {
       this.#batch = this.#copy
       this.#copy = null
     } else {
+      // Nothing to flush: it would seem to begin a batch.
+      if (type === 'H' && !this.#frames.length) return
       this.#frames.push(frame)
       if (!'QFSH'.includes(type)) return
       this.#batch = this.#frames
@@ -247,7 +250,8 @@ export class Session {
     this.#frames = []
     this.#copy = null
     const { engine, turns, channels } = this.#bridge
-    if (this.unfinished) engine.exchange([sync])
+    // A Sync alone would commit what the batch has done so far.
+    if (this.unfinished) engine.exchange([FAILING, sync])
     if (this.#keeps) engine.query('ROLLBACK')
     if (this.unsettled) this.#bridge.settings.read()
     turns.leave(this)

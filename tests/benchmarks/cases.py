@@ -1,0 +1,62 @@
+"""What is asked for: each read as a request over HTTP, and as the call that answers it without HTTP."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from filled import DAY, START
+from msgspec import Struct
+
+from market_data import queries
+from market_data.database import Database
+from market_data.models import CandleList, LatestPrice, TradeList
+
+
+@dataclass(frozen=True)
+class Case:
+    """One read."""
+
+    name: str
+    path: str
+    read: Callable[[Database], Awaitable[Struct]]
+    """The read without HTTP, as the struct that the service would encode."""
+
+
+def _latest() -> Case:
+    async def read(database: Database) -> LatestPrice:
+        latest = await database.read(queries.latest_price, "AAPL")
+        assert latest is not None
+        return latest
+
+    return Case("latest price", "/price/latest?symbol=AAPL", read)
+
+
+def _candles(start: datetime, count: int) -> Case:
+    end = start + timedelta(minutes=count)
+
+    async def read(database: Database) -> CandleList:
+        found = await database.read(queries.candles, "AAPL", "1m", start, end, count + 1)
+        assert len(found) == count
+        return CandleList("AAPL", "1m", start, end, count, found, None)
+
+    return Case(f"{count:,} candles", f"/candles?{_query(start, end, count)}&interval=1m", read)
+
+
+def _trades(start: datetime, count: int) -> Case:
+    end = start + timedelta(days=1)
+
+    async def read(database: Database) -> TradeList:
+        found = await database.read(queries.trades, "AAPL", start, end, count)
+        assert len(found) == count
+        return TradeList("AAPL", start, end, count, count, found, None)
+
+    return Case(f"{count:,} trades", f"/trades?{_query(start, end, count)}", read)
+
+
+def _query(start: datetime, end: datetime, limit: int) -> str:
+    return urlencode({"symbol": "AAPL", "start": start.isoformat(), "end": end.isoformat(), "limit": limit})
+
+
+CASES = [_latest(), _candles(DAY, 60), _candles(DAY, 1440), _trades(DAY, 1000), _candles(START, 10000)]
+"""The last is the largest answer that the service gives; it is there for the memory it takes."""

@@ -1,0 +1,46 @@
+"""The reads without HTTP, in a process of their own: the same statements through the same pool, as many at once.
+
+Told what to do by lines on standard input: the number of a case, how many tasks, seconds, and whether to encode. Answers
+each with a line: reads a second.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+import uvloop
+from cases import CASES
+
+from market_data.api.operation import encode
+from market_data.database import Database
+from market_data.settings import Settings
+
+
+async def main() -> None:
+    database_url = os.environ["DATABASE_URL"]
+    async with Database(database_url, Settings(database_url=database_url)) as database:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            number, tasks, seconds, encoded = line.split()
+            print(await reads_a_second(database, int(number), int(tasks), float(seconds), encoded == "encoded"), flush=True)
+
+
+async def reads_a_second(database: Database, number: int, tasks: int, seconds: float, encoded: bool) -> float:
+    read = CASES[number].read
+    done = 0
+
+    async def repeat() -> None:
+        nonlocal done
+        while time.perf_counter() < start + seconds:
+            answer = await read(database)
+            if encoded:
+                encode(answer)
+            done += 1
+
+    start = time.perf_counter()
+    await asyncio.gather(*[repeat() for _ in range(tasks)])
+    return done / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,156 @@
+"""How fast the service reads, as ratios: `uv run python tests/benchmarks/reads.py`.
+
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker of the service, asked over
+connections that stay open, is compared with
+
+- static: a route of the same application that answers bytes which are there already, in a second process, and
+- direct: the same statements through the same pool, without HTTP, in a third one, as many at once; with and without
+  encoding the answers.
+
+They take turns in short rounds. What counts are the ratios within a round, for whatever else the machine does falls on all;
+figures are medians, in brackets the middle half of the rounds.
+"""
+
+import argparse
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from cases import CASES
+from filled import fill, new_database
+from load import requests_a_second
+from static import PATH
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    options = _options()
+    with ExitStack() as stack:
+        database_url = stack.enter_context(new_database())
+        print("filling a database …", flush=True)
+        server = fill(database_url)
+        print(f"machine: {os.cpu_count()} processors, {platform.platform()}")
+        print(f"versions: {server}; Python {platform.python_version()}", end="")
+        print(
+            *("", *(f"{name} {version(name)}" for name in ("litestar", "uvicorn", "uvloop", "psycopg", "msgspec"))), sep=", "
+        )
+        os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
+        service, service_port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        static, static_port = stack.enter_context(
+            _serving("-m", "uvicorn", "--app-dir", str(HERE), "--factory", "static:create", "--no-access-log", "--port")
+        )
+        direct = stack.enter_context(_direct())
+        _print_header(options)
+        for number, case in enumerate(CASES):
+            contenders = {
+                "service": lambda path=case.path: _over_http(service_port, path, options),
+                "static": lambda: _over_http(static_port, PATH, options),
+                "direct": lambda number=number: _ask(direct, number, options, "plain"),
+                "encoded": lambda number=number: _ask(direct, number, options, "encoded"),
+            }
+            _print_case(case.name, _rounds(contenders, options.rounds))
+        print(f"\npeak memory: service {_peak_memory(service)}, static {_peak_memory(static)} (target: below 150 MB)")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares the service's reads with what its parts can do.")
+    parser.add_argument("--connections", type=int, default=16, help="requests at once (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each contender in a round (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _over_http(port: int, path: str, options: argparse.Namespace) -> float:
+    return requests_a_second(port, path, options.connections, options.seconds)
+
+
+def _ask(direct: "subprocess.Popen[str]", number: int, options: argparse.Namespace, how: str) -> float:
+    assert direct.stdin
+    assert direct.stdout
+    print(number, options.connections, options.seconds, how, file=direct.stdin, flush=True)
+    return float(direct.stdout.readline())
+
+
+def _rounds(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each contender reached in each round, after one that only warms up."""
+    figures = [{name: run() for name, run in contenders.items()} for _ in range(rounds + 1)][1:]
+    return {name: [figure[name] for figure in figures] for name in contenders}
+
+
+def _print_header(options: argparse.Namespace) -> None:
+    print(f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s each\n")
+    print(f"{'':16}{'requests/s':>11}   {'rate ÷ static':22}{'time ÷ direct':22}{'time ÷ (direct + encoding)':22}")
+
+
+def _print_case(name: str, rates: Mapping[str, list[float]]) -> None:
+    service = rates["service"]
+    columns = (
+        _ratios(service, rates["static"]),
+        _ratios(rates["direct"], service),
+        _ratios(rates["encoded"], service),
+    )
+    print(f"{name:16}{statistics.median(service):11,.0f}   " + "".join(f"{column:22}" for column in columns), flush=True)
+
+
+def _ratios(above: list[float], below: list[float]) -> str:
+    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.2f} [{low:.2f}-{high:.2f}]"
+
+
+@contextmanager
+def _serving(*command: str) -> Iterator[tuple[int, int]]:
+    """A process that serves on the port that its command ends with: its process ID and port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _process(*command, str(port)) as process:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"{' '.join(command)} does not serve")
+                time.sleep(0.1)
+        yield process.pid, port
+
+
+@contextmanager
+def _direct() -> "Iterator[subprocess.Popen[str]]":
+    with _process(str(HERE / "direct.py")) as process:
+        yield process
+
+
+@contextmanager
+def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """A process of Python, until the end of the `with`."""
+    process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _peak_memory(process_id: int) -> str:
+    """The most memory that a process had, where the system tells (Linux)."""
+    status = Path(f"/proc/{process_id}/status")
+    if not status.exists():
+        return "unknown"
+    (kilobytes,) = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    return f"{kilobytes / 1024:.0f} MB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Policies run by themselves, as they would on a server."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+STATS = """
+    SELECT last_run_status, total_runs, total_successes, total_failures, next_start > last_run_started_at
+    FROM timescaledb_information.job_stats WHERE job_id = %s
+"""
+
+
+def eventually(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """What `check` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        assert time.monotonic() < deadline, f"still {result!r}"
+        time.sleep(0.1)
+    return result
+
+
+def stats(connection: psycopg.Connection, job: int) -> tuple[Any, ...] | None:
+    return connection.execute(STATS, (job,)).fetchone()
+
+
+@pytest.fixture
+def job(connect):
+    """Creates jobs from PL/pgSQL bodies, and removes them."""
+    connection = connect()
+    made: list[int] = []
+
+    def make(body: str, *, interval: str = "1 second", **options: Any) -> int:
+        name = f"job_{len(made)}"
+        connection.execute(f"""
+            CREATE OR REPLACE PROCEDURE {name}(job_id integer, config jsonb) LANGUAGE plpgsql
+            AS $$ BEGIN {body} END $$
+        """)
+        row = connection.execute(f"SELECT add_job('{name}', '{interval}')").fetchone()
+        assert row
+        made.append(row[0])
+        for option, value in options.items():
+            connection.execute(f"SELECT alter_job({row[0]}, {option} => {value})")
+        return row[0]
+
+    yield make
+    for number in made:
+        connection.execute("SELECT delete_job(%s)", (number,))
+
+
+def test_a_refresh_policy_materializes_by_itself(connect):
+    connection = connect()
+    connection.execute("CREATE TABLE ticks (time timestamptz NOT NULL, price numeric)")
+    connection.execute("SELECT create_hypertable('ticks', 'time')")
+    connection.execute("""
+        CREATE MATERIALIZED VIEW minutes
+        WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS
+        SELECT time_bucket('1 minute', time) AS bucket, sum(price) AS total FROM ticks GROUP BY 1
+        WITH NO DATA
+    """)
+    connection.execute(
+        "INSERT INTO ticks SELECT now() - i * interval '1 minute', i FROM generate_series(5, 20) i"
+    )
+    assert connection.execute("SELECT count(*) FROM minutes").fetchone() == (0,)
+    row = connection.execute("""
+        SELECT add_continuous_aggregate_policy('minutes', start_offset => interval '1 hour',
+            end_offset => interval '1 minute', schedule_interval => interval '1 second')
+    """).fetchone()
+    assert row
+    eventually(lambda: connection.execute("SELECT sum(total) FROM minutes").fetchone() == (200,))
+    # The second run is by schedule, not by being new.
+    connection.execute("INSERT INTO ticks VALUES (now() - interval '5 minutes', 1000)")
+    eventually(lambda: connection.execute("SELECT sum(total) FROM minutes").fetchone() == (1200,))
+    told = eventually(lambda: stats(connection, row[0]))
+    assert told[0] == "Success"
+    assert told[1] == told[2] >= 2
+    assert told[4]
+    connection.execute("DROP MATERIALIZED VIEW minutes")
+    connection.execute("DROP TABLE ticks")
+    assert stats(connection, row[0]) is None
+
+
+def test_a_retention_policy_drops_old_chunks(connect):
+    connection = connect()
+    connection.execute("CREATE TABLE old (time timestamptz NOT NULL)")
+    connection.execute("SELECT create_hypertable('old', 'time')")
+    connection.execute("INSERT INTO old VALUES (now()), (now() - interval '60 days')")
+    connection.execute("SELECT add_retention_policy('old', interval '30 days')")
+    eventually(lambda: connection.execute("SELECT count(*) FROM old").fetchone() == (1,))
+    connection.execute("DROP TABLE old")
+
+
+def test_a_job_runs_as_its_owner_with_default_settings_in_utc(connect, job):
+    connection = connect()
+    connection.execute("SET TimeZone = 'Asia/Tokyo'")
+    connection.execute("CREATE TABLE seen (who text, zone text)")
+    connection.execute("CREATE ROLE worker LOGIN")
+    connection.execute("GRANT INSERT ON seen TO worker")
+    connection.execute("GRANT CREATE ON SCHEMA public TO worker")
+    number = job("INSERT INTO seen VALUES (session_user, current_setting('TimeZone'));", interval="1 day")
+    eventually(lambda: connection.execute("SELECT count(*) FROM seen").fetchone() == (1,))
+    connection.execute("ALTER PROCEDURE job_0 OWNER TO worker")
+    connection.execute(
+        "UPDATE _timescaledb_config.bgw_job SET owner = 'worker'::regrole WHERE id = %s", (number,)
+    )
+    connection.execute("SELECT alter_job(%s, next_start => now())", (number,))
+    eventually(lambda: connection.execute("SELECT count(*) FROM seen").fetchone() == (2,))
+    assert connection.execute("SELECT * FROM seen").fetchall() == [("postgres", "UTC"), ("worker", "UTC")]
+    assert connection.execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",)
+    connection.execute("UPDATE _timescaledb_config.bgw_job SET owner = 'postgres'::regrole WHERE id = %s", (number,))
+    connection.execute("DROP TABLE seen")
+    connection.execute("DROP OWNED BY worker CASCADE")
+    connection.execute("DROP ROLE worker")
+
+
+def test_a_failing_job_is_tried_again_later_and_blocks_no_one(connect, job):
+    connection = connect()
+    number = job("RAISE EXCEPTION 'no luck';", retry_period="'1 second'")
+    told = eventually(lambda: (row := stats(connection, number)) and row[3] and row[3] >= 2 and row)
+    assert told[0] == "Failed"
+    assert told[4]
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_job_out_of_retries_is_not_scheduled_any_more(connect, job):
+    connection = connect()
+    number = job("RAISE EXCEPTION 'no luck';", retry_period="'100 milliseconds'", max_retries="1")
+    query = "SELECT scheduled FROM timescaledb_information.jobs WHERE job_id = %s"
+    eventually(lambda: connection.execute(query, (number,)).fetchone() == (False,))
+    told = stats(connection, number)
+    assert told
+    assert told[3] == 2
+
+
+def test_a_paused_job_does_not_run(connect, job):
+    connection = connect()
+    paused = job("NULL;", interval="1 hour", scheduled="false")
+    before = stats(connection, paused)
+    connection.execute("SELECT alter_job(%s, next_start => now())", (paused,))
+    running = job("NULL;")
+    eventually(lambda: (row := stats(connection, running)) and row[1] and row[1] >= 2)
+    after = stats(connection, paused)
+    assert before is not None
+    assert after is not None
+    assert (before[1] or 0) == (after[1] or 0)
+
+
+def test_jobs_wait_for_an_open_transaction_and_then_run(connect, job):
+    connection, holder = connect(), connect()
+    number = job("NULL;")
+    eventually(lambda: (row := stats(connection, number)) and row[1])
+    holder.execute("BEGIN")
+    row = stats(holder, number)
+    assert row
+    time.sleep(2.5)
+    # Our transaction sees what others commit.
+    assert stats(holder, number) == row
+    holder.execute("COMMIT")
+    eventually(lambda: (now := stats(connection, number)) and now[1] > row[1])

@@ -1,0 +1,304 @@
+"""The engine's process: who owns it, who shares it, and what becomes of it when something dies."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from market_data.embedded import EngineBusy, EngineError, attached_engine, owned_engine
+
+OWNER = """
+import signal, sys
+from pathlib import Path
+from market_data.embedded import owned_engine
+with owned_engine(Path(sys.argv[1]), say=lambda line: print(line, file=sys.stderr, flush=True)) as dsn:
+    print(dsn, flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdin.read()
+"""
+
+
+def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return result
+
+
+@contextmanager
+def owner(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that owns the engine on `home` until its standard input ends; and the DSN."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout
+            yield process, process.stdout.readline().strip()
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def engine_pid(home: Path) -> int:
+    return json.loads((home / "engine.json").read_text())["pid"]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        # A process that its parent hasn't waited for is dead as well.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def answers(dsn: str) -> bool:
+    try:
+        with psycopg.connect(dsn, connect_timeout=2) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def log(home: Path) -> str:
+    return (home / "engine.log").read_text()
+
+
+def test_the_engine_listens_on_loopback_only_and_says_where(home):
+    with owned_engine(home, say=print) as dsn:
+        port = psycopg.conninfo.conninfo_to_dict(dsn)["port"]
+        listening = [
+            line.split()[1]
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+            if line.split()[1].endswith(f":{int(str(port)):04X}") and line.split()[3] == "0A"
+        ]
+        assert listening == [f"0100007F:{int(str(port)):04X}"]
+        assert not Path("/proc/net/tcp6").exists() or f":{int(str(port)):04X} 0000" not in Path(
+            "/proc/net/tcp6"
+        ).read_text()
+
+
+def test_a_port_that_is_free_is_taken_and_one_in_use_is_not_fought_for(home, tmp_path, seed):
+    with owned_engine(home, say=print) as dsn:
+        port = int(str(psycopg.conninfo.conninfo_to_dict(dsn)["port"]))
+    with owned_engine(home, say=print, port=port) as dsn:
+        assert f":{port}/" in dsn
+        second = shutil.copytree(seed, tmp_path / "second")
+        with owned_engine(second, say=print, port=port) as other:
+            assert f":{port}/" not in other
+            assert answers(other)
+        assert answers(dsn)
+
+
+def test_a_second_owner_is_refused_and_told_who_has_it(home):
+    with owned_engine(home, say=print) as dsn:
+        started = time.monotonic()
+        with pytest.raises(EngineBusy) as refused, owned_engine(home, say=print, wait=0.5):
+            pytest.fail("two owners")
+        assert 0.5 <= time.monotonic() - started < 3
+        told = str(refused.value)
+        assert f"pid {os.getpid()}" in told
+        assert str(home) in told
+        assert "MARKET_DATA_HOME" in told
+        assert "\n" not in told
+        assert answers(dsn)
+
+
+def test_an_owner_waits_for_one_that_is_just_dying(home):
+    with owner(home) as (process, dsn):
+        assert answers(dsn)
+        threading.Timer(1.0, process.stdin.close).start()  # type: ignore[union-attr]
+        with owned_engine(home, say=print, wait=10) as mine:
+            assert answers(mine)
+
+
+def test_attaching_uses_the_engine_that_runs(home):
+    with owned_engine(home, say=print) as dsn:
+        with attached_engine(home, say=pytest.fail) as attached:
+            assert attached == dsn
+        assert answers(dsn)
+
+
+def test_attaching_to_nothing_starts_an_engine_for_the_block(home):
+    with attached_engine(home, say=print) as dsn:
+        pid = engine_pid(home)
+        assert answers(dsn)
+    assert not is_alive(pid)
+    assert not (home / "engine.json").exists()
+
+
+def test_those_who_attach_at_once_share_one_engine(home):
+    got: list[str] = []
+    leave = threading.Barrier(3)
+
+    def attach() -> None:
+        with attached_engine(home, say=print) as dsn:
+            got.append(dsn)
+            leave.wait(60)
+
+    threads = [threading.Thread(target=attach) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(got) == 3
+    assert len(set(got)) == 1
+
+
+def test_an_exception_of_the_block_passes_and_the_engine_stops(home):
+    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):
+        pid = engine_pid(home)
+        raise EngineBusy("mine")
+    assert not is_alive(pid)
+
+
+def test_a_killed_owner_takes_the_engine_with_it(home):
+    with owner(home) as (process, dsn):
+        pid = engine_pid(home)
+        assert answers(dsn)
+        process.kill()
+        process.wait()
+        eventually(lambda: not is_alive(pid), 10)
+    with owned_engine(home, say=print, wait=5) as dsn:
+        assert answers(dsn)
+    assert "not properly shut down" not in log(home)
+
+
+def test_a_signal_to_the_process_group_does_not_reach_the_engine(home):
+    with owner(home) as (process, dsn):
+        pid = engine_pid(home)
+        os.killpg(process.pid, signal.SIGINT)
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGHUP)
+        time.sleep(0.3)
+        assert answers(dsn)
+        assert is_alive(pid)
+
+
+def test_sigterm_to_the_engine_ends_it_in_order(home):
+    said: list[str] = []
+    with owned_engine(home, say=said.append) as dsn:
+        pid = engine_pid(home)
+        with psycopg.connect(dsn) as connection:
+            connection.execute("CREATE TABLE uncommitted (a integer)")
+            os.kill(pid, signal.SIGTERM)
+            with pytest.raises(psycopg.OperationalError, match="administrator command"):
+                eventually(lambda: connection.execute("SELECT 1") is None, 5)
+        eventually(lambda: answers(dsn))
+        assert said[0] == "the embedded engine died (status 0); starting it again"
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT to_regclass('uncommitted')").fetchone() == (None,)
+    assert "not properly shut down" not in log(home)
+
+
+def test_an_orderly_stop_checkpoints_and_keeps_what_was_committed(home):
+    with owned_engine(home, say=print) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (a integer)")
+        connection.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
+    before = len(log(home))
+    with owned_engine(home, say=print) as dsn, psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
+        assert connection.execute("SELECT current_database()").fetchone() == ("market_data",)
+    assert "database system was shut down" in log(home)[before:]
+    assert "not properly shut down" not in log(home)[before:]
+
+
+def test_a_killed_engine_is_started_again_and_no_acknowledged_row_is_lost(home):
+    said: list[str] = []
+    with owned_engine(home, say=said.append) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE TABLE numbers (a integer PRIMARY KEY)")
+        acknowledged = 0
+        for _ in range(3):
+            pid = engine_pid(home)
+            killer = threading.Timer(0.4, os.kill, (pid, signal.SIGKILL))
+            killer.start()
+            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:
+                while True:
+                    connection.execute("INSERT INTO numbers VALUES (%s)", (acknowledged + 1,))
+                    acknowledged += 1
+            eventually(lambda: answers(dsn))
+            with psycopg.connect(dsn) as connection:
+                row = connection.execute("SELECT count(*), max(a) FROM numbers").fetchone()
+            assert row
+            # The last one may have been written without its answer having arrived.
+            assert acknowledged <= row[0] == row[1] <= acknowledged + 1
+            acknowledged = row[0]
+        assert acknowledged > 30
+    assert said.count("the embedded engine runs again") == 3
+
+
+def test_a_statement_that_ends_the_engine_costs_one_restart(home):
+    said: list[str] = []
+    with owned_engine(home, say=said.append) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
+        connection.execute("""
+            CREATE FUNCTION endless(i integer) RETURNS integer LANGUAGE plpgsql
+            AS $$ BEGIN RETURN endless(i + 1); END $$
+        """)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT endless(1)")
+        eventually(lambda: answers(dsn))
+        with psycopg.connect(dsn) as again:
+            assert again.execute("SELECT a FROM kept").fetchone() == (1,)
+    assert said == [
+        "the embedded engine died (status 70); starting it again",
+        "the embedded engine runs again",
+    ]
+
+
+def test_a_half_made_database_is_made_again(tmp_path):
+    home = tmp_path / "home"
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        eventually(lambda: (home / "data.new" / "base" / "1").exists())
+        process.kill()
+    with owned_engine(home, say=print, wait=30) as dsn:
+        assert answers(dsn)
+    assert not (home / "data.new").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"dsn": 1}', '{"pid": 1, "dsn": "postgresql://postgres@127.0.0.1:1/market_data"}']
+)
+def test_a_stale_announcement_is_harmless(home, content):
+    (home / "engine.json").write_text(content)
+    (home / "engine.lock").write_text(content)
+    with attached_engine(home, say=print) as dsn:
+        assert answers(dsn)
+
+
+def test_a_home_that_cannot_be_used_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="can't use .*/file/home") as refused, owned_engine(tmp_path / "file" / "home", say=print):
+        pytest.fail("started")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_database_that_is_damaged_is_an_error_that_names_the_log(home):
+    (home / "data" / "global" / "pg_control").write_bytes(b"")
+    with pytest.raises(EngineError, match="engine.log") as refused, owned_engine(home, say=print):
+        pytest.fail("started")
+    assert "\n" not in str(refused.value)
+    # Nothing of it is left.
+    with pytest.raises(EngineError, match="can't start"), owned_engine(home, say=print, wait=0):
+        pytest.fail("started")
