@@ -133,7 +133,7 @@ def _installed_assets() -> str:
 def _without_password(database_url: str) -> str:
     """How psql connects to the same database; it asks for a password where one is needed."""
     parameters = conninfo_to_dict(database_url)
-    return make_conninfo(**{name: value for name, value in parameters.items() if "password" not in name})
+    return make_conninfo(**{name: str(value) for name, value in parameters.items() if "password" not in name})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from market_data.settings import Settings
 
 Connection = AsyncConnection[Any]
 P = ParamSpec("P")
+K = TypeVar("K")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def connection_parameters(database_url: str, query_timeout: float) -> dict[str, 
 
     Options that the URL brings are kept, and win.
     """
-    own_options = f"-c timezone=UTC -c statement_timeout={round(query_timeout * 1000)}"
+    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
     given = conninfo_to_dict(database_url)
     return {
         "autocommit": True,
@@ -72,6 +73,7 @@ class Database:
         )
         self._lost = False
         self._drains = 0
+        self._flights: dict[tuple[object, object], _Flights] = {}
 
     async def __aenter__(self) -> Self:
         await self._pool.open(wait=False)
@@ -98,6 +100,28 @@ class Database:
             self._note(lost=False)
         return answer
 
+    async def share(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
+        """Like `read`, for what many ask for at once: those who come while one read runs share the next one.
+
+        So the database is asked by one at a time, and no answer is older than its request.
+        """
+        flights = self._flights.setdefault((query, key), _Flights())
+        if flights.next is None:
+            flights.next = asyncio.create_task(self._fly(flights, query, key))
+        return await asyncio.shield(flights.next)
+
+    async def _fly(self, flights: "_Flights", query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
+        if flights.running:
+            await asyncio.wait([flights.running])
+        ahead, flights.running, flights.next = flights.running, flights.next, None
+        try:
+            if ahead and (error := ahead.exception()):
+                raise error  # rather than have those who waited for it wait as long again
+            return await self.read(query, key)
+        finally:
+            if flights.next is None:
+                del self._flights[query, key]
+
     async def _run(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         # Not `async with pool.connection()`: its transaction block costs a tenth of a small read, and does nothing here.
         connection = await self._pool.getconn()
@@ -123,6 +147,13 @@ class Database:
         elif self._lost and not lost:
             logger.info("the database answers requests again")
         self._lost = lost
+
+
+class _Flights:
+    """The read of one answer that runs, and the one that is to follow it."""
+
+    running: asyncio.Task[Any] | None = None
+    next: asyncio.Task[Any] | None = None
 
 
 class _ConnectionLost(Exception):

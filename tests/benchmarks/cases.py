@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from filled import DAY, START
-from msgspec import Struct
+from msgspec import Raw
 
 from market_data import queries
+from market_data.api.operation import encoded_rows
 from market_data.database import Database
-from market_data.models import CandleList, LatestPrice, TradeList
+from market_data.models import CandleList, TradeList
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,12 @@ class Case:
 
     name: str
     path: str
-    read: Callable[[Database], Awaitable[Struct]]
-    """The read without HTTP, as the struct that the service would encode."""
+    read: Callable[[Database], Awaitable[object]]
+    """The read without HTTP, as what the service would encode."""
 
 
 def _latest() -> Case:
-    async def read(database: Database) -> LatestPrice:
+    async def read(database: Database) -> Raw:
         latest = await database.read(queries.latest_price, "AAPL")
         assert latest is not None
         return latest
@@ -36,9 +37,9 @@ def _candles(start: datetime, count: int) -> Case:
     end = start + timedelta(minutes=count)
 
     async def read(database: Database) -> CandleList:
-        found = await database.read(queries.candles, "AAPL", "1m", start, end, count + 1)
-        assert len(found) == count
-        return CandleList("AAPL", "1m", start, end, count, found, None)
+        page = await database.read(queries.candles, "AAPL", "1m", start, end, count)
+        assert page.count == count
+        return CandleList("AAPL", "1m", start, end, count, encoded_rows(page), None)
 
     return Case(f"{count:,} candles", f"/candles?{_query(start, end, count)}&interval=1m", read)
 
@@ -47,9 +48,9 @@ def _trades(start: datetime, count: int) -> Case:
     end = start + timedelta(days=1)
 
     async def read(database: Database) -> TradeList:
-        found = await database.read(queries.trades, "AAPL", start, end, count)
-        assert len(found) == count
-        return TradeList("AAPL", start, end, count, count, found, None)
+        page = await database.read(queries.trades, "AAPL", start, end, count)
+        assert page.count == count
+        return TradeList("AAPL", start, end, count, count, encoded_rows(page), None)
 
     return Case(f"{count:,} trades", f"/trades?{_query(start, end, count)}", read)
 

@@ -1,7 +1,7 @@
 """Load over HTTP from one thread: so many connections kept alive, on each the next request as soon as an answer is whole.
 
-It does next to nothing for a request (two system calls), so that the service is what is measured; `wrk` gives the same
-figures. All answers to one request have one length here, which is learned from the first.
+It does next to nothing for a request (two or three system calls), so that the service is what is measured. All
+answers to one request have one length here, which is learned from the first.
 """
 
 import socket

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, LiteralString, cast
 
 import psycopg
 import pytest
+
 from market_data.embedded import owned_engine
 
 Connect = Callable[..., psycopg.Connection]
@@ -41,7 +43,7 @@ def connect(engine: str) -> Iterator[Connect]:
     """Opens connections in autocommit mode that are closed at the end."""
     opened: list[psycopg.Connection] = []
 
-    def open_one(**options: str) -> psycopg.Connection:
+    def open_one(**options: Any) -> psycopg.Connection:
         opened.append(psycopg.connect(engine, autocommit=True, **options))
         return opened[-1]
 
@@ -51,9 +53,9 @@ def connect(engine: str) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def table(connect: Connect, request: pytest.FixtureRequest) -> Iterator[str]:
+def table(connect: Connect, request: pytest.FixtureRequest) -> Iterator[LiteralString]:
     """The name of an empty table (a integer primary key, b text)."""
-    name = request.node.name.split("[")[0]
+    name = cast("LiteralString", request.node.name.split("[")[0])
     connection = connect()
     connection.execute(f'CREATE TABLE "{name}" (a integer PRIMARY KEY, b text)')
     yield f'"{name}"'

@@ -44,7 +44,8 @@ class RawClient:
 
     def __init__(self, dsn: str, *, start: bool = True) -> None:
         address = urlsplit(dsn)
-        assert address.hostname and address.port
+        assert address.hostname
+        assert address.port
         self.socket = socket.create_connection((address.hostname, address.port), timeout=10)
         if start:
             self.send(startup())

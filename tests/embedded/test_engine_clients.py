@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ import sqlalchemy
 from psycopg import errors
 from psycopg.rows import scalar_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy.exc import DBAPIError
 
 PSQL = shutil.which("psql")
 needs_psql = pytest.mark.skipif(PSQL is None, reason="psql is not installed")
@@ -85,7 +87,7 @@ def test_psql_is_told_that_copy_must_stand_alone(engine, table):
     assert psql(engine, "-qAt", "-c", f"SELECT count(*) FROM {table}") == "0\n"
 
 
-def work(connection: psycopg.Connection, table: str, client: int, rounds: int) -> None:
+def work(connection: psycopg.Connection, table: LiteralString, client: int, rounds: int) -> None:
     """Reads and transactions; each client keeps its own rows and must find all of them."""
     chance = random.Random(client)
     kept = 0
@@ -151,7 +153,7 @@ def test_a_pipeline_returns_its_results_in_order(connect, table):
 
 def test_an_error_in_a_pipeline_aborts_it_up_to_its_sync(connect, table):
     connection = connect()
-    with pytest.raises(errors.DivisionByZero), connection.pipeline() as pipeline:
+    with pytest.raises(errors.DivisionByZero), connection.pipeline() as pipeline:  # noqa: PT012 (the whole block has to fail)
         connection.execute(f"INSERT INTO {table} VALUES (1, 'x')")
         connection.execute("SELECT 1/0")
         connection.execute(f"INSERT INTO {table} VALUES (2, 'x')")
@@ -213,7 +215,7 @@ def test_sqlalchemy_core_works(engine):
         things.create(database)
         with database.begin() as connection:
             connection.execute(things.insert(), [{"price": 1.25}, {"price": 2.5}])
-        with database.connect() as connection, pytest.raises(sqlalchemy.exc.DBAPIError):
+        with database.connect() as connection, pytest.raises(DBAPIError):
             connection.execute(sqlalchemy.text("SELECT 1/0"))
         with database.connect() as connection:
             total = connection.execute(sqlalchemy.select(sqlalchemy.func.sum(things.c.price))).scalar_one()
@@ -228,9 +230,7 @@ def test_more_than_a_hundred_connections_are_too_many(engine):
     opened: list[psycopg.Connection] = []
     try:
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
-            for _ in range(120):
-                opened.append(psycopg.connect(engine))
-        assert len(opened) >= 90
+            opened.extend(psycopg.connect(engine) for _ in range(120))
         assert opened[0].execute("SELECT 1").fetchone() == (1,)
     finally:
         for connection in opened:
@@ -243,6 +243,6 @@ def test_deep_expressions_do_not_overwrite_the_engine(connect):
     connection = connect()
     for depth in (500, 2000):
         assert connection.execute("SELECT " + "+".join(["1"] * depth)).fetchone() == (depth,)  # type: ignore[arg-type]
-    with pytest.raises(errors.Error, match="stack|memory exhausted"):
+    with pytest.raises(errors.Error, match="memory exhausted"):
         connection.execute("SELECT " + "(" * 20000 + "1" + ")" * 20000)  # type: ignore[arg-type]
     assert connection.execute("SELECT 1").fetchone() == (1,)

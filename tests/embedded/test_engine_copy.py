@@ -1,13 +1,13 @@
 """COPY, in all its formats and with all that can go wrong."""
 
-import time
+from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg import errors
 
 
-def count(connection: psycopg.Connection, table: str) -> int:
+def count(connection: psycopg.Connection, table: LiteralString) -> int:
     row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row
     return row[0]
@@ -64,7 +64,7 @@ def test_a_wrong_statement_is_an_error_before_any_data(connect):
 
 def test_copy_is_part_of_its_transaction(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError), connection.transaction():
+    with pytest.raises(ZeroDivisionError), connection.transaction():  # noqa: PT012 (the whole block has to fail)
         with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
             copy.write("1\tone\n")
         assert count(connection, table) == 1
@@ -75,9 +75,8 @@ def test_copy_is_part_of_its_transaction(connect, table):
 def test_an_error_in_copy_fails_its_transaction(connect, table):
     connection = connect()
     connection.execute("BEGIN")
-    with pytest.raises(errors.InvalidTextRepresentation):
-        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
-            copy.write("x\tone\n")
+    with pytest.raises(errors.InvalidTextRepresentation), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+        copy.write("x\tone\n")
     with pytest.raises(errors.InFailedSqlTransaction):
         connection.execute("SELECT 1")
     connection.execute("ROLLBACK")
@@ -86,10 +85,9 @@ def test_an_error_in_copy_fails_its_transaction(connect, table):
 
 def test_a_client_that_gives_up_leaves_nothing(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError):
-        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
-            copy.write("1\tone\n")
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # noqa: PT012 (the whole block has to fail)
+        copy.write("1\tone\n")
+        raise ZeroDivisionError
     assert count(connection, table) == 0
 
 
@@ -186,10 +184,8 @@ def test_copy_into_a_hypertable(connect):
 def test_a_million_rows(connect):
     connection = connect()
     connection.execute("CREATE TABLE million (a integer, b timestamptz)")
-    started = time.monotonic()
     with connection.cursor().copy("COPY million FROM STDIN") as copy:
         for start in range(0, 1_000_000, 10_000):
             copy.write("".join(f"{at}\t2026-01-01\n" for at in range(start, start + 10_000)))
-    print(f"a million rows in {time.monotonic() - started:.1f} s")
     assert count(connection, "million") == 1_000_000
     connection.execute("DROP TABLE million")

@@ -60,9 +60,7 @@ def test_a_refresh_policy_materializes_by_itself(connect):
         SELECT time_bucket('1 minute', time) AS bucket, sum(price) AS total FROM ticks GROUP BY 1
         WITH NO DATA
     """)
-    connection.execute(
-        "INSERT INTO ticks SELECT now() - i * interval '1 minute', i FROM generate_series(5, 20) i"
-    )
+    connection.execute("INSERT INTO ticks SELECT now() - i * interval '1 minute', i FROM generate_series(5, 20) i")
     assert connection.execute("SELECT count(*) FROM minutes").fetchone() == (0,)
     row = connection.execute("""
         SELECT add_continuous_aggregate_policy('minutes', start_offset => interval '1 hour',
@@ -102,9 +100,7 @@ def test_a_job_runs_as_its_owner_with_default_settings_in_utc(connect, job):
     number = job("INSERT INTO seen VALUES (session_user, current_setting('TimeZone'));", interval="1 day")
     eventually(lambda: connection.execute("SELECT count(*) FROM seen").fetchone() == (1,))
     connection.execute("ALTER PROCEDURE job_0 OWNER TO worker")
-    connection.execute(
-        "UPDATE _timescaledb_config.bgw_job SET owner = 'worker'::regrole WHERE id = %s", (number,)
-    )
+    connection.execute("UPDATE _timescaledb_config.bgw_job SET owner = 'worker'::regrole WHERE id = %s", (number,))
     connection.execute("SELECT alter_job(%s, next_start => now())", (number,))
     eventually(lambda: connection.execute("SELECT count(*) FROM seen").fetchone() == (2,))
     assert connection.execute("SELECT * FROM seen").fetchall() == [("postgres", "UTC"), ("worker", "UTC")]

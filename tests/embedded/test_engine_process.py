@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from embedded.raw_client import RawClient, fields, query
+from psycopg.conninfo import conninfo_to_dict
 
 from market_data.embedded import EngineBusy, EngineError, attached_engine, owned_engine
 
@@ -79,23 +81,29 @@ def log(home: Path) -> str:
     return (home / "engine.log").read_text()
 
 
-def test_the_engine_listens_on_loopback_only_and_says_where(home):
-    with owned_engine(home, say=print) as dsn:
-        port = psycopg.conninfo.conninfo_to_dict(dsn)["port"]
-        listening = [
-            line.split()[1]
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-            if line.split()[1].endswith(f":{int(str(port)):04X}") and line.split()[3] == "0A"
-        ]
-        assert listening == [f"0100007F:{int(str(port)):04X}"]
-        assert not Path("/proc/net/tcp6").exists() or f":{int(str(port)):04X} 0000" not in Path(
-            "/proc/net/tcp6"
-        ).read_text()
+@pytest.fixture(scope="module")
+def running(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A home that this process owns, and the DSN of the engine on it."""
+    home = shutil.copytree(seed, tmp_path_factory.mktemp("running") / "home")
+    with owned_engine(home, say=pytest.fail) as dsn:
+        yield home, dsn
+
+
+def test_the_engine_listens_on_loopback_only(running):
+    port = f":{int(str(conninfo_to_dict(running[1])['port'])):04X}"
+    sockets = [
+        line.split()[1]
+        for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+        if table.exists()
+        for line in table.read_text().splitlines()[1:]
+        if line.split()[1].endswith(port) and line.split()[3] == "0A"
+    ]
+    assert sockets == [f"0100007F{port}"]
 
 
 def test_a_port_that_is_free_is_taken_and_one_in_use_is_not_fought_for(home, tmp_path, seed):
     with owned_engine(home, say=print) as dsn:
-        port = int(str(psycopg.conninfo.conninfo_to_dict(dsn)["port"]))
+        port = int(str(conninfo_to_dict(dsn)["port"]))
     with owned_engine(home, say=print, port=port) as dsn:
         assert f":{port}/" in dsn
         second = shutil.copytree(seed, tmp_path / "second")
@@ -105,18 +113,18 @@ def test_a_port_that_is_free_is_taken_and_one_in_use_is_not_fought_for(home, tmp
         assert answers(dsn)
 
 
-def test_a_second_owner_is_refused_and_told_who_has_it(home):
-    with owned_engine(home, say=print) as dsn:
-        started = time.monotonic()
-        with pytest.raises(EngineBusy) as refused, owned_engine(home, say=print, wait=0.5):
-            pytest.fail("two owners")
-        assert 0.5 <= time.monotonic() - started < 3
-        told = str(refused.value)
-        assert f"pid {os.getpid()}" in told
-        assert str(home) in told
-        assert "MARKET_DATA_HOME" in told
-        assert "\n" not in told
-        assert answers(dsn)
+def test_a_second_owner_is_refused_and_told_who_has_it(running):
+    home, dsn = running
+    started = time.monotonic()
+    with pytest.raises(EngineBusy) as refused, owned_engine(home, say=print, wait=0.5):
+        pytest.fail("two owners")
+    assert 0.5 <= time.monotonic() - started < 3
+    told = str(refused.value)
+    assert f"pid {os.getpid()}" in told
+    assert str(home) in told
+    assert "MARKET_DATA_HOME" in told
+    assert "\n" not in told
+    assert answers(dsn)
 
 
 def test_an_owner_waits_for_one_that_is_just_dying(home):
@@ -127,11 +135,11 @@ def test_an_owner_waits_for_one_that_is_just_dying(home):
             assert answers(mine)
 
 
-def test_attaching_uses_the_engine_that_runs(home):
-    with owned_engine(home, say=print) as dsn:
-        with attached_engine(home, say=pytest.fail) as attached:
-            assert attached == dsn
-        assert answers(dsn)
+def test_attaching_uses_the_engine_that_runs(running):
+    home, dsn = running
+    with attached_engine(home, say=pytest.fail) as attached:
+        assert attached == dsn
+    assert answers(dsn)
 
 
 def test_attaching_to_nothing_starts_an_engine_for_the_block(home):
@@ -161,10 +169,11 @@ def test_those_who_attach_at_once_share_one_engine(home):
 
 
 def test_an_exception_of_the_block_passes_and_the_engine_stops(home):
-    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):
-        pid = engine_pid(home)
+    pids: list[int] = []
+    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):  # noqa: PT012 (the whole block has to fail)
+        pids.append(engine_pid(home))
         raise EngineBusy("mine")
-    assert not is_alive(pid)
+    assert not is_alive(pids[0])
 
 
 def test_a_killed_owner_takes_the_engine_with_it(home):
@@ -194,11 +203,12 @@ def test_sigterm_to_the_engine_ends_it_in_order(home):
     said: list[str] = []
     with owned_engine(home, say=said.append) as dsn:
         pid = engine_pid(home)
-        with psycopg.connect(dsn) as connection:
-            connection.execute("CREATE TABLE uncommitted (a integer)")
+        with RawClient(dsn) as client:
+            client.send(query("BEGIN; CREATE TABLE uncommitted (a integer)"))
+            client.until(b"Z")
             os.kill(pid, signal.SIGTERM)
-            with pytest.raises(psycopg.OperationalError, match="administrator command"):
-                eventually(lambda: connection.execute("SELECT 1") is None, 5)
+            [(_, told)] = client.closed()
+            assert fields(told)["C"] == "57P01"
         eventually(lambda: answers(dsn))
         assert said[0] == "the embedded engine died (status 0); starting it again"
         with psycopg.connect(dsn) as connection:
@@ -224,11 +234,11 @@ def test_a_killed_engine_is_started_again_and_no_acknowledged_row_is_lost(home):
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CREATE TABLE numbers (a integer PRIMARY KEY)")
         acknowledged = 0
-        for _ in range(3):
+        for _ in range(2):
             pid = engine_pid(home)
             killer = threading.Timer(0.4, os.kill, (pid, signal.SIGKILL))
             killer.start()
-            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:
+            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:  # noqa: PT012 (the whole block has to fail)
                 while True:
                     connection.execute("INSERT INTO numbers VALUES (%s)", (acknowledged + 1,))
                     acknowledged += 1
@@ -240,7 +250,7 @@ def test_a_killed_engine_is_started_again_and_no_acknowledged_row_is_lost(home):
             assert acknowledged <= row[0] == row[1] <= acknowledged + 1
             acknowledged = row[0]
         assert acknowledged > 30
-    assert said.count("the embedded engine runs again") == 3
+    assert said.count("the embedded engine runs again") == 2
 
 
 def test_a_statement_that_ends_the_engine_costs_one_restart(home):
@@ -270,16 +280,14 @@ def test_a_half_made_database_is_made_again(tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        eventually(lambda: (home / "data.new" / "base" / "1").exists())
+        eventually((home / "data.new" / "base" / "1").exists)
         process.kill()
     with owned_engine(home, say=print, wait=30) as dsn:
         assert answers(dsn)
     assert not (home / "data.new").exists()
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"dsn": 1}', '{"pid": 1, "dsn": "postgresql://postgres@127.0.0.1:1/market_data"}']
-)
+@pytest.mark.parametrize("content", ["{", '{"dsn": 1}', '{"pid": 1, "port": 1}'])
 def test_a_stale_announcement_is_harmless(home, content):
     (home / "engine.json").write_text(content)
     (home / "engine.lock").write_text(content)
@@ -289,14 +297,17 @@ def test_a_stale_announcement_is_harmless(home, content):
 
 def test_a_home_that_cannot_be_used_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="can't use .*/file/home") as refused, owned_engine(tmp_path / "file" / "home", say=print):
+    with (
+        pytest.raises(EngineError, match=r"can't use .*/file/home") as refused,
+        owned_engine(tmp_path / "file" / "home", say=print),
+    ):
         pytest.fail("started")
     assert "\n" not in str(refused.value)
 
 
 def test_a_database_that_is_damaged_is_an_error_that_names_the_log(home):
     (home / "data" / "global" / "pg_control").write_bytes(b"")
-    with pytest.raises(EngineError, match="engine.log") as refused, owned_engine(home, say=print):
+    with pytest.raises(EngineError, match=r"engine\.log") as refused, owned_engine(home, say=print):
         pytest.fail("started")
     assert "\n" not in str(refused.value)
     # Nothing of it is left.

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -215,7 +216,7 @@ def test_a_client_that_dies_in_a_transaction_is_rolled_back(connect, table):
     assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
-def test_an_open_transaction_keeps_the_engine_and_others_wait(engine, connect, table):
+def test_an_open_transaction_keeps_the_engine_and_others_wait(engine, connect, table: LiteralString):
     holder = connect()
     holder.execute("BEGIN")
     holder.execute(f"INSERT INTO {table} VALUES (1, 'x')")
@@ -280,7 +281,7 @@ def test_notifications_reach_those_who_listen_and_no_one_else(connect):
     sender.execute("SELECT pg_notify('Other', 'two')")
     with sender.transaction():
         sender.execute("NOTIFY news, 'three'")
-    with pytest.raises(errors.DivisionByZero), sender.transaction():
+    with pytest.raises(errors.DivisionByZero), sender.transaction():  # noqa: PT012 (the whole block has to fail)
         sender.execute("NOTIFY news, 'never'")
         sender.execute("SELECT 1/0")
     got = list(listener.notifies(timeout=1, stop_after=2))
@@ -313,8 +314,21 @@ def test_unlistening_ends_it_for_one_connection_only(connect, statement):
 
 def test_listening_is_undone_by_a_rollback(connect):
     listener, sender = connect(), connect()
-    with pytest.raises(errors.DivisionByZero), listener.transaction():
+    with pytest.raises(errors.DivisionByZero), listener.transaction():  # noqa: PT012 (the whole block has to fail)
         listener.execute("LISTEN undone")
         listener.execute("SELECT 1/0")
     sender.execute("NOTIFY undone")
     assert list(listener.notifies(timeout=0.2)) == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["SET client_encoding = 'LATIN1'", "SET NAMES 'EUC_JP'", "SET LOCAL client_encoding TO win1252"]
+)
+def test_an_encoding_the_engine_does_not_have_is_refused(engine, connect, statement):
+    connection = connect()
+    with pytest.raises(errors.InvalidParameterValue, match="not available in the embedded engine"):
+        connection.execute(statement)
+    connection.execute("SET client_encoding = 'UTF-8'")
+    assert connection.execute("SELECT 'ü'").fetchone() == ("ü",)
+    with pytest.raises(psycopg.OperationalError, match="not available in the embedded engine"):
+        psycopg.connect(engine, client_encoding="LATIN1")

@@ -250,13 +250,7 @@ CONVERSATION = [
     query("BEGIN") + query("SELECT 1/0") + query("ROLLBACK"),
     query("CREATE TEMP TABLE IF NOT EXISTS fuzzed (a integer)"),
     query("COPY fuzzed FROM STDIN") + message(b"d", b"1\n2\n") + message(b"c"),
-    parse("", "COPY fuzzed FROM STDIN")
-    + bind("", "")
-    + execute("")
-    + SYNC
-    + message(b"d", b"3\n")
-    + message(b"c")
-    + SYNC,
+    parse("", "COPY fuzzed FROM STDIN") + bind("", "") + execute("") + SYNC + message(b"d", b"3\n") + message(b"c") + SYNC,
     query("PREPARE q AS SELECT 1; EXECUTE q; DEALLOCATE q"),
     query("LISTEN c; NOTIFY c, 'x'; UNLISTEN *"),
     query("SET TimeZone = 'Asia/Tokyo'; RESET ALL") + query("DISCARD ALL"),
@@ -270,7 +264,7 @@ def mutated(chance: random.Random) -> bytes:
     parts = [chance.choice(CONVERSATION) for _ in range(chance.randint(1, 5))]
     data = bytearray(b"".join(parts))
     for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(data))
+        at = chance.randrange(len(data) - 9)
         match chance.randrange(5):
             case 0:
                 data[at] = chance.randrange(256)
@@ -281,8 +275,7 @@ def mutated(chance: random.Random) -> bytes:
             case 3:
                 data[at] ^= 1 << chance.randrange(8)
             case _:
-                del data[at:]
-                data += b"\0"
+                del data[at + 9 :]
     return bytes(data)
 
 

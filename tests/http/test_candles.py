@@ -21,10 +21,10 @@ def test_candles_come_oldest_first(client: TestClient, connection: Connection):
     assert "link" not in response.headers
     assert response.text == (
         '{"symbol":"AAPL","interval":"1m","start":"2026-02-08T10:00:00Z","end":"2026-02-08T11:00:00Z","count":2,"candles":['
-        '{"timestamp":"2026-02-08T10:30:00Z","open":10.0,"high":20.0,"low":8.5,"close":11.0,"volume":4.5,'
+        '{"timestamp":"2026-02-08T10:30:00Z","open":10,"high":20,"low":8.5,"close":11,"volume":4.5,'
         '"vwap":16.5,"trade_count":4},'
-        '{"timestamp":"2026-02-08T10:31:00Z","open":9.0,"high":9.0,"low":9.0,"close":9.0,"volume":1.0,'
-        '"vwap":9.0,"trade_count":1}],"next_page_token":null}'
+        '{"timestamp":"2026-02-08T10:31:00Z","open":9,"high":9,"low":9,"close":9,"volume":1,'
+        '"vwap":9,"trade_count":1}],"next_page_token":null}'
     )
 
 

@@ -20,8 +20,8 @@ def test_trades_come_newest_first_by_time_then_trade_id(client: TestClient, conn
     assert "link" not in response.headers
     assert response.text == (
         '{"symbol":"AAPL","start":"2026-02-08T10:00:00Z","end":"2026-02-08T11:00:00Z","limit":100,"count":3,"trades":['
-        '{"symbol":"AAPL","price":3.0,"volume":1.0,"timestamp":"2026-02-08T10:30:01Z","trade_id":5},'
-        '{"symbol":"AAPL","price":2.0,"volume":1.0,"timestamp":"2026-02-08T10:30:01Z","trade_id":-1},'
+        '{"symbol":"AAPL","price":3,"volume":1,"timestamp":"2026-02-08T10:30:01Z","trade_id":5},'
+        '{"symbol":"AAPL","price":2,"volume":1,"timestamp":"2026-02-08T10:30:01Z","trade_id":-1},'
         '{"symbol":"AAPL","price":104.9,"volume":12.5,"timestamp":"2026-02-08T10:30:00.500000Z","trade_id":0}'
         '],"next_page_token":null}'
     )

@@ -112,7 +112,7 @@ def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, con
             time.sleep(0.2)
             waiting = threads.submit(timed, READS[0])
             time.sleep(0.1)
-            (refused, refused_after) = timed(READS[2])
+            (refused, refused_after) = timed(READS[3])
             (waited, waited_after) = waiting.result()
             (held, held_after) = holding.result()
         for response in (refused, waited, held):

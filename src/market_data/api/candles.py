@@ -1,12 +1,13 @@
 """The candles of a symbol."""
 
+from datetime import timedelta
 from typing import Any
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.operation import answers, database, encoded_rows, json, operation, require_symbol
 from market_data.api.paging import next_link, page_token
 from market_data.api.parameters import CANDLES_LIMIT, END, INTERVAL, PAGE_TOKEN, START, SYMBOL, Query
 from market_data.models import CandleList
@@ -30,15 +31,13 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         start, end = query.take_range()
         limit = query.take(CANDLES_LIMIT)
         parameters = ("/candles", symbol, interval, start, end)
-        page = query.take_page(parameters)
-    first = page[0] if page else start
-    found = await database(request).read(queries.candles, symbol, interval, first, end, limit + 1)
-    if not found:
+        after = query.take_page(parameters)
+    first = after[0] + timedelta(microseconds=1) if after else start
+    page = await database(request).read(queries.candles, symbol, interval, first, end, limit)
+    if not page.count:
         await require_symbol(request, symbol)
-    token = None
-    if len(found) > limit:
-        token = page_token(parameters, (found.pop().timestamp, 0))
+    token = page.last and page_token(parameters, (page.last.timestamp, 0))
     return json(
-        CandleList(symbol, interval, start, end, len(found), found, token),
+        CandleList(symbol, interval, start, end, page.count, encoded_rows(page), token),
         headers=next_link("/candles", query.pairs, token),
     )

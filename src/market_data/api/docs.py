@@ -85,7 +85,8 @@ def pages(assets: Path | None) -> list[Any]:
                 "The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
                 "The document itself is at /schema/openapi.json."
             )
-        html = plugin.render(request, request.app.openapi_schema.to_schema())
+        # The framework leaves the type of `render`'s first parameter open.
+        html = plugin.render(request, request.app.openapi_schema.to_schema())  # pyright: ignore[reportUnknownMemberType]
         return Response(html, media_type=MediaType.HTML, headers={"Content-Security-Policy": CONTENT_POLICY})
 
     @get("/docs", include_in_schema=False, sync_to_thread=False)

@@ -6,7 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.operation import answers, database, operation, require_symbol
 from market_data.api.parameters import SYMBOL, Query
 from market_data.errors import NotFound
 from market_data.models import LatestPrice
@@ -23,8 +23,8 @@ from market_data.models import LatestPrice
 async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbol = query.take(SYMBOL)
-    latest = await database(request).read(queries.latest_price, symbol)
+    latest = await database(request).share(queries.latest_price, symbol)
     if latest is None:
         await require_symbol(request, symbol)
         raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
-    return json(latest)
+    return ASGIResponse(body=bytes(latest))

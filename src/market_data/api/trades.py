@@ -6,7 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, json, operation, require_symbol
+from market_data.api.operation import answers, database, encoded_rows, json, operation, require_symbol
 from market_data.api.paging import next_link, page_token
 from market_data.api.parameters import END, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, Query
 from market_data.models import TradeList
@@ -27,14 +27,11 @@ async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
         limit = query.take(TRADES_LIMIT)
         parameters = ("/trades", symbol, start, end)
         below = query.take_page(parameters)
-    found = await database(request).read(queries.trades, symbol, start, end, limit + 1, below)
-    if not found:
+    page = await database(request).read(queries.trades, symbol, start, end, limit, below)
+    if not page.count:
         await require_symbol(request, symbol)
-    token = None
-    if len(found) > limit:
-        found.pop()
-        token = page_token(parameters, (found[-1].timestamp, found[-1].trade_id))
+    token = page.last and page_token(parameters, (page.last.timestamp, page.last.trade_id))
     return json(
-        TradeList(symbol, start, end, limit, len(found), found, token),
+        TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token),
         headers=next_link("/trades", query.pairs, token),
     )

@@ -16,6 +16,8 @@ Its limits, next to a server:
   ON COMMIT DROP, and locks of transactions. Prepared statements, settings, roles and LISTEN are kept apart;
   pg_prepared_statements and pg_backend_pid() show the one session. A setting changed by a function's body is noticed
   only after DO, CALL, SET, RESET, or a query that says set_config.
+- It speaks UTF-8 only. Converting to other character sets (`convert_to(x, 'LATIN1')`) ends the engine, as above; so
+  does SQL that needs more memory than 4 GB. `CREATE EXTENSION timescaledb` after a DROP needs a restart.
 - Anyone on this machine may connect as any role, without a password. A connection of an ordinary role has that
   role's rights, but that is no defence against one that means harm.
 - A killed process loses nothing that was committed. What a power failure leaves is up to the file system: use a

@@ -1,7 +1,7 @@
 """Starting the engine, and sharing the one that runs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.1
 
 
 @contextmanager
-def owned_engine(home: Path, *, say: Callable[[str], None], port: int = 0, wait: float = 5.0) -> Iterator[str]:
+def owned_engine(home: Path, *, say: Callable[[str], None], port: int = 0, wait: float = 5.0) -> Generator[str]:
     """Run the engine on `home` for the block; yields its DSN.
 
     It listens on `port` of the loopback interface if that is free, else on any. If it dies under us it is started
@@ -35,7 +35,7 @@ def owned_engine(home: Path, *, say: Callable[[str], None], port: int = 0, wait:
 
 
 @contextmanager
-def attached_engine(home: Path, *, say: Callable[[str], None]) -> Iterator[str]:
+def attached_engine(home: Path, *, say: Callable[[str], None]) -> Generator[str]:
     """The DSN of the engine that runs on `home`, or of one that runs for the duration of the block."""
     place = Home(home)
     deadline = time.monotonic() + START_SECONDS
@@ -64,7 +64,7 @@ class _Taken(Exception):
 
 
 @contextmanager
-def _running(place: Home, *, say: Callable[[str], None], port: int) -> Iterator[str]:
+def _running(place: Home, *, say: Callable[[str], None], port: int) -> Generator[str]:
     claim = place.claim()
     try:
         lock = claim.__enter__()

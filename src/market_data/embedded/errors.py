@@ -1,8 +1,8 @@
 """What can go wrong with the embedded engine.
 
-    EngineError                 one line, fit to print to an operator
-    ├── EmbeddedUnavailable     its packages are not installed and can't be
-    └── EngineBusy              another process has the data directory
+EngineError                 one line, fit to print to an operator
+├── EmbeddedUnavailable     its packages are not installed and can't be
+└── EngineBusy              another process has the data directory
 """
 
 

@@ -1,16 +1,16 @@
 """The directory of one engine: who has it, and how to reach the engine that runs on it.
 
-    data/           PostgreSQL's data directory
-    engine.lock     locked by the owner and by the engine itself, so until the last of them is gone; says who it is
-    engine.json     how to connect, while the engine is ready; harmless when it is stale, for the lock is the truth
-    engine.log      what the engine wrote
+data/           PostgreSQL's data directory
+engine.lock     locked by the owner and by the engine itself, so until the last of them is gone; says who it is
+engine.json     how to connect, while the engine is ready; harmless when it is stale, for the lock is the truth
+engine.log      what the engine wrote
 """
 
 import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypedDict
@@ -39,6 +39,8 @@ def dsn(port: int) -> str:
 
 
 class Home:
+    """One engine's directory, which need not exist yet."""
+
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
         self.data = self.path / "data"
@@ -47,7 +49,7 @@ class Home:
         self._running = self.path / "engine.json"
 
     @contextmanager
-    def claim(self) -> Iterator[int]:
+    def claim(self) -> Generator[int]:
         """Own the directory for the block; yields the descriptor that holds the lock, for the engine to inherit.
 
         Raises `EngineBusy` at once if somebody else owns it.

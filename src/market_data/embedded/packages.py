@@ -75,23 +75,24 @@ def _install(home: Path) -> None:
             "--omit=dev",
             "--global=false",
             "--dry-run=false",
+            "--package-lock=true",
             "--package-lock-only=false",
             "--install-strategy=hoisted",
             "--update-notifier=false",
             "--loglevel=error",
             f"--cache={home.parent / 'npm-cache'}",
         ]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (our own command line)
             command, cwd=draft, env=_environment(), capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise EmbeddedUnavailable(
-                f"npm can't install the embedded engine: {_last_error(done.stderr)} "
+                f"npm can't install the embedded engine: {_reason(done.stderr)} "
                 "(is the network there? npm takes its registry and proxy from ~/.npmrc)"
             )
-        os.rename(draft, home)
+        Path(draft).rename(home)
         # The context manager expects its directory; what it is called now is not its business.
-        os.mkdir(draft)
+        Path(draft).mkdir()
     shutil.rmtree(home.parent / "npm-cache", ignore_errors=True)
 
 
@@ -106,9 +107,8 @@ def _environment() -> dict[str, str]:
     return mine | {"PATH": f"{node_wheel() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def _last_error(output: str) -> str:
-    lines = [
-        line.removeprefix("npm error").strip() for line in output.splitlines() if line.startswith("npm error")
-    ]
-    telling = [line for line in lines if line and "complete log of this run" not in line and ".log" not in line]
-    return telling[-1] if telling else "npm failed without a message"
+def _reason(output: str) -> str:
+    """The first line of npm's error that says something; codes come before it, stack traces and advice after."""
+    lines = [line.removeprefix("npm error").strip() for line in output.splitlines() if line.startswith("npm error")]
+    telling = [line for line in lines if line and not line.startswith(("code ", "syscall ", "errno ", "path "))]
+    return telling[0] if telling else "npm failed without a message"

@@ -54,7 +54,7 @@ class EngineProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._home.open_log() as log:
             try:
-                return subprocess.Popen(
+                return subprocess.Popen(  # noqa: S603 (our own command line)
                     [
                         str(node_binary()),
                         f"--stack-size={_stack_kilobytes()}",
@@ -152,16 +152,16 @@ class EngineProcess:
 
 
 def _relay(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> None:
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        for line in stdout:
-            lines.put(line)
+    if process.stdout:
+        with process.stdout as stdout:
+            for line in stdout:
+                lines.put(line)
     lines.put(b"")
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
+    if process.stdin:
+        process.stdin.close()
 
 
 def _cause(status: int) -> str:

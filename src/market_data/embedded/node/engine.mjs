@@ -16,6 +16,8 @@ export const DATABASE = 'market_data'
 // touched, and is so large that JavaScript's guarded stack ends first.
 const C_STACK_BYTES = 64 * 1024 * 1024
 const OUTPUT_SLAB_BYTES = 1024 * 1024
+// What the build writes to its standard error for its developers.
+const NOISE = /^# | DEBUG: {2}/
 // Answered when COPY FROM STDIN asks for data that isn't there: an end of input would end the process.
 const NO_COPY_DATA = message('f', 'the embedded engine takes COPY FROM STDIN only as a statement of its own')
 
@@ -162,7 +164,7 @@ async function loader(packages, log) {
   const { timescaledb } = await import(pathToFileURL(join(dist, 'timescaledb', 'index.js')))
   const ownLog = {
     setup: async (_instance, options) => ({
-      emscriptenOpts: { ...options, print: () => {}, printErr: log },
+      emscriptenOpts: { ...options, print: () => {}, printErr: (line) => NOISE.test(line) || log(line) },
     }),
   }
   return async (dataDir, database) => {

@@ -1,7 +1,7 @@
 // The start-up message: who connects, to what, with which settings.
 
 import { DATABASE, EngineError } from './engine.mjs'
-import { BASELINE, literal, setting, startupOptions, SUPERUSER } from './settings.mjs'
+import { BASELINE, isEncoding, literal, setting, startupOptions, SUPERUSER } from './settings.mjs'
 import { cString, int32, message } from './wire.mjs'
 
 export const SSL_REQUEST = 80877103
@@ -69,6 +69,10 @@ function accept(parameters) {
   }
   for (const [name, value] of parameters) {
     if (!['user', 'database', 'replication', 'options'].includes(name)) settings.push([name, value])
+  }
+  const encoding = settings.findLast(([name]) => name.toLowerCase() === 'client_encoding')?.[1]
+  if (encoding && !isEncoding(encoding)) {
+    throw new Refusal('0A000', `client_encoding "${encoding}" is not available in the embedded engine: use UTF8`)
   }
   return { user, settings }
 }

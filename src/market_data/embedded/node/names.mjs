@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto'
 
-import { identifier } from './settings.mjs'
+import { identifier, isEncoding, literal } from './settings.mjs'
 import { concernsOf } from './statements.mjs'
 import { closeStatement, cString, message } from './wire.mjs'
 
@@ -172,6 +172,7 @@ export class Names {
     if (kind === 'reset authorization') return `SET SESSION AUTHORIZATION ${identifier(this.#user)}`
     if (kind === 'authorization') return this.#superuser || name === this.#user ? original : null
     if (kind === 'default authorization') return identifier(this.#user)
+    if (kind === 'encoding') return isEncoding(original) ? original : literal('not available in the embedded engine')
     concerns.tags.push(kind.toUpperCase())
     if (kind === 'discard all') concerns.discardAll = true
     if (kind !== 'unlisten') concerns.closesAll = true

@@ -51,6 +51,9 @@ const READ_ROLE = "SELECT session_user, current_setting('role')"
 
 export const literal = (text) => ` E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 export const identifier = (name) => `"${name.replaceAll('"', '""')}"`
+/** Whether the engine can talk in this encoding: its libraries for converting others end the process. */
+export const isEncoding = (name) =>
+  /^(?:utf8|unicode|sqlascii|default)$/.test(name.replace(/[^A-Za-z0-9]/g, '').toLowerCase())
 export const setting = ([name, value]) => `set_config(${literal(name)},${literal(value)}, false)`
 
 export class Settings {

@@ -7,7 +7,7 @@ const WORD_START = /[A-Za-z_\x80-\xff]/
 const WORD = /[A-Za-z_0-9$\x80-\xff]*/y
 const DOLLAR_TAG = /\$(?:[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*)?\$/y
 // Only texts with one of these words can concern the bridge; no others are scanned.
-const CONCERNS = /\b(?:copy|prepare|execute|deallocate|discard|listen|unlisten|authorization)\b/i
+const CONCERNS = /\b(?:copy|prepare|execute|deallocate|discard|listen|unlisten|authorization|client_encoding|names)\b/i
 
 /**
  * The statements of a text, each a list of tokens `{ word, start, end }`: `word` is lower case for a keyword or a
@@ -100,7 +100,7 @@ function endOfComment(text, at) {
  * `copyIn`: it is a single COPY FROM STDIN; `channels`: its LISTEN and UNLISTEN in order; `edits`: its
  * replacements `{ start, end, kind, name }` of statement names (kind `statement`) and of whole statements
  * (kinds `deallocate all`, `discard all`, `unlisten`, `reset authorization`) or of the role in SET SESSION
- * AUTHORIZATION (kinds `authorization`, `default authorization`).
+ * AUTHORIZATION (kinds `authorization`, `default authorization`), or of the value in SET client_encoding (`encoding`).
  */
 export function concernsOf(text) {
   if (!CONCERNS.test(text)) return null
@@ -154,7 +154,20 @@ function collect(tokens, concerns) {
     if (channel === undefined) return
     concerns.channels.push({ listen: first === 'listen', channel: channel && decoded(channel) })
     if (first === 'unlisten') concerns.edits.push({ ...whole, kind: 'unlisten' })
-  } else collectAuthorization(tokens, whole, concerns)
+  } else {
+    collectAuthorization(tokens, whole, concerns)
+    collectEncoding(tokens, concerns)
+  }
+}
+
+function collectEncoding(tokens, concerns) {
+  if (tokens[0].word !== 'set') return
+  const at = ['session', 'local'].includes(tokens[1]?.word) ? 2 : 1
+  const word = tokens[at]?.word
+  const value = tokens[word === 'client_encoding' ? at + 2 : at + 1]
+  if (value && (word === 'client_encoding' || word === 'names')) {
+    concerns.edits.push({ start: value.start, end: value.end, kind: 'encoding' })
+  }
 }
 
 function collectAuthorization(tokens, whole, concerns) {

@@ -1,0 +1,201 @@
+"""Migrations: the schema that they make, on every way to it.
+
+After a change that is meant, run `UPDATE_SNAPSHOT=1 uv run pytest tests/database/test_migrations.py` and look at the
+difference.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from support import PROJECT, Connection
+
+from market_data import migrate
+from market_data.errors import StartError
+
+Databases = Callable[[], AbstractContextManager[str]]
+
+SNAPSHOT = Path(__file__).with_name("schema.json")
+
+# What an analyst or a statement can see, each part sorted. Names of materializations carry numbers that differ.
+PARTS: dict[str, LiteralString] = {
+    "relations": """
+        SELECT relname, relkind::text, obj_description(oid, 'pg_class')
+        FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    """,
+    "columns": """
+        SELECT relname, attnum::text, attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NOT NULL' END,
+            pg_get_expr(adbin, adrelid), col_description(pg_class.oid, attnum)
+        FROM pg_attribute
+        JOIN pg_class ON pg_class.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+            AND attnum > 0 AND NOT attisdropped
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace
+    """,
+    "indexes": """
+        SELECT indexdef
+        FROM pg_indexes
+        WHERE schemaname = 'public' OR tablename LIKE '\\_materialized%'
+    """,
+    # Those of TimescaleDB itself come and go with its releases.
+    "triggers": """
+        SELECT tgrelid::regclass::text, tgname FROM pg_trigger
+        JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal AND NOT starts_with(tgname, 'ts_')
+    """,
+    "functions": """
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+    """,
+    "hypertables": """
+        SELECT hypertable_name, column_name, column_type::text, time_interval::text
+        FROM timescaledb_information.dimensions
+    """,
+    "continuous_aggregates": """
+        SELECT view_name, hypertable_name, materialized_only, view_definition
+        FROM timescaledb_information.continuous_aggregates
+    """,
+    "jobs": """
+        SELECT proc_name, schedule_interval::text, scheduled, config - 'mat_hypertable_id', hypertable_name
+        FROM timescaledb_information.jobs
+        WHERE job_id >= 1000
+    """,
+    "revision": "SELECT version_num FROM alembic_version",
+}
+
+
+def described(url: str) -> dict[str, list[str]]:
+    """The schema of a database in words that compare."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return {part: sorted(_lines(connection, query)) for part, query in PARTS.items()}
+
+
+def _lines(connection: Connection, query: LiteralString) -> Iterator[str]:
+    for row in connection.execute(query):
+        yield re.sub(r"(_materialized_hypertable_|_hyper_)\d+", r"\1N", " | ".join(map(_text, row)))
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def empty(url: str) -> None:
+    """Take away what downgrading leaves: Alembic's own table."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS alembic_version")
+
+
+@pytest.fixture(scope="module")
+def fresh(new_database: Databases) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """A database that ten processes migrate at once, while it is still empty; its schema after that."""
+    with new_database() as url:
+        program = "import sys; from market_data import migrate; migrate.upgrade(sys.argv[1])"
+        running = [
+            subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(10)
+        ]
+        errors = [process.communicate()[1] for process in running]
+        assert [process.returncode for process in running] == [0] * 10, "\n".join(errors)
+        yield url, described(url)
+
+
+def test_ten_that_start_at_once_make_the_committed_schema(fresh: tuple[str, dict[str, list[str]]]):
+    _, schema = fresh
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+    assert schema == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_table_view_and_column_has_a_comment(fresh: tuple[str, dict[str, list[str]]]):
+    _, schema = fresh
+    bare = [line for part in ("relations", "columns") for line in schema[part] if line.endswith("| null")]
+    assert bare == []
+
+
+def test_base_and_back_leaves_the_same_schema(fresh: tuple[str, dict[str, list[str]]]):
+    url, schema = fresh
+    down = alembic(url, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
+    left = described(url)
+    assert [line.partition(" | ")[0] for line in left["relations"]] == ["alembic_version"]
+    assert not any(left[part] for part in ("hypertables", "continuous_aggregates", "jobs", "revision"))
+    migrate.upgrade(url)
+    assert described(url) == schema
+
+
+@pytest.mark.parametrize("scheme", ["postgresql://", "postgresql+psycopg://"])
+def test_alembic_upgrades_by_itself(fresh: tuple[str, dict[str, list[str]]], scheme: str):
+    url, schema = fresh
+    alembic(url, "downgrade", "base")
+    empty(url)
+    up = alembic(scheme + url.partition("://")[2], "upgrade", "head")
+    assert up.returncode == 0, up.stderr
+    assert described(url) == schema
+    assert "0001" in alembic(url, "current").stdout
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+def test_printed_script_makes_the_same_schema_in_psql(fresh: tuple[str, dict[str, list[str]]]):
+    url, schema = fresh
+    script = alembic("", "upgrade", "head", "--sql")
+    assert script.returncode == 0, script.stderr
+    alembic(url, "downgrade", "base")
+    empty(url)
+    psql = ["psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]
+    run = subprocess.run(psql, input=script.stdout, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert described(url) == schema
+    migrate.upgrade(url)
+    assert described(url) == schema
+
+
+def test_migrating_what_is_migrated_changes_nothing(fresh: tuple[str, dict[str, list[str]]]):
+    url, schema = fresh
+    migrate.upgrade(url)
+    assert described(url) == schema
+
+
+def test_schema_of_a_newer_version_is_told_and_left_alone(fresh: tuple[str, dict[str, list[str]]]):
+    url, schema = fresh
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        try:
+            with pytest.raises(StartError, match="does not know"):
+                migrate.upgrade(url)
+        finally:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (schema["revision"][0],))
+    assert described(url) == schema
+
+
+def test_alembic_without_a_database_says_what_to_set():
+    done = alembic("", "upgrade", "head")
+    assert done.returncode != 0
+    assert "Set DATABASE_URL" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
