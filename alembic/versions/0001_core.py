@@ -17,6 +17,8 @@ def upgrade() -> None:
     _create_trades()
     _create_candles()
     _create_leases()
+    _comment("TABLE alembic_version", "The revision of this schema; kept by Alembic.")
+    _comment("COLUMN alembic_version.version_num", "The newest migration that has run.")
 
 
 def downgrade() -> None:

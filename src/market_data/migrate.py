@@ -66,7 +66,7 @@ def engine(database_url: str) -> sqlalchemy.Engine:
 
 
 def check_server(database_url: str) -> None:
-    """Make sure that the server has TimescaleDB, recent enough and with the features of its Community edition.
+    """Make sure that the database is UTF-8, on TimescaleDB, recent enough and with its Community edition's features.
 
     Raises:
         StartError: It has not; the message says what to run instead.
@@ -74,6 +74,8 @@ def check_server(database_url: str) -> None:
     """
     remedy = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
     with psycopg.connect(database_url, connect_timeout=5) as connection:
+        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+            raise StartError(f"The database is encoded in {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0.")
         connection.execute(ONE_AT_A_TIME)
         try:
             connection.execute(CREATE_EXTENSION)
