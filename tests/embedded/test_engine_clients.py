@@ -246,3 +246,20 @@ def test_deep_expressions_do_not_overwrite_the_engine(connect):
     with pytest.raises(errors.Error, match="memory exhausted"):
         connection.execute("SELECT " + "(" * 20000 + "1" + ")" * 20000)  # type: ignore[arg-type]
     assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_settings_and_statements_of_a_flushed_pipeline_count_at_its_sync(connect):
+    connection, other = connect(), connect()
+    connection.execute("PREPARE mine AS SELECT 1")
+    with connection.pipeline():
+        connection.execute("SET TimeZone = 'Asia/Tokyo'")
+        connection.execute("DEALLOCATE ALL")
+        connection.execute("LISTEN flushed")
+        # Its result is asked for before the Sync, so all of the above is run as a part of a batch.
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert other.execute("SHOW TimeZone").fetchone() == ("UTC",)
+    assert connection.execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",)
+    with pytest.raises(errors.InvalidSqlStatementName):
+        connection.execute("EXECUTE mine")
+    other.execute("NOTIFY flushed")
+    assert len(list(connection.notifies(timeout=2, stop_after=1))) == 1

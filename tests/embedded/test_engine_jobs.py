@@ -155,3 +155,10 @@ def test_jobs_wait_for_an_open_transaction_and_then_run(connect, job):
     assert stats(holder, number) == row
     holder.execute("COMMIT")
     eventually(lambda: (now := stats(connection, number)) and now[1] > row[1])
+
+
+def test_a_notification_of_a_job_reaches_its_listeners(connect, job):
+    listener = connect()
+    listener.execute("LISTEN done")
+    job("NOTIFY done, 'by a job';", interval="1 day")
+    assert [note.payload for note in listener.notifies(timeout=10, stop_after=1)] == ["by a job"]

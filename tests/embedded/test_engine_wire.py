@@ -264,6 +264,7 @@ def mutated(chance: random.Random) -> bytes:
     parts = [chance.choice(CONVERSATION) for _ in range(chance.randint(1, 5))]
     data = bytearray(b"".join(parts))
     for _ in range(chance.randint(1, 4)):
+        data += b"\0" * (10 - len(data))
         at = chance.randrange(len(data) - 9)
         match chance.randrange(5):
             case 0:

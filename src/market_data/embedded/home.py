@@ -89,8 +89,11 @@ class Home:
         """Tell those who attach that the engine is ready."""
         running = Running(pid=pid, port=port, dsn=dsn(port), owner=os.getpid(), command=_command())
         draft = self._running.with_suffix(".json.new")
-        draft.write_text(json.dumps(running))
-        draft.rename(self._running)
+        try:
+            draft.write_text(json.dumps(running))
+            draft.rename(self._running)
+        except OSError as error:
+            raise EngineError(f"can't write to {self.path}: {error.strerror}") from error
 
     def withdraw(self) -> None:
         """Take the announcement back."""

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any, cast
 
 from market_data.embedded.errors import EngineError
 from market_data.embedded.home import Home
 from market_data.embedded.packages import NODE, node_binary
 
 START_SECONDS = 120.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 6.0
 STABLE_SECONDS = 60.0
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 LOG_TAIL = 3
@@ -89,25 +90,26 @@ class EngineProcess:
                 ) from None
             if not line:
                 raise EngineError(f"the embedded engine can't start: {self._log_tail()} (see {self._home.log})")
-            told = json.loads(line)
+            told = _message(line)
             if "say" in told:
                 self._say(told["say"])
             elif "error" in told:
-                raise EngineError(f"the embedded engine can't start: {told['error']} (see {self._home.log})")
-            else:
+                raise EngineError(
+                    f"the embedded engine can't start: {' '.join(told['error'].split())} (see {self._home.log})"
+                )
+            elif "port" in told:
                 self._home.announce(process.pid, told["port"])
                 return told["port"]
 
     def _end(self) -> None:
         process = self._process
         _close(process)
-        for escalate in (process.terminate, process.kill):
-            try:
-                process.wait(STOP_SECONDS)
-                return
-            except subprocess.TimeoutExpired:
-                escalate()
-        process.wait()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            # In the middle of a long statement, which nothing can cancel. The write-ahead log has what counts.
+            process.kill()
+            process.wait()
 
     def _watch(self) -> None:
         failures = 0
@@ -134,7 +136,8 @@ class EngineProcess:
             # stop() may have ended the one before.
             if self._stopping.is_set():
                 self._end()
-            self._ready()
+            if self._ready() != self._port:
+                raise EngineError(f"port {self._port}, which the embedded engine had, is taken")
         except EngineError as error:
             if not self._stopping.is_set():
                 self._say(str(error))
@@ -162,6 +165,15 @@ def _relay(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> None:
 def _close(process: subprocess.Popen[bytes]) -> None:
     if process.stdin:
         process.stdin.close()
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    """A line of bridge.mjs; empty for what a library prints."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", told) if isinstance(told, dict) else {}
 
 
 def _cause(status: int) -> str:

@@ -8,6 +8,29 @@ const SETTING_TAG = /^(?:SET|RESET|DO|CALL)$/
 // The answers to the messages around a COPY's data that the client has had when the COPY began.
 const COPY_PREAMBLE = '12nG'
 
+/** What has happened since the last ReadyForQuery that is to be carried out with the next. */
+export class Effects {
+  channels = []
+  custom = []
+  closesAll = false
+  discardAll = false
+  /** Settings may be others than before. */
+  dirty = false
+  failed = false
+  /** The last command that was completed. */
+  last = ''
+
+  /** Adds what a translated batch (names.mjs) concerns. */
+  with(work) {
+    this.channels.push(...work.channels)
+    this.custom.push(...work.custom)
+    this.closesAll ||= work.closesAll
+    this.discardAll ||= work.discardAll
+    this.dirty ||= work.opaque
+    return this
+  }
+}
+
 /** Runs a batch; returns a CopyIn if it is a COPY FROM STDIN that now waits for the client's data. */
 export function runBatch(bridge, session, frames) {
   const work = session.names.translate(frames)
@@ -53,7 +76,7 @@ function beginCopy(bridge, session, frames, work) {
     if (type !== '1' || !work.parses.includes(parses++)) preamble.push(output.subarray(start, end))
     if (type === 'G') break
   }
-  session.send(preamble, null)
+  session.outbox.send(preamble)
   return new CopyIn(frames)
 }
 
@@ -62,10 +85,10 @@ function beginCopy(bridge, session, frames, work) {
 function deliver(bridge, session, output, work, dropped) {
   const kept = []
   const tags = [...work.tags]
+  const effects = session.effects.with(work)
   let from = 0
   let parses = 0
   let ready = null
-  const outcome = { failed: false, dirty: work.opaque, last: '' }
   const replace = (start, end, replacement) => {
     kept.push(output.subarray(from, start))
     if (replacement) kept.push(replacement)
@@ -82,12 +105,12 @@ function deliver(bridge, session, output, work, dropped) {
     } else if (dropped.includes(type) || (type === '1' && work.parses.includes(parses++))) replace(start, end)
     else if (type === 'C') {
       const [tag] = cString(body, 0)
-      outcome.last = tag
-      if (SETTING_TAG.test(tag)) outcome.dirty = true
+      effects.last = tag
+      if (SETTING_TAG.test(tag)) effects.dirty = true
       const real = tag === 'UNLISTEN' ? tags.shift() : tag
       if (real && real !== tag) replace(start, end, message('C', real))
     } else if (type === 'E') {
-      outcome.failed = true
+      effects.failed = true
       const restored = session.names.restore(body)
       if (restored) replace(start, end, message('E', Buffer.from(restored, 'latin1')))
     }
@@ -96,25 +119,29 @@ function deliver(bridge, session, output, work, dropped) {
   session.unfinished = !ready
   if (ready) {
     session.status = String.fromCharCode(ready[5])
-    kept.push(...settle(bridge, session, work, outcome))
+    session.effects = new Effects()
+    kept.push(...settle(bridge, session, effects))
+    if (session.status === 'I') kept.push(...session.outbox.notifications())
+    kept.push(ready)
   }
-  session.send(kept, ready)
+  session.outbox.send(kept)
 }
 
-// What a batch means for the connection's settings and channels; returns ParameterStatus messages due.
-function settle(bridge, session, work, { failed, dirty, last }) {
+// Carries out what a batch means for the connection; returns the ParameterStatus messages that are due.
+function settle(bridge, session, effects) {
   const { settings, channels, engine } = bridge
-  if (!failed) session.listens.push(...work.channels)
+  const { failed } = effects
+  if (!failed) session.listens.push(...effects.channels)
   if (session.status === 'I') {
     const listens = session.listens.splice(0)
-    if (!failed && last !== 'ROLLBACK') channels.apply(session, listens)
+    if (!failed && effects.last !== 'ROLLBACK') channels.apply(session, listens)
     if (channels.stale) channels.sweep(engine)
   }
-  if (work.closesAll && !failed) engine.exchange([...session.names.closeAll(), sync])
-  for (const name of work.custom) session.custom.add(name)
-  session.unsettled ||= dirty || work.discardAll === true
+  if (effects.closesAll && !failed) engine.exchange([...session.names.closeAll(), sync])
+  for (const name of effects.custom) session.custom.add(name)
+  session.unsettled ||= effects.dirty || effects.discardAll
   if (!session.unsettled || session.status === 'E') return []
-  if (work.discardAll && !failed) {
+  if (effects.discardAll && !failed) {
     settings.read()
     settings.switchTo(session.initial)
   }
@@ -131,6 +158,6 @@ function settle(bridge, session, work, { failed, dirty, last }) {
     session.state = settings.current
     session.unsettled = false
   }
-  session.noteIdleLimit(settings.current.settings.get('idle_in_transaction_session_timeout'))
-  return session.changedParameters(settings.report())
+  session.noteIdleLimit(settings.current)
+  return session.outbox.parameters(settings.report())
 }

@@ -42,6 +42,8 @@ class Bridge {
       say: (say) => tell({ say }),
       onTrap: (error) => this.#crash(error),
     })
+    // Of jobs: they run on no connection.
+    this.engine.onNotification = (body) => this.channels.route(body, 0)
     this.settings = new Settings(this.engine, log)
     this.#server.maxConnections = CONNECTION_LIMIT + REFUSED_LIMIT
     const bound = await this.#listen(port).catch(() => this.#listen(0))

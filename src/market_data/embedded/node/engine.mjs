@@ -39,6 +39,8 @@ export class Engine {
   #onTrap
   /** Whether the last exchange ran out of COPY data. */
   starved = false
+  /** Told of NotificationResponses that answer query(), which nobody else sees. */
+  onNotification = null
   /** Whose unnamed prepared statement the session has (names.mjs); a simple query drops it. */
   unnamedOwner = null
 
@@ -105,6 +107,7 @@ export class Engine {
     this.unnamedOwner = null
     for (const { type, body } of messages(this.exchange([query(sql)]))) {
       if (type === 'D') rows.push(rowValues(body))
+      else if (type === 'A') this.onNotification?.(body)
       else if (type === 'E') failure ??= new EngineError(errorFields(body))
     }
     if (failure) throw failure

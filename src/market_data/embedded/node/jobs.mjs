@@ -75,14 +75,15 @@ export class Jobs {
   }
 
   async #poll() {
-    const { turns, log } = this.#bridge
+    const { turns } = this.#bridge
     try {
       const due = await turns.task(() => this.#asSuperuser(DUE))
       // One a turn: clients get theirs in between.
-      for (const [job, owner] of due) if (!this.#stopped) await turns.task(() => this.#run(Number(job), owner))
+      for (const [job, owner] of due) if (!this.#stopped) await turns.task(() => this.#run(job, owner))
+      this.#report('the job list', null)
     } catch (error) {
       if (!(error instanceof EngineError)) throw error
-      log(`jobs can't be looked up: ${error.message}`)
+      this.#report('the job list', error.message)
     }
     this.#later()
   }
@@ -106,20 +107,20 @@ export class Jobs {
     }
     settings.read()
     this.#asSuperuser(RECORD(job, started, failure === null))
-    const givenUp = failure !== null && this.#asSuperuser(GIVE_UP(job)).length > 0
-    this.#report(job, failure, givenUp)
+    this.#report(`job ${job}`, failure)
+    if (failure !== null && this.#asSuperuser(GIVE_UP(job)).length) {
+      this.#bridge.log(`job ${job} is not scheduled any more: it has used up its retries`)
+    }
   }
 
   // Once for each change of state.
-  #report(job, failure, givenUp) {
+  #report(what, failure) {
     const { log } = this.#bridge
-    const before = this.#failing.get(job)
     if (failure === null) {
-      if (this.#failing.delete(job)) log(`job ${job} works again`)
+      if (this.#failing.delete(what)) log(`${what} works again`)
     } else {
-      if (before !== failure) log(`job ${job} failed: ${failure}`)
-      this.#failing.set(job, failure)
+      if (this.#failing.get(what) !== failure) log(`${what} failed: ${failure}`)
+      this.#failing.set(what, failure)
     }
-    if (givenUp) log(`job ${job} is not scheduled any more: it has used up its retries`)
   }
 }

@@ -52,8 +52,18 @@ export class Names {
    * `opaque` (it may change settings unseen), and `copyIn` (it is one COPY FROM STDIN).
    */
   translate(frames) {
-    const work = { frames: [], parses: [], parseCount: 0, tags: [], channels: [], custom: [] }
-    work.executions = 0
+    const work = {
+      frames: [],
+      parses: [],
+      parseCount: 0,
+      tags: [],
+      channels: [],
+      custom: [],
+      closesAll: false,
+      discardAll: false,
+      copyIn: false,
+      executions: 0,
+    }
     for (const frame of frames) {
       try {
         this.#translate(frame, work)

@@ -2,18 +2,17 @@
 
 import { randomBytes } from 'node:crypto'
 
-import { finishCopy, runBatch } from './batch.mjs'
+import { Effects, finishCopy, runBatch } from './batch.mjs'
 import { CopyIn } from './copyin.mjs'
 import { CANCEL_REQUEST, GSS_REQUEST, logIn, readStartup, Refusal, SSL_REQUEST } from './login.mjs'
 import { Names } from './names.mjs'
-import { errorResponse, FrameReader, int32, message, parameterStatus, ProtocolViolation, sync } from './wire.mjs'
+import { Outbox } from './outbox.mjs'
+import { FrameReader, int32, message, ProtocolViolation, readyForQuery, sync } from './wire.mjs'
 
 const STARTUP_LIMIT_MS = 30_000
 // What a connection may have the bridge hold of unfinished pipelines and of COPY data.
 const HELD_LIMIT = 1024 * 1024 * 1024
 const QUEUED_HIGH = 8 * 1024 * 1024
-const UNREAD_HIGH = 16 * 1024 * 1024
-const LINGER_MS = 1000
 const FAILING = message('D', Buffer.from('S'), '@nothing')
 
 let lastPid = 0
@@ -34,9 +33,12 @@ export class Session {
   /** Something may have changed the settings since `state` was read. */
   unsettled = false
   custom = new Set()
+  /** LISTENs and UNLISTENs of the open transaction. */
   listens = []
+  effects = new Effects()
   names = null
   idleLimit = 0
+  outbox
   #bridge
   #socket
   #reader = new FrameReader()
@@ -47,13 +49,12 @@ export class Session {
   #batch = null
   #copy = null
   #finished = false
-  #notifications = []
-  #reported = new Map()
   #timer
 
   constructor(bridge, socket) {
     this.#bridge = bridge
     this.#socket = socket
+    this.outbox = new Outbox(socket)
     this.#timer = setTimeout(() => this.end(), STARTUP_LIMIT_MS)
     socket.setNoDelay(true)
     socket.on('data', (chunk) => this.#receive(chunk))
@@ -69,7 +70,7 @@ export class Session {
   /** Whether it could use a turn now. One whose client doesn't read its answers can't. */
   get pending() {
     const work = this.#phase === 'login' || (this.#phase === 'ready' && this.#batch !== null)
-    return work && this.#socket.writableLength <= UNREAD_HIGH
+    return work && !this.outbox.clogged
   }
 
   #receive(chunk) {
@@ -108,6 +109,7 @@ export class Session {
     else {
       this.#startup = readStartup(body)
       if (this.#bridge.full) throw new Refusal('53300', 'sorry, too many clients already')
+      clearTimeout(this.#timer)
       this.#phase = 'login'
       this.#proceed()
     }
@@ -155,28 +157,25 @@ export class Session {
 
   #logIn() {
     const { user, settings, negotiation } = this.#startup
+    let reported
     try {
-      const { superuser, state, reported } = logIn(this.#bridge, user, settings)
-      Object.assign(this, { user, superuser, state, initial: state })
-      this.#reported = reported
+      const login = logIn(this.#bridge, user, settings)
+      Object.assign(this, { user, superuser: login.superuser, state: login.state, initial: login.state })
+      reported = login.reported
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      this.fatal(error.code, error.message)
-      return
+      return this.fatal(error.code, error.message)
     }
-    clearTimeout(this.#timer)
     this.#phase = 'ready'
     this.names = new Names(this.#bridge.engine, this.pid, user, this.superuser)
-    this.noteIdleLimit(this.state.settings.get('idle_in_transaction_session_timeout'))
-    this.#socket.write(
-      Buffer.concat([
-        ...(negotiation ? [negotiation] : []),
-        message('R', int32(0)),
-        ...[...this.#reported].map(([name, value]) => parameterStatus(name, value)),
-        message('K', int32(this.pid), randomBytes(4)),
-        message('Z', Buffer.from('I')),
-      ]),
-    )
+    this.noteIdleLimit(this.state)
+    this.outbox.send([
+      ...(negotiation ? [negotiation] : []),
+      message('R', int32(0)),
+      ...this.outbox.parameters(reported),
+      message('K', int32(this.pid), randomBytes(4)),
+      readyForQuery('I'),
+    ])
   }
 
   #run(batch) {
@@ -192,35 +191,16 @@ export class Session {
     this.#socket.resume()
   }
 
-  /** Sends what the engine answered; a ReadyForQuery is preceded by the notifications that waited for it. */
-  send(parts, ready) {
-    this.#socket.cork()
-    for (const part of parts) if (part.length) this.#socket.write(part)
-    if (ready) {
-      if (this.status === 'I') {
-        for (const notification of this.#notifications.splice(0)) this.#socket.write(notification)
-      }
-      this.#socket.write(ready)
-    }
-    this.#socket.uncork()
-  }
-
-  /** The messages for reported settings whose values are other than the client knows. */
-  changedParameters(reported) {
-    const changed = [...reported].filter(([name, value]) => this.#reported.get(name) !== value)
-    this.#reported = reported
-    return changed.map(([name, value]) => parameterStatus(name, value))
-  }
-
-  noteIdleLimit(milliseconds) {
-    this.idleLimit = Number(milliseconds ?? 0)
+  /** How long it may idle in a transaction, by its settings. */
+  noteIdleLimit({ settings }) {
+    this.idleLimit = Number(settings.get('idle_in_transaction_session_timeout') ?? 0)
   }
 
   /** A NotificationResponse for this connection: sent now if it is idle, else with its next ReadyForQuery. */
   notify(notification) {
-    if (this.#keeps || this.#batch || this.#copy || this.#bridge.turns.running === this) {
-      this.#notifications.push(notification)
-    } else this.#socket.write(notification)
+    const busy = this.#keeps || this.#batch || this.#copy || this.#bridge.turns.running === this
+    if (busy) this.outbox.keep(notification)
+    else this.outbox.send([notification])
   }
 
   idledOut() {
@@ -230,15 +210,13 @@ export class Session {
   /** Ends the connection with an error. */
   fatal(code, text, hint) {
     if (this.#phase === 'ended') return
-    this.#socket.write(errorResponse({ severity: 'FATAL', code, message: text, hint }))
+    this.outbox.fatal(code, text, hint)
     this.end()
   }
 
   /** The engine has failed: tells the client, and touches nothing else. */
   lose() {
-    this.#socket.write(
-      errorResponse({ severity: 'FATAL', code: '57P02', message: 'the embedded engine failed and is restarting' }),
-    )
+    this.outbox.fatal('57P02', 'the embedded engine failed and is restarting')
   }
 
   /** Ends the connection, however far it got, and takes away what it leaves in the engine. */
@@ -253,7 +231,7 @@ export class Session {
     // A Sync alone would commit what the batch has done so far.
     if (this.unfinished) engine.exchange([FAILING, sync])
     if (this.#keeps) engine.query('ROLLBACK')
-    if (this.unsettled) this.#bridge.settings.read()
+    if (this.unsettled || this.effects.dirty) this.#bridge.settings.read()
     turns.leave(this)
     channels.apply(this, [{ listen: false, channel: null }])
     const closes = this.names?.closeAll() ?? []
@@ -264,7 +242,6 @@ export class Session {
       })
     }
     this.#bridge.ended(this)
-    this.#socket.end()
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref()
+    this.outbox.close()
   }
 }
