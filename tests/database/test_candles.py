@@ -63,6 +63,11 @@ def grouped(trades: Iterable[Trade]) -> list[Row]:
     return rows
 
 
+def moved(trades: Iterable[Trade], offset: timedelta) -> list[Trade]:
+    """The same trades at another time."""
+    return [(time + offset, symbol, number, price, volume) for time, symbol, number, price, volume in trades]
+
+
 class Stage:
     """A database of which each scene has an hour of its own, later than the ones before: nothing there is materialized."""
 
@@ -74,7 +79,7 @@ class Stage:
         self._start += timedelta(hours=1)
 
     def store(self, trades: Iterable[Trade]) -> None:
-        store(self._connection, *self._moved(trades))
+        store(self._connection, *moved(trades, self._offset))
 
     def refresh(self, cut: datetime) -> None:
         """Materialize the scene from its start to a cut."""
@@ -83,14 +88,11 @@ class Stage:
     def shows(self, trades: Iterable[Trade]) -> bool:
         """Whether the candles of the scene are those of these trades."""
         found = self._connection.execute(CANDLES, (self._start,)).fetchall()
-        return found == grouped(self._moved(trades))
+        return found == grouped(moved(trades, self._offset))
 
     @property
     def _offset(self) -> timedelta:
         return self._start - T0 + timedelta(minutes=30)
-
-    def _moved(self, trades: Iterable[Trade]) -> list[Trade]:
-        return [(time + self._offset, *rest) for time, *rest in trades]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_candles_are_the_groups_of_their_trades_before_and_after_a_refresh(
     assert stage.shows(first + later), "late trades have reached their candles"
 
     # From the watermark on, that is behind all that is materialized, trades show at once.
-    newer = [(time + 10 * MINUTE, *rest) for time, *rest in newer]
+    newer = moved(newer, 10 * MINUTE)
     stage.store(newer)
     assert stage.shows(first + later + newer)
 

@@ -34,6 +34,10 @@ def aapl(connection: Connection) -> Connection:
         ("symbol", None, errors.NotNullViolation, None),
         ("trade_id", None, errors.NotNullViolation, None),
         ("time", None, errors.NotNullViolation, None),
+        # What neither RFC 3339 nor Python can write.
+        ("time", "infinity", errors.CheckViolation, None),
+        ("time", "10000-01-01 00:00:00Z", errors.CheckViolation, None),
+        ("time", "0044-03-15 12:00:00Z BC", errors.CheckViolation, None),
     ],
 )
 def test_trade_that_can_not_be_is_refused(

@@ -1,25 +1,16 @@
 """Policies run by themselves, as they would on a server."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
+from service import eventually
 
 STATS = """
     SELECT last_run_status, total_runs, total_successes, total_failures, next_start > last_run_started_at
     FROM timescaledb_information.job_stats WHERE job_id = %s
 """
-
-
-def eventually(check: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What `check` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (result := check()):
-        assert time.monotonic() < deadline, f"still {result!r}"
-        time.sleep(0.1)
-    return result
 
 
 def stats(connection: psycopg.Connection, job: int) -> tuple[Any, ...] | None:
@@ -162,3 +153,13 @@ def test_a_notification_of_a_job_reaches_its_listeners(connect, job):
     listener.execute("LISTEN done")
     job("NOTIFY done, 'by a job';", interval="1 day")
     assert [note.payload for note in listener.notifies(timeout=10, stop_after=1)] == ["by a job"]
+
+
+def test_a_table_that_has_grown_is_analyzed(connect, table):
+    connection = connect()
+    connection.execute(f"INSERT INTO {table} SELECT i, repeat('x', 100) FROM generate_series(1, 5000) AS i")
+
+    def estimate() -> float:
+        return connection.execute(f"SELECT reltuples FROM pg_class WHERE oid = '{table}'::regclass").fetchone()[0]
+
+    eventually(lambda: estimate() == 5000)

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from embedded.raw_client import RawClient, fields, query
 from psycopg.conninfo import conninfo_to_dict
+from service import eventually
 
 from market_data.embedded import EngineBusy, EngineError, attached_engine, owned_engine
 
@@ -29,14 +29,6 @@ with owned_engine(Path(sys.argv[1]), say=lambda line: print(line, file=sys.stder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.read()
 """
-
-
-def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := check()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return result
 
 
 @contextmanager

@@ -18,7 +18,7 @@ SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "POOL_TIMEOUT_SECONDS": "1", "Q
 @pytest.fixture
 def proxy(database_url: str) -> Iterator[Proxy]:
     target = conninfo_to_dict(database_url)
-    with proxy_to(str(target["host"]), int(target["port"])) as proxy:
+    with proxy_to(str(target["host"]), int(str(target["port"]))) as proxy:
         yield proxy
 
 

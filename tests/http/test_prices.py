@@ -38,9 +38,7 @@ def test_known_symbol_without_a_trade_is_told_apart_from_an_unknown_one(client: 
         ("0.1234567890123456789", "0.1234567890123456789"),
     ],
 )
-def test_numbers_are_the_shortest_form_of_the_decimal(
-    client: TestClient, connection: Connection, stored: str, sent: str
-):
+def test_numbers_are_the_shortest_form_of_the_decimal(client: TestClient, connection: Connection, stored: str, sent: str):
     store(connection, trade(0, stored, stored))
     answer = client.get("/price/latest?symbol=AAPL").text
     assert answer.startswith(f'{{"symbol":"AAPL","price":{sent},"volume":{sent},')

@@ -65,13 +65,14 @@ class _Taken(Exception):
 
 @contextmanager
 def _running(place: Home, *, say: Callable[[str], None], port: int) -> Generator[str]:
+    modules = node_modules(say)
     claim = place.claim()
     try:
         lock = claim.__enter__()
     except EngineBusy as busy:
         raise _Taken(busy) from None
     try:
-        process = EngineProcess(place, lock, node_modules(say), port, say)
+        process = EngineProcess(place, lock, modules, port, say)
         bound = process.start()
         try:
             yield dsn(bound)
