@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import cycle
 from urllib.parse import urlencode
 
-from filled import DAY, START
+from filled import DAY, START, SYMBOLS
 from msgspec import Raw
 
 from market_data import queries
@@ -19,18 +20,21 @@ class Case:
     """One read."""
 
     name: str
-    path: str
+    paths: list[str]
+    """What is asked for, each by as many connections as the others."""
     read: Callable[[Database], Awaitable[object]]
     """The read without HTTP, as what the service would encode."""
 
 
-def _latest() -> Case:
+def _latest(name: str, symbols: list[str]) -> Case:
+    turns = cycle(symbols)
+
     async def read(database: Database) -> Raw:
-        latest = await database.read(queries.latest_price, "AAPL")
+        latest = await database.read(queries.latest_price, next(turns))
         assert latest is not None
         return latest
 
-    return Case("latest price", "/price/latest?symbol=AAPL", read)
+    return Case(name, [f"/price/latest?symbol={symbol}" for symbol in symbols], read)
 
 
 def _candles(start: datetime, count: int) -> Case:
@@ -41,7 +45,7 @@ def _candles(start: datetime, count: int) -> Case:
         assert page.count == count
         return CandleList("AAPL", "1m", start, end, count, encoded_rows(page), None)
 
-    return Case(f"{count:,} candles", f"/candles?{_query(start, end, count)}&interval=1m", read)
+    return Case(f"{count:,} candles", [f"/candles?{_query(start, end, count)}&interval=1m"], read)
 
 
 def _trades(start: datetime, count: int) -> Case:
@@ -52,12 +56,19 @@ def _trades(start: datetime, count: int) -> Case:
         assert page.count == count
         return TradeList("AAPL", start, end, count, count, encoded_rows(page), None)
 
-    return Case(f"{count:,} trades", f"/trades?{_query(start, end, count)}", read)
+    return Case(f"{count:,} trades", [f"/trades?{_query(start, end, count)}"], read)
 
 
 def _query(start: datetime, end: datetime, limit: int) -> str:
     return urlencode({"symbol": "AAPL", "start": start.isoformat(), "end": end.isoformat(), "limit": limit})
 
 
-CASES = [_latest(), _candles(DAY, 60), _candles(DAY, 1440), _trades(DAY, 1000), _candles(START, 10000)]
+CASES = [
+    _latest("latest price", SYMBOLS[:1]),
+    _latest("latest of five", SYMBOLS),
+    _candles(DAY, 60),
+    _candles(DAY, 1440),
+    _trades(DAY, 1000),
+    _candles(START, 10000),
+]
 """The last is the largest answer that the service gives; it is there for the memory it takes."""

@@ -65,8 +65,8 @@ def main() -> None:
             if options.only not in case.name:
                 continue
             contenders = {
-                "service": lambda path=case.path: _over_http(service_port, path, options),
-                "static": lambda: _over_http(static_port, PATH, options),
+                "service": lambda paths=case.paths: _over_http(service_port, paths, options),
+                "static": lambda: _over_http(static_port, [PATH], options),
                 "direct": lambda number=number: _ask(direct, number, options, "plain"),
                 "encoded": lambda number=number: _ask(direct, number, options, "encoded"),
             }
@@ -83,8 +83,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _over_http(port: int, path: str, options: argparse.Namespace) -> float:
-    return requests_a_second(port, path, options.connections, options.seconds)
+def _over_http(port: int, paths: list[str], options: argparse.Namespace) -> float:
+    return requests_a_second(port, paths, options.connections, options.seconds)
 
 
 def _ask(direct: "subprocess.Popen[str]", number: int, options: argparse.Namespace, how: str) -> float:
