@@ -54,6 +54,8 @@ def _create_trades() -> None:
             volume numeric NOT NULL,
             ingested_at timestamptz NOT NULL DEFAULT now(),
             CONSTRAINT trades_pkey PRIMARY KEY (symbol, time, trade_id),
+            -- What RFC 3339 can write.
+            CONSTRAINT trades_time_writable CHECK (time >= '0001-01-01 00:00:00Z' AND time < '10000-01-01 00:00:00Z'),
             CONSTRAINT trades_symbol_fkey FOREIGN KEY (symbol) REFERENCES symbols (symbol),
             CONSTRAINT trades_price_positive CHECK (price > 0 AND price < 'Infinity'),
             CONSTRAINT trades_volume_not_negative CHECK (volume >= 0 AND volume < 'Infinity')
