@@ -37,6 +37,7 @@ def service_database() -> str | None:
 def command_line_database() -> str:
     """DATABASE_URL, after the checks that the service makes as well."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("alembic.util.messaging").disabled = True  # the command prints its errors itself
     try:
         url = read_settings().database_url
         if url is None:

@@ -1,7 +1,7 @@
 """Databases for the tests: on the embedded engine, or on the server that TEST_DATABASE_URL names (a superuser's DSN).
 
-A test that takes `database_url` gets the session's migrated database, emptied, with no policy running; one that takes
-`new_database` makes empty databases of its own. Nothing here mocks a database.
+A test that takes `database_url` gets the session's migrated database, emptied, whose candles are never materialized; one
+that takes `new_database` makes empty databases of its own. Nothing here mocks a database.
 """
 
 import os
@@ -73,9 +73,9 @@ def session_database(new_database: Callable[[], AbstractContextManager[str]]) ->
 
 @pytest.fixture
 def database_url(session_database: str) -> str:
-    """A migrated database without a row, whose candles are refreshed by nobody but the test."""
+    """A migrated database without a row. A test that refreshes candles takes `new_database` instead: there is no way to
+    empty them afterwards on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
-        connection.execute("TRUNCATE candles_1m")
         connection.execute("TRUNCATE trades, symbols, leases")
     return session_database
 

@@ -57,8 +57,9 @@ def _create_trades() -> None:
             -- What RFC 3339 can write.
             CONSTRAINT trades_time_writable CHECK (time >= '0001-01-01 00:00:00Z' AND time < '10000-01-01 00:00:00Z'),
             CONSTRAINT trades_symbol_fkey FOREIGN KEY (symbol) REFERENCES symbols (symbol),
-            CONSTRAINT trades_price_positive CHECK (price > 0 AND price < 'Infinity'),
-            CONSTRAINT trades_volume_not_negative CHECK (volume >= 0 AND volume < 'Infinity')
+            -- With limits far beyond any market's, within which a vwap is always a number that clients can read.
+            CONSTRAINT trades_price_positive CHECK (price > 0 AND price < 1e30 AND scale(price) <= 30),
+            CONSTRAINT trades_volume_not_negative CHECK (volume >= 0 AND volume < 1e30 AND scale(volume) <= 30)
         )
     """)
     op.execute("""

@@ -57,11 +57,11 @@ class RandomWalk:
         self._listings = listings
         self._share_of_year = step_seconds / YEAR_SECONDS
         self._random = Random(seed)
-        self._cents = {listing.symbol: listing.first_cents for listing in listings}
+        self._cents: dict[str, float] = {listing.symbol: listing.first_cents for listing in listings}
 
     def resume(self, last_prices: Mapping[str, Decimal]) -> None:
         """Go on from the prices given, by symbol; symbols not among them stay where they are."""
-        self._cents.update({symbol: round(price * 100) for symbol, price in last_prices.items()})
+        self._cents.update({symbol: float(price * 100) for symbol, price in last_prices.items()})
 
     def tick(self, now: datetime) -> Iterator[FeedTrade]:
         """One trade a symbol, all at the time given (aware)."""
@@ -70,7 +70,7 @@ class RandomWalk:
             self._cents[listing.symbol] = cents
             yield FeedTrade(now, listing.symbol, 0, Decimal(cents).scaleb(-2), self._volume())
 
-    def _step(self, cents: int, volatility: float) -> int:
+    def _step(self, cents: float, volatility: float) -> int:
         """The next price in cents, at most 2% away and never below 1.00.
 
         It is rounded up or down at random, by its distance: to the nearest cent, a cheap symbol with small steps would

@@ -81,6 +81,10 @@ def check_server(database_url: str) -> None:
             connection.execute(CREATE_EXTENSION)
         except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
             raise StartError(f"The database server does not have the extension timescaledb: {remedy}.") from None
+        except psycopg.errors.InternalError_:
+            raise StartError(
+                "The server does not preload timescaledb: add it to shared_preload_libraries, and restart the server."
+            ) from None
         except psycopg.errors.InsufficientPrivilege:
             raise StartError(
                 "This role may not create the extension timescaledb: "

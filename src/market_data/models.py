@@ -1,9 +1,9 @@
 """The structs of the service: what the database answers is what the client reads.
 
-Prices and volumes are ``float``: the database holds ``numeric`` and the statements cast to ``float8``, which keeps 15
-significant digits and prints as the shortest decimal. Times are aware ``datetime`` in UTC and print as RFC 3339 with a
-``Z``. The field order of `LatestPrice`, `Symbol`, `Trade` and `Candle` is the column order of the statements in `queries`
-that build them; a test holds the two together.
+They are the OpenAPI document's schemas, and what is encoded where the service writes an answer itself. Rows that come in
+numbers (`LatestPrice`, `Trade`, `Candle`) are written as JSON by the database, in the order of the fields here; tests hold
+the two together. Numbers are ``float`` to clients and exact in the database. Times are in UTC and print as RFC 3339 with a
+``Z``.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 SERVICE: Final = "market-data-platform"
 
 SymbolName = Annotated[str, Meta(description="The symbol, in upper case.", examples=["AAPL"])]
-Timestamp = Annotated[datetime, Meta(examples=["2026-02-08T10:30:00Z"])]
+Timestamp = Annotated[datetime, Meta(description="When the trade happened.", examples=["2026-02-08T10:30:00Z"])]
 Price = Annotated[float, Meta(description="Price of one unit.", examples=[189.44])]
 Volume = Annotated[float, Meta(description="Units traded.", examples=[104.9])]
 TradeId = Annotated[
@@ -53,7 +53,7 @@ class Symbol(Struct, frozen=True):
 class SymbolList(Struct, frozen=True):
     """Every symbol, in alphabetical order."""
 
-    symbols: list[Symbol]
+    symbols: Annotated[list[Symbol], Meta(description="The symbols.")]
     count: Count
 
 
@@ -75,7 +75,7 @@ class TradeList(Struct, frozen=True):
     end: RangeEnd
     limit: Annotated[int, Meta(description="The limit that was applied.", examples=[100])]
     count: Count
-    trades: list[Trade]
+    trades: Annotated[list[Trade], Meta(description="The trades.")]
     next_page_token: NextPageToken
 
 
@@ -85,7 +85,7 @@ class Candle(Struct, frozen=True):
     timestamp: Annotated[
         datetime,
         Meta(
-            description="Start of the bucket, which is the end of the one before it.",
+            description="Start of the bucket.",
             examples=["2026-02-08T10:30:00Z"],
         ),
     ]
@@ -112,16 +112,16 @@ class CandleList(Struct, frozen=True):
     start: RangeStart
     end: RangeEnd
     count: Count
-    candles: list[Candle]
+    candles: Annotated[list[Candle], Meta(description="The candles.")]
     next_page_token: NextPageToken
 
 
 class Health(Struct, frozen=True):
     """Whether the service can answer, and from what data."""
 
-    status: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
-    service: Annotated[Literal["market-data-platform"], Meta(examples=["market-data-platform"])]
-    database: Annotated[Literal["healthy", "unhealthy"], Meta(examples=["healthy"])]
+    status: Annotated[Literal["healthy", "unhealthy"], Meta(description="Of the service.", examples=["healthy"])]
+    service: Annotated[Literal["market-data-platform"], Meta(description="The service's name.", examples=[SERVICE])]
+    database: Annotated[Literal["healthy", "unhealthy"], Meta(description="Of the database.", examples=["healthy"])]
     timestamp: Annotated[datetime, Meta(description="When this was found.", examples=["2026-02-08T10:30:00Z"])]
     last_trade_count: Annotated[
         int | None,
@@ -142,8 +142,8 @@ class Health(Struct, frozen=True):
 class Welcome(Struct, frozen=True):
     """What this service is and where to go from here."""
 
-    service: Annotated[str, Meta(examples=["market-data-platform"])]
-    version: Annotated[str, Meta(examples=["0.1.0"])]
+    service: Annotated[str, Meta(description="The service's name.", examples=[SERVICE])]
+    version: Annotated[str, Meta(description="The service's version.", examples=["0.1.0"])]
     links: Annotated[dict[str, str], Meta(description="The paths of the service.", examples=[{"docs": "/docs"}])]
 
 
