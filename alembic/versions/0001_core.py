@@ -35,7 +35,9 @@ def _create_symbols() -> None:
             name text NOT NULL,
             created_at timestamptz NOT NULL DEFAULT now(),
             CONSTRAINT symbols_pkey PRIMARY KEY (symbol),
-            CONSTRAINT symbols_symbol_form CHECK (symbol ~ '^[A-Z0-9][A-Z0-9._/^=-]{0,31}$')
+            CONSTRAINT symbols_symbol_form CHECK (symbol ~ '^[A-Z0-9^][A-Z0-9._/^=-]{0,31}$'),
+            CONSTRAINT symbols_created_at_writable
+                CHECK (created_at >= '0001-01-01 00:00:00Z' AND created_at < '10000-01-01 00:00:00Z')
         )
     """)
     _comment("TABLE symbols", "The symbols that can be traded and asked for.")

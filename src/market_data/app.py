@@ -14,7 +14,7 @@ from market_data.errors import StartError
 from market_data.ingest import Ingest
 from market_data.settings import Settings, read_settings
 
-FEED_STOP_SECONDS = 3.0
+FEED_STOP_SECONDS = 1.5
 """How long the feed may take to store what it is at, once the service is told to stop."""
 
 
@@ -60,3 +60,4 @@ async def _feeding(ingest: Ingest) -> AsyncGenerator[None]:
         ingest.stop()
         await asyncio.wait([task], timeout=FEED_STOP_SECONDS)
         task.cancel()
+        await asyncio.wait([task])

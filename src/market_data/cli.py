@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> None:
 
         def ready(base: str) -> None:
             say(f"ready on {base}, docs on {base}/docs")
-            say(f"database: psql '{_without_password(database_url)}'")
+            say(f"database: psql {shlex.quote(_without_password(database_url))}")
 
         serve(bound, parsed.workers, ready)
 

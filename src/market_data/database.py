@@ -1,58 +1,31 @@
-"""The connections of a worker: a pool for the reads of requests, single ones for tasks of their own.
+"""The pool that the reads of requests take their connections from.
 
-A server that restarts leaves dead connections behind, and one that is cut off from us leaves silent ones. So a read that
-loses its connection is tried once more on a new one, and no read waits longer than the query time-out: the server is told
-to give up after it, and where no answer comes even so (a stalled network; the embedded engine, which can't stop a query)
-the connection is cut.
+A server that restarts leaves dead connections behind, so a read that loses its connection is tried once more on a new one.
 """
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from market_data.connection import Connection, Deadline, connection_parameters
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
 
-Connection = AsyncConnection[Any]
-P = ParamSpec("P")
 K = TypeVar("K")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5
-"""How long a connection may take to be made."""
+UNAVAILABLE = "The database can't be reached or is too busy; try again in a moment."
+STOPPING = "The service is stopping; try again in a moment."
 
-GRACE_SECONDS = 0.5
-"""How much longer than the server we wait before cutting a connection that does not answer."""
-
-
-def connection_parameters(database_url: str, query_timeout: float) -> dict[str, Any]:
-    """What every connection of the service is opened with, besides the URL: UTC, autocommit, a statement time-out.
-
-    Options that the URL brings are kept, and win.
-    """
-    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
-    given = conninfo_to_dict(database_url)
-    return {
-        "autocommit": True,
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": given.get("application_name") or "market-data",
-        "options": f"{own_options} {given.get('options') or ''}".strip(),
-    }
-
-
-async def connect(database_url: str, query_timeout: float) -> Connection:
-    """A connection outside the pool, for a task that must not wait for requests."""
-    return await AsyncConnection.connect(database_url, **connection_parameters(database_url, query_timeout))
+CLOSE_SECONDS = 1.0
+"""How long the pool may take to close."""
 
 
 class Database:
@@ -62,6 +35,7 @@ class Database:
         self._query_timeout = settings.query_timeout_seconds
         self._pool = AsyncConnectionPool(
             database_url,
+            connection_class=Connection,
             kwargs=connection_parameters(database_url, self._query_timeout),
             min_size=settings.pool_size,
             max_size=settings.pool_size,
@@ -80,22 +54,28 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        await self._pool.close(CLOSE_SECONDS)
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function of `queries` finds. It may be run twice, so it must only read.
 
         Raises:
             DatabaseUnavailable: No connection in time, too many requests waiting for one, or no answer in time.
+                Also where the service stops and can't wait for the answer: nothing else cancels a request.
         """
         try:
             try:
                 answer = await self._run(query, *args, **kwargs)
             except _ConnectionLost:
                 answer = await self._run(query, *args, **kwargs)
+        except psycopg.errors.QueryCanceled as error:
+            logger.warning("a request is answered 503: %s", _first_line(error))
+            raise DatabaseUnavailable(UNAVAILABLE) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, _ConnectionLost) as error:
             self._note(lost=True, reason=error)
-            raise DatabaseUnavailable("The database can't be reached or is too busy; try again in a moment.") from error
+            raise DatabaseUnavailable(UNAVAILABLE) from error
+        except asyncio.CancelledError as error:
+            raise DatabaseUnavailable(STOPPING) from error
         if self._lost:
             self._note(lost=False)
         return answer
@@ -108,7 +88,11 @@ class Database:
         flights = self._flights.setdefault((query, key), _Flights())
         if flights.next is None:
             flights.next = asyncio.create_task(self._fly(flights, query, key))
-        return await asyncio.shield(flights.next)
+            flights.next.add_done_callback(_take_note)
+        try:
+            return await asyncio.shield(flights.next)
+        except asyncio.CancelledError as error:
+            raise DatabaseUnavailable(STOPPING) from error
 
     async def _fly(self, flights: "_Flights", query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
         if flights.running:
@@ -160,29 +144,10 @@ class _ConnectionLost(Exception):
     """The connection died under a read; another one may do."""
 
 
-class Deadline:
-    """Within it, a connection must answer: one that has not after the server's time-out and half a second is cut.
-
-    It is cut at its socket, so that whoever waits for it gets an OperationalError. Cancelling the waiting task instead
-    would have psycopg ask the server to cancel the query and wait for that, up to ten seconds where the network stalls.
-    """
-
-    def __init__(self, connection: Connection, query_timeout: float) -> None:
-        self.passed = False
-        self._connection = connection
-        self._seconds = query_timeout + GRACE_SECONDS
-
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._cut)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def _cut(self) -> None:
-        self.passed = True
-        if not self._connection.closed:
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
+def _take_note(task: asyncio.Task[Any]) -> None:
+    """Look at what a task ended with: those who asked for it may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _first_line(error: Exception | None) -> str:

@@ -17,7 +17,7 @@ from secrets import token_hex
 import psycopg
 
 from market_data import queries
-from market_data.database import Connection, Deadline, connect
+from market_data.connection import Connection, Deadline, connect
 from market_data.feed import LISTINGS, Listing, RandomWalk
 from market_data.settings import Settings
 
@@ -56,6 +56,7 @@ class Ingest:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._stopping = asyncio.Event()
         self._state = "starting"
+        self._wait = FIRST_WAIT
 
     def stop(self) -> None:
         """Let `run()` end after the statement that it is at."""
@@ -63,19 +64,18 @@ class Ingest:
 
     async def run(self) -> None:
         """Feed until stopped. A lost database is waited for, and so is the lease while another process has it."""
-        wait = FIRST_WAIT
         while not self._stopping.is_set():
             try:
                 async with await connect(self._database_url, self._query_timeout) as connection:
-                    wait = FIRST_WAIT
                     await self._take_turns(connection)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                self._enter("lost", logging.WARNING, f"the feed lost the database and keeps trying: {_first_line(error)}")
             except psycopg.Error as error:
-                reason = str(error).strip().partition("\n")[0]
-                self._enter("lost", logging.WARNING, f"the feed lost the database and keeps trying: {reason}")
+                self._enter("refused", logging.ERROR, f"the feed can't store trades and keeps trying: {_first_line(error)}")
             except Exception:  # a bug must not silence the feed for good, nor be hidden
                 self._enter("failed", logging.ERROR, "the feed failed and keeps trying", exc_info=True)
-            await self._sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            await self._sleep(self._wait)
+            self._wait = min(self._wait * 2, LONGEST_WAIT)
 
     async def _take_turns(self, connection: Connection) -> None:
         """Feed whenever the lease can be had; ask for it otherwise."""
@@ -92,7 +92,6 @@ class Ingest:
             await queries.add_symbols(connection, self._listings)
         with self._deadline(connection):
             self._walk.resume(await queries.last_prices(connection, self._listings))
-        self._enter("feeding", logging.INFO, f"feeding {len(self._listings)} symbols every {self._interval:g} s")
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self._stopping.is_set():
@@ -100,6 +99,7 @@ class Ingest:
             with self._deadline(connection):
                 if not await queries.store_feed_trades(connection, self._holder, self._lease_seconds, batch):
                     return
+            self._enter("feeding", logging.INFO, f"feeding {len(self._listings)} symbols every {self._interval:g} s")
             due = max(due + self._interval, loop.time())
             while due > loop.time() and not self._stopping.is_set():
                 await self._sleep(min(due - loop.time(), self._lease_seconds / 3))
@@ -124,7 +124,13 @@ class Ingest:
             pass
 
     def _enter(self, state: str, level: int, message: str, *, exc_info: bool = False) -> None:
-        """Log a change of state, once."""
+        """Log a change of state, once. One for the better makes the next wait a short one."""
+        if state in ("feeding", "waiting"):
+            self._wait = FIRST_WAIT
         if state != self._state:
             logger.log(level, message, exc_info=exc_info)
         self._state = state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

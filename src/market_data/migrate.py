@@ -72,30 +72,47 @@ def check_server(database_url: str) -> None:
         StartError: It has not; the message says what to run instead.
         psycopg.OperationalError: The server can't be reached.
     """
-    remedy = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
-    with psycopg.connect(database_url, connect_timeout=5) as connection:
-        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
-            raise StartError(f"The database is encoded in {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0.")
-        connection.execute(ONE_AT_A_TIME)
-        try:
-            connection.execute(CREATE_EXTENSION)
-        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
-            raise StartError(f"The database server does not have the extension timescaledb: {remedy}.") from None
-        except psycopg.errors.InternalError_:
-            raise StartError(
-                "The server does not preload timescaledb: add it to shared_preload_libraries, and restart the server."
-            ) from None
-        except psycopg.errors.InsufficientPrivilege:
-            raise StartError(
-                "This role may not create the extension timescaledb: "
-                "let a superuser run CREATE EXTENSION timescaledb in this database once."
-            ) from None
-        (version,) = connection.execute(EXTENSION_VERSION).fetchone() or ("0",)
-        if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < NEEDED_VERSION:
-            needed = ".".join(map(str, NEEDED_VERSION))
-            raise StartError(f"TimescaleDB {version} is too old, {needed} or newer is needed: {remedy}.")
-        (edition,) = connection.execute(LICENSE).fetchone() or ("",)
-        if edition != "timescale":
-            raise StartError(
-                f"This TimescaleDB is the {edition.capitalize()} edition, which has no continuous aggregates: {remedy}."
-            )
+    try:
+        with psycopg.connect(database_url, connect_timeout=5) as connection:
+            _check(connection)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise StartError(f"The database server can't be prepared: {str(error).strip().partition(chr(10))[0]}") from error
+
+
+REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
+
+
+def _check(connection: psycopg.Connection) -> None:
+    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+        raise StartError(f"The database is encoded in {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0.")
+    connection.execute(ONE_AT_A_TIME)
+    version = connection.execute(EXTENSION_VERSION).fetchone()
+    if version is None:
+        _create_extension(connection)
+        version = connection.execute(EXTENSION_VERSION).fetchone() or ("0",)
+    if tuple(int(part) for part in version[0].split("-")[0].split(".")[:2]) < NEEDED_VERSION:
+        needed = ".".join(map(str, NEEDED_VERSION))
+        raise StartError(f"TimescaleDB {version[0]} is too old, {needed} or newer is needed: {REMEDY}.")
+    (edition,) = connection.execute(LICENSE).fetchone() or ("",)
+    if edition != "timescale":
+        raise StartError(
+            f"This TimescaleDB is the {edition.capitalize()} edition, which has no continuous aggregates: {REMEDY}."
+        )
+
+
+def _create_extension(connection: psycopg.Connection) -> None:
+    try:
+        connection.execute(CREATE_EXTENSION)
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
+        raise StartError(f"The database server does not have the extension timescaledb: {REMEDY}.") from None
+    except psycopg.errors.InternalError_:
+        raise StartError(
+            "The server does not preload timescaledb: add it to shared_preload_libraries, and restart the server."
+        ) from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise StartError(
+            "This role may not create the extension timescaledb: "
+            "let a superuser run CREATE EXTENSION timescaledb in this database once."
+        ) from None

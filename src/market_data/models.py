@@ -134,7 +134,7 @@ class Health(Struct, frozen=True):
         datetime | None,
         Meta(
             description="Time of the newest trade; null while there is none or while unhealthy.",
-            examples=["2026-02-08T10:29:58.5Z"],
+            examples=["2026-02-08T10:29:58.500000Z"],
         ),
     ]
 

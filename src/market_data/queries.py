@@ -6,7 +6,7 @@ Errors are psycopg's.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, LiteralString, TypeVar
 
@@ -182,17 +182,22 @@ TRADE_COUNT = """
     FROM (SELECT count(*) AS trades FROM (SELECT FROM trades LIMIT 10001) AS few) AS counted
 """
 # By symbol, for the only index begins with it: max(time) over the table would read its newest chunks whole.
+# And first of all only lately, for a symbol without a trade is looked up in every chunk.
 NEWEST_TRADE = """
     SELECT max(newest.time)
     FROM symbols
     CROSS JOIN LATERAL (
         SELECT trades.time
         FROM trades
-        WHERE trades.symbol = symbols.symbol
+        WHERE trades.symbol = symbols.symbol AND trades.time > %s
         ORDER BY trades.time DESC, trades.trade_id DESC
         LIMIT 1
     ) AS newest
 """
+
+
+LATELY = timedelta(days=14)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 async def stored(connection: Connection) -> tuple[int, datetime | None]:
@@ -200,8 +205,11 @@ async def stored(connection: Connection) -> tuple[int, datetime | None]:
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(TRADE_COUNT)
     count = await cursor.fetchone() or 0
-    await cursor.execute(NEWEST_TRADE)
-    return count, await cursor.fetchone()
+    for since in (datetime.now(UTC) - LATELY, LONG_AGO):
+        await cursor.execute(NEWEST_TRADE, (since,))
+        if newest := await cursor.fetchone():
+            return count, newest
+    return count, None
 
 
 ADD_SYMBOLS = """

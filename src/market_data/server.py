@@ -22,8 +22,12 @@ from market_data.app import create_app
 from market_data.errors import StartError
 from market_data.settings import read_settings
 
-REQUESTS_STOP_SECONDS = 5
-"""How long requests in flight may take to end. With what the feed, the pool and the engine need, a stop is over in 10 s."""
+REQUESTS_STOP_SECONDS = 4
+"""How long requests in flight may take to end. With what the feed (1.5 s), the pool (1 s) and the embedded engine (2.5 s)
+may take after them, a stop is over in 10 s."""
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 WORKER_SILENCE_SECONDS = 15
 """After this a worker that does not answer its supervisor is replaced."""
@@ -41,17 +45,27 @@ def listen(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        raise StartError(
-            f"Can't listen on {host} port {port} ({error.strerror}); choose another with --host or --port."
-        ) from None
+        raise _not_to_be_had(host, port, error) from None
     return bound
+
+
+def _not_to_be_had(host: str, port: int, error: OSError) -> StartError:
+    return StartError(f"Can't listen on {host} port {port} ({error.strerror}); choose another with --host or --port.")
 
 
 def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -> None:
     """Serve on a socket until told to stop. The workers read their settings from the environment.
 
     `on_ready` is called with the base URL once a first request has been answered.
+
+    Raises:
+        StartError: Another process listens there by now, or no worker could start.
     """
+    try:
+        bound.listen(BACKLOG)  # here and not by uvicorn, whose event loop would keep a failure to itself
+    except OSError as error:
+        host, port, *_ = bound.getsockname()
+        raise _not_to_be_had(host, port, error) from None
     config = uvicorn.Config(
         "market_data.server:create_worker",
         factory=True,
@@ -59,6 +73,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         log_config=None,
         access_log=logging.getLogger().isEnabledFor(logging.DEBUG),
         server_header=False,
+        ws="none",
         timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
@@ -68,8 +83,9 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         server.run(sockets=[bound])
         failed = not server.started
     else:
+        hang_up = signal.getsignal(signal.SIGHUP)
         supervisor = Multiprocess(config, sockets=[bound])
-        stop_on_hangup()
+        signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
@@ -80,6 +96,7 @@ def create_worker() -> Litestar:
     """The application of one worker process, which ends when its supervisor does, however that ended."""
     configure_logging()
     if supervisor := multiprocessing.parent_process():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor hears it too, and tells us
         threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
     return create_app()
 
@@ -93,13 +110,14 @@ def configure_logging() -> None:
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)
         # Of a lost database it tells every attempt; `database` and `ingest` tell of each change of state.
-        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def stop_in_order() -> None:
-    """Let SIGTERM, SIGINT and SIGHUP unwind the process once, and with status 0; later ones don't disturb that.
+    """Let SIGTERM, SIGINT and a closed terminal unwind the process once, and with status 0; later ones don't disturb that.
 
-    While uvicorn runs, the first two are its own; it passes the one that ended it on to this handler.
+    While uvicorn runs, the first two are its own; it passes the one that ended it on to this handler. A hang-up that we were
+    told to ignore (by nohup) stays ignored.
     """
 
     def unwind(_signal: int, _frame: FrameType | None) -> None:
@@ -107,18 +125,13 @@ def stop_in_order() -> None:
             signal.signal(each, signal.SIG_IGN)
         sys.exit(0)
 
-    signal.signal(signal.SIGTERM, unwind)
-    signal.signal(signal.SIGINT, unwind)
-    stop_on_hangup()
-
-
-def stop_on_hangup() -> None:
-    """Take a closed terminal for a request to stop."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def hang_up(_signal: int, _frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    signal.signal(signal.SIGHUP, stop)
+    signal.signal(signal.SIGTERM, unwind)
+    signal.signal(signal.SIGINT, unwind)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, hang_up)
 
 
 def _announce(bound: socket.socket, on_ready: Callable[[str], None]) -> None:

@@ -76,10 +76,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if "DATABASE_URL" in values:
         values["DATABASE_URL"] = database_url(values["DATABASE_URL"])
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
+        _ = settings.home
     except msgspec.ValidationError as error:
         message, _, path = str(error).replace("`", "").partition(" - at $.")
         raise SettingsError(f"{path}={values[path]!r}: {_in_words(message)}") from None
+    except RuntimeError:
+        raise SettingsError(f"MARKET_DATA_HOME={values['MARKET_DATA_HOME']!r}: there is no such home directory") from None
+    return settings
 
 
 def _in_words(message: str) -> str:
@@ -101,7 +105,12 @@ def database_url(text: str) -> str:
     try:
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError
-        conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
+        if "@" in str(parts.get("host", "")) or re.search(r"[^\d,]", str(parts.get("port", ""))):
+            raise ValueError  # most likely a piece of the password, which an error message of the connection would show
     except (ValueError, psycopg.ProgrammingError):
-        raise SettingsError("DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database") from None
+        raise SettingsError(
+            "DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database, "
+            "special characters of the password written as %40 and the like"
+        ) from None
     return url

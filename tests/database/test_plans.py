@@ -40,6 +40,7 @@ def filled(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[
             policy = "SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name = 'candles_1m'"
             connection.execute("CALL run_job(%s)", connection.execute(policy).fetchone())
             connection.execute(FILL, (END - 2 * DAY + 10 * MINUTE, END))
+            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'No trade, so looked for everywhere')")
             connection.execute("ANALYZE")
             yield connection
 
@@ -95,7 +96,9 @@ def scanned(nodes: list[Node]) -> set[str]:
     [
         pytest.param(queries.LATEST_PRICE, ("MSFT",), END, END + SECOND, id="latest price"),
         pytest.param(queries.LAST_PRICES, (SYMBOLS,), END, END + SECOND, id="last prices"),
-        pytest.param(queries.NEWEST_TRADE, (), END, END + SECOND, id="newest trade"),
+        pytest.param(
+            queries.NEWEST_TRADE, (END - queries.LATELY,), END - queries.LATELY, END + SECOND, id="newest trade of late"
+        ),
         pytest.param(queries.TRADES, ("MSFT", MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="trades of an hour"),
         pytest.param(queries.TRADES, ("MSFT", T0, END + DAY, 7), END - HOUR, END + SECOND, id="first page of all trades"),
         pytest.param(

@@ -31,7 +31,7 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         start, end = query.take_range()
         limit = query.take(CANDLES_LIMIT)
         parameters = ("/candles", symbol, interval, start, end)
-        after = query.take_page(parameters)
+        after = query.take_page("/candles", symbol, interval, start=start, end=end)
     first = after[0] + timedelta(microseconds=1) if after else start
     page = await database(request).read(queries.candles, symbol, interval, first, end, limit)
     if not page.count:
@@ -39,5 +39,5 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
     token = page.last and page_token(parameters, (page.last.timestamp, 0))
     return json(
         CandleList(symbol, interval, start, end, page.count, encoded_rows(page), token),
-        headers=next_link("/candles", query.pairs, token),
+        headers=next_link("/candles", query.known(), token),
     )

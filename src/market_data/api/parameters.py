@@ -5,7 +5,7 @@ wrong is told at once, a repeated parameter is refused, times need a zone, and t
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Self, TypeVar, cast
@@ -52,7 +52,8 @@ class Query:
     """The query string of a request. Within `with`, parameters are taken from it; leaving raises if any was wrong."""
 
     def __init__(self, request: Request[Any, Any, Any]) -> None:
-        self.pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._taken: set[str] = set()
         self._problems: list[ParameterProblem] = []
 
     def __enter__(self) -> Self:
@@ -65,7 +66,8 @@ class Query:
 
     def take(self, parameter: QueryParameter[T]) -> T:
         """The value of a parameter. One that is wrong is noted; what stands for it then never leaves the `with`."""
-        texts = [value for name, value in self.pairs if name == parameter.name]
+        self._taken.add(parameter.name)
+        texts = [value for name, value in self._pairs if name == parameter.name]
         try:
             if len(texts) > 1:
                 raise ValueError(f"is given {len(texts)} times; give it once")
@@ -84,15 +86,22 @@ class Query:
             self.refuse("start", "must be before end; the range includes start and excludes end")
         return start, end
 
-    def take_page(self, parameters: Sequence[object]) -> Key | None:
+    def take_page(self, *parameters: object, start: datetime, end: datetime) -> Key | None:
         """What `page_token` stands for, as a page of the answer to these parameters; None for the first page."""
         token = self.take(PAGE_TOKEN)
         try:
             if token is not None and not self._problems:
-                return read_page_token(token, parameters)
+                key = read_page_token(token, (*parameters, start, end))
+                if not start <= key[0] < end:
+                    raise ValueError("leads out of the range; give next_page_token of the answer before, unchanged")
+                return key
         except ValueError as error:
             self.refuse(PAGE_TOKEN.name, str(error))
         return None
+
+    def known(self) -> list[tuple[str, str]]:
+        """The parameters that were taken, as they came."""
+        return [(name, value) for name, value in self._pairs if name in self._taken]
 
     def refuse(self, name: str, detail: str) -> None:
         """Note that a parameter is wrong."""
@@ -104,23 +113,24 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-SYMBOL_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/^=-]{0,31}")
+SYMBOL_FORM = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}")
 
 
 def read_symbol(text: str) -> str:
     """A symbol, in upper case."""
     if not SYMBOL_FORM.fullmatch(text):
         raise ValueError(
-            f"must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter or digit, not {shown(text)}"
+            f"must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter, digit or ^, not {shown(text)}"
         )
     return text.upper()
 
 
-TIME_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+ -])(\d\d):(\d\d))?", re.ASCII)
+TIME_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))?", re.ASCII)
 
 
 def read_time(text: str) -> datetime:
     """A time, in UTC; digits beyond the microsecond are rounded up, which leaves half-open ranges as they are."""
+    text = re.sub(r" (?=\d\d:\d\d$)", "+", text)  # an unescaped plus of a query string arrives as a space
     form = TIME_FORM.fullmatch(text)
     if not form:
         raise ValueError(f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")

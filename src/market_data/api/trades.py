@@ -26,12 +26,12 @@ async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
         start, end = query.take_range()
         limit = query.take(TRADES_LIMIT)
         parameters = ("/trades", symbol, start, end)
-        below = query.take_page(parameters)
+        below = query.take_page("/trades", symbol, start=start, end=end)
     page = await database(request).read(queries.trades, symbol, start, end, limit, below)
     if not page.count:
         await require_symbol(request, symbol)
     token = page.last and page_token(parameters, (page.last.timestamp, page.last.trade_id))
     return json(
         TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token),
-        headers=next_link("/trades", query.pairs, token),
+        headers=next_link("/trades", query.known(), token),
     )

@@ -16,7 +16,7 @@ from market_data.embedded.home import Home
 from market_data.embedded.packages import NODE, node_binary
 
 START_SECONDS = 120.0
-STOP_SECONDS = 6.0
+STOP_SECONDS = 2.5
 STABLE_SECONDS = 60.0
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 LOG_TAIL = 3

@@ -1,0 +1,72 @@
+"""A connection to the database that is never waited for without end.
+
+A server that is cut off from us leaves silent connections, and the embedded engine can't stop a query. The server is told
+to give up after the query time-out; where no answer comes even so, the connection is cut, at its socket.
+"""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+
+CONNECT_SECONDS = 5
+"""How long a connection may take to be made."""
+
+GRACE_SECONDS = 0.5
+"""How much longer than the server we wait before cutting a connection that does not answer."""
+
+
+class Connection(AsyncConnection[Any]):
+    """Psycopg's connection, which a cancelled task leaves at once."""
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's signature
+        """Cut the connection: to ask the server to cancel, and to wait for it, can take ten seconds in a stalled network."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Have whoever waits for an answer get an OperationalError."""
+        if not self.closed:
+            with socket.socket(fileno=os.dup(self.fileno())) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def connection_parameters(database_url: str, query_timeout: float) -> dict[str, Any]:
+    """What every connection of the service is opened with, besides the URL: autocommit, a statement time-out, UTC.
+
+    The URL's own options come after these, and win.
+    """
+    given = conninfo_to_dict(database_url)
+    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
+    return {
+        "autocommit": True,
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": given.get("application_name") or "market-data",
+        "options": f"{own_options} {given.get('options') or ''}".strip(),
+    }
+
+
+async def connect(database_url: str, query_timeout: float) -> Connection:
+    """A connection outside the pool, for a task that must not wait for requests."""
+    return await Connection.connect(database_url, **connection_parameters(database_url, query_timeout))
+
+
+class Deadline:
+    """Within it, a connection must answer: one that has not after the server's time-out and half a second is cut."""
+
+    def __init__(self, connection: Connection, query_timeout: float) -> None:
+        self.passed = False
+        self._connection = connection
+        self._seconds = query_timeout + GRACE_SECONDS
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._pass)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._connection.cut()
