@@ -93,6 +93,27 @@ def running(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple
         service.end()
 
 
+def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command of the service, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "market_data.cli", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def complaint(*arguments: str, **environment: str) -> str:
+    """The one line that a command which can't succeed prints."""
+    ended = command(*arguments, **environment)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
+
+
 def eventually(find: Callable[[], T | None], seconds: float = 30) -> T:
     """The first thing found that is true, asked for again and again."""
     deadline = time.monotonic() + seconds

@@ -54,6 +54,10 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        flying = [task for flights in self._flights.values() for task in (flights.running, flights.next) if task]
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
         await self._pool.close(CLOSE_SECONDS)
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -84,12 +84,25 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         failed = not server.started
     else:
         hang_up = signal.getsignal(signal.SIGHUP)
-        supervisor = Multiprocess(config, sockets=[bound])
+        supervisor = Supervisor(config, sockets=[bound])
         signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
         raise StartError("The service did not start; the log says why.")
+
+
+class Supervisor(Multiprocess):
+    """Uvicorn's, which asks its workers for a sign of life only once one of them is gone.
+
+    To ask all the time is to be deaf to signals meanwhile: for as long as a worker takes to start, and for all the time-out
+    where Ctrl-C has ended that worker.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that are gone."""
+        if not all(worker.process.is_alive() for worker in self.processes):
+            super().keep_subprocess_alive()
 
 
 def create_worker() -> Litestar:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from embedded.raw_client import RawClient, fields, query
 from psycopg.conninfo import conninfo_to_dict
-from service import eventually
+from service import eventually, is_running
 
 from market_data.embedded import EngineBusy, EngineError, attached_engine, owned_engine
 
@@ -25,8 +25,8 @@ import signal, sys
 from pathlib import Path
 from market_data.embedded import owned_engine
 with owned_engine(Path(sys.argv[1]), say=lambda line: print(line, file=sys.stderr, flush=True)) as dsn:
-    print(dsn, flush=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print(dsn, flush=True)
     sys.stdin.read()
 """
 
@@ -51,14 +51,6 @@ def owner(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def engine_pid(home: Path) -> int:
     return json.loads((home / "engine.json").read_text())["pid"]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        # A process that its parent hasn't waited for is dead as well.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def answers(dsn: str) -> bool:
@@ -138,7 +130,7 @@ def test_attaching_to_nothing_starts_an_engine_for_the_block(home):
     with attached_engine(home, say=print) as dsn:
         pid = engine_pid(home)
         assert answers(dsn)
-    assert not is_alive(pid)
+    assert not is_running(pid)
     assert not (home / "engine.json").exists()
 
 
@@ -165,7 +157,7 @@ def test_an_exception_of_the_block_passes_and_the_engine_stops(home):
     with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):  # noqa: PT012 (the whole block has to fail)
         pids.append(engine_pid(home))
         raise EngineBusy("mine")
-    assert not is_alive(pids[0])
+    assert not is_running(pids[0])
 
 
 def test_a_killed_owner_takes_the_engine_with_it(home):
@@ -174,7 +166,7 @@ def test_a_killed_owner_takes_the_engine_with_it(home):
         assert answers(dsn)
         process.kill()
         process.wait()
-        eventually(lambda: not is_alive(pid), 10)
+        eventually(lambda: not is_running(pid), 10)
     with owned_engine(home, say=print, wait=5) as dsn:
         assert answers(dsn)
     assert "not properly shut down" not in log(home)
@@ -188,7 +180,7 @@ def test_a_signal_to_the_process_group_does_not_reach_the_engine(home):
         os.kill(pid, signal.SIGHUP)
         time.sleep(0.3)
         assert answers(dsn)
-        assert is_alive(pid)
+        assert is_running(pid)
 
 
 def test_sigterm_to_the_engine_ends_it_in_order(home):

@@ -3,15 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
-from service import Service, eventually, is_running, running
+from service import Service, command, complaint, eventually, is_running, running
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +46,9 @@ def test_it_serves_live_prices_and_says_how_to_reach_its_database(serving: tuple
 
 def test_a_second_service_on_the_folder_is_refused(serving: tuple[Service, httpx.Client], environment: dict[str, str]):
     service, client = serving
-    port = client.base_url.port
-    second = subprocess.run(
-        [sys.executable, "-m", "market_data.cli", "serve", "--port", str(port)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert second.returncode == 1
-    assert second.stderr.count("\n") == 1, second.stderr
-    assert environment["MARKET_DATA_HOME"] in second.stderr
-    assert str(service.process.pid) in second.stderr
+    line = complaint("serve", "--port", str(client.base_url.port), **environment)
+    assert environment["MARKET_DATA_HOME"] in line
+    assert str(service.process.pid) in line
     assert client.get("/health").status_code == 200
 
 
@@ -79,14 +67,7 @@ def test_other_commands_attach_to_the_running_engine_or_start_one(environment: d
 
 
 def _migrate(environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "market_data.cli", "migrate"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = command("migrate", **environment)
     assert done.returncode == 0, done.stderr
     assert "newest schema" in done.stderr
 
@@ -143,14 +124,4 @@ def _listens(pid: int, port: int) -> bool:
 def test_a_port_in_use_is_one_line(environment: dict[str, str]):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = subprocess.run(
-            [sys.executable, "-m", "market_data.cli", "serve", "--port", str(port)],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1, refused.stderr
-    assert f"port {port} (Address already in use)" in refused.stderr
+        assert f"port {port} (Address already in use)" in complaint("serve", "--port", str(port), **environment)

@@ -1,11 +1,15 @@
 """Several services on one database: exactly one feeds, and another takes over when it stops or dies."""
 
 import signal
+import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 from service import Service, eventually, running
 from support import Connection
 
@@ -78,3 +82,21 @@ def test_no_feed_where_it_is_switched_off(database_url: str, connection: Connect
         assert client.get("/symbols").json() == {"symbols": [], "count": 0}
         assert client.get("/health").json()["last_ingestion"] is None
     assert connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+
+
+def test_a_database_that_refuses_trades_is_told_once_and_tried_again(
+    new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+):
+    with new_database() as url, running(tmp_path, DATABASE_URL=url, **SETTINGS) as (service, _):
+        eventually(lambda: "feeding 5 symbols" in service.text)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("""
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$
+            """)
+            connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION refuse()")
+            eventually(lambda: "can't store trades and keeps trying: no room" in service.text)
+            time.sleep(2)
+            connection.execute("DROP TRIGGER refuse ON trades")
+        eventually(lambda: service.text.count("feeding 5 symbols") == 2)
+        assert service.text.count("can't store trades") == 1
+        assert "lost the database" not in service.text

@@ -3,15 +3,15 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
-from service import Service, eventually, is_running, running
+from service import Service, complaint, eventually, is_running, running
 from support import Connection, store, trade
 
 QUIET = {"FEED_ENABLED": "false"}
@@ -42,6 +42,25 @@ def test_a_request_in_flight_is_finished(database_url: str, connection: Connecti
         assert service.wait(10) == 0
         request.join()
     assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_request_that_can_not_be_finished_in_time_is_answered_503(
+    database_url: str, connection: Connection, tmp_path: Path
+):
+    store(connection, trade(0, "1"))
+    patient = {"QUERY_TIMEOUT_SECONDS": "60", "POOL_TIMEOUT_SECONDS": "60"}
+    with (
+        running(tmp_path, DATABASE_URL=database_url, **QUIET, **patient) as (service, client),
+        psycopg.connect(database_url) as blocking,
+        ThreadPoolExecutor() as threads,
+    ):
+        blocking.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+        requests = [threads.submit(client.get, path) for path in ("/price?symbol=AAPL", "/price?symbol=AAPL", "/health")]
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+        assert service.wait(10) == 0
+        assert [request.result().status_code for request in requests] == [503, 503, 503]
+    assert "Traceback" not in service.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "closed terminal"])
@@ -78,32 +97,16 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def _complaint(*arguments: str, **environment: str) -> str:
-    """The one line that a start which can't succeed prints."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "market_data.cli", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr.count("\n") == 1, ended.stderr
-    return ended.stderr
-
-
 def test_a_port_in_use_is_one_line(database_url: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = _complaint("serve", "--port", str(port), DATABASE_URL=database_url)
+        line = complaint("serve", "--port", str(port), DATABASE_URL=database_url)
     assert f"port {port} (Address already in use)" in line
     assert "--port" in line
 
 
 def test_a_bad_setting_is_one_line_that_names_it(database_url: str):
-    assert "POOL_SIZE='many'" in _complaint("serve", DATABASE_URL=database_url, POOL_SIZE="many")
+    assert "POOL_SIZE='many'" in complaint("serve", DATABASE_URL=database_url, POOL_SIZE="many")
 
 
 def test_an_unreachable_server_is_named_without_its_password():
@@ -111,7 +114,7 @@ def test_an_unreachable_server_is_named_without_its_password():
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         dsn = f"postgresql://someone:s3cret@127.0.0.1:{port}/there"
-        line = _complaint("migrate", DATABASE_URL=dsn, DATABASE_START_TIMEOUT_SECONDS="0")
+        line = complaint("migrate", DATABASE_URL=dsn, DATABASE_START_TIMEOUT_SECONDS="0")
     assert "The database can't be reached" in line
     assert str(port) in line
     assert "s3cret" not in line
@@ -140,3 +143,19 @@ def test_ten_services_start_at_once_on_an_empty_database(new_database, tmp_path:
             for service in services:
                 service.signal(signal.SIGTERM)
             assert [service.wait(30) for service in services] == [0] * 10
+
+
+def test_of_two_services_that_start_at_once_on_one_port_one_says_that_it_is_in_use(database_url: str, tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    services = [Service(tmp_path, "--port", port, DATABASE_URL=database_url) for _ in range(2)]
+    try:
+        loser = eventually(lambda: next((each for each in services if each.process.poll() is not None), None))
+        assert loser.process.returncode == 1
+        assert f"port {port} (Address already in use)" in loser.text
+        (winner,) = [each for each in services if each is not loser]
+        assert winner.wait_until_ready().endswith(port)
+    finally:
+        for service in services:
+            service.end()
