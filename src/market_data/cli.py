@@ -85,12 +85,16 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> None:
             engine = embedded.owned_engine(settings.home, say=say, port=settings.embedded_port)
             database_url = stack.enter_context(engine)
             bound = stack.enter_context(listen(parsed.host, parsed.port))
+            port = conninfo_to_dict(database_url)["port"]
+            if settings.embedded_port and str(port) != str(settings.embedded_port):
+                say(f"port {settings.embedded_port} is in use, so the database is on port {port}")
         _migrate_when_there(database_url, settings.database_start_timeout_seconds)
         os.environ["DATABASE_URL"] = database_url
-        os.environ["DOCS_ASSETS"] = settings.docs_assets or _installed_assets()
+        assets = settings.docs_assets or _installed_assets()
+        os.environ["DOCS_ASSETS"] = assets
 
         def ready(base: str) -> None:
-            say(f"ready on {base}, docs on {base}/docs")
+            say(f"ready on {base}, docs on {base}/docs" if assets else f"ready on {base}")
             say(f"database: psql {shlex.quote(_without_password(database_url))}")
 
         serve(bound, parsed.workers, ready)

@@ -9,6 +9,7 @@ import os
 import socket
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
@@ -64,8 +65,10 @@ class Deadline:
     def __enter__(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._pass)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._timer.cancel()
+        if self.passed and isinstance(error, psycopg.OperationalError):
+            raise psycopg.OperationalError(f"the database gave no answer within {self._seconds:g} s") from error
 
     def _pass(self) -> None:
         self.passed = True

@@ -67,7 +67,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that an environment (default: this process's) asks for.
 
     Raises:
-        SettingsError: A variable has a value that can't be used. The message names it, and shows the value of none.
+        SettingsError: A variable has a value that can't be used. The message names it, and shows no secret.
     """
     given = os.environ if environment is None else environment
     values = {name: value.strip() for name, value in given.items() if value.strip()}
@@ -78,6 +78,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = msgspec.convert(values, Settings, strict=False)
         _ = settings.home
+        if settings.docs_assets and not Path(settings.docs_assets, "swagger-ui-dist").is_dir():
+            raise SettingsError(f"DOCS_ASSETS={settings.docs_assets!r}: no such folder with swagger-ui-dist and redoc in it")
     except msgspec.ValidationError as error:
         message, _, path = str(error).replace("`", "").partition(" - at $.")
         raise SettingsError(f"{path}={values[path]!r}: {_in_words(message)}") from None

