@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from market_data import __version__, embedded, migrate
 from market_data.embedded import EngineError
-from market_data.errors import MarketDataError, StartError
+from market_data.errors import MarketDataError, StartError, first_line
 from market_data.server import configure_logging, listen, serve, stop_in_order
 from market_data.settings import Settings, read_settings
 
@@ -115,7 +115,7 @@ def _migrate_when_there(database_url: str, patience: float) -> None:
         try:
             migrate.upgrade(database_url)
         except psycopg.OperationalError as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             if time.monotonic() >= deadline:
                 raise StartError(f"The database can't be reached: {reason}") from None
             if reason != told:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from market_data.connection import Connection, Deadline, connection_parameters
-from market_data.errors import DatabaseUnavailable
+from market_data.errors import DatabaseUnavailable, first_line
 from market_data.settings import Settings
 
 K = TypeVar("K")
@@ -73,7 +73,7 @@ class Database:
             except _ConnectionLost:
                 answer = await self._run(query, *args, **kwargs)
         except psycopg.errors.QueryCanceled as error:
-            logger.warning("a request is answered 503: %s", _first_line(error))
+            logger.warning("a request is answered 503: %s", first_line(error))
             raise DatabaseUnavailable(UNAVAILABLE) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, _ConnectionLost) as error:
             self._note(lost=True, reason=error)
@@ -131,7 +131,7 @@ class Database:
     def _note(self, *, lost: bool, reason: Exception | None = None) -> None:
         """Log that the database went away or came back, once."""
         if lost and not self._lost:
-            logger.warning("requests are answered 503: %s", _first_line(reason))
+            logger.warning("requests are answered 503: %s", first_line(reason))
         elif self._lost and not lost:
             logger.info("the database answers requests again")
         self._lost = lost
@@ -152,7 +152,3 @@ def _take_note(task: asyncio.Task[Any]) -> None:
     """Look at what a task ended with: those who asked for it may be gone."""
     if not task.cancelled():
         task.exception()
-
-
-def _first_line(error: Exception | None) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -41,3 +41,8 @@ class NotFound(MarketDataError):
 
 class DatabaseUnavailable(MarketDataError):
     """The database can't answer now; the same request may work in a moment."""
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error of a library says, for a log or a terminal: libpq's go on for several lines."""
+    return str(error).strip().partition("\n")[0]

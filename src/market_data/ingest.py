@@ -18,6 +18,7 @@ import psycopg
 
 from market_data import queries
 from market_data.connection import Connection, Deadline, connect
+from market_data.errors import first_line
 from market_data.feed import LISTINGS, Listing, RandomWalk
 from market_data.settings import Settings
 
@@ -69,9 +70,9 @@ class Ingest:
                 async with await connect(self._database_url, self._query_timeout) as connection:
                     await self._take_turns(connection)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                self._enter("lost", logging.WARNING, f"the feed lost the database and keeps trying: {_first_line(error)}")
+                self._enter("lost", logging.WARNING, f"the feed lost the database and keeps trying: {first_line(error)}")
             except psycopg.Error as error:
-                self._enter("refused", logging.ERROR, f"the feed can't store trades and keeps trying: {_first_line(error)}")
+                self._enter("refused", logging.ERROR, f"the feed can't store trades and keeps trying: {first_line(error)}")
             except Exception:  # a bug must not silence the feed for good, nor be hidden
                 self._enter("failed", logging.ERROR, "the feed failed and keeps trying", exc_info=True)
             await self._sleep(self._wait)
@@ -130,7 +131,3 @@ class Ingest:
         if state != self._state:
             logger.log(level, message, exc_info=exc_info)
         self._state = state
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

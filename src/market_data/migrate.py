@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy.pool import NullPool
 
-from market_data.errors import StartError
+from market_data.errors import StartError, first_line
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7164051126)"
 """Held until the transaction ends: on one database, migrations run one after the other."""
@@ -78,7 +78,7 @@ def check_server(database_url: str) -> None:
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
-        raise StartError(f"The database server can't be prepared: {str(error).strip().partition(chr(10))[0]}") from error
+        raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
 
 
 REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
