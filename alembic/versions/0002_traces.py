@@ -92,6 +92,7 @@ def _create_stale_ranges() -> None:
     op.execute("""
         CREATE TABLE stale_ranges (
             id bigint GENERATED ALWAYS AS IDENTITY,
+            level smallint NOT NULL DEFAULT 1,
             since timestamptz NOT NULL,
             until timestamptz NOT NULL,
             CONSTRAINT stale_ranges_pkey PRIMARY KEY (id)
@@ -111,8 +112,12 @@ def _create_stale_ranges() -> None:
         "to refresh; kept by the triggers of trades.",
     )
     _comment("COLUMN stale_ranges.id", "In the order of arrival.")
-    _comment("COLUMN stale_ranges.since", "Time of the first trade.")
-    _comment("COLUMN stale_ranges.until", "Time of the last trade, within the same hour.")
+    _comment(
+        "COLUMN stale_ranges.level",
+        "The finest interval whose candles are still stale, 1 for 1m, 2 for 5m and so on: refreshed from there upwards.",
+    )
+    _comment("COLUMN stale_ranges.since", "Time of the first trade, or start of its bucket.")
+    _comment("COLUMN stale_ranges.until", "Time of the last trade.")
 
 
 def _create_retention() -> None:

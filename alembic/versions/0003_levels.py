@@ -173,84 +173,118 @@ def _create_candles() -> None:
 
 
 def _create_refresh() -> None:
-    levels = ", ".join(f"('{interval}', INTERVAL '{bucket}')" for interval, bucket in BUCKETS.items())
-    # Each refresh is a transaction of its own, of 10,080 buckets at the most: a week of minutes. A stale range is
-    # forgotten only after all of its candles are refreshed, so that an interrupted run is made up for by the next.
+    intervals = ", ".join(f"'{interval}'" for interval in BUCKETS)
+    buckets = ", ".join(f"'{bucket}'" for bucket in BUCKETS.values())
+    # First the minutes that have closed, then the stale ranges, level by level: a level is read through the ones below,
+    # which would be computed from trades again and again while they are not materialized. A range goes on to the next
+    # level in the transaction that ends its refresh, so that an interrupted run is made up for by the next.
     # A refresh above the watermark begins at the watermark: what it would leap over would never be shown again.
+    # A job's run ends when it is beyond its budget, for the embedded engine does nothing else meanwhile.
     # In one batch each: cut into batches, the first refresh of a table whose only trades are newer than the window
     # took 3 s on a server and 31 s on the embedded engine, against 14 ms.
-    # No SET search_path, which would forbid transactions in here; so names are qualified.
+    # Loops over arrays, and a COMMIT after each refresh: within a query's loop, or without that, TimescaleDB 2.23 does
+    # not see what the refresh before has stored. No SET search_path, which would forbid transactions in here.
     op.execute(f"""
         CREATE PROCEDURE refresh_candles(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
         LANGUAGE plpgsql
         AS $$
         DECLARE
+            intervals constant text[] := ARRAY[{intervals}];
+            buckets constant interval[] := ARRAY[{buckets}];
+            at_once constant integer := coalesce((config->>'buckets')::integer, 10080);
+            enough constant timestamptz := clock_timestamp() + (config->>'budget')::interval;
+            step integer;
+            bucket interval;
+            origin timestamptz;
+            closed timestamptz;
+            watermark timestamptz;
             seen bigint[];
             stale tstzmultirange;
-            level record;
             gap tstzrange;
-            watermark timestamptz;
-            closed timestamptz;
-            origin timestamptz;
             since timestamptz;
             until timestamptz;
         BEGIN
-            SELECT array_agg(s.id), range_agg(tstzrange(s.since, s.until, '[]'))
-            INTO seen, stale
-            FROM public.stale_ranges AS s;
-            stale := coalesce(stale, '{{}}');
-            FOR level IN SELECT * FROM (VALUES {levels}) AS l (name, bucket) LOOP
-                watermark := public.candles_watermark(level.name);
-                closed := public.time_bucket(level.bucket, now() - level.bucket);
-                SELECT range_agg(tstzrange(
-                    public.time_bucket(level.bucket, lower(r)),
-                    CASE WHEN upper_inc(r) OR upper(r) > public.time_bucket(level.bucket, upper(r))
-                        THEN public.time_bucket(level.bucket, upper(r)) + level.bucket
-                        ELSE upper(r)
-                    END
+            -- Not before the oldest trade that is left.
+            SELECT greatest(min(c.range_start), (SELECT r.dropped_before FROM public.retention AS r))
+            INTO origin
+            FROM timescaledb_information.chunks AS c
+            WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
+            HAVING count(*) > 0;
+            closed := public.time_bucket(buckets[1], now() - buckets[1]);
+            watermark := greatest(public.candles_watermark(intervals[1]), origin);
+            IF watermark < closed AND origin IS NOT NULL THEN
+                since := greatest(least(watermark, closed - INTERVAL '3 hours'), origin);
+                WHILE since < closed LOOP
+                    until := least(since + buckets[1] * at_once, closed);
+                    CALL public.refresh_continuous_aggregate(
+                        'public.candles_1m', since, until, options => '{{"buckets_per_batch"\\: 0}}'
+                    );
+                    COMMIT;
+                    IF clock_timestamp() > enough THEN
+                        RETURN;
+                    END IF;
+                    since := until;
+                END LOOP;
+            END IF;
+            LOOP
+                SELECT min(s.level) INTO step FROM public.stale_ranges AS s;
+                EXIT WHEN step IS NULL;
+                bucket := buckets[step];
+                closed := public.time_bucket(bucket, now() - bucket);
+                watermark := public.candles_watermark(intervals[step]);
+                SELECT array_agg(s.id), range_agg(tstzrange(
+                    public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
                 ))
-                INTO stale
-                FROM unnest(stale) AS r;
-                stale := coalesce(stale, '{{}}');
-                IF level.name = '1m' AND watermark < closed THEN
-                    stale := stale + tstzmultirange(tstzrange(least(watermark, closed - INTERVAL '3 hours'), closed));
-                END IF;
-                -- Nothing is refreshed before the oldest trade that is left, nor before the oldest candle built from any.
-                SELECT min(c.range_start)
-                INTO origin
-                FROM timescaledb_information.chunks AS c
-                WHERE c.hypertable_name = CASE level.name
-                    WHEN '1m' THEN 'trades'
-                    ELSE (
-                        SELECT a.materialization_hypertable_name
-                        FROM timescaledb_information.continuous_aggregates AS a
-                        WHERE a.view_schema = 'public' AND a.view_name = 'candles_1m'
-                    )
-                END;
-                CONTINUE WHEN origin IS NULL OR origin >= closed;
-                IF level.name = '1m' THEN
-                    origin := greatest(origin, (SELECT r.dropped_before FROM public.retention AS r));
-                END IF;
-                origin := public.time_bucket(level.bucket, origin);
-                FOR gap IN SELECT r FROM unnest(stale * tstzmultirange(tstzrange(origin, greatest(origin, closed)))) AS r LOOP
-                    since := CASE WHEN upper(gap) > watermark THEN least(lower(gap), watermark) ELSE lower(gap) END;
-                    since := greatest(since, origin);
+                INTO seen, stale
+                FROM public.stale_ranges AS s
+                WHERE s.level = step AND s.since < bucket * at_once + (
+                    SELECT min(first.since) FROM public.stale_ranges AS first WHERE first.level = step
+                );
+                FOREACH gap IN ARRAY ARRAY(SELECT r FROM unnest(stale * tstzmultirange(tstzrange(NULL, closed))) AS r) LOOP
+                    since := lower(gap);
+                    IF step = 1 THEN
+                        since := greatest(since, origin);
+                    ELSIF upper(gap) > watermark THEN
+                        since := least(since, greatest(watermark, (
+                            SELECT public.time_bucket(bucket, min(c.range_start))
+                            FROM timescaledb_information.chunks AS c
+                            JOIN timescaledb_information.continuous_aggregates AS a
+                                ON a.materialization_hypertable_schema = c.hypertable_schema
+                                AND a.materialization_hypertable_name = c.hypertable_name
+                            WHERE a.view_schema = 'public' AND a.view_name = 'candles_1m'
+                        )));
+                    END IF;
                     WHILE since < upper(gap) LOOP
-                        until := least(since + level.bucket * 10080, upper(gap));
+                        until := least(since + bucket * 10080, upper(gap));
                         CALL public.refresh_continuous_aggregate(
-                            ('public.candles_' || level.name)::regclass, since, until, options => '{{"buckets_per_batch"\\: 0}}'
+                            ('public.candles_' || intervals[step])::regclass,
+                            since,
+                            until,
+                            options => '{{"buckets_per_batch"\\: 0}}'
                         );
+                        COMMIT;
                         since := until;
                     END LOOP;
                 END LOOP;
+                DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
+                IF step < array_length(buckets, 1) THEN
+                    INSERT INTO public.stale_ranges (level, since, until)
+                    SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond'
+                    FROM unnest(stale) AS r;
+                END IF;
+                COMMIT;
+                EXIT WHEN clock_timestamp() > enough;
             END LOOP;
-            DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
         END
         $$
     """)
     op.execute("""
         SELECT alter_job(
-            add_job('refresh_candles', schedule_interval => INTERVAL '5 seconds'),
+            add_job(
+                'refresh_candles',
+                schedule_interval => INTERVAL '5 seconds',
+                config => '{"buckets"\\: 1440, "budget"\\: "1 second"}'
+            ),
             retry_period => INTERVAL '5 seconds'
         )
     """)
