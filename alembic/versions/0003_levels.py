@@ -38,6 +38,7 @@ LEVELS = (
     Level("1d", "4h", "1 day", "1 hour"),
     Level("1w", "1d", "7 days", "1 hour"),
 )
+LOCK = 7164051127
 BUCKETS = {"1m": "1 minute", **{level.interval: level.bucket for level in LEVELS}}
 
 
@@ -178,10 +179,14 @@ def _create_refresh() -> None:
     # First the minutes that have closed, then the stale ranges, level by level: a level is read through the ones below,
     # which would be computed from trades again and again while they are not materialized. A range goes on to the next
     # level in the transaction that ends its refresh, so that an interrupted run is made up for by the next.
+    # Forced, all but the look back for what a slow transaction has stored in minutes already materialized: a refresh that
+    # fails halfway, against the columnstore's policy for example, has used up TimescaleDB's own notes of what changed.
     # A refresh above the watermark begins at the watermark: what it would leap over would never be shown again.
     # A job's run ends when it is beyond its budget, for the embedded engine does nothing else meanwhile.
+    # Many ranges at once are rounded out to sixty buckets, as a refresh costs 8 ms whatever its range.
     # In one batch each: cut into batches, the first refresh of a table whose only trades are newer than the window
     # took 3 s on a server and 31 s on the embedded engine, against 14 ms.
+    # One at a time, for two refreshes of one range fail: a job leaves the field to another run, a command waits for it.
     # Loops over arrays, and a COMMIT after each refresh: within a query's loop, or without that, TimescaleDB 2.23 does
     # not see what the refresh before has stored. No SET search_path, which would forbid transactions in here.
     op.execute(f"""
@@ -204,6 +209,11 @@ def _create_refresh() -> None:
             since timestamptz;
             until timestamptz;
         BEGIN
+            IF job_id IS NULL THEN
+                PERFORM pg_advisory_lock({LOCK});
+            ELSIF NOT pg_try_advisory_lock({LOCK}) THEN
+                RETURN;
+            END IF;
             -- Not before the oldest trade that is left.
             SELECT greatest(min(c.range_start), (SELECT r.dropped_before FROM public.retention AS r))
             INTO origin
@@ -211,30 +221,42 @@ def _create_refresh() -> None:
             WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
             HAVING count(*) > 0;
             closed := public.time_bucket(buckets[1], now() - buckets[1]);
-            watermark := greatest(public.candles_watermark(intervals[1]), origin);
-            IF watermark < closed AND origin IS NOT NULL THEN
-                since := greatest(least(watermark, closed - INTERVAL '3 hours'), origin);
+            since := greatest(public.candles_watermark(intervals[1]), origin);
+            IF since < closed AND origin IS NOT NULL THEN
+                IF closed - INTERVAL '3 hours' < since AND origin < since THEN
+                    CALL public.refresh_continuous_aggregate(
+                        'public.candles_1m',
+                        greatest(closed - INTERVAL '3 hours', origin),
+                        since,
+                        options => '{{"buckets_per_batch"\\: 0}}'
+                    );
+                    COMMIT;
+                END IF;
                 WHILE since < closed LOOP
                     until := least(since + buckets[1] * at_once, closed);
                     CALL public.refresh_continuous_aggregate(
-                        'public.candles_1m', since, until, options => '{{"buckets_per_batch"\\: 0}}'
+                        'public.candles_1m', since, until, force => true, options => '{{"buckets_per_batch"\\: 0}}'
                     );
                     COMMIT;
-                    IF clock_timestamp() > enough THEN
-                        RETURN;
-                    END IF;
+                    EXIT WHEN clock_timestamp() > enough;
                     since := until;
                 END LOOP;
             END IF;
             LOOP
+                EXIT WHEN clock_timestamp() > enough;
                 SELECT min(s.level) INTO step FROM public.stale_ranges AS s;
                 EXIT WHEN step IS NULL;
                 bucket := buckets[step];
                 closed := public.time_bucket(bucket, now() - bucket);
                 watermark := public.candles_watermark(intervals[step]);
-                SELECT array_agg(s.id), range_agg(tstzrange(
-                    public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
-                ))
+                SELECT array_agg(s.id), CASE
+                    WHEN count(*) <= 100 THEN range_agg(tstzrange(
+                        public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
+                    ))
+                    ELSE range_agg(tstzrange(
+                        public.time_bucket(bucket * 60, s.since), public.time_bucket(bucket * 60, s.until) + bucket * 60
+                    ))
+                END
                 INTO seen, stale
                 FROM public.stale_ranges AS s
                 WHERE s.level = step AND s.since < bucket * at_once + (
@@ -260,6 +282,7 @@ def _create_refresh() -> None:
                             ('public.candles_' || intervals[step])::regclass,
                             since,
                             until,
+                            force => true,
                             options => '{{"buckets_per_batch"\\: 0}}'
                         );
                         COMMIT;
@@ -273,8 +296,8 @@ def _create_refresh() -> None:
                     FROM unnest(stale) AS r;
                 END IF;
                 COMMIT;
-                EXIT WHEN clock_timestamp() > enough;
             END LOOP;
+            PERFORM pg_advisory_unlock({LOCK});
         END
         $$
     """)
