@@ -112,6 +112,7 @@ def _create_stale_ranges() -> None:
         "to refresh; kept by the triggers of trades.",
     )
     _comment("COLUMN stale_ranges.id", "In the order of arrival.")
+    _comment("SEQUENCE stale_ranges_id_seq", "Numbers of stale_ranges.")
     _comment(
         "COLUMN stale_ranges.level",
         "The finest interval whose candles are still stale, 1 for 1m, 2 for 5m and so on: refreshed from there upwards.",
@@ -138,7 +139,9 @@ def _create_retention() -> None:
             SELECT greatest(dropped_before, now() - drop_after) FROM public.retention
         $$
     """)
-    _comment("TABLE retention", "How long trades are kept, in one row; set it with set_retention(). Candles are kept for ever.")
+    _comment(
+        "TABLE retention", "How long trades are kept, in one row; set it with set_retention(). Candles are kept for ever."
+    )
     _comment("COLUMN retention.drop_after", "Age beyond which trades are dropped; null where they are kept for ever.")
     _comment("COLUMN retention.dropped_before", "Trades older than this have been dropped, and are not taken any more.")
     _comment("FUNCTION retention_horizon()", "Trades older than this are refused, for others of their candles may be gone.")
@@ -196,7 +199,9 @@ def _watch_inserts() -> None:
         REFERENCING NEW TABLE AS stored
         FOR EACH STATEMENT EXECUTE FUNCTION trades_stored()
     """)
-    _comment("FUNCTION trades_stored()", "After INSERT and COPY: refuses trades beyond retention, notes late ones and the newest.")
+    _comment(
+        "FUNCTION trades_stored()", "After INSERT and COPY: refuses trades beyond retention, notes late ones and the newest."
+    )
 
 
 def _watch_other_changes() -> None:
@@ -251,7 +256,9 @@ def _watch_other_changes() -> None:
         AFTER TRUNCATE ON trades
         FOR EACH STATEMENT EXECUTE FUNCTION trades_truncated()
     """)
-    _comment("FUNCTION trades_changed()", "After UPDATE and DELETE: notes the stale candles, and finds the newest trade anew.")
+    _comment(
+        "FUNCTION trades_changed()", "After UPDATE and DELETE: notes the stale candles, and finds the newest trade anew."
+    )
     _comment("FUNCTION trades_truncated()", "After TRUNCATE: there is no newest trade any more.")
 
 

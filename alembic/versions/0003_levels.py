@@ -84,14 +84,18 @@ def _create_watermark() -> None:
         CREATE FUNCTION candles_watermark("interval" text) RETURNS timestamptz
         LANGUAGE sql STABLE
         AS $$
-            SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(mat_hypertable_id))
+            SELECT found.watermark
             FROM _timescaledb_catalog.continuous_agg
+            CROSS JOIN LATERAL _timescaledb_functions.to_timestamp(
+                _timescaledb_functions.cagg_watermark(mat_hypertable_id)
+            ) AS found (watermark)
             WHERE user_view_schema = 'public' AND user_view_name = 'candles_' || "interval"
+                AND found.watermark > '0001-01-01 00:00:00Z'
         $$
     """)
     _comment(
         "FUNCTION candles_watermark(text)",
-        "Up to where the candles of an interval are materialized; later ones are computed when they are read.",
+        "Up to where the candles of an interval are materialized, null where none are; later ones are computed when read.",
     )
 
 
@@ -232,8 +236,15 @@ def _create_refresh() -> None:
                     );
                     COMMIT;
                 END IF;
-                WHILE since < closed LOOP
-                    until := least(since + buckets[1] * at_once, closed);
+                LOOP
+                    -- From chunk to chunk, for a market may rest for years.
+                    SELECT greatest(since, min(c.range_start)), least(min(c.range_end), closed)
+                    INTO since, until
+                    FROM timescaledb_information.chunks AS c
+                    WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades' AND c.range_end > since
+                    HAVING count(*) > 0;
+                    EXIT WHEN since IS NULL OR since >= until;
+                    until := least(since + buckets[1] * at_once, until);
                     CALL public.refresh_continuous_aggregate(
                         'public.candles_1m', since, until, force => true, options => '{{"buckets_per_batch"\\: 0}}'
                     );
@@ -248,7 +259,7 @@ def _create_refresh() -> None:
                 EXIT WHEN step IS NULL;
                 bucket := buckets[step];
                 closed := public.time_bucket(bucket, now() - bucket);
-                watermark := public.candles_watermark(intervals[step]);
+                watermark := coalesce(public.candles_watermark(intervals[step]), '-infinity');
                 SELECT array_agg(s.id), CASE
                     WHEN count(*) <= 100 THEN range_agg(tstzrange(
                         public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket

@@ -75,7 +75,7 @@ def _create_retention() -> None:
             FROM timescaledb_information.chunks
             WHERE hypertable_schema = 'public' AND hypertable_name = 'trades' AND range_end <= least(
                 (SELECT now() - drop_after FROM public.retention),
-                public.candles_watermark('1m'),
+                coalesce(public.candles_watermark('1m'), '-infinity'),
                 (SELECT min(since) FROM public.stale_ranges)
             );
             IF bound IS NOT NULL AND (SELECT drop_after FROM public.retention) IS NOT NULL THEN

@@ -1,0 +1,92 @@
+"""The role of analysts: all to read, nothing to write."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from support import Connection, store, trade
+
+from market_data import migrate
+
+RELATIONS = """
+    SELECT relname
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm')
+"""
+
+
+@pytest.fixture(scope="module")
+def owner(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+    """A connection of the tables' owner, to a database of its own with trades, some of them in the columnstore."""
+    with new_database() as url:
+        migrate.upgrade(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+            store(connection, trade(0, "5"), trade(30, "6"))
+            connection.execute("CALL refresh_candles()")
+            connection.execute("SELECT compress_chunk(chunk) FROM show_chunks('trades') AS chunk")
+            yield connection
+
+
+@pytest.fixture
+def analyst(owner: Connection) -> Iterator[Connection]:
+    """A connection of the analyst's, on a password that only this test knows."""
+    owner.execute("ALTER ROLE analyst PASSWORD 'for the test'")
+    parts = conninfo_to_dict(owner.info.dsn) | {"user": "analyst", "password": "for the test"}
+    with psycopg.connect(make_conninfo(**{name: str(value) for name, value in parts.items()}), autocommit=True) as mine:
+        yield mine
+    owner.execute("ALTER ROLE analyst PASSWORD NULL")
+
+
+def test_analyst_reads_every_table_and_view(owner: Connection, analyst: Connection):
+    names = [name for (name,) in owner.execute(RELATIONS)]
+    assert {"trades", "candles", "candles_1w", "latest_prices"} <= set(names)
+    for name in names:
+        analyst.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name)))
+    assert analyst.execute("SELECT count(*) FROM trades").fetchone() == (2,)
+    assert analyst.execute("SELECT sum(trade_count) FROM candles").fetchone() == (16,)
+    assert analyst.execute("SELECT price FROM latest_prices").fetchone() == (6,)
+
+
+def test_analyst_reads_what_is_added_later(owner: Connection, analyst: Connection):
+    owner.execute("CREATE TABLE added_later AS SELECT 1 AS one")
+    owner.execute("CREATE VIEW seen_later AS SELECT one FROM added_later")
+    store(owner, trade(86_400 * 30, "7"))  # a new chunk
+    try:
+        assert analyst.execute("SELECT one FROM added_later").fetchone() == (1,)
+        assert analyst.execute("SELECT one FROM seen_later").fetchone() == (1,)
+        assert analyst.execute("SELECT count(*) FROM trades").fetchone() == (3,)
+    finally:
+        owner.execute("DROP VIEW seen_later")
+        owner.execute("DROP TABLE added_later")
+        owner.execute("DELETE FROM trades WHERE price = 7")
+
+
+def test_analyst_is_in_read_only_transactions_with_a_time_out(analyst: Connection):
+    assert analyst.execute("SHOW transaction_read_only").fetchone() == ("on",)
+    assert analyst.execute("SHOW statement_timeout").fetchone() == ("1min",)
+    assert analyst.execute("SHOW timezone").fetchone() == ("UTC",)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO symbols (symbol, name) VALUES ('X', 'X')",
+        "UPDATE trades SET price = 1",
+        "DELETE FROM stale_ranges",
+        "TRUNCATE newest_trades",
+        "DROP VIEW candles",
+        "CREATE TABLE mine (one integer)",
+        "CREATE TEMPORARY TABLE mine (one integer)",
+        "CALL refresh_candles()",
+        "CALL set_retention('30 days')",
+        "SELECT drop_chunks('trades', older_than => now())",
+    ],
+)
+def test_analyst_who_leaves_the_read_only_transaction_still_writes_nothing(analyst: Connection, statement: str):
+    analyst.execute("SET default_transaction_read_only = off")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        analyst.execute(statement)  # type: ignore[arg-type]

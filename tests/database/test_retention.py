@@ -1,0 +1,186 @@
+"""Trades that are dropped, and candles that stay."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from support import Connection, Trade, store, trade
+
+from market_data import migrate
+
+DAY = timedelta(days=1)
+INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+
+CANDLES = 'SELECT * FROM candles ORDER BY "interval", symbol, bucket'
+JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY job_id"
+TO_COLUMNSTORE = "SELECT compress_chunk(chunk) FROM show_chunks('trades', older_than => INTERVAL '8 days') AS chunk"
+
+
+AGES = range(0, 60, 4)
+"""Of the trades, in days."""
+
+Databases = Callable[[], AbstractContextManager[str]]
+
+
+@contextmanager
+def filled(new_database: Databases) -> Iterator[Connection]:
+    """A database with 60 days of trades, all their candles materialized, the older trades in the columnstore."""
+    with new_database() as url:
+        migrate.upgrade(url)
+        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+            store(connection, *(trade_ago(connection, days) for days in AGES))
+            connection.execute("CALL refresh_candles()")
+            connection.execute(TO_COLUMNSTORE)
+            yield connection
+
+
+@pytest.fixture
+def connection(new_database: Databases) -> Iterator[Connection]:
+    """To a filled database of the test's own."""
+    with filled(new_database) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def shared_connection(new_database: Databases) -> Iterator[Connection]:
+    with filled(new_database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def untouched(shared_connection: Connection) -> Iterator[Connection]:
+    """To a filled database, for a test that drops nothing and leaves nothing."""
+    yield shared_connection
+    shared_connection.execute("CALL set_retention(NULL)")
+    assert count(shared_connection) == len(AGES)
+
+
+def now(connection: Connection) -> datetime:
+    return connection.execute("SELECT now()").fetchall()[0][0]
+
+
+def trade_ago(connection: Connection, days: float, *, trade_id: int = 0) -> Trade:
+    return (now(connection) - days * DAY, *trade(0, str(days + 1), trade_id=trade_id)[1:])
+
+
+def count(connection: Connection) -> int:
+    return connection.execute("SELECT count(*) FROM trades").fetchall()[0][0]
+
+
+def candles(connection: Connection) -> list[tuple[object, ...]]:
+    """All candles, but for the last column: whether a bucket has ended changes with time."""
+    return [row[:-1] for row in connection.execute(CANDLES).fetchall()]
+
+
+def run_all_jobs(connection: Connection) -> None:
+    for (job,) in connection.execute(JOBS).fetchall():
+        connection.execute("CALL run_job(%s)", (job,))
+
+
+def test_dropping_old_trades_leaves_all_candles_whatever_runs_afterwards(connection: Connection):
+    before = candles(connection)
+    connection.execute("CALL set_retention('30 days')")
+    run_all_jobs(connection)
+    assert 30 / 4 <= count(connection) <= 38 / 4
+    assert candles(connection) == before
+    # A late trade among those that are left has its candles refreshed; the others stay.
+    store(connection, trade_ago(connection, 20, trade_id=5))
+    for _ in range(2):
+        run_all_jobs(connection)
+    assert len(candles(connection)) >= len(before)
+    assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
+
+
+def counted(connection: Connection) -> list[tuple[str, int]]:
+    return connection.execute('SELECT "interval", sum(trade_count)::int FROM candles GROUP BY "interval"').fetchall()
+
+
+def test_chunks_dropped_by_hand_leave_all_candles_whatever_runs_afterwards(connection: Connection):
+    before = candles(connection)
+    connection.execute("SELECT drop_chunks('trades', older_than => INTERVAL '20 days')")
+    for _ in range(2):
+        run_all_jobs(connection)
+    connection.execute("CALL refresh_candles()")
+    assert count(connection) < 30 / 4
+    assert candles(connection) == before
+
+
+def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
+    run_all_jobs(untouched)
+    assert count(untouched) == len(AGES)
+    untouched.execute("CALL set_retention('30 days')")
+    untouched.execute("CALL set_retention(NULL)")
+    run_all_jobs(untouched)
+    assert count(untouched) == len(AGES)
+
+
+def test_job_of_retention_is_scheduled_only_while_there_is_one(untouched: Connection):
+    scheduled = "SELECT scheduled FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_trades'"
+    assert untouched.execute(scheduled).fetchone() == (False,)
+    untouched.execute("CALL set_retention('30 days')")
+    assert untouched.execute(scheduled).fetchone() == (True,)
+    untouched.execute("CALL set_retention(NULL)")
+    assert untouched.execute(scheduled).fetchone() == (False,)
+
+
+def test_trade_beyond_the_retention_horizon_is_refused_with_the_reason(untouched: Connection):
+    untouched.execute("CALL set_retention('30 days')")
+    with pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon") as refused:
+        store(untouched, trade_ago(untouched, 31))
+    assert refused.value.diag.constraint_name == "trades_within_retention"
+    store(untouched, kept := trade_ago(untouched, 29.5))
+    untouched.execute("DELETE FROM trades WHERE time = %s", kept[:1])
+
+
+def test_what_has_been_dropped_stays_out_of_reach_when_retention_is_lengthened(connection: Connection):
+    connection.execute("CALL set_retention('30 days')")
+    connection.execute("CALL drop_old_trades()")
+    connection.execute("CALL set_retention('50 days')")
+    with pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon"):
+        store(connection, trade_ago(connection, 45))
+    connection.execute("CALL set_retention(NULL)")
+    with pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon"):
+        store(connection, trade_ago(connection, 45))
+
+
+def test_trades_whose_candles_are_stale_are_not_dropped(connection: Connection):
+    late = trade_ago(connection, 50, trade_id=5)
+    store(connection, late)
+    connection.execute("CALL set_retention('30 days')")
+    connection.execute("CALL drop_old_trades()")
+    assert connection.execute("SELECT count(*) FROM trades WHERE time = %s", (late[0],)).fetchone() == (1,)
+    connection.execute("CALL refresh_candles()")
+    connection.execute("CALL drop_old_trades()")
+    assert connection.execute("SELECT count(*) FROM trades WHERE time = %s", (late[0],)).fetchone() == (0,)
+    assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
+
+
+def test_trades_that_no_refresh_has_reached_are_not_dropped(new_database: Databases):
+    with new_database() as url:
+        migrate.upgrade(url)
+        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+            store(connection, trade_ago(connection, 100))
+            connection.execute("DELETE FROM stale_ranges")  # as if it had come in time, before the database stopped
+            connection.execute("CALL set_retention('30 days')")
+            connection.execute("CALL drop_old_trades()")
+            assert count(connection) == 1
+
+
+def test_no_refresh_window_reaches_what_retention_may_drop(untouched: Connection):
+    """The job of 1m, the only candles built from trades, looks back less than the shortest retention; no policy does."""
+    on_trades = """
+        SELECT count(*)
+        FROM timescaledb_information.jobs
+        JOIN timescaledb_information.continuous_aggregates
+            ON materialization_hypertable_name = jobs.hypertable_name
+        WHERE proc_name = 'policy_refresh_continuous_aggregate' AND view_name = 'candles_1m'
+    """
+    assert untouched.execute(on_trades).fetchone() == (0,)
+    chunk = "SELECT time_interval FROM timescaledb_information.dimensions WHERE hypertable_name = 'trades'"
+    ((interval,),) = untouched.execute(chunk).fetchall()
+    with pytest.raises(psycopg.errors.CheckViolation, match="retention_drop_after_long_enough"):
+        untouched.execute("CALL set_retention(%s)", (timedelta(hours=3, minutes=1) + interval,))
