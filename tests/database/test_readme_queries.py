@@ -1,0 +1,48 @@
+"""The README's queries for analysts, each run as the analyst on a few days of trades."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import LiteralString, cast
+
+import psycopg
+import pytest
+from support import PROJECT, Connection
+
+from market_data import migrate
+
+SECTION = (PROJECT / "README.md").read_text().partition("\n## For analysts\n")[2].partition("\n## ")[0]
+QUERIES = [query.strip() for block in re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL) for query in block.split(";\n")]
+QUERIES = [query for query in QUERIES if query]
+
+FILL = """
+    INSERT INTO trades (time, symbol, price, volume)
+    SELECT moment, symbol, 100 + 10 * sin(extract(epoch FROM moment) / 5000 + length(symbol))::numeric(9, 2), 2
+    FROM generate_series(now() - INTERVAL '3 days', now() - INTERVAL '1 second', INTERVAL '9 minutes') AS moment
+    CROSS JOIN symbols
+"""
+
+
+@pytest.fixture(scope="module")
+def analyst(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+    with new_database() as url:
+        migrate.upgrade(url)
+        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
+            connection.execute(FILL)
+            connection.execute("CALL refresh_candles()")
+            connection.execute("SET SESSION AUTHORIZATION analyst")
+            yield connection
+            connection.execute("SET SESSION AUTHORIZATION postgres")
+
+
+def test_there_are_queries():
+    assert len(QUERIES) >= 12
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: re.sub(r"\W+", " ", query)[:40])
+def test_query_of_the_readme_finds_something(analyst: Connection, query: str):
+    rows = analyst.execute(cast(LiteralString, query)).fetchall()
+    assert rows
+    assert any(value is not None for value in rows[-1])
