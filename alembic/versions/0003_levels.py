@@ -210,8 +210,8 @@ def _create_refresh() -> None:
             seen bigint[];
             stale tstzmultirange;
             gap tstzrange;
-            since timestamptz;
-            until timestamptz;
+            from_time timestamptz;
+            to_time timestamptz;
         BEGIN
             IF job_id IS NULL THEN
                 PERFORM pg_advisory_lock({LOCK});
@@ -225,32 +225,37 @@ def _create_refresh() -> None:
             WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
             HAVING count(*) > 0;
             closed := public.time_bucket(buckets[1], now() - buckets[1]);
-            since := greatest(public.candles_watermark(intervals[1]), origin);
-            IF since < closed AND origin IS NOT NULL THEN
-                IF closed - INTERVAL '3 hours' < since AND origin < since THEN
+            from_time := greatest(public.candles_watermark(intervals[1]), origin);
+            IF from_time < closed AND origin IS NOT NULL THEN
+                IF closed - INTERVAL '3 hours' < from_time AND origin < from_time THEN
                     CALL public.refresh_continuous_aggregate(
                         'public.candles_1m',
                         greatest(closed - INTERVAL '3 hours', origin),
-                        since,
+                        from_time,
                         options => '{{"buckets_per_batch"\\: 0}}'
                     );
                     COMMIT;
                 END IF;
                 LOOP
                     -- From chunk to chunk, for a market may rest for years.
-                    SELECT greatest(since, min(c.range_start)), least(min(c.range_end), closed)
-                    INTO since, until
+                    SELECT greatest(from_time, min(c.range_start)), least(min(c.range_end), closed)
+                    INTO from_time, to_time
                     FROM timescaledb_information.chunks AS c
-                    WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades' AND c.range_end > since
+                    WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades' AND c.range_end > from_time
                     HAVING count(*) > 0;
-                    EXIT WHEN since IS NULL OR since >= until;
-                    until := least(since + buckets[1] * at_once, until);
+                    EXIT WHEN from_time IS NULL OR from_time >= to_time;
+                    to_time := least(from_time + buckets[1] * at_once, to_time);
+                    SELECT array_agg(s.id)
+                    INTO seen
+                    FROM public.stale_ranges AS s
+                    WHERE s.level = 1 AND s.since >= from_time AND s.until < to_time;
                     CALL public.refresh_continuous_aggregate(
-                        'public.candles_1m', since, until, force => true, options => '{{"buckets_per_batch"\\: 0}}'
+                        'public.candles_1m', from_time, to_time, force => true, options => '{{"buckets_per_batch"\\: 0}}'
                     );
+                    UPDATE public.stale_ranges AS s SET level = 2 WHERE s.id = ANY (seen);
                     COMMIT;
                     EXIT WHEN clock_timestamp() > enough;
-                    since := until;
+                    from_time := to_time;
                 END LOOP;
             END IF;
             LOOP
@@ -274,11 +279,11 @@ def _create_refresh() -> None:
                     SELECT min(first.since) FROM public.stale_ranges AS first WHERE first.level = step
                 );
                 FOREACH gap IN ARRAY ARRAY(SELECT r FROM unnest(stale * tstzmultirange(tstzrange(NULL, closed))) AS r) LOOP
-                    since := lower(gap);
+                    from_time := lower(gap);
                     IF step = 1 THEN
-                        since := greatest(since, origin);
+                        from_time := greatest(from_time, origin);
                     ELSIF upper(gap) > watermark THEN
-                        since := least(since, greatest(watermark, (
+                        from_time := least(from_time, greatest(watermark, (
                             SELECT public.time_bucket(bucket, min(c.range_start))
                             FROM timescaledb_information.chunks AS c
                             JOIN timescaledb_information.continuous_aggregates AS a
@@ -287,17 +292,18 @@ def _create_refresh() -> None:
                             WHERE a.view_schema = 'public' AND a.view_name = 'candles_1m'
                         )));
                     END IF;
-                    WHILE since < upper(gap) LOOP
-                        until := least(since + bucket * 10080, upper(gap));
+                    WHILE from_time < upper(gap) LOOP
+                        to_time := least(from_time + bucket * 10080, upper(gap));
                         CALL public.refresh_continuous_aggregate(
                             ('public.candles_' || intervals[step])::regclass,
-                            since,
-                            until,
+                            from_time,
+                            to_time,
                             force => true,
                             options => '{{"buckets_per_batch"\\: 0}}'
                         );
                         COMMIT;
-                        since := until;
+                        from_time := to_time;
+                        watermark := greatest(watermark, to_time);
                     END LOOP;
                 END LOOP;
                 DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
