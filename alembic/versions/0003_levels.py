@@ -191,6 +191,8 @@ def _create_refresh() -> None:
     # In one batch each: cut into batches, the first refresh of a table whose only trades are newer than the window
     # took 3 s on a server and 31 s on the embedded engine, against 14 ms.
     # One at a time, for two refreshes of one range fail: a job leaves the field to another run, a command waits for it.
+    # Without sequential scans: their filter calls for the watermark anew with each trade, where an index scan does once; it
+    # makes the 5-minute candles of 270,000 trades in 0.8 s instead of 13.
     # Loops over arrays, and a COMMIT after each refresh: within a query's loop, or without that, TimescaleDB 2.23 does
     # not see what the refresh before has stored. No SET search_path, which would forbid transactions in here.
     op.execute(f"""
@@ -202,6 +204,7 @@ def _create_refresh() -> None:
             buckets constant interval[] := ARRAY[{buckets}];
             at_once constant integer := coalesce((config->>'buckets')::integer, 10080);
             enough constant timestamptz := clock_timestamp() + (config->>'budget')::interval;
+            seqscan constant text := current_setting('enable_seqscan');
             step integer;
             bucket interval;
             origin timestamptz;
@@ -218,6 +221,7 @@ def _create_refresh() -> None:
             ELSIF NOT pg_try_advisory_lock({LOCK}) THEN
                 RETURN;
             END IF;
+            PERFORM set_config('enable_seqscan', 'off', false);
             -- Not before the oldest trade that is left.
             SELECT greatest(min(c.range_start), (SELECT r.dropped_before FROM public.retention AS r))
             INTO origin
@@ -314,6 +318,7 @@ def _create_refresh() -> None:
                 END IF;
                 COMMIT;
             END LOOP;
+            PERFORM set_config('enable_seqscan', seqscan, false);
             PERFORM pg_advisory_unlock({LOCK});
         END
         $$
