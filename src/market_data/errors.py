@@ -3,6 +3,7 @@
     MarketDataError
     ├── SettingsError          an environment variable that can't be used; ends the start
     ├── StartError             anything else that ends the start with one line: a port in use, an unfit server
+    ├── CommandFailed          a command that can't do its work or go on: a file, a lease, the database
     ├── BadParameters          400: what the client sent can't be read
     ├── NotFound               404: a symbol that nobody knows, or one that has no trade yet
     └── DatabaseUnavailable    503: no connection, no free place in the pool, or no answer in time
@@ -25,6 +26,10 @@ class SettingsError(MarketDataError):
 
 class StartError(MarketDataError):
     """The service can't start; the message says why and what to do."""
+
+
+class CommandFailed(MarketDataError):
+    """A command can't do its work; the message says why, and where the same command would go on."""
 
 
 class BadParameters(MarketDataError):

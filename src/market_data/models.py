@@ -24,6 +24,17 @@ TradeId = Annotated[
         examples=[0],
     ),
 ]
+IntervalName = Annotated[str, Meta(description="Length of a bucket.", examples=["1m"])]
+FilledPrice = Annotated[
+    float | None,
+    Meta(
+        description=(
+            "As of a candle. Where `filled`: the close of the last candle before, null where there is none or with "
+            "`fill=null`."
+        ),
+        examples=[189.44],
+    ),
+]
 Count = Annotated[int, Meta(description="Number of rows in this answer.", examples=[1])]
 RangeStart = Annotated[datetime, Meta(description="Start of the range, inclusive.", examples=["2026-02-08T10:00:00Z"])]
 RangeEnd = Annotated[datetime, Meta(description="End of the range, exclusive.", examples=["2026-02-08T11:00:00Z"])]
@@ -40,6 +51,13 @@ class LatestPrice(Struct, frozen=True):
     price: Price
     volume: Volume
     timestamp: Timestamp
+
+
+class PriceList(Struct, frozen=True):
+    """The newest trade of each symbol that has one, in alphabetical order."""
+
+    prices: Annotated[list[LatestPrice], Meta(description="The newest trades.")]
+    count: Count
 
 
 class Symbol(Struct, frozen=True):
@@ -68,7 +86,7 @@ class Trade(Struct, frozen=True):
 
 
 class TradeList(Struct, frozen=True):
-    """The trades of a symbol in a range, newest first (by time, then `trade_id`)."""
+    """The trades of a symbol in a range, by time, then `trade_id`, newest first unless told otherwise."""
 
     symbol: SymbolName
     start: RangeStart
@@ -102,17 +120,50 @@ class Candle(Struct, frozen=True):
         ),
     ]
     trade_count: Annotated[int, Meta(description="Number of trades.", examples=[20])]
+    closed: Annotated[
+        bool, Meta(description="Whether the bucket has ended; only late trades change its candle then.", examples=[True])
+    ]
 
 
 class CandleList(Struct, frozen=True):
-    """The candles of a symbol whose buckets start in a range, oldest first, the open bucket included."""
+    """The candles of a symbol whose buckets start in a range, oldest first unless told otherwise, the open one included."""
 
     symbol: SymbolName
-    interval: Annotated[str, Meta(description="Length of a bucket.", examples=["1m"])]
+    interval: IntervalName
     start: RangeStart
     end: RangeEnd
     count: Count
     candles: Annotated[list[Candle], Meta(description="The candles.")]
+    next_page_token: NextPageToken
+
+
+class FilledCandle(Struct, frozen=True):
+    """A candle of an answer that has one for each bucket, also where nothing was traded."""
+
+    timestamp: Annotated[datetime, Meta(description="Start of the bucket.", examples=["2026-02-08T10:30:00Z"])]
+    open: FilledPrice
+    high: FilledPrice
+    low: FilledPrice
+    close: FilledPrice
+    volume: Annotated[float, Meta(description="Units traded.", examples=[0])]
+    vwap: Annotated[
+        float | None,
+        Meta(description="Volume-weighted average price; null where the volume is 0.", examples=[189.3552]),
+    ]
+    trade_count: Annotated[int, Meta(description="Number of trades.", examples=[0])]
+    closed: Annotated[bool, Meta(description="Whether the bucket has ended.", examples=[True])]
+    filled: Annotated[bool, Meta(description="Whether nothing was traded in the bucket.", examples=[True])]
+
+
+class FilledCandleList(Struct, frozen=True):
+    """The same with `fill`: a candle for each bucket that starts in the range and has begun."""
+
+    symbol: SymbolName
+    interval: IntervalName
+    start: RangeStart
+    end: RangeEnd
+    count: Count
+    candles: Annotated[list[FilledCandle], Meta(description="The candles.")]
     next_page_token: NextPageToken
 
 

@@ -9,6 +9,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
+from market_data.api.caching import LIVE
 from market_data.api.operation import PROBLEM_MEDIA_TYPE, RETRY_SECONDS
 from market_data.errors import BadParameters, DatabaseUnavailable, NotFound
 from market_data.models import ParameterProblem, Problem
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the whole application."""
-    headers: dict[str, str] = {}
+    headers = dict(LIVE)
     problems: list[ParameterProblem] | None = None
     match error:
         case BadParameters():

@@ -1,9 +1,9 @@
 """How the statements of `queries` are run over many chunks: by an index, and only over the chunks that matter."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, get_args
 
 import psycopg
 import pytest
@@ -37,8 +37,7 @@ def filled(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[
             connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
             connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (SYMBOLS,))
             connection.execute(FILL, (T0, END - 2 * DAY))
-            policy = "SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name = 'candles_1m'"
-            connection.execute("CALL run_job(%s)", connection.execute(policy).fetchone())
+            connection.execute("CALL refresh_candles()")
             connection.execute(FILL, (END - 2 * DAY + 10 * MINUTE, END))
             connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'No trade, so looked for everywhere')")
             connection.execute("ANALYZE")
@@ -49,21 +48,23 @@ def filled(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 def planned(filled: Connection, request: pytest.FixtureRequest) -> Iterator[Connection]:
     filled.execute("SELECT set_config('plan_cache_mode', %s, false)", (request.param,))
+    filled.execute("SET enable_seqscan = off")  # the coarse candles are so few here that they would be read whole
     yield filled
     filled.execute("RESET plan_cache_mode")
+    filled.execute("RESET enable_seqscan")
 
 
 Node = dict[str, Any]
 TYPES = {datetime: "timestamptz", str: "text", int: "bigint", list: "text[]"}
 
 
-def executed(connection: Connection, statement: LiteralString, *parameters: Any) -> list[Node]:
+def executed(connection: Connection, statement: LiteralString, parameters: dict[str, Any]) -> list[Node]:
     """The nodes that were executed of the plan of a prepared statement."""
     numbered = statement
-    for number in range(len(parameters)):
-        numbered = numbered.replace("%s", f"${number + 1}", 1)
-    types = ", ".join(TYPES[type(value)] for value in parameters)
-    values = sql.SQL(", ").join(map(sql.Literal, parameters)).as_string(connection)
+    for number, name in enumerate(parameters):
+        numbered = numbered.replace(f"%({name})s", f"${number + 1}").replace("%s", f"${number + 1}")
+    types = ", ".join(TYPES[type(value)] for value in parameters.values())
+    values = sql.SQL(", ").join(map(sql.Literal, parameters.values())).as_string(connection)
     connection.execute(f"PREPARE planned {f'({types})' if types else ''} AS {numbered}")  # type: ignore[arg-type]
     try:
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE planned {f'({values})' if values else ''}"
@@ -87,30 +88,53 @@ def chunks(connection: Connection, start: datetime, end: datetime) -> set[str]:
     return {name for (name,) in rows}
 
 
+def weeks(connection: Connection) -> set[str]:
+    """The chunks of weekly candles, which are few whatever the range."""
+    return {name.rpartition(".")[2] for (name,) in connection.execute("SELECT c::text FROM show_chunks('candles_1w') AS c")}
+
+
 def scanned(nodes: list[Node]) -> set[str]:
     return {node["Relation Name"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_")}
+
+
+def tail(connection: Connection) -> set[str]:
+    """The chunks that are not materialized yet. A plan made for any range reads them for any; there they are minutes old."""
+    return chunks(connection, END - 2 * DAY, END + SECOND)
+
+
+def rows_read(nodes: list[Node], besides: Collection[str] = ()) -> float:
+    """Rows that the scans of other chunks came by, those included that a filter threw away."""
+    return sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in nodes
+        if node.get("Relation Name", "").startswith("_hyper_") and node["Relation Name"] not in besides
+    )
+
+
+LIMIT = 7
+
+
+def asked(start: datetime, end: datetime, limit: int = LIMIT, symbol: str = "MSFT") -> dict[str, Any]:
+    return {"symbol": symbol, "start": start, "start_id": 0, "end": end, "end_id": 0, "limit": limit}
+
+
+def used(statement: LiteralString, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that a statement has."""
+    return {name: value for name, value in parameters.items() if f"%({name})s" in statement}
 
 
 @pytest.mark.parametrize(
     ("statement", "parameters", "start", "end"),
     [
-        pytest.param(queries.LATEST_PRICE, ("MSFT",), END, END + SECOND, id="latest price"),
-        pytest.param(queries.LAST_PRICES, (SYMBOLS,), END, END + SECOND, id="last prices"),
-        pytest.param(
-            queries.NEWEST_TRADE, (END - queries.LATELY,), END - queries.LATELY, END + SECOND, id="newest trade of late"
-        ),
-        pytest.param(queries.TRADES, ("MSFT", MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="trades of an hour"),
-        pytest.param(queries.TRADES, ("MSFT", T0, END + DAY, 7), END - HOUR, END + SECOND, id="first page of all trades"),
-        pytest.param(
-            queries.TRADES_BELOW,
-            ("MSFT", T0, MIDDLE, MIDDLE, 0, 7),
-            MIDDLE - 2 * HOUR,
-            MIDDLE,
-            id="later page of trades",
-        ),
+        pytest.param(queries.TRADES["desc", "json"], asked(MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="hour"),
+        pytest.param(queries.TRADES["desc", "json"], asked(T0, END + DAY), END - 2 * HOUR, END + DAY, id="newest trades"),
+        pytest.param(queries.TRADES["desc", "json"], asked(T0, MIDDLE), MIDDLE - 2 * HOUR, MIDDLE + SECOND, id="deep page"),
+        pytest.param(queries.TRADES["asc", "json"], asked(T0, END + DAY), T0, T0 + 2 * HOUR, id="oldest trades"),
+        pytest.param(queries.TRADES["asc", "json"], asked(MIDDLE, END + DAY), MIDDLE, MIDDLE + 2 * HOUR, id="deep, upwards"),
         *(
-            pytest.param(statement, ("MSFT", start, end, 10_001), start, end, id=f"{interval} candles of {name}")
-            for interval, statement in queries.CANDLES.items()
+            pytest.param(statement, asked(start, end, 10_000), start, end, id=f"{interval} candles of {name}")
+            for (interval, order, form), statement in queries.CANDLES.items()
+            if (order, form) == ("asc", "json")
             for name, start, end in (
                 ("an hour, materialized", MIDDLE, MIDDLE + HOUR),
                 ("a day, materialized", MIDDLE, MIDDLE + DAY),
@@ -121,18 +145,84 @@ def scanned(nodes: list[Node]) -> set[str]:
     ],
 )
 def test_statement_reads_by_index_and_only_the_chunks_of_its_range(
-    planned: Connection, statement: LiteralString, parameters: tuple[Any, ...], start: datetime, end: datetime
+    planned: Connection, statement: LiteralString, parameters: dict[str, Any], start: datetime, end: datetime
 ):
-    nodes = executed(planned, statement, *parameters)
-    assert scanned(nodes), "it reads no chunk at all"
-    assert scanned(nodes) <= chunks(planned, start, end)
+    nodes = executed(planned, statement, used(statement, parameters))
+    # Whole buckets: the coarser the candles, the longer the range that they are made of.
+    end += 7 * DAY if "candles_1w" in statement else DAY
+    assert scanned(nodes) <= chunks(planned, start, end) | tail(planned)
     assert len(chunks(planned, T0, END)) > 30
     by_index = {"Index Scan", "Index Only Scan", "Index Scan Backward", "Bitmap Heap Scan"}
     assert {node["Node Type"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_")} <= by_index
 
 
+FEW = 10_000
+"""So many rows are sorted rather than read in order where the planner takes that for cheaper."""
+
+PAGES = [(T0, END + DAY), (MIDDLE, END + DAY), (T0, MIDDLE)]
+"""The first page of a long range, and those deep in it: upwards from the middle, and downwards."""
+
+
+@pytest.mark.parametrize("order", get_args(queries.Order))
+@pytest.mark.parametrize(("start", "end"), PAGES)
+def test_page_of_trades_anywhere_in_a_long_range_reads_its_own_rows(
+    planned: Connection, order: queries.Order, start: datetime, end: datetime
+):
+    statement = queries.TRADES[order, "json"]
+    assert rows_read(executed(planned, statement, used(statement, asked(start, end)))) == LIMIT + 1
+
+
+@pytest.mark.parametrize("order", get_args(queries.Order))
+@pytest.mark.parametrize(("start", "end"), PAGES)
+@pytest.mark.parametrize("interval", queries.INTERVALS)
+def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own_rows(
+    planned: Connection, interval: str, order: queries.Order, start: datetime, end: datetime
+):
+    reach = (LIMIT + 1) * queries.INTERVALS[interval]
+    near = asked(start, start + reach) if order == "asc" else asked(end - reach, end)
+    enough = (LIMIT + 2) * len(SYMBOLS)
+    statement = queries.CANDLES[interval, order, "json"]
+    assert rows_read(executed(planned, statement, used(statement, near)), tail(planned)) <= enough
+    planned.execute("SET plan_cache_mode = force_custom_plan")  # the next one is never prepared
+    statement = queries.CANDLE_BOUND[interval, order]
+    read = rows_read(executed(planned, statement, used(statement, asked(start, end))), tail(planned))
+    assert read <= (enough if interval in ("1m", "5m") else FEW)
+
+
+@pytest.mark.parametrize("fill", get_args(queries.Fill))
+@pytest.mark.parametrize("interval", queries.INTERVALS)
+def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(
+    planned: Connection, interval: str, fill: queries.Fill
+):
+    width = queries.INTERVALS[interval]
+    start = queries.WEEK_START + (MIDDLE - queries.WEEK_START) // width * width
+    statement = queries.FILLED_CANDLES[interval, fill, "asc", "json"]
+    parameters = used(statement, asked(start, start + LIMIT * width))
+    nodes = executed(planned, statement, parameters)
+    assert scanned(nodes) <= chunks(planned, start - 14 * DAY, start + LIMIT * width) | tail(planned)
+    assert rows_read(nodes, tail(planned)) <= (LIMIT + 2) * len(SYMBOLS)
+    long_after = executed(planned, statement, parameters | {"start": END + 30 * DAY, "end": END + 30 * DAY + LIMIT * width})
+    assert scanned(long_after) <= chunks(planned, END - 14 * DAY, END + DAY) | weeks(planned)
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        (queries.LATEST_PRICE, {"symbol": "MSFT"}),
+        (queries.LATEST_PRICES, {}),
+        (queries.LATEST_PRICES_OF, {"symbols": SYMBOLS}),
+        (queries.LAST_PRICES, {"symbols": SYMBOLS}),
+        (queries.NEWEST_TRADE, {}),
+    ],
+)
+def test_newest_prices_read_no_chunk(planned: Connection, statement: LiteralString, parameters: dict[str, Any]):
+    nodes = executed(planned, statement, parameters)
+    assert scanned(nodes) == set()
+    assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "newest_trades") <= len(SYMBOLS)
+
+
 def test_trades_are_counted_up_to_ten_thousand_and_no_further(planned: Connection):
-    nodes = executed(planned, queries.TRADE_COUNT)
+    nodes = executed(planned, queries.TRADE_COUNT, {})
     read = sum(node["Actual Rows"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_"))
     assert read == 10_001
     ((count,),) = planned.execute(queries.TRADE_COUNT).fetchall()

@@ -10,9 +10,13 @@ from msgspec import Struct
 from support import T0, Connection, store, trade
 
 from market_data import queries
-from market_data.models import Candle, LatestPrice, Symbol, Trade
+from market_data.models import Candle, FilledCandle, LatestPrice, Symbol, Trade
 
-LATER = T0 + timedelta(hours=1)
+WEEK = timedelta(weeks=1)
+
+# A week that begins on a Monday, with T0 in it, of which `fill` makes one bucket at the least.
+START = queries.WEEK_START + (T0 - queries.WEEK_START) // WEEK * WEEK
+RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "end_id": 0, "limit": 10}
 
 
 def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connection):
@@ -25,24 +29,26 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
     ("statement", "parameters", "struct"),
     [
         (queries.LATEST_PRICE, ("AAPL",), LatestPrice),
-        (queries.TRADES, ("AAPL", T0, LATER, 10), Trade),
-        (queries.TRADES_BELOW, ("AAPL", T0, LATER, LATER, 0, 10), Trade),
-        *((statement, ("AAPL", T0, LATER, 10), Candle) for statement in queries.CANDLES.values()),
+        (queries.LATEST_PRICES, (), LatestPrice),
+        (queries.LATEST_PRICES_OF, (["AAPL", "MSFT"],), LatestPrice),
+        *((statement, RANGE, Trade) for (*_, form), statement in queries.TRADES.items() if form == "json"),
+        *((statement, RANGE, Candle) for (*_, form), statement in queries.CANDLES.items() if form == "json"),
+        *((statement, RANGE, FilledCandle) for (*_, form), statement in queries.FILLED_CANDLES.items() if form == "json"),
     ],
 )
 @pytest.mark.parametrize(("seconds", "volume"), [(0, "0"), (1.5, "12.50"), (59.999999, "0.000000000001")])
 def test_json_of_the_database_is_that_of_the_struct(
     connection: Connection,
     statement: LiteralString,
-    parameters: tuple[Any, ...],
+    parameters: tuple[Any, ...] | dict[str, Any],
     struct: type[Struct],
     seconds: float,
     volume: str,
 ):
     store(connection, trade(seconds, "104.90", volume, trade_id=-7))
     (text, *_) = connection.execute(statement, parameters).fetchone() or ("",)
-    body: dict[str, Any] = json.loads(text)
-    assert tuple(body) == struct.__struct_fields__
-    read = msgspec.json.decode(text, type=struct)
+    rows = json.loads(f"[{text}]")
+    assert {tuple(row) for row in rows} == {struct.__struct_fields__}
+    read = msgspec.json.decode(f"[{text}]", type=list[struct])
     # Written as the encoder would write it, but for whole numbers, which it gives a fraction.
-    assert json.loads(msgspec.json.encode(read)) == body
+    assert json.loads(msgspec.json.encode(read)) == rows

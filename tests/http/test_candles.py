@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from support import Connection, Trade, store, trade
+from support import T0, Connection, Trade, store, trade
 
 HOUR = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
 
@@ -22,9 +22,9 @@ def test_candles_come_oldest_first(client: TestClient, connection: Connection):
     assert response.text == (
         '{"symbol":"AAPL","interval":"1m","start":"2026-02-08T10:00:00Z","end":"2026-02-08T11:00:00Z","count":2,"candles":['
         '{"timestamp":"2026-02-08T10:30:00Z","open":10,"high":20,"low":8.5,"close":11,"volume":4.5,'
-        '"vwap":16.5,"trade_count":4},'
+        '"vwap":16.5,"trade_count":4,"closed":true},'
         '{"timestamp":"2026-02-08T10:31:00Z","open":9,"high":9,"low":9,"close":9,"volume":1,'
-        '"vwap":9,"trade_count":1}],"next_page_token":null}'
+        '"vwap":9,"trade_count":1,"closed":true}],"next_page_token":null}'
     )
 
 
@@ -76,6 +76,36 @@ def test_open_bucket_is_included_and_follows_each_trade(client: TestClient, conn
         (candle,) = candles(client, start="2026-01-01T00:00:00Z", end="9999-12-31T23:59:59Z")
         assert datetime.fromisoformat(candle["timestamp"]) == minute
         assert (candle["close"], candle["trade_count"]) == (5 * number, number)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ("1m", ["02-08T10:30", "02-08T10:31", "02-08T12:01", "02-09T10:30"]),
+        ("5m", ["02-08T10:30", "02-08T12:00", "02-09T10:30"]),
+        ("15m", ["02-08T10:30", "02-08T12:00", "02-09T10:30"]),
+        ("30m", ["02-08T10:30", "02-08T12:00", "02-09T10:30"]),
+        ("1h", ["02-08T10:00", "02-08T12:00", "02-09T10:00"]),
+        ("4h", ["02-08T08:00", "02-08T12:00", "02-09T08:00"]),
+        ("1d", ["02-08T00:00", "02-09T00:00"]),
+        ("1w", ["02-02T00:00", "02-09T00:00"]),
+    ],
+)
+def test_buckets_of_every_interval_are_utc_and_weeks_start_on_monday(
+    client: TestClient, connection: Connection, interval: str, expected: list[str]
+):
+    store(connection, trade(0, "1"), trade(60, "2"), trade(5460, "3"), trade(86_400, "4"))
+    found = candles(client, interval=interval, start="2026-02-01T00:00:00Z", end="2026-03-01T00:00:00Z")
+    assert [each["timestamp"][5:16] for each in found] == expected
+    assert sum(each["trade_count"] for each in found) == 4
+    assert (found[0]["open"], found[-1]["close"]) == (1, 4)
+
+
+def test_candle_is_closed_once_its_bucket_has_ended(client: TestClient, connection: Connection):
+    seconds = (datetime.now(UTC) - T0).total_seconds()
+    store(connection, trade(seconds, "1"), trade(seconds - 7 * 86_400, "1"))
+    found = candles(client, interval="1w", start="2000-01-01T00:00:00Z", end="9999-12-31T00:00:00Z")
+    assert [each["closed"] for each in found] == [True, False]
 
 
 def test_minute_without_a_trade_has_no_candle(client: TestClient, connection: Connection):

@@ -16,6 +16,7 @@ PATHS = [
     "/symbols",
     "/price",
     "/price/latest",
+    "/prices/latest",
     "/trades",
     "/candles",
     "/docs",
@@ -102,6 +103,14 @@ def test_unknown_symbol_is_404(client: TestClient, connection: Connection, path:
     assert detail == "There is no symbol ACME; GET /symbols lists the known ones."
 
 
+@pytest.mark.parametrize(
+    "more", ["fill=null", "fill=previous", "format=csv", "format=arrow", "order=desc&fill=null&format=csv"]
+)
+def test_unknown_symbol_is_404_whatever_form_is_asked_for(service: TestClient, more: str):
+    response = service.get(f"/candles?symbol=acme&interval=1h&{RANGE}&{more}")
+    assert assert_problem(response, 404) == "There is no symbol ACME; GET /symbols lists the known ones."
+
+
 def test_unknown_symbol_is_404_on_a_later_page_as_well(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"), trade(1, "1"))
     first = client.get(f"/trades?symbol=AAPL&limit=1&{RANGE}")
@@ -116,11 +125,13 @@ def test_bad_parameters_are_400(service: TestClient, path: str):
 
 
 @pytest.fixture
-def no_symbols_table(connection: Connection) -> Iterator[None]:
+def tables_elsewhere(connection: Connection) -> Iterator[None]:
     """A database that the service does not expect."""
-    connection.execute("ALTER TABLE symbols RENAME TO symbols_elsewhere")
+    for table in ("symbols", "newest_trades"):
+        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")  # type: ignore[arg-type]
     yield
-    connection.execute("ALTER TABLE symbols_elsewhere RENAME TO symbols")
+    for table in ("symbols", "newest_trades"):
+        connection.execute(f"ALTER TABLE {table}_elsewhere RENAME TO {table}")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -130,11 +141,12 @@ def no_symbols_table(connection: Connection) -> Iterator[None]:
         "/health",
         "/price?symbol=ACME",
         "/price/latest?symbol=ACME",
+        "/prices/latest?symbols=ACME",
         f"/trades?symbol=ACME&{RANGE}",
         f"/candles?symbol=ACME&{RANGE}&interval=1m",
     ],
 )
-@pytest.mark.usefixtures("no_symbols_table")
+@pytest.mark.usefixtures("tables_elsewhere")
 def test_unforeseen_failure_is_500_with_its_traceback_in_the_log_only(
     client: TestClient, caplog: pytest.LogCaptureFixture, path: str
 ):

@@ -18,6 +18,9 @@ from market_data import __version__
 Document = dict[str, Any]
 Validate = Callable[[Document, Any], None]
 
+ROWS = ("GET /trades", "GET /candles")
+ROW_FORMS = ("text/csv", "application/vnd.apache.arrow.stream")
+
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
@@ -40,15 +43,24 @@ def test_document_has_the_contracts_operations_and_parameters(document: Document
         name: {parameter["name"]: parameter["required"] for parameter in operation["parameters"]}
         for name, operation in operations(document)
     }
-    ranged = {"symbol": True, "start": True, "end": True, "limit": False, "page_token": False}
+    ranged = {
+        "symbol": True,
+        "start": True,
+        "end": True,
+        "order": False,
+        "limit": False,
+        "page_token": False,
+        "format": False,
+    }
     assert found == {
         "GET /": {},
         "GET /health": {},
         "GET /symbols": {},
         "GET /price": {"symbol": True},
         "GET /price/latest": {"symbol": True},
+        "GET /prices/latest": {"symbols": False},
         "GET /trades": ranged,
-        "GET /candles": ranged | {"interval": True},
+        "GET /candles": ranged | {"interval": True, "fill": False},
     }
 
 
@@ -70,11 +82,13 @@ def test_everything_is_described(document: Document):
     assert bare == []
 
 
-def test_every_parameter_but_the_opaque_token_has_an_example_that_fits_it(document: Document, valid: Validate):
+def test_every_parameter_but_those_that_the_page_should_not_send_has_an_example_that_fits_it(
+    document: Document, valid: Validate
+):
     for name, operation in operations(document):
         for parameter in operation["parameters"]:
             examples = [example["value"] for example in parameter.get("examples", {}).values()]
-            assert bool(examples) == (parameter["name"] != "page_token"), name
+            assert bool(examples) == (parameter["name"] not in ("page_token", "format", "fill")), name
             for example in examples:
                 valid(parameter["schema"], example)
 
@@ -84,7 +98,10 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
         assert operation["responses"].keys() >= {"200", "500"}, name
         for status, response in operation["responses"].items():
             if status == "200" or (name, status) == ("GET /health", "503"):
-                assert response["content"].keys() == {"application/json"}
+                assert response["content"].keys() == {"application/json", *(ROW_FORMS if name in ROWS else ())}
+                continue
+            if status == "304":
+                assert "content" not in response
                 continue
             (media_type,) = response["content"]
             assert media_type == "application/problem+json", f"{name} {status}"
@@ -105,6 +122,8 @@ def test_every_operation_documents_the_errors_that_it_can_answer(document: Docum
             expected.add("503")
         if name not in ("GET /", "GET /health", "GET /symbols"):
             expected |= {"400", "404"}
+        if name in ROWS:
+            expected.add("304")
         assert statuses == expected, name
 
 
@@ -119,7 +138,8 @@ def test_examples_of_fields_fit_them(document: Document, valid: Validate):
 
 
 @pytest.mark.parametrize("path", ["/trades", "/candles"])
-def test_link_and_retry_after_are_documented(document: Document, path: str):
+def test_headers_of_rows_are_documented(document: Document, path: str):
     responses = document["paths"][path]["get"]["responses"]
-    assert "Link" in responses["200"]["headers"]
+    assert responses["200"]["headers"].keys() == {"Cache-Control", "Vary", "Link", "ETag"}
+    assert responses["304"]["headers"].keys() == {"Cache-Control", "Vary", "ETag"}
     assert responses["503"]["headers"]["Retry-After"]["required"]

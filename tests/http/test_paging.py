@@ -59,11 +59,13 @@ def filled(connection: Connection) -> Connection:
 
 @BOTH
 @pytest.mark.parametrize("follow", [by_token, by_link])
+@pytest.mark.parametrize("order", [{}, {"order": "asc"}, {"order": "desc"}])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 1000])
 @pytest.mark.usefixtures("filled")
 def test_pages_together_are_the_whole_answer(
-    client: TestClient, path: str, parameters: dict[str, Any], follow: Follow, limit: int
+    client: TestClient, path: str, parameters: dict[str, Any], follow: Follow, order: dict[str, str], limit: int
 ):
+    parameters = parameters | order
     whole = client.get(path, params=parameters).json()
     assert whole["next_page_token"] is None
     pages = list(follow(client, path, parameters | {"limit": limit}))
@@ -71,6 +73,14 @@ def test_pages_together_are_the_whole_answer(
     assert [page["count"] for page in pages[:-1]] == [limit] * (len(pages) - 1)
     assert 0 < pages[-1]["count"] <= limit
     assert {(page["start"], page["end"]) for page in pages} == {("2026-02-08T10:00:00Z", "2026-02-08T11:00:00Z")}
+
+
+@BOTH
+@pytest.mark.usefixtures("filled")
+def test_one_order_is_the_other_reversed(client: TestClient, path: str, parameters: dict[str, Any]):
+    upwards, downwards = (rows(client.get(path, params=parameters | {"order": order}).json()) for order in ("asc", "desc"))
+    assert upwards == downwards[::-1]
+    assert upwards == sorted(upwards, key=lambda row: (row["timestamp"], row.get("trade_id")))
 
 
 @pytest.mark.parametrize("follow", [by_token, by_link])
@@ -117,12 +127,16 @@ def test_limit_may_change_between_two_pages(client: TestClient):
 
 
 @BOTH
-@pytest.mark.parametrize("change", [{"symbol": "MSFT"}, {"start": "2026-02-08T10:00:01Z"}, {"end": "2026-02-08T11:00:01Z"}])
+@pytest.mark.parametrize(
+    "change", [{"symbol": "MSFT"}, {"start": "2026-02-08T10:00:01Z"}, {"end": "2026-02-08T11:00:01Z"}, {"order": "other"}]
+)
 @pytest.mark.usefixtures("filled")
 def test_token_of_other_parameters_is_refused(
     client: TestClient, path: str, parameters: dict[str, Any], change: dict[str, Any]
 ):
     token = client.get(path, params=parameters | {"limit": 1}).json()["next_page_token"]
+    if "order" in change:
+        change = {"order": "asc" if path == "/trades" else "desc"}
     response = client.get(path, params=parameters | change | {"page_token": token})
     assert response.status_code == 400
     assert [error["name"] for error in response.json()["errors"]] == ["page_token"]

@@ -11,8 +11,8 @@ GOOD = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11
 TAKES = {
     "/price": ["symbol"],
     "/price/latest": ["symbol"],
-    "/trades": ["symbol", "start", "end", "limit", "page_token"],
-    "/candles": ["symbol", "interval", "start", "end", "limit", "page_token"],
+    "/trades": ["symbol", "start", "end", "order", "limit", "page_token", "format"],
+    "/candles": ["symbol", "interval", "start", "end", "order", "fill", "limit", "page_token", "format"],
 }
 REQUIRED = [(path, name) for path, names in TAKES.items() for name in names if name in GOOD]
 
@@ -46,7 +46,7 @@ def test_missing_parameter_is_named_with_an_example(service: TestClient, path: s
 )
 @pytest.mark.parametrize("same", [True, False])
 def test_repeated_parameter_is_refused_even_where_both_agree(service: TestClient, path: str, name: str, same: bool):
-    value = {**GOOD, "limit": "5"}[name]
+    value = {**GOOD, "limit": "5", "order": "asc", "fill": "null", "format": "csv"}[name]
     parameters = {**good_for(path), name: [value, value if same else "other"]}
     assert refused(service, path, parameters) == {name: "is given 2 times; give it once"}
 
@@ -119,8 +119,29 @@ def test_page_token_that_was_not_made_here_is_refused(service: TestClient, path:
 
 
 def test_all_that_is_wrong_is_told_at_once(service: TestClient):
-    query = "symbol=%21&symbol=A&interval=2m&start=x&limit=0"
-    assert list(refused(service, "/candles", query)) == ["symbol", "interval", "start", "end", "limit"]
+    query = "symbol=%21&symbol=A&interval=2m&start=x&limit=0&order=up&fill=zero&format=xml"
+    told = refused(service, "/candles", query)
+    assert list(told) == ["symbol", "interval", "start", "end", "order", "fill", "limit", "format"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("order", "asc, desc"), ("fill", "previous, null"), ("format", "json, csv, arrow")]
+)
+@pytest.mark.parametrize("text", ["", "ASC", "DESC ", "prev", "CSV", "text/csv", "null,previous"])
+def test_unknown_choice_is_answered_with_the_known_ones(service: TestClient, name: str, known: str, text: str):
+    told = refused(service, "/candles", good_for("/candles") | {name: text})
+    assert told.keys() == {name}
+    assert f"must be one of {known}, not" in told[name]
+
+
+@pytest.mark.parametrize("symbols", ["", ",", "AAPL,", "AAPL,,MSFT", "AAPL, MSFT", "AAPL;MSFT", "A" * 33])
+def test_malformed_list_of_symbols_is_refused(service: TestClient, symbols: str):
+    assert refused(service, "/prices/latest", {"symbols": symbols}).keys() == {"symbols"}
+
+
+def test_list_of_more_symbols_than_it_may_have_is_refused(service: TestClient):
+    told = refused(service, "/prices/latest", {"symbols": ",".join(["A"] * 10_001)})
+    assert "ask for 10000 at a time" in told["symbols"]
 
 
 @pytest.mark.parametrize("query", ["symbol=%ff", "symbol=%zz", "symbol", "%00=1", "&&&", "symbol=" + quote("💥")])

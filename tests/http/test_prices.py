@@ -1,4 +1,4 @@
-"""`GET /price/latest` and `GET /price`."""
+"""`GET /price/latest`, `GET /price` and `GET /prices/latest`."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,3 +74,51 @@ def test_requests_that_come_together_are_all_answered_with_the_newest_price(clie
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask_after, range(2, 50)))
+
+
+def test_latest_prices_of_all_symbols_come_in_alphabetical_order(client: TestClient, connection: Connection):
+    store(
+        connection, trade(0, "1", symbol="MSFT"), trade(1, "104.90", "12.50"), trade(0, "2"), trade(0, "3", symbol="GOOGL")
+    )
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'Never traded')")
+    assert client.get("/prices/latest").text == (
+        '{"prices":['
+        '{"symbol":"AAPL","price":104.9,"volume":12.5,"timestamp":"2026-02-08T10:30:01Z"},'
+        '{"symbol":"GOOGL","price":3,"volume":1,"timestamp":"2026-02-08T10:30:00Z"},'
+        '{"symbol":"MSFT","price":1,"volume":1,"timestamp":"2026-02-08T10:30:00Z"}'
+        '],"count":3}'
+    )
+
+
+def test_latest_prices_of_some_symbols_are_each_there_once(client: TestClient, connection: Connection):
+    store(connection, *(trade(0, "1", symbol=symbol) for symbol in ("AAPL", "GOOGL", "MSFT")))
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'Never traded')")
+    body = client.get("/prices/latest?symbols=msft,AAPL,Msft,idle").json()
+    assert ([price["symbol"] for price in body["prices"]], body["count"]) == (["AAPL", "MSFT"], 2)
+
+
+@pytest.mark.usefixtures("database_url")
+def test_latest_prices_of_an_empty_database_are_an_empty_list(client: TestClient):
+    assert client.get("/prices/latest").text == '{"prices":[],"count":0}'
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        (["ACME"], "There is no symbol ACME; GET /symbols"),
+        ([f"X{number:02}" for number in range(10)], "symbol X00, X01, X02, X03, X04, X05, X06, X07, X08, X09; GET"),
+        ([f"X{number:04}" for number in range(1234)], "X0008, X0009 and 1,224 more; GET"),
+    ],
+)
+def test_unknown_symbols_in_a_list_are_named(client: TestClient, connection: Connection, unknown: list[str], told: str):
+    store(connection, trade(0, "1"))
+    response = client.get("/prices/latest", params={"symbols": ",".join(["AAPL", *unknown])})
+    assert response.status_code == 404
+    assert told in response.json()["detail"]
+
+
+def test_ten_thousand_symbols_can_be_asked_for(client: TestClient, connection: Connection):
+    symbols = [f"S{number:04}" for number in range(10_000)]
+    connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (symbols,))
+    store(connection, trade(0, "1", symbol="S5000"))
+    assert client.get(f"/prices/latest?symbols={','.join(symbols)}").json()["count"] == 1

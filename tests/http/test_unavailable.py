@@ -14,7 +14,14 @@ from support import Connection, store, trade
 from market_data.settings import Settings
 
 RANGE = "symbol=AAPL&start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
-READS = ["/symbols", "/price?symbol=AAPL", "/price/latest?symbol=AAPL", f"/trades?{RANGE}", f"/candles?{RANGE}&interval=1m"]
+READS = [
+    "/symbols",
+    "/price?symbol=AAPL",
+    "/price/latest?symbol=AAPL",
+    "/prices/latest",
+    f"/trades?{RANGE}",
+    f"/candles?{RANGE}&interval=1m",
+]
 
 MakeClient = Callable[[Settings], TestClient]
 
@@ -107,12 +114,12 @@ def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, con
 
     with ThreadPoolExecutor() as threads:
         with connection.transaction():
-            connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+            connection.execute("LOCK TABLE newest_trades IN ACCESS EXCLUSIVE MODE")
             holding = threads.submit(timed, READS[1])
             time.sleep(0.2)
             waiting = threads.submit(timed, READS[0])
             time.sleep(0.1)
-            (refused, refused_after) = timed(READS[3])
+            (refused, refused_after) = timed(READS[-1])
             (waited, waited_after) = waiting.result()
             (held, held_after) = holding.result()
         for response in (refused, waited, held):

@@ -1,43 +1,83 @@
 """The candles of a symbol."""
 
-from datetime import timedelta
+from collections.abc import Awaitable
+from datetime import datetime
 from typing import Any
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, encoded_rows, json, operation, require_symbol
-from market_data.api.paging import next_link, page_token
-from market_data.api.parameters import CANDLES_LIMIT, END, INTERVAL, PAGE_TOKEN, START, SYMBOL, Query
-from market_data.models import CandleList
+from market_data.api.caching import is_past
+from market_data.api.forms import accepted
+from market_data.api.operation import answers, database, encoded_rows, operation
+from market_data.api.parameters import (
+    CANDLES_LIMIT,
+    CANDLES_ORDER,
+    END,
+    FILL,
+    FORMAT,
+    INTERVAL,
+    PAGE_TOKEN,
+    START,
+    SYMBOL,
+    Query,
+)
+from market_data.api.tables import Table, answer
+from market_data.models import Candle, CandleList, FilledCandle, FilledCandleList
 
 
 @get(
     "/candles",
     summary="Candles",
     description=(
-        "Open, high, low, close and volume of a symbol by bucket, oldest first: whole buckets whose start lies in the "
-        "range, the open one included. A bucket without a trade has no candle."
+        "Open, high, low, close and volume of a symbol by bucket, oldest first unless told otherwise: whole buckets whose "
+        "start lies in the range, the open one included. Buckets are UTC, weeks start on Monday. A bucket without a trade "
+        "has no candle, unless `fill` asks for it. As JSON they come page by page, as CSV or Arrow all at once."
     ),
     tags=["Candles"],
-    operation_class=operation(SYMBOL, INTERVAL, START, END, CANDLES_LIMIT, PAGE_TOKEN),
-    responses=answers(CandleList, 400, 404),
+    operation_class=operation(
+        SYMBOL, INTERVAL, START, END, CANDLES_ORDER, FILL, CANDLES_LIMIT, PAGE_TOKEN, FORMAT, has_rows=True
+    ),
+    responses=answers(CandleList | FilledCandleList, 400, 404),
 )
 async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbol = query.take(SYMBOL)
         interval = query.take(INTERVAL)
         start, end = query.take_range()
+        order = query.take(CANDLES_ORDER)
+        fill = query.take(FILL)
         limit = query.take(CANDLES_LIMIT)
-        parameters = ("/candles", symbol, interval, start, end)
-        after = query.take_page("/candles", symbol, interval, start=start, end=end)
-    first = after[0] + timedelta(microseconds=1) if after else start
-    page = await database(request).read(queries.candles, symbol, interval, first, end, limit)
-    if not page.count:
-        await require_symbol(request, symbol)
-    token = page.last and page_token(parameters, (page.last.timestamp, 0))
-    return json(
-        CandleList(symbol, interval, start, end, page.count, encoded_rows(page), token),
-        headers=next_link("/candles", query.known(), token),
+        after = query.take_page("/candles", symbol, interval, order, fill, start=start, end=end)
+        form = query.take(FORMAT) or accepted(request)
+
+    def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
+        asked = (symbol, interval, start, end, limit)
+        if fill is None:
+            return database(request).read(queries.candles, *asked, order=order, after=after, form=form)
+        return database(request).read(queries.filled_candles, *asked, fill=fill, order=order, after=after, form=form)
+
+    def listed(page: queries.Page, token: str | None) -> CandleList | FilledCandleList:
+        kind = CandleList if fill is None else FilledCandleList
+        return kind(symbol, interval, start, end, page.count, encoded_rows(page), token)
+
+    table = Table(
+        path="/candles",
+        symbol=symbol,
+        parameters=("/candles", symbol, interval, order, fill, start, end),
+        after=after,
+        limit=limit if form == "json" or query.has(CANDLES_LIMIT) else None,
+        settled=_is_settled(interval, end),
+        fields=("symbol", *(Candle if fill is None else FilledCandle).__struct_fields__),
+        packed=queries.PACKED_CANDLE if fill is None else queries.PACKED_FILLED_CANDLE,
+        read=read,
+        listed=listed,
     )
+    return await answer(request, query, form, table)
+
+
+def _is_settled(interval: str, end: datetime) -> bool:
+    """Whether the last bucket that starts before `end` has ended."""
+    width = queries.INTERVALS[interval]
+    return is_past(end) and is_past(end + (queries.WEEK_START - end) % width)

@@ -15,6 +15,7 @@ from litestar.openapi.spec import Tag
 from litestar.response import File
 
 from market_data import __version__
+from market_data.api.caching import ASK_AGAIN, STATIC
 from market_data.errors import NotFound
 
 DESCRIPTION = """
@@ -52,10 +53,11 @@ SWAGGER = SwaggerRenderPlugin(
 REDOC = RedocRenderPlugin(js_url="/assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
 
 
-async def _not_found_as_everywhere(response: Response[Any]) -> Response[Any]:
+async def _as_everywhere(response: Response[Any]) -> Response[Any]:
     """The framework answers unknown paths beside the document with a page; here they are problems like all others."""
     if response.status_code == 404:
         raise NotFoundException
+    response.headers.update(ASK_AGAIN)
     return response
 
 
@@ -72,7 +74,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("Service", "The service itself."),
         ],
         render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_not_found_as_everywhere),
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_as_everywhere),
     )
 
 
@@ -87,7 +89,7 @@ def pages(assets: Path | None) -> list[Any]:
             )
         # The framework leaves the type of `render`'s first parameter open.
         html = plugin.render(request, request.app.openapi_schema.to_schema())  # pyright: ignore[reportUnknownMemberType]
-        return Response(html, media_type=MediaType.HTML, headers={"Content-Security-Policy": CONTENT_POLICY})
+        return Response(html, media_type=MediaType.HTML, headers={**ASK_AGAIN, "Content-Security-Policy": CONTENT_POLICY})
 
     @get("/docs", include_in_schema=False, sync_to_thread=False)
     def swagger(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -102,6 +104,6 @@ def pages(assets: Path | None) -> list[Any]:
         path = Path(assets or "", SCRIPTS[Path(request.url.path).name])
         if assets is None or not path.is_file():
             raise NotFoundException
-        return File(path, filename=path.name, content_disposition_type="inline")
+        return File(path, filename=path.name, content_disposition_type="inline", headers=STATIC)
 
     return [swagger, redoc, script]

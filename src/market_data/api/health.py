@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
+from market_data.api.caching import LIVE
 from market_data.api.operation import PROBLEMS, RETRY_SECONDS, database, json, operation
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE, Health
@@ -29,8 +30,8 @@ async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
         trades, newest = await database(request).read(queries.stored)
     except DatabaseUnavailable:
-        return json(_report("unhealthy", None, None), status=503, headers={"Retry-After": str(RETRY_SECONDS)})
-    return json(_report("healthy", trades, newest))
+        return json(_report("unhealthy", None, None), {**LIVE, "Retry-After": str(RETRY_SECONDS)}, status=503)
+    return json(_report("healthy", trades, newest), LIVE)
 
 
 def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest: datetime | None) -> Health:

@@ -14,8 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 
-Key = tuple[datetime, int]
-"""Of a trade: time and trade_id. Of a candle: start of its bucket and 0."""
+from market_data.queries import Key
 
 _Contents = tuple[bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
 

@@ -4,11 +4,10 @@ They are read from the raw query string, not by the framework, because the contr
 wrong is told at once, a repeated parameter is refused, times need a zone, and the plus of `+00:00` may arrive as a space.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Self, TypeVar, cast
+from datetime import datetime
+from typing import Any, Generic, Self, TypeVar, cast, get_args
 from urllib.parse import parse_qsl
 
 from litestar import Request
@@ -16,10 +15,20 @@ from litestar.openapi.spec import Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.openapi.spec.example import Example
 
-from market_data.api.paging import Key, read_page_token
+from market_data.api.paging import read_page_token
+from market_data.api.readers import (
+    MOST_SYMBOLS,
+    SYMBOL_FORM,
+    Format,
+    read_choice,
+    read_number,
+    read_symbol,
+    read_symbols,
+    read_time,
+)
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
-from market_data.queries import INTERVALS
+from market_data.queries import INTERVALS, Fill, Key, Order
 
 T = TypeVar("T")
 
@@ -79,6 +88,10 @@ class Query:
             self.refuse(parameter.name, str(error))
         return cast(T, parameter.default)
 
+    def has(self, parameter: QueryParameter[Any]) -> bool:
+        """Whether a parameter was given, whatever it is worth."""
+        return any(name == parameter.name for name, _ in self._pairs)
+
     def take_range(self) -> tuple[datetime, datetime]:
         """The values of `start` and `end`, in this order in time."""
         start, end = self.take(START), self.take(END)
@@ -108,72 +121,25 @@ class Query:
         self._problems.append(ParameterProblem(name, detail))
 
 
-def shown(text: str) -> str:
-    """What the client sent, quoted and cut short, for an error message."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
-
-
-SYMBOL_FORM = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}")
-
-
-def read_symbol(text: str) -> str:
-    """A symbol, in upper case."""
-    if not SYMBOL_FORM.fullmatch(text):
-        raise ValueError(
-            f"must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter, digit or ^, not {shown(text)}"
-        )
-    return text.upper()
-
-
-TIME_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))?", re.ASCII)
-
-
-def read_time(text: str) -> datetime:
-    """A time, in UTC; digits beyond the microsecond are rounded up, which leaves half-open ranges as they are."""
-    text = re.sub(r" (?=\d\d:\d\d$)", "+", text)  # an unescaped plus of a query string arrives as a space
-    form = TIME_FORM.fullmatch(text)
-    if not form:
-        raise ValueError(f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")
-    if not form[4] and text[-1] not in "Zz":
-        raise ValueError(f"has no time zone; add Z for UTC, or an offset such as +01:00, to {shown(text)}")
-    hours, minutes = int(form[5] or 0), int(form[6] or 0)
-    offset = timedelta(hours=hours, minutes=minutes) * (-1 if form[4] == "-" else 1)
-    fraction = (form[3] or "").ljust(6, "0")
-    microseconds = int(fraction[:6]) + (fraction[6:].strip("0") != "")
-    try:
-        if hours > 23 or minutes > 59:
-            raise ValueError
-        local = datetime.fromisoformat(f"{form[1]}T{form[2]}").replace(tzinfo=UTC)
-        return local + timedelta(microseconds=microseconds) - offset
-    except (ValueError, OverflowError):
-        raise ValueError(f"names a time that does not exist: {shown(text)}") from None
-
-
-def read_interval(text: str) -> str:
-    """An interval that candles are kept for."""
-    if text not in INTERVALS:
-        raise ValueError(f"must be one of {', '.join(INTERVALS)}, not {shown(text)}")
-    return text
-
-
-def read_number(highest: int) -> Callable[[str], int]:
-    """A reader of whole numbers from 1 to `highest`."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not 1 <= int(text) <= highest:
-            raise ValueError(f"must be a whole number from 1 to {highest}, not {shown(text)}")
-        return int(text)
-
-    return read
-
-
 def _limit(default: int, highest: int) -> QueryParameter[int]:
     return QueryParameter(
         "limit",
-        f"How many to answer at the most, 1 to {highest}.",
+        f"How many to answer at the most, 1 to {highest}. Left out, CSV and Arrow answer the whole range.",
         default,
         Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=highest, default=default),
         read_number(highest),
+        required=False,
+        default=default,
+    )
+
+
+def _order(default: Order, meaning: str) -> QueryParameter[Order]:
+    return QueryParameter(
+        "order",
+        f"`asc` for the oldest first, `desc` for the newest first, by {meaning}.",
+        default,
+        Schema(type=OpenAPIType.STRING, enum=list(get_args(Order)), default=default),
+        read_choice(get_args(Order)),
         required=False,
         default=default,
     )
@@ -203,8 +169,35 @@ INTERVAL = QueryParameter(
     "Length of a candle's bucket.",
     "1m",
     Schema(type=OpenAPIType.STRING, enum=list(INTERVALS)),
-    read_interval,
+    read_choice(INTERVALS),
 )
+SYMBOLS = QueryParameter[tuple[str, ...] | None](
+    "symbols",
+    f"The symbols, in upper or lower case, with commas between them; {MOST_SYMBOLS:,} at the most. Left out, all.",
+    "AAPL,MSFT",
+    Schema(type=OpenAPIType.STRING, pattern=f"^{SYMBOL_FORM.pattern}(,{SYMBOL_FORM.pattern})*$"),
+    read_symbols,
+    required=False,
+)
+FILL = QueryParameter[Fill | None](
+    "fill",
+    "Answers a candle for each bucket of the range that has begun, each marked `filled` or not. Where nothing was traded, "
+    "its prices are the `previous` close or `null`, its volume is 0. Left out, such a bucket has no candle.",
+    None,  # the documentation page would send it
+    Schema(type=OpenAPIType.STRING, enum=["previous", "null"]),
+    read_choice(get_args(Fill)),
+    required=False,
+)
+FORMAT = QueryParameter[Format | None](
+    "format",
+    "The form of the answer, whatever `Accept` says: `json`, `csv`, or `arrow` for an Arrow IPC stream.",
+    None,  # as above
+    Schema(type=OpenAPIType.STRING, enum=list(get_args(Format))),
+    read_choice(get_args(Format)),
+    required=False,
+)
+TRADES_ORDER = _order("desc", "time, then `trade_id`")
+CANDLES_ORDER = _order("asc", "time")
 TRADES_LIMIT = _limit(100, 1000)
 CANDLES_LIMIT = _limit(10000, 10000)
 PAGE_TOKEN = QueryParameter[str | None](

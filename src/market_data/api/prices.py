@@ -1,4 +1,4 @@
-"""The newest price of a symbol."""
+"""The newest price of a symbol, of some, of all."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, operation, require_symbol
-from market_data.api.parameters import SYMBOL, Query
+from market_data.api.caching import LIVE
+from market_data.api.operation import answers, database, encoded_rows, json, operation, require_symbol, require_symbols
+from market_data.api.parameters import SYMBOL, SYMBOLS, Query
 from market_data.errors import NotFound
-from market_data.models import LatestPrice
+from market_data.models import LatestPrice, PriceList
 
 
 @get(
@@ -27,4 +28,24 @@ async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
     if latest is None:
         await require_symbol(request, symbol)
         raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
-    return ASGIResponse(body=bytes(latest))
+    return ASGIResponse(body=bytes(latest), headers=LIVE)
+
+
+@get(
+    "/prices/latest",
+    summary="Latest prices",
+    description=(
+        "The newest trade of each of some symbols, or of all, in alphabetical order. A known symbol without a trade is "
+        "left out; unknown ones are all named in the 404."
+    ),
+    tags=["Prices"],
+    operation_class=operation(SYMBOLS),
+    responses=answers(PriceList, 400, 404),
+)
+async def latest_prices(request: Request[Any, Any, Any]) -> ASGIResponse:
+    with Query(request) as query:
+        symbols = query.take(SYMBOLS)
+    page = await database(request).share(queries.latest_prices, symbols)
+    if symbols and page.count < len(symbols):
+        await require_symbols(request, symbols)
+    return json(PriceList(encoded_rows(page), page.count), LIVE)

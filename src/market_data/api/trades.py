@@ -1,37 +1,56 @@
 """The trades of a symbol."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data import queries
-from market_data.api.operation import answers, database, encoded_rows, json, operation, require_symbol
-from market_data.api.paging import next_link, page_token
-from market_data.api.parameters import END, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, Query
-from market_data.models import TradeList
+from market_data.api.caching import is_past
+from market_data.api.forms import accepted
+from market_data.api.operation import answers, database, encoded_rows, operation
+from market_data.api.parameters import END, FORMAT, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, TRADES_ORDER, Query
+from market_data.api.tables import Table, answer
+from market_data.models import Trade, TradeList
 
 
 @get(
     "/trades",
     summary="Trades",
-    description="The trades of a symbol in a range of time, newest first (by time, then `trade_id`), page by page.",
+    description=(
+        "The trades of a symbol in a range of time, newest first (by time, then `trade_id`) unless told otherwise: as JSON "
+        "page by page, as CSV or Arrow all of them at once."
+    ),
     tags=["Trades"],
-    operation_class=operation(SYMBOL, START, END, TRADES_LIMIT, PAGE_TOKEN),
+    operation_class=operation(SYMBOL, START, END, TRADES_ORDER, TRADES_LIMIT, PAGE_TOKEN, FORMAT, has_rows=True),
     responses=answers(TradeList, 400, 404),
 )
 async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbol = query.take(SYMBOL)
         start, end = query.take_range()
+        order = query.take(TRADES_ORDER)
         limit = query.take(TRADES_LIMIT)
-        parameters = ("/trades", symbol, start, end)
-        below = query.take_page("/trades", symbol, start=start, end=end)
-    page = await database(request).read(queries.trades, symbol, start, end, limit, below)
-    if not page.count:
-        await require_symbol(request, symbol)
-    token = page.last and page_token(parameters, (page.last.timestamp, page.last.trade_id))
-    return json(
-        TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token),
-        headers=next_link("/trades", query.known(), token),
+        after = query.take_page("/trades", symbol, order, start=start, end=end)
+        form = query.take(FORMAT) or accepted(request)
+
+    def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
+        return database(request).read(queries.trades, symbol, start, end, limit, order=order, after=after, form=form)
+
+    def listed(page: queries.Page, token: str | None) -> TradeList:
+        return TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token)
+
+    table = Table(
+        path="/trades",
+        symbol=symbol,
+        parameters=("/trades", symbol, order, start, end),
+        after=after,
+        limit=limit if form == "json" or query.has(TRADES_LIMIT) else None,
+        settled=is_past(end),
+        fields=Trade.__struct_fields__,
+        packed=queries.PACKED_TRADE,
+        read=read,
+        listed=listed,
     )
+    return await answer(request, query, form, table)

@@ -5,6 +5,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data import __version__
+from market_data.api.caching import ASK_AGAIN
 from market_data.api.operation import PROBLEMS, json, operation
 from market_data.models import SERVICE, Welcome
 
@@ -18,6 +19,7 @@ WELCOME = Welcome(
         "health": "/health",
         "symbols": "/symbols",
         "price": "/price/latest",
+        "prices": "/prices/latest",
         "trades": "/trades",
         "candles": "/candles",
     },
@@ -36,4 +38,4 @@ WELCOME = Welcome(
     },
 )
 async def welcome() -> ASGIResponse:
-    return json(WELCOME)
+    return json(WELCOME, ASK_AGAIN)

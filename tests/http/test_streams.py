@@ -1,0 +1,102 @@
+"""Answers of any length, from a service that listens on a port."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from service import running
+from support import Connection, serving, store, trade
+
+from market_data.app import create_app
+from market_data.settings import Settings
+
+
+@pytest.fixture
+def many(connection: Connection) -> Connection:
+    """A hundred thousand trades: as CSV 12 MB, more than the sockets between a service and its client hold."""
+    store(connection, trade(0, "1"))
+    connection.execute("""
+        INSERT INTO trades (time, symbol, trade_id, price, volume)
+        SELECT moment, 'AAPL', 2 ^ 62, 12345678.1234567890123456789, 0.123456789012345678901234567891
+        FROM generate_series('2026-01-01T00:00:00Z'::timestamptz, '2026-01-01T00:00:00Z'::timestamptz
+            + 99999 * INTERVAL '10 milliseconds', '10 milliseconds') AS moment
+    """)
+    return connection
+
+
+@pytest.fixture
+def address(settings: Settings) -> Iterator[str]:
+    with serving(create_app(settings)) as address:
+        yield address
+
+
+def slow_client(address: str) -> httpx.Client:
+    """One that holds little of what it has not read yet, so that the service has to wait for it."""
+    transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
+    return httpx.Client(base_url=address, transport=transport, timeout=60)
+
+
+EVERYTHING = {"symbol": "AAPL", "start": "2026-01-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
+
+
+@pytest.mark.usefixtures("many")
+def test_range_of_many_pages_is_answered_whole(address: str):
+    answers = {
+        form: httpx.get(f"{address}/trades", params=EVERYTHING | {"format": form}, timeout=60).content
+        for form in ("csv", "arrow")
+    }
+    assert answers["csv"].count(b"\n") == 100_002
+    times = pa.ipc.open_stream(answers["arrow"]).read_all()["timestamp"].to_numpy()
+    assert len(times) == 100_001
+    assert (np.diff(times) < np.timedelta64(0)).all()
+
+
+def test_answer_that_can_not_be_completed_is_broken_off(address: str, many: Connection):
+    with (
+        slow_client(address) as client,
+        client.stream("GET", "/trades", params=EVERYTHING | {"format": "csv"}) as response,
+    ):
+        pieces = response.iter_raw(1000)
+        next(pieces)
+        many.execute("ALTER TABLE trades RENAME TO trades_elsewhere")
+        try:
+            assert response.status_code == 200
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                list(pieces)
+        finally:
+            many.execute("ALTER TABLE trades_elsewhere RENAME TO trades")
+
+
+@pytest.mark.usefixtures("many")
+def test_no_connection_is_held_while_clients_do_not_read(settings: Settings):
+    one_connection = msgspec.structs.replace(settings, pool_size=1)
+    with serving(create_app(one_connection)) as address, ExitStack() as stack:
+        unread: list[Iterator[bytes]] = []
+        for _ in range(3):
+            client = stack.enter_context(slow_client(address))
+            response = stack.enter_context(client.stream("GET", "/trades", params=EVERYTHING | {"format": "csv"}))
+            unread.append(response.iter_raw(1000))
+            next(unread[-1])
+        assert httpx.get(f"{address}/price", params={"symbol": "AAPL"}, timeout=60).status_code == 200
+
+
+@pytest.mark.usefixtures("many")
+def test_service_stops_while_a_client_does_not_read_its_answer(database_url: str, tmp_path: Path):
+    with (
+        running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (service, quick),
+        slow_client(str(quick.base_url)) as client,
+        client.stream("GET", "/trades", params=EVERYTHING | {"format": "csv"}) as response,
+    ):
+        unread = response.iter_raw(1000)
+        next(unread)
+        service.signal(signal.SIGTERM)
+        assert service.wait(10) == 0
+    assert "Traceback" not in service.text
+    assert "broken off: the service is stopping" in service.text
