@@ -4,16 +4,17 @@ import argparse
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from market_data import __version__, embedded, migrate
+from market_data import __version__, embedded
+from market_data.commands.parsers import add_parsers
+from market_data.commands.running import migrate_when_there, migrated_database
+from market_data.commands.terminal import say
 from market_data.embedded import EngineError
-from market_data.errors import MarketDataError, StartError, first_line
+from market_data.errors import MarketDataError
 from market_data.server import configure_logging, listen, serve, stop_in_order
 from market_data.settings import Settings, read_settings
 
@@ -25,16 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging()
-        parsed.command(settings, parsed)
+        status: int = parsed.command(settings, parsed)
     except (MarketDataError, EngineError) as error:
         say(str(error))
         return 1
-    return 0
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal."""
-    print(f"market-data: {line}", file=sys.stderr, flush=True)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Migrate DATABASE_URL, or the embedded engine's database where that is not set.",
     )
     migrating.set_defaults(command=_migrate)
+    add_parsers(commands)
     return parser
 
 
@@ -74,7 +71,7 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _serve(settings: Settings, parsed: argparse.Namespace) -> None:
+def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     with ExitStack() as stack:
         bound = None
         if settings.database_url is not None:
@@ -88,7 +85,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> None:
             port = conninfo_to_dict(database_url)["port"]
             if settings.embedded_port and str(port) != str(settings.embedded_port):
                 say(f"port {settings.embedded_port} is in use, so the database is on port {port}")
-        _migrate_when_there(database_url, settings.database_start_timeout_seconds)
+        migrate_when_there(database_url, settings.database_start_timeout_seconds)
         os.environ["DATABASE_URL"] = database_url
         assets = settings.docs_assets or _installed_assets()
         os.environ["DOCS_ASSETS"] = assets
@@ -98,32 +95,13 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> None:
             say(f"database: psql {shlex.quote(_without_password(database_url))}")
 
         serve(bound, parsed.workers, ready)
+    return 0
 
 
-def _migrate(settings: Settings, _: argparse.Namespace) -> None:
-    with ExitStack() as stack:
-        database_url = settings.database_url or stack.enter_context(embedded.attached_engine(settings.home, say=say))
-        _migrate_when_there(database_url, settings.database_start_timeout_seconds)
-    say("the database has the newest schema")
-
-
-def _migrate_when_there(database_url: str, patience: float) -> None:
-    """Migrate, after waiting for a server that can't be reached yet."""
-    deadline = time.monotonic() + patience
-    told = ""
-    while True:
-        try:
-            migrate.upgrade(database_url)
-        except psycopg.OperationalError as error:
-            reason = first_line(error)
-            if time.monotonic() >= deadline:
-                raise StartError(f"The database can't be reached: {reason}") from None
-            if reason != told:
-                say(f"waiting for the database: {reason}")
-                told = reason
-            time.sleep(0.5)
-        else:
-            return
+def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+    with migrated_database(settings):
+        say("the database has the newest schema")
+    return 0
 
 
 def _installed_assets() -> str:

@@ -1,0 +1,147 @@
+"""What the commands take on the command line."""
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from market_data.commands.durations import duration_between
+from market_data.commands.running import migrated_database, run
+from market_data.feed import LISTINGS, Listing
+from market_data.settings import Settings
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # type: ignore[reportPrivateUsage]  # has no public name
+
+FORMATS = ("csv", "ndjson", "parquet")
+
+LONGEST_REACH_DAYS = 36_500
+
+read_kept = duration_between("8d", "100y")
+
+
+def add_parsers(commands: "Commands") -> None:
+    """Add `backfill`, `import` and `retention` to the program's commands."""
+    _add_backfill(commands)
+    _add_import(commands)
+    _add_retention(commands)
+
+
+def _add_backfill(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "backfill",
+        help="write synthetic history before the earliest trades",
+        description=(
+            "Write one trade a symbol each RATE, back from the earliest one that is stored (or from now, where there is "
+            "none), with the volatility of the feed, and make its candles. After an interruption the same command goes on "
+            "where it stopped; once the history is complete it does nothing. The service may run and feed meanwhile."
+        ),
+    )
+    parser.add_argument("--days", type=_days, required=True, help="how many days before now the history begins")
+    parser.add_argument(
+        "--rate",
+        type=duration_between("1ms", "7d"),
+        required=True,
+        help="time between two trades of a symbol: a number with ms, s, m, h or d, such as 1s or 500ms",
+    )
+    parser.add_argument("--seed", type=_seed, help="makes the prices repeatable")
+    parser.add_argument(
+        "--symbols",
+        type=_listings,
+        default=LISTINGS,
+        help=f"symbols to write, with commas between them (default: {','.join(item.symbol for item in LISTINGS)})",
+    )
+    parser.set_defaults(command=_backfill)
+
+
+def _backfill(settings: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import backfill  # noqa: PLC0415 - numpy, which serving does without
+
+    history = backfill.History(parsed.symbols, parsed.days, parsed.rate, parsed.seed)
+    with migrated_database(settings) as database_url:
+        return run(backfill.backfill(database_url, history), again=backfill.AGAIN)
+
+
+def _add_import(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "import",
+        help="store the trades of a file",
+        description=(
+            "Store the trades of a CSV (with a header line), NDJSON or Parquet file, and make their candles. Columns or "
+            "fields, in any order: symbol, timestamp (or time; with a zone), price, volume and, if there is one, trade_id; "
+            "others are ignored. Without trade_id, the trades of one symbol and instant are numbered in the order of the "
+            "file. Trades that are stored already stay as they are, so a file may be imported again. Rows that can't be "
+            "stored go into a file, with their line and the reason, and make the exit status 1."
+        ),
+    )
+    parser.add_argument("file", metavar="FILE", help="the file, or - for standard input; may end in .gz")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of the file (default: by its name; of standard input by its beginning)"
+    )
+    parser.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="FILE",
+        help="where rows go that can't be stored (default: <name>.rejected.csv in the current folder)",
+    )
+    parser.set_defaults(command=_import)
+
+
+def _import(settings: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import files, importing  # noqa: PLC0415 - only this command needs them
+
+    name = "stdin" if parsed.file == "-" else Path(parsed.file).name.removesuffix(".gz").rpartition(".")[0]
+    rejects = importing.Rejects(parsed.rejects or Path(f"{name}.rejected.csv"))
+    with files.open_source(parsed.file, parsed.format) as source, migrated_database(settings) as database_url:
+        return run(importing.import_trades(database_url, source, rejects), again=importing.AGAIN)
+
+
+def _add_retention(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "retention",
+        help="show or set how long trades are kept",
+        description=(
+            "Show how long trades are kept, and how far back they go; with --trades, set it. Candles are kept for ever."
+        ),
+    )
+    parser.add_argument(
+        "--trades",
+        type=_kept,
+        default=argparse.SUPPRESS,
+        metavar="DURATION",
+        help="drop trades older than this, such as 90d, 12w or 2y (of 365 days), 8d at the least; off keeps them for ever",
+    )
+    parser.set_defaults(command=_retention)
+
+
+def _retention(settings: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import retention  # noqa: PLC0415 - as the others
+
+    with migrated_database(settings) as database_url:
+        if "trades" in parsed:
+            return run(retention.set_retention(database_url, parsed.trades), again="the same command sets it")
+        return run(retention.show_retention(database_url), again="the same command shows it")
+
+
+def _days(text: str) -> timedelta:
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= LONGEST_REACH_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} days are not possible; give a number from 1 to {LONGEST_REACH_DAYS}")
+    return timedelta(days=int(text))
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a number of up to 18 digits")
+    return int(text)
+
+
+def _listings(text: str) -> tuple[Listing, ...]:
+    known = {listing.symbol: listing for listing in LISTINGS}
+    wanted = dict.fromkeys(symbol.strip().upper() for symbol in text.split(","))
+    if unknown := [symbol for symbol in wanted if symbol not in known]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no symbol of the feed, which has {', '.join(known)}")
+    return tuple(known[symbol] for symbol in wanted)
+
+
+def _kept(text: str) -> timedelta | None:
+    return None if text == "off" else read_kept(text)

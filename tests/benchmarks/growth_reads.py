@@ -1,0 +1,125 @@
+"""The reads that are timed while the table grows: the service's own, over a connection like one of its pool."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from typing import Any
+
+from growth_history import START
+
+from market_data import queries
+from market_data.connection import Connection, connect
+
+DAY = timedelta(days=1)
+WARM_UP = 6
+"""Rounds that are not timed: after five, PostgreSQL settles for a plan."""
+PAGE = 100
+DEEP = START + timedelta(hours=12)
+"""Where the deep page begins, going back in time: on the first day, which every size has."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is read of a table whose newest trade has this time."""
+
+    newest: datetime
+
+    @property
+    def beyond(self) -> datetime:
+        """The end of a range with every trade."""
+        return self.newest + timedelta(microseconds=1)
+
+    @property
+    def midnight(self) -> datetime:
+        """The end of the last full day."""
+        return self.newest.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    @staticmethod
+    def of(microseconds: int) -> "Places":
+        """From the time as the arrays have it."""
+        return Places(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds))
+
+
+Call = Callable[[Connection, str, Places], Awaitable[object]]
+
+
+async def _latest(connection: Connection, symbol: str, _: Places) -> bytes:
+    return bytes(await queries.latest_price(connection, symbol) or b"")
+
+
+async def _all_latest(connection: Connection, _: str, __: Places) -> bytes:
+    return bytes((await queries.latest_prices(connection, None)).rows)
+
+
+async def _minutes(connection: Connection, symbol: str, at: Places) -> bytes:
+    return await _candles(connection, symbol, "1m", at.midnight - DAY, at.midnight)
+
+
+async def _days(connection: Connection, symbol: str, at: Places) -> bytes:
+    return await _candles(connection, symbol, "1d", at.midnight - 365 * DAY, at.midnight)
+
+
+async def _candles(connection: Connection, symbol: str, interval: str, start: datetime, end: datetime) -> bytes:
+    return bytes((await queries.candles(connection, symbol, interval, start, end, 10_000)).rows)
+
+
+async def _first_page(connection: Connection, symbol: str, at: Places) -> bytes:
+    return bytes((await queries.trades(connection, symbol, START, at.beyond, PAGE)).rows)
+
+
+async def _deep_page(connection: Connection, symbol: str, at: Places) -> bytes:
+    return bytes((await queries.trades(connection, symbol, START, at.beyond, PAGE, after=(DEEP, 0))).rows)
+
+
+# As much work whatever the table: how it changes is the machine's doing.
+NOTHING = "SELECT string_agg(sqrt(i)::text, ',') FROM generate_series(1, 2000) AS i"
+
+
+async def _nothing(connection: Connection, _: str, __: Places) -> object:
+    cursor = await connection.execute(NOTHING, prepare=True)
+    return await cursor.fetchall()
+
+
+READS: Mapping[str, Call] = {
+    "latest price of one symbol": _latest,
+    "latest prices of all symbols": _all_latest,
+    "a day of 1m candles": _minutes,
+    "a year of 1d candles": _days,
+    "first page of trades": _first_page,
+    "page at the oldest end": _deep_page,
+}
+DRIFT = "no table at all"
+
+
+def time_reads(database_url: str, symbols: Sequence[str], at: Places, rounds: int) -> dict[str, float]:
+    """Milliseconds by read, each a median; they take turns, each time with another symbol."""
+    return asyncio.run(_time_reads(database_url, symbols, at, rounds))
+
+
+async def _time_reads(database_url: str, symbols: Sequence[str], at: Places, rounds: int) -> dict[str, float]:
+    calls = {**READS, DRIFT: _nothing}
+    figures: dict[str, list[float]] = {name: [] for name in calls}
+    turns = cycle(symbols)
+    async with await connect(database_url, 600) as connection:
+        for turn in range(WARM_UP + rounds):
+            symbol = next(turns)
+            for name, call in calls.items():
+                start = time.perf_counter()
+                await call(connection, symbol, at)
+                if turn >= WARM_UP:
+                    figures[name].append((time.perf_counter() - start) * 1000)
+    return {name: statistics.median(times) for name, times in figures.items()}
+
+
+def answers(database_url: str, symbol: str, at: Places) -> dict[str, Any]:
+    """What the service answers to each read, as JSON."""
+
+    async def read() -> dict[str, Any]:
+        async with await connect(database_url, 600) as connection:
+            return {name: await call(connection, symbol, at) for name, call in READS.items()}
+
+    return asyncio.run(read())

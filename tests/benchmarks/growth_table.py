@@ -1,0 +1,219 @@
+"""The table that grows: trades stored as a backfill and an import store them, and what the jobs then make of them."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from growth_history import History, Trades, joined
+from psycopg import sql
+
+from market_data import migrate
+
+Connection = psycopg.Connection[Any]
+
+COPY_TRADES = "COPY trades (time, symbol, trade_id, price, volume) FROM STDIN (FORMAT binary)"
+STAGE = """
+    CREATE TEMPORARY TABLE staged (
+        time timestamptz NOT NULL,
+        symbol text NOT NULL,
+        trade_id bigint NOT NULL,
+        price numeric NOT NULL,
+        volume numeric NOT NULL
+    ) ON COMMIT DROP
+"""
+COPY_STAGED = "COPY staged (time, symbol, trade_id, price, volume) FROM STDIN (FORMAT binary)"
+INSERT_STAGED = """
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    SELECT time, symbol, trade_id, price, volume
+    FROM staged
+    ON CONFLICT (symbol, time, trade_id) DO NOTHING
+"""
+PAUSE_JOBS = "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
+ADD_SYMBOLS = "INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s"
+# As the policies would, were it now the time of the newest trade.
+OLD_CHUNKS = """
+    SELECT c.chunk_schema, c.chunk_name, c.hypertable_name = 'trades'
+    FROM timescaledb_information.jobs AS j
+    JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
+    WHERE j.config ? 'compress_after'
+        AND NOT c.is_compressed
+        AND c.range_end < %s - (j.config ->> 'compress_after')::interval
+    ORDER BY c.range_end
+"""
+CONVERT = "CALL convert_to_columnstore(%s::regclass, if_not_columnstore => true)"
+ROWS = sql.SQL("SELECT count(*) FROM {}")
+# Of the chunks that have been converted: what they took before, and take now.
+DISK = """
+    SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)
+    FROM chunk_columnstore_stats('trades')
+"""
+DISK_OF_TABLE = "SELECT total_bytes FROM hypertable_detailed_size('trades')"
+DISK_OF_CANDLES = """
+    SELECT sum(hypertable_size(
+        format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)::regclass
+    ))
+    FROM timescaledb_information.continuous_aggregates
+"""
+
+SLICE = 10_000_000
+"""After so many trades, what is old enough goes to the columnstore."""
+SAMPLE = 3_000_000
+"""Over so many trades ingest is timed, at the most; at most a quarter of a step."""
+KNOWN = 100_000
+IMPORTS = 3
+"""Batches whose import is timed: each has as many trades that are new as are known."""
+
+
+def progress(text: str) -> None:
+    """Tell who waits how far it is."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def connect(database_url: str) -> Connection:
+    """A connection for work that takes its time."""
+    return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC -c statement_timeout=0")
+
+
+@contextmanager
+def timed(text: str) -> Iterator[None]:
+    """Tell how long something took."""
+    start = time.perf_counter()
+    yield
+    progress(f"{text}: {time.perf_counter() - start:.1f} s")
+
+
+def copy_all(database_url: str, batches: Iterator[Trades], names: Any, statement: str, connections: int) -> None:
+    """Store batches over several connections at once."""
+    lock = threading.Lock()
+
+    def work() -> None:
+        with connect(database_url) as connection:
+            while True:
+                with lock:
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                _copy(connection, statement, batch.encoded(names))
+
+    with ThreadPoolExecutor(connections) as pool:
+        for done in [pool.submit(work) for _ in range(connections)]:
+            done.result()
+
+
+def _copy(connection: Connection, statement: str, data: bytes) -> None:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[arg-type]
+        copy.write(data)
+
+
+class Table:
+    """The table, and the history that it has the beginning of."""
+
+    def __init__(self, database_url: str, symbols: int, connections: int) -> None:
+        self.url = database_url
+        self.history = History(symbols)
+        self.count = 0
+        self.newest = 0
+        self._converted = 0
+        self._connections = connections
+        migrate.upgrade(database_url)
+        self.connection = connect(database_url)
+        self.connection.execute(PAUSE_JOBS)
+        self.connection.execute(ADD_SYMBOLS, [[name.decode() for name in self.history.names]])
+
+    def grow(self, size: int) -> dict[str, float]:
+        """Have the table hold so many trades and their candles. Returns figures by name: rates, and bytes a trade."""
+        step = size - self.count
+        sample = min(SAMPLE, step // 4)
+        known = min(KNOWN, sample)
+        tail = sample + IMPORTS * known
+        for done in range(0, step - tail, SLICE):
+            count = min(SLICE, step - tail - done)
+            with timed(f"stored {count:,} trades by {self._connections} connections"):
+                copy_all(self.url, self._take(count), self.history.names, COPY_TRADES, self._connections)
+            self._settle()
+        figures = self._ingest(list(self._take(sample)), known)
+        self._settle()
+        with timed("vacuumed"):
+            self.connection.execute("VACUUM ANALYZE")
+        return figures | self._disk()
+
+    def _take(self, count: int) -> Iterator[Trades]:
+        for batch in self.history.take(count):
+            self.count += len(batch)
+            self.newest = max(self.newest, int(batch.time[-1]))
+            yield batch
+
+    def _ingest(self, sample: list[Trades], known: int) -> dict[str, float]:
+        """Trades a second over one connection: into the table, and where those that are there must be found."""
+        names = self.history.names
+        buffers = [batch.encoded(names) for batch in sample]
+        start = time.perf_counter()
+        for data in buffers:
+            _copy(self.connection, COPY_TRADES, data)
+        rate = sum(map(len, sample)) / (time.perf_counter() - start)
+        last = joined(sample)[-known:]
+        buffers = []
+        for _ in range(IMPORTS):
+            fresh = joined(list(self._take(known)))
+            buffers.append(joined([last, fresh]).encoded(names))
+            last = fresh
+        start = time.perf_counter()
+        for data in buffers:
+            with self.connection.transaction():
+                self.connection.execute(STAGE)
+                _copy(self.connection, COPY_STAGED, data)
+                stored = self.connection.execute(INSERT_STAGED).rowcount
+                assert stored == known, stored
+        import_rate = IMPORTS * 2 * known / (time.perf_counter() - start)
+        progress(f"{self.count:,} trades: COPY {rate:,.0f}/s, with duplicates {import_rate:,.0f}/s")
+        return {"COPY, trades/s": rate, "import, trades/s": import_rate}
+
+    def _settle(self) -> None:
+        """Do what the jobs do."""
+        with timed("candles refreshed"):
+            self.connection.execute("SET work_mem = '128MB'")  # it is not timed, only waited for
+            while self._one("SELECT EXISTS (SELECT FROM stale_ranges)"):
+                self.connection.execute("CALL refresh_candles()")
+            self.connection.execute("RESET work_mem")
+        newest = self._one("SELECT to_timestamp(%s)", self.newest / 1e6)
+        chunks = self.connection.execute(OLD_CHUNKS, [newest]).fetchall()
+        with timed(f"{len(chunks)} chunks converted"):
+            self._convert(chunks)
+
+    def _convert(self, chunks: Sequence[tuple[str, str, bool]]) -> None:
+        left = iter(chunks)
+        lock = threading.Lock()
+
+        def work() -> None:
+            with connect(self.url) as connection:
+                while True:
+                    with lock:
+                        schema, name, of_trades = next(left, ("", "", False))
+                    if not name:
+                        return
+                    chunk = sql.Identifier(schema, name)
+                    rows = connection.execute(ROWS.format(chunk)).fetchall()[0][0] if of_trades else 0
+                    connection.execute(CONVERT, [chunk.as_string(connection)])
+                    with lock:
+                        self._converted += rows
+
+        with ThreadPoolExecutor(self._connections) as pool:
+            for done in [pool.submit(work) for _ in range(self._connections)]:
+                done.result()
+
+    def _disk(self) -> dict[str, float]:
+        before, after = self.connection.execute(DISK).fetchall()[0]
+        return {
+            "bytes a trade, in rows": float(before) / self._converted,
+            "bytes a trade, in the columnstore": float(after) / self._converted,
+            "bytes a trade, whole table": self._one(DISK_OF_TABLE) / self.count,
+            "bytes a trade, its candles": float(self._one(DISK_OF_CANDLES)) / self.count,
+        }
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        return self.connection.execute(query, parameters or None).fetchall()[0][0]  # type: ignore[arg-type]

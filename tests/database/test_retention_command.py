@@ -1,0 +1,47 @@
+"""`market-data retention`: shown, set and ended."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+from service import command
+from support import store
+
+from market_data.migrate import upgrade
+
+
+def test_retention_is_shown_set_and_ended(new_database: Callable[[], AbstractContextManager[str]]):
+    with new_database() as url:
+        upgrade(url)
+        shown = command("retention", DATABASE_URL=url)
+        assert (shown.returncode, shown.stdout) == (0, "trades are kept for ever\nthere are no trades\n")
+
+        now = datetime.now(UTC)
+        with psycopg.connect(url, autocommit=True) as connection:
+            store(connection, *((now - timedelta(days=days), "AAPL", 0, Decimal(1), Decimal(1)) for days in (23, 1)))
+            connection.execute("CALL refresh_candles()")
+            assert (
+                f"trades go back to {now - timedelta(days=23):%Y-%m-%d %H:%M} UTC"
+                in command("retention", DATABASE_URL=url).stdout
+            )
+
+            done = command("retention", "--trades", "8d", DATABASE_URL=url)
+            assert done.returncode == 0
+            assert done.stdout.startswith("trades older than 8 days are dropped within the hour; candles stay\n")
+            connection.execute("CALL drop_old_trades()")
+            assert connection.execute("SELECT count(*) FROM trades").fetchone() == (1,)
+            assert connection.execute("SELECT sum(trade_count) FROM candles_1d").fetchone() == (2,)
+
+        shown = command("retention", "--trades", "off", DATABASE_URL=url)
+        assert shown.stdout.startswith("trades are kept for ever\ntrades go back to ")
+        assert shown.stdout.endswith("have been dropped, and are not taken any more\n")
+
+
+def test_too_short_a_retention_is_refused_with_the_option_and_the_minimum():
+    for duration, said in (("7d", "give 8d at the least"), ("90", "is no duration"), ("never", "is no duration")):
+        ended = command("retention", "--trades", duration)
+        assert ended.returncode == 2
+        assert f"argument --trades: '{duration}' " in ended.stderr
+        assert said in ended.stderr

@@ -1,0 +1,220 @@
+"""Rows of trade files, before the database sees them."""
+
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market_data.commands.files import CsvSource, NdjsonSource, Source, open_source
+from market_data.commands.importing import batches
+from market_data.errors import CommandFailed
+
+HEADER = "symbol,timestamp,price,volume,trade_id\n"
+GOOD = ("AAPL", "2026-02-08T10:30:00Z", "1.5", "2", "7")
+
+
+def read_csv(text: str) -> tuple[list[list[str]], dict[int, str]]:
+    """The rows that go to the database, and the reasons of the others by line."""
+    return _read(CsvSource("test", io.BytesIO(text.encode("utf-8", "surrogateescape"))))
+
+
+def read_json(*lines: str) -> tuple[list[list[str]], dict[int, str]]:
+    return _read(NdjsonSource("test", io.BytesIO("\n".join(lines).encode())))
+
+
+def _read(source: Source) -> tuple[list[list[str]], dict[int, str]]:
+    rows: list[list[str]] = []
+    reasons: dict[int, str] = {}
+    for batch in batches(source):
+        rows += [line.split("\t")[1:] for line in batch.data.decode().splitlines()]
+        reasons |= {batch.chunk.line + index: reason for index, reason in batch.refused.items()}
+    return rows, reasons
+
+
+def reason(**parts: str) -> str:
+    """Why a row with these parts is rejected."""
+    row = dict(zip(HEADER.strip().split(","), GOOD, strict=True)) | parts
+    rows, reasons = read_csv(HEADER + ",".join(row.values()))
+    assert rows == []
+    return reasons[2]
+
+
+def test_columns_are_taken_by_name_in_any_order():
+    rows, reasons = read_csv(
+        "note,Volume, PRICE,time,symbol\n"
+        "x,2,1.50,2026-02-08T10:30:00.25Z,aapl\n"
+        "x,3,1.60,2026-02-08T10:30:00.1234567Z,aapl\n"
+        '"a,""b",1,2,2026-02-08 12:30:00+02:00,MSFT\r\n'
+    )
+    assert rows == [
+        ["AAPL", "2026-02-08T10:30:00.250000+00:00", "0", "1.50", "2"],
+        ["AAPL", "2026-02-08 10:30:00.123456Z", "0", "1.60", "3"],
+        ["MSFT", "2026-02-08T10:30:00+00:00", "0", "2", "1"],
+    ]
+    assert reasons == {}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"symbol": ""}, "symbol: is missing"),
+        ({"price": " "}, "price: is missing"),
+        ({"trade_id": ""}, "trade_id: is missing"),
+        ({"symbol": "A B"}, "symbol: must be 1 to 32 letters"),
+        ({"symbol": "Ä"}, "symbol: must be"),
+        ({"timestamp": "2026-02-08T10:30:00"}, "timestamp: has no time zone"),
+        ({"timestamp": "2026-02-08"}, "timestamp: must be a time such as"),
+        ({"timestamp": "1770546600"}, "timestamp: must be a time such as"),
+        ({"timestamp": "2026-02-30T10:30:00Z"}, "timestamp: names a time that does not exist"),
+        ({"timestamp": "2026-02-08T24:00:00Z"}, "timestamp: names a time that does not exist"),
+        ({"timestamp": "0000-02-08T10:00:00Z"}, "timestamp: names a time that does not exist"),
+        ({"timestamp": "0001-01-01T00:00:00+01:00"}, "timestamp: names a time that does not exist"),
+        ({"timestamp": "9999-12-31T23:59:59-01:00"}, "timestamp: names a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:30:00+24:00"}, "timestamp: names a time that does not exist"),
+        ({"price": "0"}, "price: must be greater than 0"),
+        ({"price": "-0.00"}, "price: must be greater than 0"),
+        ({"price": "-1"}, "price: must not be negative"),
+        ({"price": "NaN"}, "price: must be a number"),
+        ({"price": "Infinity"}, "price: must be a number"),
+        ({"price": "1e5"}, "price: must be a number such as 270.15, without an exponent"),
+        ({"price": "1_000"}, "price: must be a number"),
+        ({"price": "1" + 30 * "0"}, "price: must be less than 1e30"),
+        ({"price": "0." + 30 * "0" + "1"}, "price: must have 30 decimal places at the most"),
+        ({"volume": "-1"}, "volume: must not be negative"),
+        ({"volume": "x"}, "volume: must be a number"),
+        ({"trade_id": "1.5"}, "trade_id: must be a whole number of 64 bits"),
+        ({"trade_id": "9223372036854775808"}, "trade_id: must be a whole number of 64 bits"),
+    ],
+)
+def test_a_rejected_row_names_the_part_that_is_wrong(parts: dict[str, str], said: str):
+    assert reason(**parts).startswith(said)
+
+
+def test_unusual_numbers_are_taken_where_they_are_numbers():
+    rows, reasons = read_csv(
+        HEADER
+        + "A,2026-02-08T10:30:00Z,+001.50,.5,-9223372036854775808\n"
+        + f"A,2026-02-08T10:30:00Z,{'0' * 40}1.,-0.0,+9223372036854775807\n"
+        + f"A,2026-02-08T10:30:00Z,{'9' * 30}.{'9' * 30},0,1\n"
+    )
+    assert reasons == {}
+    assert [row[2:] for row in rows] == [
+        ["-9223372036854775808", "1.5", "0.5"],
+        ["9223372036854775807", "1.0", "0.0"],
+        ["1", f"{'9' * 30}.{'9' * 30}", "0"],
+    ]
+
+
+def test_malformed_lines_are_rejected_one_by_one():
+    good = ",".join(GOOD)
+    rows, reasons = read_csv(f'{HEADER}{good}\nAAPL,1\n\n{good},8\n"AAPL,{good}\n\udcff\udcfe\n{good}\n')
+    assert len(rows) == 2
+    assert reasons == {
+        3: "has 2 fields, not 5 as the header",
+        5: "has 6 fields, not 5 as the header",
+        6: "is no CSV: a quote is not closed, or stands within a field",
+        7: "has 1 fields, not 5 as the header",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column symbol; it has none"),
+        ("a,b\n", "it has a, b"),
+        ("symbol,time,timestamp,price,volume\n", "timestamp twice"),
+    ],
+)
+def test_a_header_without_a_needed_column_ends_the_import(text: str, said: str):
+    with pytest.raises(CommandFailed, match=said):
+        read_csv(text)
+
+
+def test_json_lines_keep_the_digits_of_numbers():
+    rows, reasons = read_json(
+        '{"symbol":"aapl","timestamp":"2026-02-08T10:30:00Z","price":0.10000000000000000000001,"volume":"5","more":[1]}',
+        "{",
+        "[1]",
+        '{"symbol":"AAPL","time":"2026-02-08T10:30:00Z","price":null,"volume":5}',
+        '{"symbol":"AAPL","time":"2026-02-08T10:30:00Z","price":1e2,"volume":5}',
+        '{"symbol":["AAPL"],"time":"2026-02-08T10:30:00Z","price":1,"volume":5}',
+    )
+    assert rows == [["AAPL", "2026-02-08T10:30:00+00:00", "0", "0.10000000000000000000001", "5"]]
+    assert reasons[2] == reasons[3] == "is no JSON object"
+    assert reasons[4] == "price: is missing"
+    assert reasons[5].startswith("price: must be a number such as 270.15, without an exponent")
+    assert reasons[6].startswith("symbol: must be")
+
+
+@settings(derandomize=True, deadline=None, database=None)
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(-6, 6), st.booleans()), max_size=60))
+def test_trades_without_a_number_are_numbered_by_their_order_within_symbol_and_instant(
+    trades: Sequence[tuple[str, int, bool]],
+):
+    start = datetime(2026, 2, 8, tzinfo=UTC)
+    lines = [f"{symbol},{(start + timedelta(seconds=s)).isoformat()},{1 if fine else 0},1\n" for symbol, s, fine in trades]
+    rows, _ = read_csv("symbol,time,price,volume\n" + "".join(lines))
+    seen: dict[tuple[str, int], int] = {}
+    expected: list[int] = []
+    for symbol, second, fine in trades:
+        number = seen[symbol, second] = seen.get((symbol, second), -1) + 1
+        if fine:
+            expected.append(number)
+    assert [int(row[2]) for row in rows] == expected
+
+
+def test_parquet_gives_exact_times_and_numbers(tmp_path: Path):
+    path = tmp_path / "trades.parquet"
+    table = pa.table(
+        {
+            "price": pa.array([0.1, 1e-7, None, float("nan")], pa.float64()),
+            "volume": pa.array([Decimal("1.50"), Decimal("0.00"), Decimal("2.00"), Decimal("1.00")], pa.decimal128(10, 2)),
+            "timestamp": pa.array([1770546600123456789, 0, 0, 0], pa.timestamp("ns", "Europe/Berlin")),
+            "symbol": pa.array(["AAPL", "MSFT", "AAPL", "AAPL"]).dictionary_encode(),
+            "trade_id": pa.array([1, 2, 3, 4], pa.int64()),
+            "other": pa.array([[1], None, None, None]),
+        }
+    )
+    pq.write_table(table, path)
+    with open_source(str(path), None) as source:
+        rows, reasons = _read(source)
+    assert rows == [
+        ["AAPL", "2026-02-08T10:30:00.123456+00:00", "1", "0.1", "1.50"],
+        ["MSFT", "1970-01-01T00:00:00+00:00", "2", "0.0000001", "0.00"],
+    ]
+    assert reasons == {3: "price: is missing", 4: "price: must be a number such as 270.15, without an exponent, not 'nan'"}
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.ndjson", "x.jsonl.gz", "x.parquet"])
+def test_garbage_is_never_a_crash(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_bytes(b"\x00\xff\x1f\x8b{[\n\"'\r\n\x00" * 50)
+    with open_source(str(path), None) as source:
+        try:
+            rows, reasons = _read(source)
+        except CommandFailed as error:
+            assert "\n" not in str(error)  # noqa: PT017 - either end is right
+        else:
+            assert rows == []
+            assert reasons
+
+
+def test_a_format_that_nobody_knows_is_asked_for(tmp_path: Path):
+    with pytest.raises(CommandFailed, match="give its format with --format csv, ndjson or parquet"):
+        open_source(__file__, None)
+    with pytest.raises(CommandFailed, match="can't be read: No such file"):
+        open_source(str(tmp_path / "none.csv"), None)
+
+
+def test_a_bom_and_a_json_line_in_csv_are_what_they_are():
+    rows, _ = read_csv("\ufeff" + HEADER + ",".join(GOOD))
+    assert rows == [["AAPL", "2026-02-08T10:30:00+00:00", "7", "1.5", "2"]]
+    assert read_csv(HEADER + json.dumps({"symbol": "A"}))[0] == []
