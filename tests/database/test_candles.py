@@ -1,6 +1,6 @@
 """Candles of every interval against a plain grouping of the same trades."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal,
 Databases = Callable[[], AbstractContextManager[str]]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-LEVELS = {
+LEVELS: Mapping[LiteralString, timedelta] = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
@@ -33,7 +33,7 @@ LEVELS = {
 }
 MONDAY = datetime(2000, 1, 3, tzinfo=UTC)
 
-CANDLES: dict[str, LiteralString] = {
+CANDLES: Mapping[str, LiteralString] = {
     interval: f"""
         SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
         FROM candles_{interval}
