@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -21,7 +21,7 @@ Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal,
 Databases = Callable[[], AbstractContextManager[str]]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-LEVELS: Mapping[LiteralString, timedelta] = {
+LEVELS: dict[Any, timedelta] = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
