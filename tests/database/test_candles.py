@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -21,7 +21,7 @@ Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal,
 Databases = Callable[[], AbstractContextManager[str]]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-LEVELS: dict[Any, timedelta] = {
+LEVELS = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
@@ -40,7 +40,7 @@ CANDLES: Mapping[str, LiteralString] = {
         WHERE bucket >= %s
         ORDER BY symbol, bucket
     """
-    for interval in LEVELS
+    for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 }
 THE_VIEW = """
     SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
