@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
+import duckdb  # pyright: ignore[reportMissingImports]  # of the group `benchmarks`, which the checks do without
 import psycopg
 import pyarrow.parquet as pq
 from growth_history import HOUR, START, History, Trades, joined
