@@ -101,15 +101,14 @@ def _create_stale_ranges() -> None:
     # What is there already has no candles but those of one minute.
     op.execute("""
         INSERT INTO stale_ranges (since, until)
-        SELECT min(range_start), max(range_end)
+        SELECT range_start, range_end - INTERVAL '1 microsecond'
         FROM timescaledb_information.chunks
-        WHERE hypertable_name = 'trades'
-        HAVING count(*) > 0
+        WHERE hypertable_schema = 'public' AND hypertable_name = 'trades'
     """)
     _comment(
         "TABLE stale_ranges",
-        "Ranges of time with late trades, or changed ones, whose materialized candles the job refresh_candles has yet "
-        "to refresh; kept by the triggers of trades.",
+        "Ranges of time in which trades were stored, changed or deleted, and whose candles the job refresh_candles has yet "
+        "to look after; kept by the triggers of trades.",
     )
     _comment("COLUMN stale_ranges.id", "In the order of arrival.")
     _comment("SEQUENCE stale_ranges_id_seq", "Numbers of stale_ranges.")
@@ -126,6 +125,7 @@ def _create_retention() -> None:
         CREATE TABLE retention (
             drop_after interval,
             dropped_before timestamptz NOT NULL DEFAULT '-infinity',
+            oldest_chunk timestamptz,
             -- Longer than what refresh_candles may look back at, 3 hours, a bucket and a chunk of trades together.
             CONSTRAINT retention_drop_after_long_enough CHECK (drop_after >= INTERVAL '8 days')
         )
@@ -144,14 +144,19 @@ def _create_retention() -> None:
     )
     _comment("COLUMN retention.drop_after", "Age beyond which trades are dropped; null where they are kept for ever.")
     _comment("COLUMN retention.dropped_before", "Trades older than this have been dropped, and are not taken any more.")
+    _comment(
+        "COLUMN retention.oldest_chunk",
+        "Start of the oldest chunk of trades when refresh_candles last looked: where it is gone, others have dropped it.",
+    )
     _comment("FUNCTION retention_horizon()", "Trades older than this are refused, for others of their candles may be gone.")
 
 
 def _watch_inserts() -> None:
-    # As the owner, so that a role which may insert trades needs no right on the tables kept here. A trade is late
-    # when it is older than any that may not have been materialized yet: refresh_candles stays a minute behind.
-    # Only symbols with a newer trade are written, and in their order: writers wait for each other little, and never
-    # in a circle.
+    # As the owner, so that a role which may insert trades needs no right on the tables kept here. Every range is noted,
+    # not only those of late trades: whether a candle has been materialized without a trade is known when the transaction
+    # ends, however long that takes, and TimescaleDB notes nothing of a COPY into a table with such a trigger (2.29.2).
+    # Only symbols with a newer trade are written to newest_trades, and in their order: writers wait for each other
+    # little, and never in a circle.
     op.execute("""
         CREATE FUNCTION trades_stored() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER
@@ -162,7 +167,7 @@ def _watch_inserts() -> None:
             horizon timestamptz;
         BEGIN
             SELECT min(time) INTO oldest FROM stored;
-            IF oldest < clock_timestamp() - INTERVAL '30 seconds' THEN
+            IF oldest < now() - INTERVAL '1 day' THEN
                 horizon := retention_horizon();
                 IF oldest < horizon THEN
                     RAISE check_violation USING
@@ -170,12 +175,11 @@ def _watch_inserts() -> None:
                         DETAIL = 'The other trades of its candle have been dropped.',
                         TABLE = 'trades', CONSTRAINT = 'trades_within_retention';
                 END IF;
-                INSERT INTO stale_ranges (since, until)
-                SELECT min(time), max(time)
-                FROM stored
-                WHERE time < clock_timestamp() - INTERVAL '30 seconds'
-                GROUP BY time_bucket(INTERVAL '1 hour', time);
             END IF;
+            INSERT INTO stale_ranges (since, until)
+            SELECT min(time), max(time)
+            FROM stored
+            GROUP BY time_bucket(INTERVAL '1 hour', time);
             INSERT INTO newest_trades AS known (symbol, time, trade_id, price, volume)
             SELECT newest.symbol, newest.time, newest.trade_id, newest.price, newest.volume
             FROM (
@@ -200,7 +204,7 @@ def _watch_inserts() -> None:
         FOR EACH STATEMENT EXECUTE FUNCTION trades_stored()
     """)
     _comment(
-        "FUNCTION trades_stored()", "After INSERT and COPY: refuses trades beyond retention, notes late ones and the newest."
+        "FUNCTION trades_stored()", "After INSERT and COPY: refuses trades beyond retention, notes ranges and the newest."
     )
 
 
@@ -211,26 +215,26 @@ def _watch_other_changes() -> None:
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, public, pg_temp
         AS $$
-        DECLARE
-            changed trades[] := CASE TG_OP WHEN 'DELETE' THEN ARRAY[old] ELSE ARRAY[old, new] END;
-            trade trades;
         BEGIN
-            FOREACH trade IN ARRAY changed LOOP
-                INSERT INTO stale_ranges (since, until) VALUES (trade.time, trade.time);
-                IF EXISTS (
-                    SELECT FROM newest_trades
-                    WHERE symbol = trade.symbol AND (time, trade_id) > (trade.time, trade.trade_id)
-                ) THEN
-                    CONTINUE;
-                END IF;
-                DELETE FROM newest_trades WHERE symbol = trade.symbol;
+            INSERT INTO stale_ranges (since, until) VALUES (old.time, old.time);
+            DELETE FROM newest_trades
+            WHERE symbol = old.symbol AND time = old.time AND trade_id = old.trade_id;
+            IF FOUND THEN
                 INSERT INTO newest_trades (symbol, time, trade_id, price, volume)
                 SELECT symbol, time, trade_id, price, volume
                 FROM trades
-                WHERE symbol = trade.symbol
+                WHERE symbol = old.symbol
                 ORDER BY time DESC, trade_id DESC
                 LIMIT 1;
-            END LOOP;
+            END IF;
+            IF TG_OP = 'UPDATE' THEN
+                INSERT INTO stale_ranges (since, until) VALUES (new.time, new.time);
+                INSERT INTO newest_trades AS known (symbol, time, trade_id, price, volume)
+                VALUES (new.symbol, new.time, new.trade_id, new.price, new.volume)
+                ON CONFLICT (symbol) DO UPDATE
+                SET time = excluded.time, trade_id = excluded.trade_id, price = excluded.price, volume = excluded.volume
+                WHERE (excluded.time, excluded.trade_id) >= (known.time, known.trade_id);
+            END IF;
             RETURN NULL;
         END
         $$
@@ -246,6 +250,11 @@ def _watch_other_changes() -> None:
         SET search_path = pg_catalog, public, pg_temp
         AS $$
         BEGIN
+            INSERT INTO stale_ranges (since, until)
+            SELECT range_start, range_end - INTERVAL '1 microsecond'
+            FROM timescaledb_information.chunks
+            WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+            UPDATE retention SET oldest_chunk = NULL;
             DELETE FROM newest_trades;
             RETURN NULL;
         END
@@ -253,13 +262,16 @@ def _watch_other_changes() -> None:
     """)
     op.execute("""
         CREATE TRIGGER trades_truncated
-        AFTER TRUNCATE ON trades
+        BEFORE TRUNCATE ON trades
         FOR EACH STATEMENT EXECUTE FUNCTION trades_truncated()
     """)
     _comment(
         "FUNCTION trades_changed()", "After UPDATE and DELETE: notes the stale candles, and finds the newest trade anew."
     )
-    _comment("FUNCTION trades_truncated()", "After TRUNCATE: there is no newest trade any more.")
+    _comment(
+        "FUNCTION trades_truncated()",
+        "Before TRUNCATE: all candles of the trades are stale, and there is no newest trade any more.",
+    )
 
 
 def _comment(what: str, text: str) -> None:

@@ -28,7 +28,7 @@ class Level(NamedTuple):
 # The refresh windows and schedules of all levels. A window begins at the first candle (start offset NULL), for a refresh
 # recomputes only what changed, and a source that is itself candles is kept for ever: so no pause of the database, however
 # long, leaves a gap. Trades may be dropped, so 1m has no such policy: its window is that of the job refresh_candles, every
-# 5 seconds from the watermark, or from 3 hours ago where that is earlier, up to a minute ago.
+# 5 seconds from the watermark up to a minute ago, and whatever stale_ranges has.
 LEVELS = (
     Level("5m", "1m", "5 minutes", "5 minutes"),
     Level("15m", "5m", "15 minutes", "15 minutes"),
@@ -62,7 +62,8 @@ def downgrade() -> None:
     op.execute("""
         SELECT add_continuous_aggregate_policy(
             'candles_1m',
-            start_offset => NULL,
+            -- Without a start, as it was, unless it would find trades gone and empty their candles.
+            start_offset => (SELECT CASE WHEN dropped_before > '-infinity' THEN INTERVAL '3 hours' END FROM retention),
             end_offset => INTERVAL '1 minute',
             schedule_interval => INTERVAL '1 minute',
             buckets_per_batch => 0
@@ -184,9 +185,7 @@ def _create_refresh() -> None:
     # which would be computed from trades again and again while they are not materialized. A range goes on to the next
     # level in the transaction that ends its refresh, so that an interrupted run is made up for by the next.
     # Forced, for TimescaleDB's own notes of what has changed are not enough: a refresh that fails halfway, against the
-    # columnstore's policy for example, has used them up, and a COPY into a table with a trigger such as trades_stored makes
-    # none (2.29.2). Only of a transaction that ends later than five minutes after it has stored its trades does the job
-    # depend on them, for three hours.
+    # columnstore's policy for example, has used them up, and of a COPY into trades there are none.
     # A refresh above the watermark begins at the watermark: what it would leap over would never be shown again.
     # A job's run ends when it is beyond its budget, for the embedded engine does nothing else meanwhile.
     # Many ranges at once are rounded out to sixty buckets, as a refresh costs 8 ms whatever its range.
@@ -224,25 +223,22 @@ def _create_refresh() -> None:
                 RETURN;
             END IF;
             PERFORM set_config('enable_seqscan', 'off', false);
-            -- Not before the oldest trade that is left.
-            SELECT greatest(min(c.range_start), (SELECT r.dropped_before FROM public.retention AS r))
+            -- Not before the oldest trade that is left: those that have been dropped, by whomever, are missed by no candle.
+            SELECT min(c.range_start)
             INTO origin
             FROM timescaledb_information.chunks AS c
-            WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
-            HAVING count(*) > 0;
+            WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades';
+            UPDATE public.retention AS r
+            SET oldest_chunk = origin,
+                dropped_before = greatest(r.dropped_before, CASE WHEN origin > r.oldest_chunk THEN origin END)
+            WHERE r.oldest_chunk IS DISTINCT FROM origin;
+            SELECT greatest(origin, r.dropped_before) INTO origin FROM public.retention AS r;
             closed := public.time_bucket(buckets[1], now() - buckets[1]);
+            -- No level has materialized any of these, nor will this run.
+            DELETE FROM public.stale_ranges AS s WHERE s.level = 1 AND s.since >= closed;
+            COMMIT;
             from_time := greatest(public.candles_watermark(intervals[1]), origin);
-            IF from_time < closed AND origin IS NOT NULL THEN
-                from_time := greatest(least(from_time, closed - INTERVAL '5 minutes'), origin);
-                IF closed - INTERVAL '3 hours' < from_time AND origin < from_time THEN
-                    CALL public.refresh_continuous_aggregate(
-                        'public.candles_1m',
-                        greatest(closed - INTERVAL '3 hours', origin),
-                        from_time,
-                        options => '{{"buckets_per_batch"\\: 0}}'
-                    );
-                    COMMIT;
-                END IF;
+            IF from_time < closed THEN
                 LOOP
                     -- From chunk to chunk, for a market may rest for years.
                     SELECT greatest(from_time, min(c.range_start)), least(min(c.range_end), closed)
@@ -326,6 +322,7 @@ def _create_refresh() -> None:
         END
         $$
     """)
+    op.execute("REVOKE EXECUTE ON PROCEDURE refresh_candles(integer, jsonb) FROM PUBLIC")
     op.execute("""
         SELECT alter_job(
             add_job(

@@ -70,6 +70,12 @@ def _create_retention() -> None:
         DECLARE
             bound timestamptz;
         BEGIN
+            IF (SELECT drop_after FROM public.retention) IS NULL THEN
+                RETURN;
+            END IF;
+            -- Whoever stores a trade meanwhile has it either noted in stale_ranges before, or refused after.
+            SET LOCAL lock_timeout = '5s';
+            LOCK TABLE public.trades IN SHARE ROW EXCLUSIVE MODE;
             SELECT max(range_end)
             INTO bound
             FROM timescaledb_information.chunks
@@ -78,7 +84,7 @@ def _create_retention() -> None:
                 coalesce(public.candles_watermark('1m'), '-infinity'),
                 (SELECT min(since) FROM public.stale_ranges)
             );
-            IF bound IS NOT NULL AND (SELECT drop_after FROM public.retention) IS NOT NULL THEN
+            IF bound IS NOT NULL THEN
                 UPDATE public.retention SET dropped_before = greatest(dropped_before, bound);
                 PERFORM public.drop_chunks('public.trades', older_than => bound);
             END IF;
@@ -98,6 +104,7 @@ def _create_retention() -> None:
         END
         $$
     """)
+    op.execute("REVOKE EXECUTE ON PROCEDURE drop_old_trades(integer, jsonb), set_retention(interval) FROM PUBLIC")
     _comment(
         "PROCEDURE drop_old_trades(integer, jsonb)",
         "Drops the chunks of trades that are wholly older than retention.drop_after and materialized in candles_1m. A job "

@@ -28,15 +28,19 @@ def upgrade() -> None:
         END
         $$
     """)
-    # What a user can change for a session is a help; the wall is that nothing but SELECT is granted.
+    # What a user can change for a session is a help, which an owner who may not alter the role does without; the wall is
+    # that nothing but SELECT is granted.
     op.execute("""
         DO $$
         BEGIN
+            EXECUTE format('GRANT CONNECT ON DATABASE %I TO analyst', current_database());
+            EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
             EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET default_transaction_read_only = on', current_database());
             EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET statement_timeout = ''60s''', current_database());
             EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET timezone = ''UTC''', current_database());
-            EXECUTE format('GRANT CONNECT ON DATABASE %I TO analyst', current_database());
-            EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'the role analyst is left without a statement time-out in this database: %', SQLERRM;
         END
         $$
     """)
@@ -56,6 +60,8 @@ def downgrade() -> None:
             EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
             EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM analyst', current_database());
             EXECUTE format('ALTER ROLE analyst IN DATABASE %I RESET ALL', current_database());
+        EXCEPTION
+            WHEN insufficient_privilege THEN NULL;
         END
         $$
     """)

@@ -22,6 +22,9 @@ CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS timescaledb"
 
 LICENSE = "SELECT current_setting('timescaledb.license')"
 
+CONNECT_SECONDS = 20
+"""How long a connection may take to be made: on the embedded engine, as long as the migration of another process."""
+
 NEEDED_VERSION = (2, 23)
 """The oldest release that the suite runs on: the embedded engine's."""
 
@@ -60,7 +63,7 @@ def engine(database_url: str) -> sqlalchemy.Engine:
     """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(database_url, connect_timeout=5, application_name="market-data-migrate"),
+        creator=lambda: psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"),
         poolclass=NullPool,
     )
 
@@ -73,7 +76,7 @@ def check_server(database_url: str) -> None:
         psycopg.OperationalError: The server can't be reached.
     """
     try:
-        with psycopg.connect(database_url, connect_timeout=5) as connection:
+        with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
             _check(connection)
     except psycopg.OperationalError:
         raise

@@ -252,6 +252,33 @@ def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_datab
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 
+def test_trades_of_a_transaction_that_ends_late_reach_their_candles(new_database: Databases):
+    """Stored in time, but seen only after their minute has been materialized without them."""
+    with migrated(new_database) as connection:
+        now = connection.execute("SELECT now()").fetchall()[0][0]
+        start = now - 20 * DAY
+        trades = moved([trade(0, "5"), trade(3600, "6")], start - T0)
+        store(connection, *trades)
+        connection.execute("CALL refresh_candles()")
+        late = moved([trade(30, "7")], start - T0)
+        columns = "time, symbol, trade_id, price, volume"
+        with connection.cursor().copy(f"COPY trades ({columns}) FROM STDIN") as copy:
+            copy.write_row(late[0])
+        connection.execute("CALL refresh_candles()")
+        assert differing(connection, trades + late, start - 30 * DAY) == []
+
+
+def test_truncated_trades_take_their_candles_with_them(new_database: Databases):
+    with migrated(new_database) as connection:
+        now = connection.execute("SELECT now()").fetchall()[0][0]
+        store(connection, *moved([trade(0, "5"), trade(-86_400 * 30, "6")], now - 20 * DAY - T0))
+        connection.execute("CALL refresh_candles()")
+        connection.execute("TRUNCATE trades")
+        connection.execute("CALL refresh_candles()")
+        assert differing(connection, [], now - 90 * DAY) == []
+        assert connection.execute("SELECT count(*) FROM newest_trades").fetchone() == (0,)
+
+
 def test_late_trades_reach_all_levels_by_themselves_whatever_their_age(new_database: Databases):
     with migrated(new_database, jobs=True) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]

@@ -1,11 +1,14 @@
 """Trades that are dropped, and candles that stay."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from support import Connection, Trade, store, trade
 
 from market_data import migrate
@@ -106,6 +109,8 @@ def test_chunks_dropped_by_hand_leave_all_candles_whatever_runs_afterwards(conne
     connection.execute("CALL refresh_candles()")
     assert count(connection) < 30 / 4
     assert candles(connection) == before
+    with pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon"):
+        store(connection, trade_ago(connection, 40.1))
 
 
 def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
@@ -168,6 +173,36 @@ def test_trades_that_no_refresh_has_reached_are_not_dropped(new_database: Databa
             connection.execute("CALL set_retention('30 days')")
             connection.execute("CALL drop_old_trades()")
             assert count(connection) == 1
+
+
+def test_late_trade_that_is_stored_while_chunks_are_dropped_is_not_lost(connection: Connection):
+    """The job waits for the transaction, and then leaves the chunk until the candles have the trade."""
+    if not connection.execute("SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()[0][0]:
+        return  # the embedded engine: no two transactions at once
+    connection.execute("CALL set_retention('30 days')")
+    late = trade_ago(connection, 29.9, trade_id=5)
+    with psycopg.connect(connection.info.dsn) as writer:
+        store(writer, late)
+        dropping = threading.Thread(target=lambda: connection.execute("CALL drop_old_trades()"))
+        dropping.start()
+        dropping.join(1)
+        assert dropping.is_alive()
+        writer.commit()
+        dropping.join()
+    connection.execute("CALL refresh_candles()")
+    assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
+
+
+def test_downgrade_after_a_drop_leaves_the_candles(connection: Connection):
+    connection.execute("CALL set_retention('30 days')")
+    connection.execute("CALL drop_old_trades()")
+    before = connection.execute("SELECT count(*) FROM candles_1m").fetchall()
+    config = Config()
+    config.set_main_option("script_location", str(migrate.scripts()))
+    config.attributes["database_url"] = connection.info.dsn
+    command.downgrade(config, "0001")
+    run_all_jobs(connection)
+    assert connection.execute("SELECT count(*) FROM candles_1m").fetchall() == before
 
 
 def test_no_refresh_window_reaches_what_retention_may_drop(untouched: Connection):

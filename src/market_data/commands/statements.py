@@ -69,7 +69,8 @@ async def copy_trades(connection: Connection, data: bytes) -> None:
 
 
 REFRESH_CANDLES = "CALL refresh_candles()"
-LET_OTHERS_REFRESH = "SELECT pg_advisory_unlock_all()"
+# What a CALL that failed leaves behind.
+LET_OTHERS_REFRESH = "SELECT pg_advisory_unlock_all(), set_config('enable_seqscan', 'on', false)"
 
 
 async def refresh_candles(connection: Connection) -> None:
