@@ -63,7 +63,9 @@ def engine(database_url: str) -> sqlalchemy.Engine:
     """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"),
+        creator=lambda: psycopg.connect(
+            database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"
+        ),
         poolclass=NullPool,
     )
 

@@ -29,6 +29,12 @@ SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": 
 
 CHUNK_ROWS = 50_000
 
+LONGEST_LINE = 1_000_000
+"""In characters: what has longer ones is no table of trades."""
+
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+"""What files of these kinds begin with."""
+
 Match = Callable[[str], re.Match[str] | None]
 
 
@@ -86,8 +92,11 @@ class Source(ABC):
         # Bytes that are no UTF-8 come out of it as they went in, into the file of rejected rows.
         self._text = io.TextIOWrapper(self.file, encoding="utf-8-sig", errors="surrogateescape")
         number = 1
+        text = iter(lambda: self._text.readline(LONGEST_LINE), "")
         try:
-            while rows := list(islice(self._text, CHUNK_ROWS if number > header else header)):
+            while rows := list(islice(text, CHUNK_ROWS if number > header else header)):
+                for at in (at for at, row in enumerate(rows) if len(row) == LONGEST_LINE):
+                    raise CommandFailed(f"{self.name}: line {number + at} has {LONGEST_LINE:,} characters or more.")
                 yield Chunk(number, rows)
                 number += len(rows)
         except (OSError, EOFError, zlib.error) as error:
@@ -155,6 +164,12 @@ def open_source(path: str, kind: str | None) -> Source:
         raise CommandFailed(f"{path}: unknown kind of file; give its format with --format csv, ndjson or parquet.")
     name = "standard input" if path == "-" else path
     file = _open(path)
+    if path == "-" and file.peek(2).startswith(GZIP):
+        file = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)))
+    if path == "-" and (kind == "parquet" or file.peek(4).startswith(PARQUET)):
+        raise CommandFailed(
+            "Parquet can't be read from standard input, for its table of contents is at the end; save it first."
+        )
     if kind is None:
         kind = "ndjson" if file.peek(1000).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "csv"
     if kind == "parquet":

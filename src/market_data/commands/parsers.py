@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from market_data.commands.durations import duration_between
 from market_data.commands.running import migrated_database, run
+from market_data.errors import CommandFailed
 from market_data.feed import LISTINGS, Listing
 from market_data.settings import Settings
 
@@ -90,8 +91,11 @@ def _add_import(commands: "Commands") -> None:
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
     from market_data.commands import files, importing  # noqa: PLC0415 - only this command needs them
 
-    name = "stdin" if parsed.file == "-" else Path(parsed.file).name.removesuffix(".gz").rpartition(".")[0]
-    rejects = importing.Rejects(parsed.rejects or Path(f"{name}.rejected.csv"))
+    name = "stdin" if parsed.file == "-" else Path(parsed.file.removesuffix(".gz")).stem
+    path: Path = parsed.rejects or Path(f"{name}.rejected.csv")
+    if path.exists() and Path(parsed.file).exists() and path.samefile(parsed.file):
+        raise CommandFailed(f"{path} is the file to import; choose another for its rejected rows with --rejects.")
+    rejects = importing.Rejects(path)
     with files.open_source(parsed.file, parsed.format) as source, migrated_database(settings) as database_url:
         return run(importing.import_trades(database_url, source, rejects), again=importing.AGAIN)
 

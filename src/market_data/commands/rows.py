@@ -26,7 +26,7 @@ FAST = {
 """How the parts of a row mostly look: where a pattern made of these matches, only the calendar has to agree."""
 
 SYMBOL = re.compile(SYMBOL_FORM)
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-]\d\d:\d\d))?", re.ASCII)
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-]\d\d(?::?\d\d)?))?", re.ASCII)
 POSITIVE = re.compile(POSITIVE_FORM, re.ASCII)
 NOT_NEGATIVE = re.compile(NOT_NEGATIVE_FORM, re.ASCII)
 WHOLE = re.compile(WHOLE_FORM, re.ASCII)
@@ -104,6 +104,8 @@ class Checker:
         symbol, time, price, volume, trade_id = row
         if symbol is None or time is None or price is None or volume is None or (trade_id is None and not self._numbers):
             raise Rejected(f"{_missing(row)}: is missing")
+        if self._numbers and trade_id is not None:
+            raise Rejected("trade_id: is given here, but not in the first row, and so the rows are numbered")
         name, numbering = self._symbols.get(symbol) or self._symbol(symbol)
         instant, moment = self._time(time)
         if self._numbers:
@@ -159,7 +161,7 @@ class Checker:
 
 
 def _offset(text: str) -> int:
-    hours, minutes = int(text[1:3]), int(text[4:])
+    hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
     if hours > 23 or minutes > 59:
         raise ValueError(text)
     offset = (hours * 3600 + minutes * 60) * SECOND
