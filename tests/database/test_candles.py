@@ -181,7 +181,7 @@ TRADES = st.lists(
 )
 
 
-@settings(max_examples=15, derandomize=True, deadline=None, database=None)
+@settings(max_examples=8, derandomize=True, deadline=None, database=None)
 @given(first=TRADES, later=TRADES, latest=TRADES)
 def test_candles_of_every_interval_are_the_groups_of_their_trades(
     stage: Connection, first: list[Trade], later: list[Trade], latest: list[Trade]
