@@ -252,8 +252,8 @@ def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_datab
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 
-def test_trades_of_a_transaction_that_ends_late_reach_their_candles(new_database: Databases):
-    """Stored in time, but seen only after their minute has been materialized without them."""
+def test_late_trades_that_copy_stores_reach_all_levels(new_database: Databases):
+    """TimescaleDB itself notes nothing of a COPY into a table with a trigger such as that of trades."""
     with migrated(new_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         start = now - 20 * DAY
