@@ -9,8 +9,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from multiprocessing import connection
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from types import FrameType
 
 import uvicorn
@@ -99,10 +100,30 @@ class Supervisor(Multiprocess):
     where Ctrl-C has ended that worker.
     """
 
+    def init_processes(self) -> None:
+        """Start the workers."""
+        with _ctrl_c_blocked():
+            super().init_processes()
+
     def keep_subprocess_alive(self) -> None:
         """Replace workers that are gone."""
         if not all(worker.process.is_alive() for worker in self.processes):
-            super().keep_subprocess_alive()
+            with _ctrl_c_blocked():
+                super().keep_subprocess_alive()
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Generator[None]:
+    """A process started here inherits the block: a Ctrl-C that finds it still importing is no traceback.
+
+    It waits for this process until the end of the block, and for the new one until `create_worker`.
+    """
+    resource_tracker.ensure_running()  # to start it with the first process would lift the block
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def create_worker() -> Litestar:
@@ -110,6 +131,7 @@ def create_worker() -> Litestar:
     configure_logging()
     if supervisor := multiprocessing.parent_process():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor hears it too, and tells us
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn listens to it by now
         threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
     return create_app()
 

@@ -74,6 +74,18 @@ def test_a_signal_to_the_whole_process_group_ends_it_in_order(database_url: str,
     assert "Traceback" not in service.text
 
 
+def test_ctrl_c_while_the_workers_still_import_ends_them_without_a_traceback(database_url: str, tmp_path: Path):
+    service = Service(tmp_path, "--workers", "2", DATABASE_URL=database_url)
+    try:
+        workers = eventually(service.workers)
+        service.signal(signal.SIGINT, group=True)
+        assert service.wait(20) == 0
+        eventually(lambda: not any(map(is_running, workers)))
+    finally:
+        service.end()
+    assert "Traceback" not in service.text
+
+
 def test_workers_end_when_their_supervisor_is_killed(database_url: str, tmp_path: Path):
     with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, _):
         processes = service.descendants()
