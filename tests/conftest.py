@@ -76,7 +76,10 @@ def database_url(session_database: str) -> str:
     """A migrated database without a row. A test that refreshes candles takes `new_database` instead: there is no way to
     empty them afterwards on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
-        connection.execute("TRUNCATE trades, newest_trades, symbols, stale_ranges, leases")
+        connection.execute("""
+            TRUNCATE trades, newest_trades, symbols, stale_ranges, leases,
+                stream_events, stream_commits, stream_late_candles
+        """)
     return session_database
 
 

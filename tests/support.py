@@ -50,7 +50,7 @@ def changed_url(url: str, *, port: int | None = None, database: str | None = Non
 @contextmanager
 def serving(app: Litestar) -> Iterator[str]:
     """The address of an application that listens on a port of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
@@ -140,7 +141,7 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
 }
 
 
-def database(request: Request[Any, Any, Any]) -> Database:
+def database(request: ASGIConnection[Any, Any, Any, Any]) -> Database:
     """The database of the application that a request came to."""
     return request.app.state.database
 
@@ -169,7 +170,7 @@ NAMED_SYMBOLS = 10
 """Unknown symbols that an error names."""
 
 
-async def require_symbols(request: Request[Any, Any, Any], symbols: Sequence[str]) -> None:
+async def require_symbols(request: ASGIConnection[Any, Any, Any, Any], symbols: Sequence[str]) -> None:
     """Make sure that symbols are known. Asked only where one of them is missing from an answer.
 
     Raises:

@@ -7,10 +7,10 @@ wrong is told at once, a repeated parameter is refused, times need a zone, and t
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Self, TypeVar, cast, get_args
+from typing import Any, Generic, Literal, Self, TypeVar, cast, get_args
 from urllib.parse import parse_qsl
 
-from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.openapi.spec import Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.openapi.spec.example import Example
@@ -20,6 +20,7 @@ from market_data.api.readers import (
     MOST_SYMBOLS,
     SYMBOL_FORM,
     Format,
+    read_channels,
     read_choice,
     read_number,
     read_symbol,
@@ -27,6 +28,8 @@ from market_data.api.readers import (
     read_time,
 )
 from market_data.errors import BadParameters
+from market_data.live import CHANNELS as KNOWN_CHANNELS
+from market_data.live import ID_FORM, EventId
 from market_data.models import ParameterProblem
 from market_data.queries import INTERVALS, Fill, Key, Order
 
@@ -44,12 +47,13 @@ class QueryParameter(Generic[T]):
     read: Callable[[str], T]
     required: bool = True
     default: T | None = None
+    place: Literal["query", "header"] = "query"
 
     def describe(self) -> Parameter:
         """Its entry in the OpenAPI document."""
         return Parameter(
             name=self.name,
-            param_in="query",
+            param_in=self.place,
             description=self.description,
             required=self.required,
             schema=self.schema,
@@ -60,7 +64,8 @@ class QueryParameter(Generic[T]):
 class Query:
     """The query string of a request. Within `with`, parameters are taken from it; leaving raises if any was wrong."""
 
-    def __init__(self, request: Request[Any, Any, Any]) -> None:
+    def __init__(self, request: ASGIConnection[Any, Any, Any, Any]) -> None:
+        self._headers = request.headers
         self._pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         self._taken: set[str] = set()
         self._problems: list[ParameterProblem] = []
@@ -76,7 +81,10 @@ class Query:
     def take(self, parameter: QueryParameter[T]) -> T:
         """The value of a parameter. One that is wrong is noted; what stands for it then never leaves the `with`."""
         self._taken.add(parameter.name)
-        texts = [value for name, value in self._pairs if name == parameter.name]
+        if parameter.place == "header":
+            texts = self._headers.getall(parameter.name, [])
+        else:
+            texts = [value for name, value in self._pairs if name == parameter.name]
         try:
             if len(texts) > 1:
                 raise ValueError(f"is given {len(texts)} times; give it once")
@@ -178,6 +186,34 @@ SYMBOLS = QueryParameter[tuple[str, ...] | None](
     Schema(type=OpenAPIType.STRING, pattern=f"^{SYMBOL_FORM.pattern}(,{SYMBOL_FORM.pattern})*$"),
     read_symbols,
     required=False,
+)
+CHANNELS = QueryParameter[tuple[str, ...]](
+    "channels",
+    "What to listen to, with commas between them: `trades`, `candles_1m` and so on.",
+    "trades,candles_1m",
+    Schema(
+        type=OpenAPIType.STRING, pattern=f"^({'|'.join(KNOWN_CHANNELS)})(,({'|'.join(KNOWN_CHANNELS)}))*$", default="trades"
+    ),
+    read_channels,
+    required=False,
+    default=("trades",),
+)
+LAST_EVENT_ID = QueryParameter[EventId | None](
+    "last_event_id",
+    "The id of the last event that has been got, for clients that can't send the header `Last-Event-ID`.",
+    None,  # the documentation page would send it
+    Schema(type=OpenAPIType.STRING, pattern=f"^{ID_FORM.pattern}$"),
+    EventId.read,
+    required=False,
+)
+LAST_EVENT_ID_HEADER = QueryParameter[EventId | None](
+    "Last-Event-ID",
+    "As `last_event_id`, and goes before it.",
+    None,
+    LAST_EVENT_ID.schema,
+    EventId.read,
+    required=False,
+    place="header",
 )
 FILL = QueryParameter[Fill | None](
     "fill",

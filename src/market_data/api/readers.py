@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
+from market_data.live import CHANNELS
+
 C = TypeVar("C", bound=str)
 
 Format = Literal["json", "csv", "arrow"]
@@ -61,6 +63,12 @@ def read_symbols(text: str) -> tuple[str, ...]:
     if len(parts) > MOST_SYMBOLS:
         raise ValueError(f"has {len(parts)} symbols; ask for {MOST_SYMBOLS} at a time, or for all by leaving it out")
     return tuple(sorted({read_symbol(part) for part in parts}))
+
+
+def read_channels(text: str) -> tuple[str, ...]:
+    """Channels of a stream between commas, each once."""
+    read = read_choice(CHANNELS)
+    return tuple(dict.fromkeys(read(part) for part in text.split(",")))
 
 
 def read_choice(choices: Iterable[C]) -> Callable[[str], C]:

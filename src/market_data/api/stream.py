@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 
 from litestar.response.base import ASGIResponse
@@ -21,13 +21,22 @@ class Stream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, pieces: AsyncGenerator[bytes], *, media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        pieces: AsyncGenerator[bytes],
+        *,
+        media_type: str,
+        headers: Mapping[str, str],
+        on_gone: Callable[[], None] | None = None,
+    ) -> None:
+        """`on_gone` is called when the client goes away, for pieces that may be long in coming."""
         super().__init__(media_type=media_type, headers=dict(headers))
         self.pieces = pieces
+        self.on_gone = on_gone
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Send piece after piece, as fast as the client takes them, for as long as it is there."""
-        gone = asyncio.create_task(_disconnect(receive))
+        gone = asyncio.create_task(_disconnect(receive, self.on_gone))
         try:
             async with aclosing(self.pieces):
                 async for piece in self.pieces:
@@ -47,7 +56,9 @@ class Stream(ASGIResponse):
                 await gone
 
 
-async def _disconnect(receive: Receive) -> None:
+async def _disconnect(receive: Receive, on_gone: Callable[[], None] | None) -> None:
     """Wait until the client is gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    if on_gone:
+        on_gone()

@@ -122,6 +122,7 @@ async def _write(connection: Connection, lease: Lease, walks: Sequence[BackwardW
         async for batch in batches:
             started = time.monotonic()
             async with connection.transaction():
+                await statements.do_not_stream(connection)
                 await statements.copy_trades(connection, batch.data)
                 await lease.confirm(connection)
             progress.add(batch.rows, time.monotonic() - started)

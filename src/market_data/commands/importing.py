@@ -140,6 +140,7 @@ async def _store(connection: Connection, batch: Batch) -> Outcome:
         return Outcome(0, {}, [])
     try:
         async with connection.transaction():
+            await statements.do_not_stream(connection)
             await statements.stage(connection, batch.data)
             refused = dict.fromkeys(await statements.drop_too_old(connection), TOO_OLD)
             new_symbols = await statements.add_staged_symbols(connection)

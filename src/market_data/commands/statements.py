@@ -59,6 +59,14 @@ async def earliest_trades(connection: Connection, symbols: Sequence[str]) -> dic
     return {symbol: (time, price) for symbol, time, price in await cursor.fetchall()}
 
 
+NOT_STREAMED = "SET LOCAL market_data.stream = 'off'"
+
+
+async def do_not_stream(connection: Connection) -> None:
+    """Keep the trades of this transaction from the streams, which tell of what happens, not of what has happened once."""
+    await connection.execute(NOT_STREAMED)
+
+
 COPY_TRADES = "COPY trades (time, symbol, price, volume) FROM STDIN (FORMAT binary)"
 
 

@@ -7,9 +7,8 @@ from typing import LiteralString
 from market_data.queries.intervals import INTERVALS, LENGTHS
 from market_data.queries.pages import Column, Connection, Form, Key, KeyReaders, Order, Page, csv_time, cut, packed_key
 
-# Each for all rows of `page`, in an order, and with a place for a further column.
-JSON: LiteralString = """
-    '{"timestamp":"' || to_char(bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+CANDLE_FIELDS: LiteralString = """
+    '"timestamp":"' || to_char(bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
     || '","open":' || coalesce(trim_scale(open)::text, 'null')
     || ',"high":' || coalesce(trim_scale(high)::text, 'null')
     || ',"low":' || coalesce(trim_scale(low)::text, 'null')
@@ -17,7 +16,12 @@ JSON: LiteralString = """
     || ',"volume":' || trim_scale(volume)
     || ',"vwap":' || coalesce(vwap::text, 'null')
     || ',"trade_count":' || trade_count
-    || ',"closed":' || closed
+"""
+"""The members of a candle's JSON object, all but `closed`."""
+
+# Each for all rows of `page`, in an order, and with a place for a further column.
+JSON: LiteralString = f"""
+    '{{' || {CANDLE_FIELDS} || ',"closed":' || closed
 """
 CSV: LiteralString = """
     concat_ws(

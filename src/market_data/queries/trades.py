@@ -6,21 +6,18 @@ from typing import LiteralString
 
 from market_data.queries.pages import Column, Connection, Form, Key, KeyReaders, Order, Page, csv_time, cut, packed_key
 
+TRADE_JSON: LiteralString = """
+    '{"symbol":"' || symbol
+    || '","price":' || trim_scale(price)
+    || ',"volume":' || trim_scale(volume)
+    || ',"timestamp":"'
+    || replace(to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
+    || '","trade_id":' || trade_id || '}'
+"""
+
 # Each for all rows of `page`, in an order. Without the quotes that `to_json` puts around a time.
 ROWS: Mapping[Form, tuple[LiteralString, LiteralString]] = {
-    "json": (
-        """
-        string_agg(
-            '{"symbol":"' || symbol
-            || '","price":' || trim_scale(price)
-            || ',"volume":' || trim_scale(volume)
-            || ',"timestamp":"'
-            || replace(to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
-            || '","trade_id":' || trade_id || '}',
-            ','
-        """,
-        ")",
-    ),
+    "json": (f"string_agg({TRADE_JSON}, ','", ")"),
     "csv": (
         """
         replace(string_agg(

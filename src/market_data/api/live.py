@@ -1,0 +1,175 @@
+"""The streams: server-sent events at `/stream`, and the same as WebSocket messages at `/ws`.
+
+Not the framework's server-sent events, which encode each event anew for each client: here it is written once for all.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, WebSocket, get, websocket
+from litestar.connection import ASGIConnection
+from litestar.exceptions import WebSocketDisconnect
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.response.base import ASGIResponse
+from msgspec import Meta, Struct
+
+from market_data.api.caching import LIVE
+from market_data.api.operation import PROBLEMS, operation, require_symbols
+from market_data.api.parameters import CHANNELS, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, SYMBOLS, Query
+from market_data.api.readers import read_channels, read_symbols
+from market_data.api.stream import Stream
+from market_data.errors import BadParameters, MarketDataError
+from market_data.live import Client, EventId, Hub, Subscription, message
+from market_data.models import ParameterProblem
+
+DESCRIPTION = """
+Server-sent events, from now on or from where `Last-Event-ID` left off. Each has an `id`, an `event` and its `data` as JSON:
+
+* `trade`: a trade that was stored, by whomever, with the fields of `/trades`. Backfills and imports are not told of.
+* `candle`: with the fields of `/candles`, its `symbol` and `interval`. After each commit with trades of an open bucket; once
+  more with `closed: true`, a second or two after the end of the bucket; and with `revised: true` whenever a late trade has
+  changed a closed one.
+* `heartbeat`: at once, and every ten seconds while the service follows the database. After 25 seconds without, reconnect.
+* `gap`: the events after `Last-Event-ID` are not there any more, for they are kept for an hour. Read `/trades` and
+  `/candles` for the time since; the stream goes on from now.
+* `bye`: why the service ends the stream: the client reads too slowly, or the service stops.
+
+Ids follow the order of commits and are the same at all replicas. Who reconnects with the last id it has got (a browser's
+`EventSource` does so by itself) misses nothing and gets nothing twice; where several changes of a candle were missed, it
+gets the newest one.
+
+The same as WebSocket messages is at `/ws`, with the same parameters and, while connected, `{"action": "subscribe",
+"symbols": ["AAPL"], "channels": ["trades", "candles_1m"]}` and `unsubscribe` likewise; each event is a message `{"event": …,
+"id": …, "data": …}`. Without parameters nothing is subscribed at first.
+
+    curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'
+"""
+
+EXAMPLE = """id: 412-1-0
+event: trade
+data: {"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00.123456Z","trade_id":0}
+
+"""
+
+HEADERS = {**LIVE, "X-Accel-Buffering": "no"}  # which keeps nginx from holding events back
+
+TRY_AGAIN_LATER = 1013
+POLICY_VIOLATION = 1008
+"""Codes with which a WebSocket is closed (RFC 6455 and IANA's registry)."""
+
+
+@get(
+    "/stream",
+    summary="Live trades and candles",
+    description=DESCRIPTION.strip(),
+    tags=["Live"],
+    operation_class=operation(SYMBOLS, CHANNELS, LAST_EVENT_ID, LAST_EVENT_ID_HEADER),
+    responses={
+        200: ResponseSpec(
+            str,
+            generate_examples=False,
+            description="Events, for as long as the client listens.",
+            media_type="text/event-stream",
+            examples=[Example(value=EXAMPLE)],
+        ),
+        **{status: PROBLEMS[status] for status in (400, 404, 500, 503)},
+    },
+)
+async def stream(request: Request[Any, Any, Any]) -> ASGIResponse:
+    subscription, after = await _asked(request)
+    client = Client("sse", subscription)
+    pieces = _joined(_hub(request).messages(client, after))
+    return Stream(pieces, media_type="text/event-stream", headers=HEADERS, on_gone=client.leave)
+
+
+async def _joined(messages: AsyncGenerator[list[bytes]]) -> AsyncGenerator[bytes]:
+    async with aclosing(messages):
+        async for some in messages:
+            yield b"".join(some)
+
+
+async def _asked(request: ASGIConnection[Any, Any, Any, Any]) -> tuple[Subscription, EventId | None]:
+    """What a request wants to listen to, and from where on."""
+    with Query(request) as query:
+        symbols, channels = query.take(SYMBOLS), query.take(CHANNELS)
+        after = query.take(LAST_EVENT_ID)
+        after = query.take(LAST_EVENT_ID_HEADER) or after
+    _hub(request).require()
+    if symbols is not None:
+        await require_symbols(request, symbols)
+    return Subscription.to(channels, None if symbols is None else frozenset(symbols)), after
+
+
+def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
+    return request.app.state.hub
+
+
+class Command(Struct, forbid_unknown_fields=True):
+    """What a client of the WebSocket may send."""
+
+    action: Literal["subscribe", "unsubscribe"]
+    symbols: Annotated[list[str], Meta(min_length=1)] | None = None
+    """None for all."""
+    channels: Annotated[list[str], Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["trades"])
+
+
+read_command = msgspec.json.Decoder(Command).decode
+
+
+@websocket("/ws")
+async def messages(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.accept()
+    try:
+        subscription, after = await _asked(socket)
+    except MarketDataError as error:
+        await socket.send_text(_error(EventId(0, 0, 0), error))
+        await socket.close(POLICY_VIOLATION if isinstance(error, BadParameters) else TRY_AGAIN_LATER)
+        return
+    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription())
+    sending = asyncio.create_task(_send(socket, client, after))
+    try:
+        while True:
+            await _obey(socket, client, await socket.receive_text())
+    except WebSocketDisconnect:
+        client.leave()
+    finally:
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+
+
+async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
+    """Send a client its messages, and close when there are to be no more."""
+    with suppress(MarketDataError):
+        async with aclosing(_hub(socket).messages(client, after)) as pieces:
+            async for some in pieces:
+                for each in some:
+                    await socket.send_text(each)
+    await socket.close(TRY_AGAIN_LATER)
+
+
+async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> None:
+    """Carry out a command, and tell the client of what it is subscribed to now, or of what is wrong."""
+    try:
+        command = read_command(text)
+        symbols = None if command.symbols is None else frozenset(read_symbols(",".join(command.symbols)))
+        asked = Subscription.to(read_channels(",".join(command.channels)), symbols)
+        if symbols and command.action == "subscribe":
+            await require_symbols(socket, sorted(symbols))
+        wanted = client.subscription | asked if command.action == "subscribe" else client.subscription - asked
+    except msgspec.DecodeError as error:
+        client.give([_error(client.told, BadParameters([ParameterProblem("message", str(error))]))], client.told)
+    except (MarketDataError, ValueError) as error:
+        client.give([_error(client.told, error)], client.told)
+    else:
+        _hub(socket).subscribe(client, wanted)
+        channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(wanted.items)}
+        client.give([message("websocket", "subscribed", client.told, {"channels": channels})], client.told)
+
+
+def _error(event_id: EventId, error: Exception) -> bytes:
+    return message("websocket", "error", event_id, {"detail": str(error)})

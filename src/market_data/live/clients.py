@@ -1,0 +1,68 @@
+"""One who listens: what it has yet to be sent, which is bounded."""
+
+import asyncio
+from collections.abc import Sequence
+
+from market_data.live.events import EventId, Transport, message
+from market_data.live.subscriptions import Subscription
+
+MOST_PENDING = 1_000_000
+"""Bytes that may wait for a client when there is more for it, besides what the sockets hold."""
+
+TOO_SLOW = "You read too slowly; reconnect with the id of the last event, and you have missed nothing."
+
+
+class Client:
+    """Takes what it is sent, in order, in as few pieces as it is slow."""
+
+    def __init__(self, transport: Transport, subscription: Subscription) -> None:
+        self.transport: Transport = transport
+        self.subscription = subscription
+        self.told = EventId(0, 0, 0)
+        """Up to where it has been given its events."""
+        self._sent = self.told
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._ready = asyncio.Event()
+        self._over = False
+
+    def begin(self, at: EventId) -> None:
+        """Say where its events begin."""
+        self.told = self._sent = at
+
+    def give(self, messages: Sequence[bytes], told: EventId) -> bool:
+        """Messages to be sent, and how far they lead; false where too much waits already: it is cut off."""
+        if self._over:
+            return True
+        self.told = told
+        if not messages:
+            return True
+        if self._size > MOST_PENDING:
+            self._pending.clear()
+            self.end(TOO_SLOW)
+            return False
+        self._size += sum(map(len, messages))
+        self._pending.extend(messages)
+        self._ready.set()
+        return True
+
+    def end(self, reason: str) -> None:
+        """Send what waits and then the reason, and nothing any more."""
+        if not self._over:
+            at = self.told if self._pending else self._sent
+            self._pending.append(message(self.transport, "bye", at, {"reason": reason}))
+        self.leave()
+
+    def leave(self) -> None:
+        """Nothing is sent any more but what waits."""
+        self._over = True
+        self._ready.set()
+
+    async def take(self) -> list[bytes]:
+        """All that waits, once there is something; nothing at the end."""
+        await self._ready.wait()
+        taken, self._pending, self._size = self._pending, [], 0
+        if not self._over:
+            self._ready.clear()
+            self._sent = self.told
+        return taken

@@ -1,0 +1,140 @@
+"""What the streams read: what has been committed, in that order, and the candles that it touched."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, LiteralString, NamedTuple
+
+from psycopg.rows import args_row
+
+from market_data.queries.candles import CANDLE_FIELDS
+from market_data.queries.intervals import LENGTHS
+from market_data.queries.pages import Connection
+from market_data.queries.trades import TRADE_JSON
+
+LISTEN_TO_STREAM = "LISTEN market_data_stream"
+
+
+async def listen_to_stream(connection: Connection) -> None:
+    """Have the connection notified of each commit that the streams tell of."""
+    await connection.execute(LISTEN_TO_STREAM)
+
+
+ADVANCE_STREAM = "SELECT advance_stream()"
+
+
+async def advance_stream(connection: Connection) -> None:
+    """Note the candles that have closed, and those that a late trade has changed. Cheap where there are none."""
+    await connection.execute(ADVANCE_STREAM)
+
+
+class Reach(NamedTuple):
+    """Positions between which the stream can be read; both 0 while there is nothing."""
+
+    first: int
+    last: int
+    complete: bool
+    """Whether nothing older has been deleted."""
+
+
+STREAM_REACH = """
+    SELECT
+        coalesce(min(position), 0),
+        coalesce(max(position), 0),
+        coalesce((SELECT stored_at FROM stream_commits ORDER BY position LIMIT 1) > now() - INTERVAL '1 hour', true)
+    FROM stream_commits
+"""
+
+
+async def stream_reach(connection: Connection) -> Reach:
+    """How far back the stream can be read, and up to where."""
+    cursor = connection.cursor(row_factory=args_row(Reach))
+    await cursor.execute(STREAM_REACH)
+    (reach,) = await cursor.fetchall()
+    return reach
+
+
+class Told(NamedTuple):
+    """One row of stream_events, with what its commit says of it."""
+
+    position: int
+    number: int
+    kind: Literal["trade", "closing", "revision"]
+    symbol: str
+    time: datetime
+    """Of the trade; of a candle, the start of its bucket."""
+    interval: str | None
+    """Of a closing."""
+    closed_until: datetime
+    """The buckets that ended by then were closed before it."""
+    late: bool
+    """Whether the candles of a trade do not show it yet: a revision follows."""
+    trade: str | None
+    """The trade as JSON."""
+
+
+# The plain bound of the position stands beside the comparison of rows, which alone would not use the index.
+STREAM_EVENTS = f"""
+    SELECT
+        position, number, kind, symbol, time, "interval", closed_until,
+        kind = 'trade' AND stream_is_late(time, stored_at) AS late,
+        CASE WHEN kind = 'trade' THEN {TRADE_JSON} END
+    FROM stream_commits
+    JOIN stream_events USING (statement)
+    WHERE position >= %(position)s AND (position, number) > (%(position)s, %(number)s)
+        AND position <= coalesce(%(until)s::bigint, position)
+        AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
+    ORDER BY position, number
+    LIMIT %(limit)s
+"""
+
+
+async def stream_events(
+    connection: Connection,
+    position: int,
+    number: int,
+    *,
+    limit: int,
+    until: int | None = None,
+    symbols: Collection[str] | None = None,
+) -> list[Told]:
+    """What follows a position and number, up to another position, of some symbols (None: of all)."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(Told))
+    wanted = None if symbols is None else list(symbols)
+    parameters = {"position": position, "number": number, "until": until, "symbols": wanted, "limit": limit}
+    await cursor.execute(STREAM_EVENTS, parameters)
+    return await cursor.fetchall()
+
+
+class StreamedCandle(NamedTuple):
+    """A candle as a stream tells of it."""
+
+    symbol: str
+    bucket: datetime
+    fields: str
+    """The members of its JSON object, without `symbol`, `interval` and `closed`."""
+
+
+STREAM_CANDLES: Mapping[str, LiteralString] = {
+    interval: f"""
+        SELECT symbol, bucket, {CANDLE_FIELDS}
+        FROM (
+            SELECT
+                symbol, bucket, open, high, low, close, volume, trade_count,
+                (turnover / nullif(volume, 0))::float8 AS vwap
+            FROM candles_{interval}
+            WHERE symbol = ANY (%(symbols)s) AND bucket >= %(first)s AND bucket <= %(last)s
+        ) AS candle
+    """
+    for interval in LENGTHS
+}
+
+
+async def stream_candles(
+    connection: Connection, interval: str, symbols: Sequence[str], first: datetime, last: datetime
+) -> list[StreamedCandle]:
+    """The candles of some symbols whose buckets start in a closed range."""
+    cursor = connection.cursor(row_factory=args_row(StreamedCandle))
+    parameters = {"symbols": list(symbols), "first": first, "last": last}
+    # Not prepared: a plan for any range would go through every chunk.
+    await cursor.execute(STREAM_CANDLES[interval], parameters, prepare=False)
+    return await cursor.fetchall()

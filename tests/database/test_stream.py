@@ -1,0 +1,244 @@
+"""What the streams read, as the database keeps it: in the order of commits, by whomever it was stored."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from support import Connection, store, trade
+
+from market_data import queries
+from market_data.commands.statements import NOT_STREAMED
+from market_data.connection import connect
+
+WHAT_IS_TOLD = """
+    SELECT position, number, kind, symbol, time, "interval"
+    FROM stream_commits
+    JOIN stream_events USING (statement)
+    ORDER BY position, number
+"""
+INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
+
+
+def told(connection: Connection, kind: str = "trade") -> list[tuple[Any, ...]]:
+    """Symbol, time and interval of what is told of a kind, in its order."""
+    return [row[3:] for row in connection.execute(WHAT_IS_TOLD) if row[2] == kind]
+
+
+@pytest.fixture
+def known(connection: Connection) -> Connection:
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
+    return connection
+
+
+@pytest.fixture
+def other(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, options="-c timezone=UTC") as connection:
+        yield connection
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=minutes)
+
+
+def test_trades_of_a_statement_are_told_by_time(known: Connection):
+    store(known, trade(1, "1"))
+    known.execute(INSERT.replace("VALUES", "VALUES (%s, %s, %s, %s, %s), "), (*trade(5, "1"), *trade(3, "1", symbol="MSFT")))
+    assert [symbol for symbol, *_ in told(known)] == ["AAPL", "MSFT", "AAPL"]
+
+
+def test_copy_and_conflicts_are_told_of_what_is_stored(known: Connection):
+    with known.cursor().copy("COPY trades (time, symbol, price, volume) FROM STDIN") as copy:
+        copy.write("2026-02-08T10:30:00Z\tAAPL\t1\t1\n2026-02-08T10:30:01Z\tAAPL\t1\t1\n")
+    known.execute(f"{INSERT} ON CONFLICT DO NOTHING", trade(0, "1"))
+    known.execute(f"{INSERT} ON CONFLICT DO NOTHING", trade(2, "1"))
+    assert [time.second for _, time, _ in told(known)] == [0, 1, 2]
+
+
+def test_nothing_is_told_of_what_is_rolled_back(known: Connection, other: Connection):
+    other.execute(INSERT, trade(0, "1"))
+    other.rollback()
+    assert told(known) == []
+
+
+if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, and so one open transaction
+
+    @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+    def test_position_follows_the_commit_not_the_statement(known: Connection, other: Connection, isolation: str):
+        store(known, trade(-1, "1"))  # who creates a chunk holds the others up
+        other.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        other.execute(INSERT, trade(0, "1", symbol="MSFT"))
+        known.execute(INSERT, trade(1, "1"))
+        other.execute(INSERT, trade(2, "1", symbol="MSFT"))
+        other.commit()
+        assert [time.second for _, time, _ in told(known)] == [59, 1, 0, 2]
+
+    def test_who_sees_a_position_can_see_all_below_it(known: Connection, database_url: str):
+        """Eight writers at once; a reader that has seen a position never finds a lower one that it had not."""
+        store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
+
+        def write(number: int) -> None:
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                for second in range(1, 150):
+                    connection.execute(INSERT, trade(second, "1", symbol=f"S{number}"))
+
+        seen: list[int] = []
+        with ThreadPoolExecutor(8) as writers:
+            writing = [writers.submit(write, number) for number in range(8)]
+            while not all(each.done() for each in writing):
+                last = seen[-1] if seen else 0
+                found = known.execute("SELECT position FROM stream_commits WHERE position > %s ORDER BY 1", (last,))
+                seen += [position for (position,) in found]
+            for each in writing:
+                each.result()
+        found = known.execute("SELECT position FROM stream_commits WHERE position > %s ORDER BY 1", (seen[-1],))
+        seen += [position for (position,) in found]
+        assert seen == [position for (position,) in known.execute("SELECT position FROM stream_commits ORDER BY position")]
+        assert len(seen) >= 8 * 149
+
+    def test_transaction_that_is_still_open_holds_nobody_up(known: Connection, other: Connection):
+        store(known, trade(-1, "1"))
+        other.execute(INSERT, trade(0, "1", symbol="MSFT"))
+        known.execute("SET lock_timeout = '2s'")
+        known.execute(INSERT, trade(1, "1"))
+        assert len(told(known)) == 2
+
+
+def test_listeners_are_woken_with_the_position(known: Connection, other: Connection):
+    other.autocommit = True
+    other.execute("LISTEN market_data_stream")
+    known.execute(INSERT, trade(0, "1"))
+    (notification,) = other.notifies(timeout=5, stop_after=1)
+    assert [notification.payload] == [str(row[0]) for row in known.execute("SELECT position FROM stream_commits")]
+
+
+def test_backfill_and_import_are_told_of_to_nobody(known: Connection):
+    with known.transaction():
+        known.execute(NOT_STREAMED)
+        known.execute(INSERT, trade(0, "1"))
+        known.execute("UPDATE trades SET price = 2")
+    assert told(known) == []
+    assert known.execute("SELECT count(*) FROM stream_late_candles").fetchone() == (0,)
+    known.execute(INSERT, trade(1, "1"))
+    assert len(told(known)) == 1, "which ends with the transaction"
+
+
+def until_told(connection: Connection, minutes: int) -> datetime:
+    """Have the closings told of up to so many minutes ago, and no further; that minute."""
+    (moment,) = connection.execute(
+        """
+        UPDATE stream_clock
+        SET closed_until = date_trunc('minute', now()) - make_interval(mins => %s)
+        RETURNING closed_until
+        """,
+        (minutes,),
+    ).fetchone() or (None,)
+    assert isinstance(moment, datetime)
+    return moment
+
+
+def test_closing_of_each_interval_is_told_once_of_symbols_that_may_have_a_candle(known: Connection):
+    since = until_told(known, 3)
+    store(known, (since + timedelta(seconds=1), "AAPL", 0, Decimal(1), Decimal(1)))
+    store(known, (since - timedelta(seconds=1), "MSFT", 0, Decimal(1), Decimal(1)))
+    known.execute("SELECT advance_stream()")
+    known.execute("SELECT advance_stream()")
+    minutes = [(symbol, time) for symbol, time, interval in told(known, "closing") if interval == "1m"]
+    assert minutes == [("AAPL", since)]
+    coarser = {(interval, time) for _, time, interval in told(known, "closing") if interval != "1m"}
+    # Of those, whichever the clock has just gone past.
+    widths = {"5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+    for interval, width in widths.items():
+        ends = [since + timedelta(minutes=n) for n in (1, 2, 3) if (since.hour * 60 + since.minute + n) % width == 0]
+        ends = [end for end in ends if end > since]
+        expected = {(interval, end - timedelta(minutes=width)) for end in ends}
+        assert {each for each in coarser if each[0] == interval} == expected
+
+
+def test_closings_that_nobody_told_are_told_for_an_hour_back(known: Connection):
+    since = until_told(known, 300)
+    store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
+    known.execute("UPDATE newest_trades SET time = now()")
+    known.execute("UPDATE stream_clock SET closed_until = %s", (since,))
+    store(known, (since + timedelta(seconds=1), "MSFT", 0, Decimal(1), Decimal(1)))
+    known.execute("UPDATE newest_trades SET time = now()")
+    known.execute("SELECT advance_stream()")
+    minutes = [time for symbol, time, interval in told(known, "closing") if interval == "1m" and symbol == "AAPL"]
+    # AAPL's newest trade is later than all of these buckets; whether it has a candle there, the reader finds.
+    assert len(minutes) in (59, 60)
+    assert minutes == sorted(minutes)
+
+
+def test_trade_before_a_closing_is_not_of_a_closed_candle_and_one_after_it_is(known: Connection):
+    since = until_told(known, 2)
+    moment = since + timedelta(seconds=30)
+    store(known, (moment, "AAPL", 0, Decimal(1), Decimal(1)))
+    known.execute("SELECT advance_stream()")
+    store(known, (moment, "AAPL", 1, Decimal(1), Decimal(1)))
+    bounds = [row[0] for row in known.execute("SELECT closed_until FROM stream_commits ORDER BY position")]
+    assert bounds[0] < since + timedelta(minutes=1) <= bounds[-1]
+    assert bounds == sorted(bounds)
+
+
+def late_candles(connection: Connection) -> list[tuple[str, datetime]]:
+    return connection.execute("SELECT symbol, bucket FROM stream_late_candles ORDER BY symbol, bucket").fetchall()
+
+
+def test_late_candle_is_told_of_as_revised_once_its_range_is_refreshed(known: Connection):
+    store(known, trade(0, "1"), trade(1, "2"), (minutes_ago(0), "MSFT", 0, Decimal(1), Decimal(1)))
+    assert set(late_candles(known)) == {("AAPL", trade(0, "1")[0].replace(second=0))}
+    known.execute("SELECT advance_stream()")
+    assert told(known, "revision") == []
+    known.execute("DELETE FROM stale_ranges")  # as refresh_candles does at its end
+    known.execute("SELECT advance_stream()")
+    known.execute("SELECT advance_stream()")
+    assert told(known, "revision") == [("AAPL", trade(0, "1")[0].replace(second=0), None)]
+    assert late_candles(known) == []
+
+
+@pytest.mark.parametrize("change", ["UPDATE trades SET price = 2", "DELETE FROM trades"])
+def test_changed_and_deleted_trades_revise_their_candles(known: Connection, change: str):
+    store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
+    assert late_candles(known) == []
+    known.execute(change.encode())
+    known.execute("DELETE FROM stale_ranges")
+    known.execute("SELECT advance_stream()")
+    assert [symbol for symbol, *_ in told(known, "revision")] == ["AAPL"]
+
+
+def test_trades_moved_to_another_minute_revise_both(known: Connection):
+    store(known, trade(0, "1"))
+    known.execute("DELETE FROM stream_late_candles")
+    known.execute("UPDATE trades SET time = time + INTERVAL '1 minute'")
+    assert [bucket.minute for _, bucket in late_candles(known)] == [30, 31]
+
+
+def test_trimming_keeps_an_hour_and_the_last_one_before_it(known: Connection):
+    for second in range(4):
+        store(known, trade(second, "1"))
+    known.execute("""
+        UPDATE stream_commits SET stored_at = now() - INTERVAL '61 minutes'
+        WHERE position < (SELECT max(position) FROM stream_commits)
+    """)
+    known.execute("CALL trim_stream()")
+    assert [time.second for _, time, _ in told(known)] == [2, 3]
+    assert known.execute("SELECT count(*) FROM stream_events").fetchone() == (2,)
+
+
+def test_reach_is_complete_until_something_was_deleted(known: Connection, database_url: str):
+    async def reach() -> tuple[bool, int]:
+        async with await connect(database_url, 5) as connection:
+            found = await queries.stream_reach(connection)
+            return found.complete, found.last - found.first
+
+    assert asyncio.run(reach()) == (True, 0)
+    store(known, trade(0, "1"))
+    store(known, trade(1, "1"))
+    assert asyncio.run(reach())[0]
+    known.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
+    assert not asyncio.run(reach())[0]
