@@ -12,11 +12,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from support import Connection, changed_url
+from support import SERVER, Connection, changed_url
 
 from market_data import embedded, migrate
-
-SERVER = os.environ.get("TEST_DATABASE_URL")
 
 
 def pytest_report_header() -> str:

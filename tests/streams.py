@@ -1,5 +1,6 @@
 """A client of `/stream`, as a test uses it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,12 +41,16 @@ class Events:
         return self._events
 
     def next(self, *names: str) -> Event:
-        """The next event; of these names, where some are given."""
-        return next(event for event in self._events if not names or event.name in names)
+        """The next event of these names; without names, of any but a heartbeat."""
+        return next(event for event in self._events if event.name in names or (not names and event.name != "heartbeat"))
 
-    def take(self, count: int, *names: str) -> list[Event]:
-        """So many events of these names (default: trades and candles)."""
-        return [self.next(*(names or ("trade", "candle"))) for _ in range(count)]
+    def any(self) -> Event:
+        """The next event, whatever it is."""
+        return next(self._events)
+
+    def take(self, count: int) -> list[Event]:
+        """So many events, without heartbeats."""
+        return [self.next() for _ in range(count)]
 
 
 @contextmanager
@@ -56,5 +61,25 @@ def listening(address: str, last: str | None = None, *, timeout: float = 20, **p
         assert response.status_code == 200, response.read()
         events = Events(response)
         if last is None:
-            assert events.next().name == "heartbeat"
+            assert events.any().name == "heartbeat"
         yield events
+
+
+Raw = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def open_raw(address: str, symbols: str) -> Raw:
+    """A stream of trades past its first heartbeat, by a client so light that a test can have a thousand."""
+    url = httpx.URL(address)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"GET /stream?symbols={symbols} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    await reader.readuntil(b"event: heartbeat")
+    return reader, writer
+
+
+async def next_trade(stream: Raw) -> dict[str, Any]:
+    """The data of the next trade."""
+    reader, _ = stream
+    async with asyncio.timeout(20):
+        await reader.readuntil(b"event: trade\ndata: ")
+        return json.loads(await reader.readuntil(b"\n"))

@@ -1,5 +1,6 @@
 """What tests of several groups share."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import psycopg
 import uvicorn
 from litestar import Litestar
 from psycopg.conninfo import conninfo_to_dict
+
+SERVER = os.environ.get("TEST_DATABASE_URL")
+"""The server to test on; None for the embedded engine."""
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import SERVER
 from service import Service, eventually, is_running, running
+from support import SERVER
 
 BUSY = {"INGESTION_INTERVAL_SECONDS": "0.05", "FEED_LEASE_SECONDS": "1"}
 

@@ -7,24 +7,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from fault.proxy import Proxy, proxy_to
-from psycopg.conninfo import conninfo_to_dict
+from fault.proxy import Proxy
 from service import Service, eventually, running
-from support import changed_url
 
 SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[Proxy]:
-    target = conninfo_to_dict(database_url)
-    with proxy_to(str(target["host"]), int(str(target["port"]))) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def proxied(proxy: Proxy, database_url: str) -> str:
-    return changed_url(database_url, port=proxy.port)
 
 
 @pytest.fixture

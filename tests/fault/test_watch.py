@@ -1,0 +1,100 @@
+"""`market-data watch` on a running service: in a terminal, in a pipe, and through the service's restart."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from service import Service, complaint, eventually, running
+from terminal import terminal
+
+FAST = {"INGESTION_INTERVAL_SECONDS": "0.2"}
+
+
+@contextmanager
+def piped(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "market_data.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_in_a_terminal_it_shows_prices_through_a_restart_of_the_service(database_url: str, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url, **FAST) as (service, client):
+        url = str(client.base_url).rstrip("/")
+        with terminal("watch", "--url", url) as shown:
+            screen = eventually(lambda: shown.screen if len(shown.screen) >= 8 else None)
+            assert screen[0].startswith(f"live  {url}  watching since ")
+            assert screen[1].split()[:3] == ["symbol", "price", "since"]
+            eventually(lambda: {line.split()[0] for line in shown.screen[3:8]} == {"AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"})
+            assert len(shown.screen) <= 12
+
+            service.end()
+            eventually(lambda: shown.screen[0].startswith("reconnecting since "))
+            assert len(shown.screen) >= 8, "the prices stay"
+            again = Service(tmp_path, "--port", url.rpartition(":")[2], DATABASE_URL=database_url, **FAST)
+            try:
+                eventually(lambda: shown.screen[0].startswith("live"), 60)
+                eventually(lambda: all(line.endswith(" s ago") for line in shown.screen[3:8]))
+
+                os.killpg(shown.process.pid, signal.SIGINT)
+                assert shown.process.wait(10) == 0
+            finally:
+                again.end()
+            assert "\x1b[?1049l" in shown.written, "the screen is given back"
+            assert "Traceback" not in shown.written
+
+
+def test_in_a_pipe_it_writes_a_line_for_each_trade_until_nobody_reads(database_url: str, tmp_path: Path):
+    with (
+        running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client),
+        piped("watch", "aapl", "--url", str(client.base_url)) as process,
+    ):
+        assert process.stdout
+        assert process.stderr
+        lines = [process.stdout.readline().rstrip("\n").split("\t") for _ in range(3)]
+        for symbol, price, volume, time in lines:
+            assert symbol == "AAPL"
+            assert float(price) > 0
+            assert float(volume) >= 0
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time)
+        process.stdout.close()
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_ends_it_quietly(database_url: str, tmp_path: Path, number: signal.Signals):
+    with (
+        running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client),
+        piped("watch", "--url", str(client.base_url)) as process,
+    ):
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
+def test_an_unknown_symbol_is_told_in_the_service_s_words(database_url: str, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client):
+        told = complaint("watch", "AAPL", "ACME", "--url", str(client.base_url))
+    assert told == "market-data: There is no symbol ACME; GET /symbols lists the known ones.\n"
+
+
+def test_where_nothing_answers_the_remedy_is_told():
+    told = complaint("watch", MARKET_DATA_URL="http://127.0.0.1:1")
+    assert "Nothing answers at http://127.0.0.1:1 (Connection refused)" in told
+    assert "market-data serve" in told

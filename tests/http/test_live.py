@@ -1,0 +1,385 @@
+"""The streams, from a service that listens on a port."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from service import eventually
+from streams import listening, next_trade, open_raw
+from support import Connection, Trade, serving, store, trade
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from market_data.app import create_app
+from market_data.live import clients
+from market_data.metrics import STREAM_CLIENTS, STREAM_DROPPED
+from market_data.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def base(settings: Settings) -> Iterator[str]:
+    with serving(create_app(settings)) as address:
+        yield address
+
+
+@pytest.fixture
+def address(base: str, connection: Connection) -> str:
+    """A service that knows AAPL and MSFT, neither of which has a trade."""
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
+    return base
+
+
+def now(price: str, *, symbol: str = "AAPL", seconds: float = 0) -> Trade:
+    return (datetime.now(UTC) + timedelta(seconds=seconds), symbol, 0, Decimal(price), Decimal(1))
+
+
+def clients_now(transport: str = "sse") -> float:
+    return STREAM_CLIENTS.labels(transport)._value.get()
+
+
+def test_trade_has_the_fields_of_trades(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, trade(0.5, "189.44", "0.1"))
+        event = events.next()
+    assert event.name == "trade"
+    answer = httpx.get(f"{address}/trades?symbol=AAPL&start=2026-02-08T00:00:00Z&end=2026-02-09T00:00:00Z").json()
+    assert answer["trades"] == [event.data]
+
+
+@pytest.mark.parametrize("interval", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"])
+def test_candle_is_that_of_candles_with_symbol_and_interval(address: str, connection: Connection, interval: str):
+    with listening(address, channels=f"candles_{interval}") as events:
+        store(connection, now("10.5"))
+        event = events.next()
+    assert event.name == "candle"
+    start, end = datetime.now(UTC) - timedelta(days=8), datetime.now(UTC) + timedelta(days=1)
+    parameters = {"symbol": "AAPL", "interval": interval, "start": start.isoformat(), "end": end.isoformat()}
+    (candle,) = httpx.get(f"{address}/candles", params=parameters).json()["candles"]
+    assert event.data == {"symbol": "AAPL", "interval": interval, **candle, "closed": False, "revised": False}
+
+
+def test_symbols_and_channels_choose(address: str, connection: Connection):
+    with listening(address, symbols="msft", channels="trades,candles_1m") as events:
+        store(connection, now("1"), now("2", symbol="MSFT"))
+        found = events.take(2)
+    assert [(event.name, event.data["symbol"]) for event in found] == [("trade", "MSFT"), ("candle", "MSFT")]
+
+
+def test_new_symbol_is_told_of_to_who_listens_to_all(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, now("1", symbol="NEW"))
+        assert events.next().data["symbol"] == "NEW"
+
+
+def test_ids_rise_and_a_candle_follows_the_last_trade_of_its_batch(address: str, connection: Connection):
+    with listening(address, channels="candles_1m,trades,candles_1h") as events:
+        minute = datetime.now(UTC).replace(second=0, microsecond=0)
+        trades = [(minute, "AAPL", number, Decimal(number + 1), Decimal(1)) for number in range(3)]
+        rows = ", ".join(["(%s, %s, %s, %s, %s)"] * 3)
+        connection.execute(
+            f"INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES {rows}".encode(),
+            [value for each in trades for value in each],
+        )
+        found = events.take(5)
+    assert [event.name for event in found] == ["trade", "trade", "trade", "candle", "candle"]
+    assert [event.key for event in found] == sorted(event.key for event in found)
+    assert len({event.id for event in found}) == 5
+    assert [event.data["interval"] for event in found[3:]] == ["1m", "1h"]
+    assert found[3].data["trade_count"] == 3
+
+
+@pytest.mark.parametrize("place", ["header", "parameter"])
+def test_who_reconnects_gets_what_it_missed_and_nothing_twice(address: str, connection: Connection, place: str):
+    with listening(address, symbols="AAPL") as events:
+        store(connection, *(trade(second, str(second + 1)) for second in range(6)))
+        everything = events.take(6)
+    for number, event in enumerate(everything[:-1]):
+        last, parameters = (event.id, {}) if place == "header" else (None, {"last_event_id": event.id})
+        with httpx.stream(
+            "GET",
+            f"{address}/stream",
+            params={"symbols": "AAPL", **parameters},
+            headers={"Last-Event-ID": last} if last else {},
+        ) as response:
+            lines = response.iter_lines()
+            ids: list[str] = []
+            while len(ids) < 6 - number:
+                line = next(lines)
+                ids += [line[4:]] if line.startswith("id: ") else []
+        assert ids[:-1] == [each.id for each in everything[number + 1 :]]
+
+
+def test_events_of_one_commit_are_resumed_between_trade_and_candles(address: str, connection: Connection):
+    channels: dict[str, Any] = {"channels": "trades,candles_1m,candles_5m"}
+    with listening(address, **channels) as events:
+        store(connection, now("1"))
+        trade_event, minute, five = events.take(3)
+    with listening(address, trade_event.id, **channels) as events:
+        assert [event.id for event in events.take(2)] == [minute.id, five.id]
+    with listening(address, minute.id, **channels) as events:
+        assert events.next().id == five.id
+    with listening(address, five.id, **channels) as events:
+        assert events.any().name == "heartbeat"
+
+
+def test_missed_changes_of_a_candle_are_told_once_as_it_is_now(address: str, connection: Connection):
+    with listening(address, channels="candles_1m") as events:
+        first = now("1")
+        store(connection, first)
+        last = events.next().id
+    for number in range(1, 4):
+        store(connection, (first[0], "AAPL", number, Decimal(number), Decimal(1)))
+    with listening(address, last, channels="candles_1m") as events:
+        assert events.next().data["trade_count"] == 4
+        assert events.any().name == "heartbeat"
+
+
+def test_id_of_a_heartbeat_is_one_to_go_on_from(address: str, connection: Connection):
+    with httpx.stream("GET", f"{address}/stream") as response:
+        heartbeat = next(response.iter_lines())[4:]
+    store(connection, now("7"))
+    with listening(address, heartbeat) as events:
+        assert events.next().data["price"] == 7
+
+
+def test_gap_is_told_where_events_are_gone(address: str, connection: Connection):
+    for second in range(3):
+        store(connection, trade(second, "1"))
+    connection.execute("UPDATE stream_commits SET stored_at = now() - INTERVAL '61 minutes'")
+    positions = [row[0] for row in connection.execute("SELECT position FROM stream_commits ORDER BY position")]
+    connection.execute("CALL trim_stream()")
+    with listening(address, f"{positions[0]}-1-0") as events:
+        gap = events.next()
+        assert gap.name == "gap"
+        assert "kept for an hour" in gap.data["reason"]
+        assert events.any().name == "heartbeat"
+        store(connection, now("9"))
+        assert events.next().data["price"] == 9
+    with listening(address, f"{positions[-1]}-1-0") as events:
+        assert events.next().data["price"] == 9, "nothing after the last one was deleted"
+
+
+def test_id_of_another_database_is_a_gap(address: str):
+    with listening(address, "999999999-1-0") as events:
+        assert "not of this database" in events.next().data["reason"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "named"),
+    [
+        ({"symbols": "NOPE"}, 404, "NOPE"),
+        ({"channels": "candles_2m"}, 400, "channels"),
+        ({"channels": ""}, 400, "channels"),
+        ({"symbols": "A,,B"}, 400, "symbols"),
+        ({"last_event_id": "yesterday"}, 400, "last_event_id"),
+        ({"last_event_id": "1-2-3-4"}, 400, "last_event_id"),
+    ],
+)
+def test_what_can_not_be_listened_to_is_a_problem(address: str, parameters: dict[str, str], status: int, named: str):
+    answer = httpx.get(f"{address}/stream", params=parameters)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert named in answer.json()["detail"]
+
+
+def test_malformed_last_event_id_header_is_named(address: str):
+    answer = httpx.get(f"{address}/stream", headers={"Last-Event-ID": "x"})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["name"] == "Last-Event-ID"
+
+
+def test_stream_is_kept_by_nobody_on_the_way(address: str):
+    with httpx.stream("GET", f"{address}/stream") as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["x-accel-buffering"] == "no"
+
+
+def test_heartbeats_come_while_nothing_happens(address: str):
+    with listening(address, symbols="AAPL") as events:
+        assert events.any().name == "heartbeat"
+
+
+def test_client_that_leaves_is_forgotten_at_once(address: str):
+    before = clients_now()
+    with listening(address), listening(address):
+        assert clients_now() == before + 2
+    eventually(lambda: clients_now() == before, 5)
+
+
+def test_slow_client_is_cut_off_with_a_reason_and_the_others_are_not(
+    address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(clients, "MOST_PENDING", 20_000)
+    dropped = STREAM_DROPPED.labels("slow")._value.get()
+    with ExitStack() as stack:
+        quick = stack.enter_context(listening(address))
+        slow = stack.enter_context(slow_reader(address))
+        rows = 0
+        last = ""
+        while STREAM_DROPPED.labels("slow")._value.get() == dropped:
+            connection.execute(
+                """
+                INSERT INTO trades (time, symbol, trade_id, price, volume)
+                SELECT now(), 'AAPL', number, 1, 1 FROM generate_series(%s::int, %s::int + 1999) AS number
+                """,
+                (rows, rows),
+            )
+            rows += 2000
+            assert rows < 400_000, "nobody is cut off"
+            last = [quick.next("trade") for _ in range(2000)][-1].id
+        store(connection, now("5", symbol="MSFT"))
+        assert quick.next("trade").data["symbol"] == "MSFT"
+        # Once it reads, it finds why; and with its last id it goes on where it was.
+        text = read_to_the_end(slow)
+    *_, before_last, bye = [part for part in text.split("\n\n") if part]
+    assert "event: bye" in bye
+    assert "too slowly" in bye
+    ids = [part.partition("\n")[0].removeprefix("id: ") for part in (before_last, bye)]
+    assert ids[0] == ids[1] or ids[0] < ids[1]
+    with listening(address, ids[1], symbols="AAPL") as events:
+        missed = next(iter(events))
+        assert missed.name == "trade"
+        position, number, _ = map(int, ids[0].split("-"))
+        assert missed.key == (position, number + 1, 0) or missed.key[0] > position
+    assert last
+
+
+def slow_reader(address: str) -> socket.socket:
+    """A client that asks and then does not read."""
+    url = httpx.URL(address)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((url.host, url.port or 80))
+    client.sendall(b"GET /stream HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    client.settimeout(20)
+    return client
+
+
+def read_to_the_end(client: socket.socket) -> str:
+    """The events that a client has been sent, out of the chunks of the answer's body."""
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+    body, text = received.partition(b"\r\n\r\n")[2], b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        text, body = text + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return text.decode()
+
+
+Message = dict[str, Any]
+
+
+def receive(client: ClientConnection) -> Message:
+    """The next message, past heartbeats."""
+    while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
+        pass
+    return message
+
+
+@pytest.fixture
+def websocket(address: str) -> Iterator[ClientConnection]:
+    with connect(f"{address.replace('http', 'ws')}/ws") as client:
+        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
+        yield client
+
+
+def command(client: ClientConnection, action: str, **what: list[str]) -> Message:
+    """The answer to a command, past the events that come meanwhile."""
+    client.send(json.dumps({"action": action, **what}))
+    while (answer := receive(client))["event"] not in ("subscribed", "error"):
+        pass
+    return answer["data"]
+
+
+def test_websocket_has_the_events_of_the_stream(address: str, connection: Connection):
+    with (
+        connect(f"{address.replace('http', 'ws')}/ws?symbols=AAPL&channels=trades,candles_1m") as client,
+        listening(address, symbols="AAPL", channels="trades,candles_1m") as events,
+    ):
+        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
+        store(connection, now("3"))
+        expected = [{"event": event.name, "id": event.id, "data": event.data} for event in events.take(2)]
+        assert [receive(client), receive(client)] == expected
+
+
+def test_websocket_resumes(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, now("1"))
+        last = events.next().id
+    store(connection, now("2"))
+    with connect(f"{address.replace('http', 'ws')}/ws?last_event_id={last}") as client:
+        assert receive(client)["data"]["price"] == 2
+
+
+def test_subscriptions_change_while_connected(websocket: ClientConnection, connection: Connection):
+    assert command(websocket, "subscribe", symbols=["aapl"]) == {"channels": {"trades": ["AAPL"]}}
+    assert command(websocket, "subscribe", symbols=["MSFT"]) == {"channels": {"trades": ["AAPL", "MSFT"]}}
+    assert command(websocket, "unsubscribe", symbols=["AAPL"]) == {"channels": {"trades": ["MSFT"]}}
+    store(connection, now("1"), now("2", symbol="MSFT"))
+    assert receive(websocket)["data"]["symbol"] == "MSFT"
+    assert command(websocket, "subscribe", channels=["candles_1m"])["channels"] == {"candles_1m": "all", "trades": ["MSFT"]}
+    store(connection, now("3"))
+    assert receive(websocket)["event"] == "candle"
+    assert command(websocket, "unsubscribe", channels=["candles_1m", "trades"]) == {"channels": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "message"),
+        ("", "message"),
+        ("[]", "message"),
+        ('{"action": "stop"}', "action"),
+        ('{"action": "subscribe", "symbols": []}', "symbols"),
+        ('{"action": "subscribe", "symbols": ["NOPE"]}', "There is no symbol NOPE"),
+        ('{"action": "subscribe", "symbols": ["a b"]}', "letters"),
+        ('{"action": "subscribe", "channels": ["prices"]}', "candles_1m"),
+        ('{"action": "subscribe", "more": 1}', "more"),
+    ],
+)
+def test_bad_commands_are_answered_and_the_connection_lives(websocket: ClientConnection, text: str, complaint: str):
+    websocket.send(text)
+    answer = receive(websocket)
+    assert answer["event"] == "error"
+    assert complaint in answer["data"]["detail"]
+    assert command(websocket, "subscribe", symbols=["AAPL"]) == {"channels": {"trades": ["AAPL"]}}
+
+
+def test_some_symbols_can_not_be_taken_from_all(websocket: ClientConnection):
+    command(websocket, "subscribe")
+    assert "leave symbols out" in command(websocket, "unsubscribe", symbols=["AAPL"])["detail"]
+    assert command(websocket, "unsubscribe") == {"channels": {}}
+
+
+def test_bad_parameters_of_a_websocket_are_told_before_it_is_closed(address: str):
+    with connect(f"{address.replace('http', 'ws')}/ws?channels=prices") as client:
+        assert "candles_1m" in receive(client)["data"]["detail"]
+        with pytest.raises(ConnectionClosed, match="1008"):
+            client.recv(timeout=10)
+
+
+def test_thousand_clients_on_one_worker_get_everything_once(address: str, connection: Connection):
+    """200 that listen to a symbol that is traded, 800 that listen to one that is not."""
+    asyncio.run(_thousand(address, connection))
+
+
+async def _thousand(address: str, connection: Connection) -> None:
+    before = clients_now()
+    busy = [await open_raw(address, "AAPL") for _ in range(200)]
+    idle = [await open_raw(address, "MSFT") for _ in range(800)]
+    assert clients_now() == before + 1000
+    for price in range(50):
+        await asyncio.to_thread(store, connection, now(f"{price + 1}"))
+    for stream in busy:
+        assert [(await next_trade(stream))["price"] for _ in range(50)] == [price + 1 for price in range(50)]
+    for _, writer in [*busy, *idle]:
+        writer.close()
