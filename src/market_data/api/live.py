@@ -23,7 +23,7 @@ from market_data.api.parameters import CHANNELS, LAST_EVENT_ID, LAST_EVENT_ID_HE
 from market_data.api.readers import read_channels, read_symbols
 from market_data.api.stream import Stream
 from market_data.errors import BadParameters, MarketDataError
-from market_data.live import Client, EventId, Hub, Subscription, message
+from market_data.live import Client, EventId, Hub, Message, Subscription, message
 from market_data.models import ParameterProblem
 
 DESCRIPTION = """
@@ -86,10 +86,10 @@ async def stream(request: Request[Any, Any, Any]) -> ASGIResponse:
     return Stream(pieces, media_type="text/event-stream", headers=HEADERS, on_gone=client.leave)
 
 
-async def _joined(messages: AsyncGenerator[list[bytes]]) -> AsyncGenerator[bytes]:
+async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
     async with aclosing(messages):
         async for some in messages:
-            yield b"".join(some)
+            yield b"".join(each.text for each in some)
 
 
 async def _asked(request: ASGIConnection[Any, Any, Any, Any]) -> tuple[Subscription, EventId | None]:
@@ -98,7 +98,7 @@ async def _asked(request: ASGIConnection[Any, Any, Any, Any]) -> tuple[Subscript
         symbols, channels = query.take(SYMBOLS), query.take(CHANNELS)
         after = query.take(LAST_EVENT_ID)
         after = query.take(LAST_EVENT_ID_HEADER) or after
-    _hub(request).require()
+    await _hub(request).ready()
     if symbols is not None:
         await require_symbols(request, symbols)
     return Subscription.to(channels, None if symbols is None else frozenset(symbols)), after
@@ -126,7 +126,7 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         subscription, after = await _asked(socket)
     except MarketDataError as error:
-        await socket.send_text(_error(EventId(0, 0, 0), error))
+        await socket.send_text(_error(EventId(0, 0, 0), error).text)
         await socket.close(POLICY_VIOLATION if isinstance(error, BadParameters) else TRY_AGAIN_LATER)
         return
     client = Client("websocket", subscription if socket.scope["query_string"] else Subscription())
@@ -148,7 +148,7 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
         async with aclosing(_hub(socket).messages(client, after)) as pieces:
             async for some in pieces:
                 for each in some:
-                    await socket.send_text(each)
+                    await socket.send_text(each.text)
     await socket.close(TRY_AGAIN_LATER)
 
 
@@ -171,5 +171,5 @@ async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> 
         client.give([message("websocket", "subscribed", client.told, {"channels": channels})], client.told)
 
 
-def _error(event_id: EventId, error: Exception) -> bytes:
+def _error(event_id: EventId, error: Exception) -> Message:
     return message("websocket", "error", event_id, {"detail": str(error)})

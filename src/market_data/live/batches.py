@@ -12,6 +12,9 @@ from market_data.queries import INTERVALS, WEEK_START, StreamedCandle, Told
 LEVELS = {interval: level for level, interval in enumerate(INTERVALS, start=1)}
 LAST_LEVEL = len(LEVELS)
 
+ROWS = 2000
+"""Of stream_events that are read at a time."""
+
 NEAR = 60
 """Buckets that are read together, with those between them, when no more of them lie between."""
 

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from market_data.live.events import EventId, Transport, message
+from market_data.live.events import EventId, Message, Transport, message
 from market_data.live.subscriptions import Subscription
 
 MOST_PENDING = 1_000_000
 """Bytes that may wait for a client when there is more for it, besides what the sockets hold."""
+
+PIECE = 32_768
+"""Bytes that are sent at a time: the server copies them, for each client anew."""
 
 TOO_SLOW = "You read too slowly; reconnect with the id of the last event, and you have missed nothing."
 
@@ -21,7 +24,8 @@ class Client:
         self.told = EventId(0, 0, 0)
         """Up to where it has been given its events."""
         self._sent = self.told
-        self._pending: list[bytes] = []
+        """The id of the last message that has been taken."""
+        self._pending: list[Message] = []
         self._size = 0
         self._ready = asyncio.Event()
         self._over = False
@@ -30,7 +34,7 @@ class Client:
         """Say where its events begin."""
         self.told = self._sent = at
 
-    def give(self, messages: Sequence[bytes], told: EventId) -> bool:
+    def give(self, messages: Sequence[Message], told: EventId) -> bool:
         """Messages to be sent, and how far they lead; false where too much waits already: it is cut off."""
         if self._over:
             return True
@@ -41,7 +45,7 @@ class Client:
             self._pending.clear()
             self.end(TOO_SLOW)
             return False
-        self._size += sum(map(len, messages))
+        self._size += sum(len(each.text) for each in messages)
         self._pending.extend(messages)
         self._ready.set()
         return True
@@ -49,7 +53,7 @@ class Client:
     def end(self, reason: str) -> None:
         """Send what waits and then the reason, and nothing any more."""
         if not self._over:
-            at = self.told if self._pending else self._sent
+            at = self._pending[-1].id if self._pending else self._sent
             self._pending.append(message(self.transport, "bye", at, {"reason": reason}))
         self.leave()
 
@@ -58,11 +62,18 @@ class Client:
         self._over = True
         self._ready.set()
 
-    async def take(self) -> list[bytes]:
-        """All that waits, once there is something; nothing at the end."""
+    async def take(self) -> list[Message]:
+        """What waits, once there is something, up to a piece of so many bytes; nothing at the end."""
         await self._ready.wait()
-        taken, self._pending, self._size = self._pending, [], 0
-        if not self._over:
+        count = size = 0
+        while count < len(self._pending) and size < PIECE:
+            size += len(self._pending[count].text)
+            count += 1
+        taken = self._pending[:count]
+        del self._pending[:count]
+        self._size -= size
+        if taken:
+            self._sent = taken[-1].id
+        if not self._pending and not self._over:
             self._ready.clear()
-            self._sent = self.told
         return taken

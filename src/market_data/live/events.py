@@ -45,6 +45,13 @@ class EventId(NamedTuple):
         return "-".join(map(str, self))
 
 
+class Message(NamedTuple):
+    """An event as it goes over the wire."""
+
+    id: EventId
+    text: bytes
+
+
 @dataclass(frozen=True)
 class Event:
     """A trade or a candle, for those who listen to its channel and symbol."""
@@ -55,9 +62,9 @@ class Event:
     symbol: str
     data: str
     """As JSON."""
-    _written: dict[Transport, bytes] = field(default_factory=dict[Transport, bytes], compare=False, repr=False)
+    _written: dict[Transport, Message] = field(default_factory=dict[Transport, Message], compare=False, repr=False)
 
-    def message(self, transport: Transport) -> bytes:
+    def message(self, transport: Transport) -> Message:
         """As it goes over the wire: written once for all clients."""
         if transport not in self._written:
             self._written[transport] = message(transport, self.name, self.id, self.data)
@@ -69,14 +76,14 @@ def by_id(event: Event) -> EventId:
     return event.id
 
 
-def message(transport: Transport, name: str, event_id: EventId, data: str | dict[str, Any]) -> bytes:
+def message(transport: Transport, name: str, event_id: EventId, data: str | dict[str, Any]) -> Message:
     """An event as it goes over the wire."""
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
     if transport == "sse":
-        return f"id: {event_id}\nevent: {name}\ndata: {text}\n\n".encode()
-    return f'{{"event":"{name}","id":"{event_id}","data":{text}}}'.encode()
+        return Message(event_id, f"id: {event_id}\nevent: {name}\ndata: {text}\n\n".encode())
+    return Message(event_id, f'{{"event":"{name}","id":"{event_id}","data":{text}}}'.encode())
 
 
-def heartbeat(transport: Transport, event_id: EventId) -> bytes:
+def heartbeat(transport: Transport, event_id: EventId) -> Message:
     """Tells that there was nothing else to tell up to now."""
     return message(transport, "heartbeat", event_id, {"timestamp": datetime.now(UTC)})
