@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from support import PROJECT
 
 from market_data import cli
-from market_data.api.docs import REDOC, SWAGGER
+from market_data.api.docs import REDOC, SCRIPTS, SWAGGER
 from market_data.settings import Settings, read_settings
 
 EMBEDDED_ONLY = {"MARKET_DATA_HOME", "EMBEDDED_PORT", "DOCS_ASSETS"}
@@ -100,6 +100,10 @@ def in_context(path: str) -> bool:
     return through
 
 
+def compose_file() -> dict[str, Any]:
+    return yaml.safe_load((PROJECT / "compose.yaml").read_text())
+
+
 def compose(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The services, with `${NAME:-default}` filled in from an environment as compose does it."""
 
@@ -112,14 +116,19 @@ def compose(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
             return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: (environment or {}).get(match[1]) or match[2], value)
         return value
 
-    return fill(yaml.safe_load((PROJECT / "compose.yaml").read_text()))["services"]
+    return fill(compose_file())["services"]
+
+
+def published(environment: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    return {name: service["ports"] for name, service in compose(environment).items() if "ports" in service}
 
 
 def test_every_image_is_pinned_to_a_release() -> None:
     own = {stage.name for stage in stages()}
-    images = [stage.image for stage in stages() if stage.image not in own] + [compose()["postgres"]["image"]]
-    assert len(images) == 3
-    assert [image for image in images if not re.search(r":\d+\.\d+\.\d+-\w", image)] == []
+    images = [stage.image for stage in stages() if stage.image not in own]
+    images += [service["image"] for service in compose().values() if "image" in service]
+    assert len(images) == 6
+    assert [image for image in images if not re.search(r":v?\d+\.\d+\.\d+(-\w|$)", image)] == []
 
 
 def test_the_image_runs_as_a_user_that_is_not_root() -> None:
@@ -149,7 +158,9 @@ def test_of_the_node_stage_only_the_scripts_of_the_pages_are_shipped() -> None:
     shipped_files = [source for copy in shipped().copies() if copy.stage in node for source in copy.sources]
     licences = {"LICENSE", "NOTICE"}
     assert [
-        name for name in shipped_files if not name.endswith((".js", ".css")) and name.rpartition("/")[2] not in licences
+        name
+        for name in shipped_files
+        if not name.endswith((".js", ".mjs", ".css")) and name.rpartition("/")[2] not in licences
     ] == []
 
 
@@ -164,6 +175,7 @@ def test_the_pages_find_their_scripts_in_the_image() -> None:
     swagger = {SWAGGER.js_url, SWAGGER.css_url, SWAGGER.standalone_preset_js_url}
     assert {url.replace("/assets", f"{assets}/swagger-ui-dist") for url in swagger} <= files
     assert REDOC.js_url.replace("/assets", f"{assets}/redoc/bundles") in files
+    assert {f"{assets}/{path}" for path in SCRIPTS.values()} <= files
 
 
 def test_all_that_is_copied_from_the_checkout_is_there_and_sent_to_the_build() -> None:
@@ -228,20 +240,26 @@ def test_the_health_check_passes_only_while_the_service_says_that_it_is_healthy(
 
 def test_compose_has_the_names_of_the_runbook() -> None:
     services = compose()
-    assert set(services) == {"api", "postgres"}
+    assert {name for name, service in services.items() if "profiles" not in service} == {"api", "postgres"}
     assert services["postgres"]["container_name"] == "market-data-db"
     assert services["postgres"]["environment"]["POSTGRES_USER"] == "marketdata"
     assert services["postgres"]["environment"]["POSTGRES_DB"] == "market_data"
 
 
 def test_every_published_port_is_bound_to_loopback() -> None:
-    published = [port for service in compose().values() for port in service["ports"]]
-    assert published == ["127.0.0.1:8000:8000", "127.0.0.1:5432:5432"]
-    moved = compose({"API_PORT": "8001", "POSTGRES_PORT": "5433"})
-    assert [port for service in moved.values() for port in service["ports"]] == [
-        "127.0.0.1:8001:8000",
-        "127.0.0.1:5433:5432",
-    ]
+    assert published() == {
+        "api": ["127.0.0.1:8000:8000"],
+        "postgres": ["127.0.0.1:5432:5432"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
+    moved = {"API_PORT": "8001", "POSTGRES_PORT": "5433", "PROMETHEUS_PORT": "9091", "GRAFANA_PORT": "3001"}
+    assert published(moved) == {
+        "api": ["127.0.0.1:8001:8000"],
+        "postgres": ["127.0.0.1:5433:5432"],
+        "prometheus": ["127.0.0.1:9091:9090"],
+        "grafana": ["127.0.0.1:3001:3000"],
+    }
 
 
 @pytest.mark.parametrize("given", [{}, {"POSTGRES_PASSWORD": "p@ss:w/rd?#% &="}])
@@ -263,10 +281,10 @@ def test_the_service_waits_until_the_database_takes_connections_over_the_network
     assert {"--host=127.0.0.1", "--username=marketdata", "--dbname=market_data"} <= set(check)
 
 
-def test_the_data_outlives_the_database_container() -> None:
-    volumes = [volume.partition(":") for volume in compose()["postgres"]["volumes"]]
-    assert [folder for _, _, folder in volumes] == ["/var/lib/postgresql/data"]
-    assert {name for name, _, _ in volumes} == set(yaml.safe_load((PROJECT / "compose.yaml").read_text())["volumes"])
+def test_the_data_outlives_its_containers() -> None:
+    mounts = [mount for service in compose().values() for mount in service.get("volumes", [])]
+    assert mounts == ["database:/var/lib/postgresql/data", "metrics:/prometheus"]
+    assert {mount.partition(":")[0] for mount in mounts} == set(compose_file()["volumes"])
 
 
 def test_compose_leaves_the_settings_at_their_defaults() -> None:
@@ -288,8 +306,34 @@ def test_the_service_may_take_the_ten_seconds_that_its_stop_can_last() -> None:
     assert int(compose()["api"]["stop_grace_period"].removesuffix("s")) > 10
 
 
-def test_the_service_runs_without_rights_that_it_does_not_need() -> None:
-    api = compose()["api"]
-    assert api["read_only"] is True
-    assert api["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in api["security_opt"]
+@pytest.mark.parametrize("name", ["api", "prometheus", "grafana", "analyst"])
+def test_containers_run_without_rights_that_they_do_not_need(name: str) -> None:
+    service = compose()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_observability_is_a_profile_of_its_own() -> None:
+    profiles = {name: service["profiles"] for name, service in compose().items() if "profiles" in service}
+    assert profiles == {name: ["observability"] for name in ("prometheus", "grafana", "analyst")}
+
+
+def test_every_configuration_file_is_there_and_mounted_once_or_more() -> None:
+    files = {name: PROJECT / config["file"] for name, config in compose_file()["configs"].items()}
+    assert [path for path in files.values() if not path.is_file()] == []
+    assert set(files.values()) == set((PROJECT / ".observability").iterdir())
+    mounts = [mount for service in compose().values() for mount in service.get("configs", [])]
+    assert {mount["source"] for mount in mounts} == set(files)
+    # Unlike a file, which is mounted, contents given in compose.yaml can't be put into a container that is read-only.
+    assert [config for config in compose_file()["configs"].values() if set(config) != {"file"}] == []
+
+
+def test_grafana_waits_for_the_password_that_it_reads_the_database_with() -> None:
+    services = compose({"ANALYST_PASSWORD": "p@ss$w'rd", "POSTGRES_PASSWORD": "another"})
+    assert services["grafana"]["depends_on"] == {"analyst": {"condition": "service_completed_successfully"}}
+    assert services["analyst"]["depends_on"] == {"api": {"condition": "service_healthy"}}
+    environment = services["analyst"]["environment"]
+    assert environment["ANALYST_PASSWORD"] == services["grafana"]["environment"]["ANALYST_PASSWORD"] == "p@ss$w'rd"
+    assert environment["PGPASSWORD"] == "another"
+    assert services["analyst"]["image"] == services["postgres"]["image"]

@@ -1,4 +1,4 @@
-"""The commands that move data: `backfill`, `import` and `retention`.
+"""The commands: those that move data, and those for a person at a terminal.
 
 Results go to standard output; progress and complaints to standard error.
 """

@@ -42,6 +42,15 @@ def in_words(duration: timedelta) -> str:
     return f"{days} {hours % 24} h" if hours % 24 else days
 
 
+def in_short(duration: timedelta) -> str:
+    """Such as ``0.4 s``, ``45 s``, ``3 min``, ``5 h`` or ``12 d``; 0 for what lies ahead."""
+    seconds = max(0.0, duration.total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
 def _read(text: str) -> timedelta:
     form = FORM.fullmatch(text)
     if form is None:

@@ -1,9 +1,11 @@
 """What the commands take on the command line."""
 
 import argparse
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from market_data.commands.durations import duration_between
 from market_data.commands.running import migrated_database, run
@@ -22,10 +24,88 @@ read_kept = duration_between("8d", "100y")
 
 
 def add_parsers(commands: "Commands") -> None:
-    """Add `backfill`, `import` and `retention` to the program's commands."""
+    """Add all but `serve` and `migrate` to the program's commands."""
+    _add_watch(commands)
+    _add_status(commands)
+    _add_psql(commands)
     _add_backfill(commands)
     _add_import(commands)
     _add_retention(commands)
+
+
+def _add_watch(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="show live prices",
+        description=(
+            "Show the prices of symbols as they change, from the stream of a running service; Ctrl-C ends it. Where the "
+            "output is no terminal: a line for each trade, with tabs between symbol, price, volume and time."
+        ),
+    )
+    parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="what to show (default: all, the last traded first)")
+    _add_url(parser)
+    parser.set_defaults(command=_watch)
+
+
+def _watch(_: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import watch  # noqa: PLC0415 - httpx, which serving does without
+
+    return watch.watch(parsed.url, parsed.symbols)
+
+
+def _add_status(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "status",
+        help="show how a running service is",
+        description=(
+            "Show whether a running service is ready, how fresh its trades are, how far its candles are materialized, and "
+            "what its jobs did. The exit status is 0 where it is ready and its trades are not stale, else 1."
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help="print what the service answers, as one JSON object")
+    _add_url(parser)
+    parser.set_defaults(command=_status)
+
+
+def _status(_: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import status  # noqa: PLC0415 - as watch
+
+    return status.show_status(parsed.url, as_json=parsed.json)
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        type=_url,
+        default=os.environ.get("MARKET_DATA_URL", "").strip() or "http://127.0.0.1:8000",
+        help="the service (default: MARKET_DATA_URL, else http://127.0.0.1:8000)",
+    )
+
+
+def _add_psql(commands: "Commands") -> None:
+    parser = commands.add_parser(
+        "psql",
+        usage="market-data psql [--help] [ARGUMENT ...]",
+        help="open psql on the database",
+        description=(
+            "Open psql on DATABASE_URL, or on the embedded engine where that is not set: on the one that runs, or on one "
+            "that runs as long as psql does. All arguments are psql's, such as -c 'SELECT count(*) FROM trades'."
+        ),
+        add_help=False,
+        prefix_chars="\0",  # so that argparse takes none of psql's options for its own
+    )
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="for psql")
+    parser.set_defaults(command=_psql, parser=parser)
+
+
+def _psql(settings: Settings, parsed: argparse.Namespace) -> int:
+    from market_data.commands import psql  # noqa: PLC0415 - only this command needs it
+
+    arguments: list[str] = parsed.arguments
+    if arguments == ["--help"]:
+        parsed.parser.print_help()
+        return 0
+    return psql.psql(settings, arguments[1:] if arguments[:1] == ["--"] else arguments)
 
 
 def _add_backfill(commands: "Commands") -> None:
@@ -125,6 +205,18 @@ def _retention(settings: Settings, parsed: argparse.Namespace) -> int:
         if "trades" in parsed:
             return run(retention.set_retention(database_url, parsed.trades), again="the same command sets it")
         return run(retention.show_retention(database_url), again="the same command shows it")
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.port != 0 and text.isprintable() and " " not in text:
+            (parts.hostname or "").encode("idna")  # as whoever connects will
+            if parts.hostname:
+                return text.rstrip("/")
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no address of a service; give one such as http://127.0.0.1:8000")
 
 
 def _days(text: str) -> timedelta:

@@ -1,0 +1,178 @@
+"""How fast a commit reaches the clients of a stream: `uv run python tests/benchmarks/streams.py`.
+
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. A writer commits one trade at a time,
+`--rate` a second; one worker of the service tells its clients, all of whom read in one thread of this process. A latency is
+the time from the begin of the writer's transaction to the arrival of the event. Beside it stands its ratio to that of a bare
+connection which listens for the same notifications at the same time: what the database alone takes. Then the writer commits
+batches of a hundred trades as fast as it goes: events a second, over all clients.
+"""
+
+import argparse
+import os
+import re
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from selectors import EVENT_READ, DefaultSelector
+
+import psycopg
+from filled import new_database
+from reads import _peak_memory, _serving
+
+from market_data import migrate
+
+INSERT = """
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    VALUES (now(), %s, 0, %s, 1)
+    RETURNING extract(epoch FROM time)::float8
+"""
+BATCH = """
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    SELECT now(), %s, number, number, 1
+    FROM generate_series(%s::bigint, %s::bigint + 99) AS number
+"""
+PRICE = re.compile(rb'"price":(\d+)')
+REQUEST = b"GET /stream?symbols=%s&channels=%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def main() -> None:
+    options = _options()
+    with ExitStack() as stack:
+        database_url = stack.enter_context(new_database())
+        migrate.upgrade(database_url)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            names = ["IDLE", *(f"BUSY{number}" for number in range(len(options.cases)))]
+            connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", [names])
+        os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
+        service, port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        print(f"machine: {os.cpu_count()} processors; {options.rate} commits a second for {options.seconds:g} s\n")
+        print(
+            f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}{'most events/s':>15}"
+        )
+        for number, (busy, idle, channels) in enumerate(options.cases):
+            readers = Readers(port, f"BUSY{number}", busy, idle, channels)
+            print(_case(database_url, f"BUSY{number}", readers, options), flush=True)
+        print(f"\npeak memory of the service: {_peak_memory(service)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measures how fast commits reach the clients of a stream.")
+    parser.add_argument("--rate", type=int, default=20, help="commits a second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement (default: %(default)s)")
+    options = parser.parse_args()
+    both = "trades,candles_1m"
+    options.cases = [
+        (1, 0, "trades"),
+        (1, 0, both),
+        (10, 0, both),
+        (200, 800, "trades"),
+        (200, 800, both),
+        (1000, 0, "trades"),
+    ]
+    return options
+
+
+class Readers:
+    """Clients that read in a thread of their own, and when each of them got each price."""
+
+    def __init__(self, port: int, symbol: str, busy: int, idle: int, channels: str) -> None:
+        self.title = f"{busy:8}{idle:6}{channels:>20}"
+        self.busy = busy
+        self.received: dict[int, list[float]] = {}
+        self.events = 0
+        self._over = False
+        self._selector = DefaultSelector()
+        self._sockets: list[socket.socket] = []
+        for number in range(busy + idle):
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(REQUEST % ((symbol if number < busy else "IDLE").encode(), channels.encode()))
+            answer = b""
+            while b"event: heartbeat" not in answer:
+                answer += client.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 200 "), answer
+            client.setblocking(False)
+            self._selector.register(client, EVENT_READ)
+            self._sockets.append(client)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._over:
+            for key, _ in self._selector.select(timeout=0.2):
+                assert isinstance(key.fileobj, socket.socket)
+                data = key.fileobj.recv(1 << 20)
+                if not data:
+                    sys.exit("a client was cut off")
+                moment = time.time()
+                self.events += data.count(b"event: trade") + data.count(b"event: candle")
+                for part in data.split(b"\n\n"):
+                    if b"event: trade" in part and (price := PRICE.search(part)):
+                        self.received.setdefault(int(price[1]), []).append(moment)
+
+    def close(self) -> None:
+        self._over = True
+        self._thread.join()
+        for client in self._sockets:
+            client.close()
+
+
+def _case(database_url: str, symbol: str, readers: Readers, options: argparse.Namespace) -> str:
+    notified: list[float] = []
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(database_url, notified, over))
+    listener.start()
+    try:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            time.sleep(1)
+            begun: list[float] = []
+            events, start = readers.events, time.perf_counter()
+            for number in range(1, int(options.rate * options.seconds) + 1):
+                begun += [moment for (moment,) in connection.execute(INSERT, (symbol, number))]
+                time.sleep(max(0, start + number / options.rate - time.perf_counter()))
+            time.sleep(1)
+            rate = (readers.events - events) / (time.perf_counter() - start - 1)
+            latencies = [moment - begun[price - 1] for price, moments in readers.received.items() for moment in moments]
+            assert len(latencies) == readers.busy * len(begun), f"{len(latencies)} of {readers.busy * len(begun)} events"
+            floor = [moment - start for moment, start in zip(notified, begun, strict=True)]
+            most = _most(connection, symbol, readers, options.seconds / 2)
+    finally:
+        over.set()
+        listener.join()
+        readers.close()
+    p50, p99 = _percentiles(latencies)
+    ratio = p50 / _percentiles(floor)[0]
+    return f"{readers.title}{p50 * 1e3:8.1f}{p99 * 1e3:8.1f}{ratio:10.1f}{rate:10,.0f}{most:15,.0f}"
+
+
+def _listen(database_url: str, notified: list[float], over: threading.Event) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("LISTEN market_data_stream")
+        while not over.is_set():
+            notified.extend(time.time() for _ in connection.notifies(timeout=0.2))
+
+
+def _most(connection: "psycopg.Connection[object]", symbol: str, readers: Readers, seconds: float) -> float:
+    """Events a second while batches are committed as fast as it goes, until the last of them has been told."""
+    before, start = readers.events, time.perf_counter()
+    number = 10_000_000
+    while time.perf_counter() < start + seconds:
+        connection.execute(BATCH, (symbol, number, number))
+        number += 100
+    last = number - 1
+    while last not in readers.received:
+        time.sleep(0.01)
+    return (readers.events - before) / (time.perf_counter() - start)
+
+
+def _percentiles(latencies: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    cuts = statistics.quantiles(latencies, n=100)
+    return cuts[49], cuts[98]
+
+
+if __name__ == "__main__":
+    main()

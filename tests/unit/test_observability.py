@@ -1,0 +1,97 @@
+"""Prometheus' and Grafana's configuration, with Prometheus' own tool and by itself."""
+
+import itertools
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from dashboards import DASHBOARDS, FOLDER
+from support import PROJECT
+
+ALERTS = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+
+
+def promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed: apt-get install --no-install-recommends prometheus")
+    return subprocess.run([program, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def test_prometheus_takes_its_configuration_and_finds_the_rules():
+    checked = promtool("check", "config", "--lint-fatal", ".observability/prometheus.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "SUCCESS: 4 rules found" in checked.stdout
+
+
+def test_each_alert_fires_when_it_should_and_only_then():
+    tested = promtool("test", "rules", "tests/unit/alerts.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_each_alert_is_tested_both_ways():
+    tests = [
+        each
+        for test in yaml.safe_load((PROJECT / "tests/unit/alerts.yml").read_text())["tests"]
+        for each in test["alert_rule_test"]
+    ]
+    for alert in ALERTS:
+        expected = [bool(test["exp_alerts"]) for test in tests if test["alertname"] == alert["alert"]]
+        assert {True, False} == set(expected), alert["alert"]
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_waits_and_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]):
+    assert alert["for"]
+    assert alert["labels"]["severity"] in {"warning", "critical"}
+    assert set(alert["annotations"]) == {"summary", "description", "action"}
+
+
+def test_prometheus_asks_the_service_where_compose_has_it():
+    (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == "market-data"
+    assert job["static_configs"] == [{"targets": ["api:8000"]}]
+
+
+def test_dashboards_have_identities_of_their_own():
+    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS) == 2
+    for dashboard in DASHBOARDS.values():
+        panels = dashboard["panels"]
+        assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels) == 8
+        assert [panel["title"] for panel in panels if not panel["description"]] == []
+
+
+def test_dashboards_ask_the_data_sources_that_are_provisioned():
+    sources = {
+        source["uid"]: source["type"] for source in yaml.safe_load((FOLDER / "datasources.yml").read_text())["datasources"]
+    }
+    for dashboard in DASHBOARDS.values():
+        asked = [panel["datasource"] for panel in dashboard["panels"]]
+        asked += [each["datasource"] for each in dashboard["templating"]["list"] if "datasource" in each]
+        assert [each for each in asked if sources.get(each["uid"]) != each["type"]] == []
+
+
+def test_panels_do_not_overlap():
+    for dashboard in DASHBOARDS.values():
+        for one, other in itertools.combinations([panel["gridPos"] for panel in dashboard["panels"]], 2):
+            apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+            above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+            assert apart or above, (one, other)
+
+
+def test_grafana_reads_the_dashboards_where_compose_puts_them():
+    configs = yaml.safe_load((PROJECT / "compose.yaml").read_text())
+    (provider,) = yaml.safe_load((FOLDER / "dashboards.yml").read_text())["providers"]
+    targets = {mount["source"]: mount["target"] for mount in configs["services"]["grafana"]["configs"]}
+    for name in DASHBOARDS:
+        assert targets[name] == f"{provider['options']['path']}/{name}.json"
+    home = configs["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == targets["market"]
+
+
+def test_dashboards_are_formatted_as_json_is_written_here():
+    for name, dashboard in DASHBOARDS.items():
+        assert (FOLDER / f"{name}.json").read_text() == json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
