@@ -221,6 +221,27 @@ def test_newest_prices_read_no_chunk(planned: Connection, statement: LiteralStri
     assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "newest_trades") <= len(SYMBOLS)
 
 
+@pytest.mark.parametrize("interval", queries.INTERVALS)
+def test_candle_of_a_stream_reads_by_index_what_is_not_materialized(planned: Connection, interval: str):
+    bucket = END - (END - queries.WEEK_START) % queries.INTERVALS[interval]
+    nodes = executed(planned, queries.STREAM_CANDLES[interval], {"symbols": ["MSFT"], "first": bucket, "last": bucket})
+    assert scanned(nodes) <= chunks(planned, bucket, END + DAY) | tail(planned)
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_")}
+
+
+@pytest.mark.parametrize("number", [0, 5, 50_000])
+def test_page_of_a_stream_reads_its_own_rows_however_large_the_commit(planned: Connection, number: int):
+    ((first, rows),) = planned.execute("""
+        SELECT position, count(*) FROM stream_commits JOIN stream_events USING (statement) GROUP BY 1 ORDER BY 1 LIMIT 1
+    """).fetchall()
+    assert rows > 100_000
+    statement = queries.STREAM_EVENTS.replace("%(until)s", "NULL").replace("%(symbols)s", "NULL")
+    nodes = executed(planned, statement, {"position": first, "number": number, "limit": LIMIT})
+    read = [node["Actual Rows"] for node in nodes if node.get("Relation Name") == "stream_events"]
+    assert read
+    assert sum(read) <= 3 * LIMIT
+
+
 def test_trades_are_counted_up_to_ten_thousand_and_no_further(planned: Connection):
     nodes = executed(planned, queries.TRADE_COUNT, {})
     read = sum(node["Actual Rows"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_"))

@@ -163,3 +163,19 @@ def test_a_table_that_has_grown_is_analyzed(connect, table):
         return connection.execute(f"SELECT reltuples FROM pg_class WHERE oid = '{table}'::regclass").fetchone()[0]
 
     eventually(lambda: estimate() == 5000)
+
+
+def test_room_of_rows_that_are_gone_is_used_again(connect, table):
+    connection = connect()
+    insert = f"INSERT INTO {table} SELECT i, repeat('x', 100) FROM generate_series(1, 5000) AS i"
+    connection.execute(insert)
+    connection.execute(f"DELETE FROM {table}")
+    connection.execute(insert)
+
+    def pages(known: str = f"pg_relation_size('{table}') / 8192") -> int:
+        return connection.execute(f"SELECT {known} FROM pg_class WHERE oid = '{table}'::regclass").fetchone()[0]
+
+    size = pages()
+    eventually(lambda: pages("relpages") == size)
+    connection.execute(insert)
+    assert pages() == size

@@ -72,17 +72,23 @@ class Told(NamedTuple):
     """The trade as JSON."""
 
 
-# The plain bound of the position stands beside the comparison of rows, which alone would not use the index.
+# Commit by commit, from each no more than are asked for: one may have a million rows, which are read page by page as well.
 STREAM_EVENTS = f"""
     SELECT
         position, number, kind, symbol, time, "interval", closed_until,
         kind = 'trade' AND stream_is_late(time, stored_at) AS late,
         CASE WHEN kind = 'trade' THEN {TRADE_JSON} END
-    FROM stream_commits
-    JOIN stream_events USING (statement)
-    WHERE position >= %(position)s AND (position, number) > (%(position)s, %(number)s)
-        AND position <= coalesce(%(until)s::bigint, position)
-        AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
+    FROM stream_commits AS following
+    CROSS JOIN LATERAL (
+        SELECT number, kind, symbol, time, trade_id, price, volume, "interval"
+        FROM stream_events
+        WHERE statement = following.statement
+            AND number > CASE WHEN following.position = %(position)s THEN %(number)s ELSE 0 END
+            AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
+        ORDER BY number
+        LIMIT %(limit)s
+    ) AS event
+    WHERE position >= %(position)s AND position <= coalesce(%(until)s::bigint, position)
     ORDER BY position, number
     LIMIT %(limit)s
 """

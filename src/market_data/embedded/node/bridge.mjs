@@ -9,12 +9,12 @@
 import { createServer } from 'node:net'
 import { Worker } from 'node:worker_threads'
 
+import { Autovacuum } from './autovacuum.mjs'
 import { Channels } from './channels.mjs'
 import { Engine } from './engine.mjs'
 import { Jobs } from './jobs.mjs'
 import { Session } from './session.mjs'
 import { Settings } from './settings.mjs'
-import { Statistics } from './statistics.mjs'
 import { Turns } from './turns.mjs'
 
 const HOST = '127.0.0.1'
@@ -49,7 +49,7 @@ class Bridge {
     this.#server.maxConnections = CONNECTION_LIMIT + REFUSED_LIMIT
     const bound = await this.#listen(port).catch(() => this.#listen(0))
     this.#jobs = new Jobs(this)
-    new Statistics(this)
+    new Autovacuum(this)
     tell({ port: bound })
   }
 
