@@ -3,7 +3,7 @@
 FROM python:3.13.15-slim-trixie AS base
 
 
-# The scripts of /docs and /redoc, in the versions that npm's lock file holds. Neither Node nor npm leave this stage.
+# The scripts of /docs, /redoc and /dashboard, as npm's lock file holds them. Neither Node nor npm leave this stage.
 FROM node:24.19.0-trixie-slim AS pages
 WORKDIR /pages
 COPY src/market_data/embedded/node/package.json src/market_data/embedded/node/package-lock.json src/market_data/embedded/node/.npmrc ./
@@ -39,6 +39,10 @@ COPY --from=pages \
     /opt/pages/swagger-ui-dist/
 COPY --from=pages /pages/node_modules/redoc/bundles/redoc.standalone.js /opt/pages/redoc/bundles/
 COPY --from=pages /pages/node_modules/redoc/LICENSE /opt/pages/redoc/
+COPY --from=pages \
+    /pages/node_modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs \
+    /opt/pages/lightweight-charts/dist/
+COPY --from=pages /pages/node_modules/lightweight-charts/LICENSE /opt/pages/lightweight-charts/
 COPY --from=build /opt/venv /opt/venv
 # For `alembic` by hand; the service itself migrates with the copy inside its package.
 WORKDIR /app

@@ -1,82 +1,28 @@
 """The documentation pages in a browser that can reach nothing but this service."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from browser.visits import Visit, visiting
+from playwright.sync_api import Browser, expect
 from support import serving
 
-from market_data import embedded
 from market_data.app import create_app
 from market_data.settings import Settings
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-OPERATIONS = ["/health", "/symbols", "/price/latest", "/price", "/trades", "/candles"]
+OPERATIONS = ["/health", "/symbols", "/price/latest", "/price", "/trades", "/candles", "/stream"]
 
 
 @pytest.fixture(scope="module")
-def address(session_database: str) -> Iterator[str]:
-    """A service with the pages' scripts as `market-data serve` installs them."""
-    assets = os.environ.get("DOCS_ASSETS") or str(embedded.node_modules(print))
+def address(session_database: str, assets: str) -> Iterator[str]:
     settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets)
     with serving(create_app(settings)) as address:
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Visit:
-    """A page, what it asked for, what of that its content policy stopped, and what it complained of."""
-
-    page: Page
-    asked: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def sent_elsewhere(self, address: str) -> list[str]:
-        """What went out to another host, or would have if there were a network."""
-        own = (f"{address}/", "data:", "blob:")
-        return [url for url in self.asked if not url.startswith(own) and url not in self.stopped]
-
-    def note_failure(self, request: Request) -> None:
-        if request.failure == "csp":
-            self.stopped.append(request.url)
-
-    def note(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    with browser.new_context(base_url=address) as context:
-        visit = Visit(context.new_page())
-        context.on("request", lambda request: visit.asked.append(request.url))
-        context.on("requestfailed", visit.note_failure)
-        visit.page.on("console", visit.note)
-        visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    with visiting(browser, address) as visit:
         yield visit
 
 

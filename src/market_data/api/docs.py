@@ -38,6 +38,7 @@ SCRIPTS = {
         "swagger-ui-dist/swagger-ui-standalone-preset.js",
         "swagger-ui-dist/swagger-ui.css",
         "redoc/bundles/redoc.standalone.js",
+        "lightweight-charts/dist/lightweight-charts.standalone.production.mjs",
     )
 }
 """What the pages load, by its name under `/assets`. No other file of npm's folder is served."""
@@ -71,6 +72,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("Prices", "The symbols and their newest prices."),
             Tag("Trades", "Every trade."),
             Tag("Candles", "Open, high, low, close and volume by bucket."),
+            Tag("Live", "What is stored, the moment it is."),
             Tag("Service", "The service itself."),
         ],
         render_plugins=[JsonRenderPlugin()],

@@ -1,0 +1,70 @@
+"""The examples of README's section on streams, run as they stand there."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage
+from service import eventually, running
+from support import PROJECT
+
+SECTION = (PROJECT / "README.md").read_text().partition("## Live\n")[2].partition("\n## ")[0]
+
+
+@pytest.fixture(scope="module")
+def base(session_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service whose feed ticks fast."""
+    settings = {"DATABASE_URL": session_database, "INGESTION_INTERVAL_SECONDS": "0.2"}
+    with running(tmp_path_factory.mktemp("service"), **settings) as (_, client):
+        yield str(client.base_url).rstrip("/")
+
+
+def example(language: str, base: str) -> str:
+    (code,) = re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)
+    return code.replace("http://127.0.0.1:8000", base)
+
+
+def printed(command: list[str], folder: Path, *expected: str) -> None:
+    """Wait until a command that never ends has printed all of this."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        eventually(lambda: all(text in log.read_text() for text in expected))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_curl(base: str, tmp_path: Path):
+    (command,) = re.findall(r"^    (curl -N .*)$", SECTION, re.MULTILINE)
+    command = command.replace("http://127.0.0.1:8000", base)
+    printed(["bash", "-c", f"exec {command}"], tmp_path, "event: trade", "event: candle", '"symbol":"MSFT"')
+
+
+def test_python(base: str, tmp_path: Path):
+    printed([sys.executable, "-c", example("python", base)], tmp_path, "heartbeat", "trade {'symbol': 'AAPL'")
+
+
+def test_javascript(browser: Browser, base: str):
+    found: set[tuple[str, bool]] = set()
+
+    def note(message: ConsoleMessage) -> None:
+        for argument in message.args:
+            data = argument.json_value()
+            found.add((data["symbol"], "interval" in data))
+
+    page = browser.new_page()
+    page.goto(f"{base}/health")
+    page.on("console", note)
+    page.evaluate(example("js", base))
+    wanted = {("AAPL", False), ("AAPL", True)}
+    for _ in range(200):
+        if found == wanted:
+            break
+        page.wait_for_timeout(50)
+    page.close()
+    assert found == wanted
