@@ -91,7 +91,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
         os.environ["DOCS_ASSETS"] = assets
 
         def ready(base: str) -> None:
-            say(f"ready on {base}, docs on {base}/docs" if assets else f"ready on {base}")
+            say(f"ready on {base}, dashboard on {base}/dashboard, docs on {base}/docs" if assets else f"ready on {base}")
             say(f"database: psql {shlex.quote(_without_password(database_url))}")
 
         serve(bound, parsed.workers, ready)
@@ -105,11 +105,11 @@ def _migrate(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _installed_assets() -> str:
-    """The folder of the documentation pages' scripts; none where they can't be installed, which stops nothing else."""
+    """The folder of the pages' scripts; none where they can't be installed, which stops nothing else."""
     try:
         return str(embedded.node_modules(say))
     except EngineError as error:
-        say(f"no documentation pages: {error}")
+        say(f"no dashboard and no documentation pages: {error}")
         return ""
 
 

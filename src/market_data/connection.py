@@ -7,10 +7,11 @@ to give up after the query time-out; where no answer comes even so, the connecti
 import asyncio
 import os
 import socket
-from typing import Any
+from typing import Any, Self, cast
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.abc import Params
 from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
@@ -20,8 +21,19 @@ GRACE_SECONDS = 0.5
 """How much longer than the server we wait before cutting a connection that does not answer."""
 
 
+SET_NAME = "SELECT set_config('application_name', %s, false)"
+
+NAME_BYTES = 63
+"""What PostgreSQL keeps of an `application_name`."""
+
+
 class Connection(AsyncConnection[Any]):
     """Psycopg's connection, which a cancelled task leaves at once."""
+
+    name: str | None = None
+    """The `application_name` that the server has, where that is known."""
+    wanted_name: str | None = None
+    """The one that it is to have while it runs the next statement; None to leave it as it is."""
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Cut the connection: to ask the server to cancel, and to wait for it, can take ten seconds in a stalled network."""
@@ -34,6 +46,32 @@ class Connection(AsyncConnection[Any]):
                 duplicate.shutdown(socket.SHUT_RDWR)
 
 
+class Cursor(AsyncCursor[Any]):
+    """Psycopg's cursor, which tells the server for whom it runs a statement: in one batch with that, so at no round trip."""
+
+    async def execute(
+        self, query: Any, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
+    ) -> Self:
+        """Run a statement under the name that the connection is to have."""
+        connection = cast("Connection", self.connection)
+        name = connection.wanted_name
+        if name is None or name == connection.name:
+            return await super().execute(query, params, prepare=prepare, binary=binary)
+        connection.name = None  # a statement that fails takes the name back
+        async with connection.pipeline():
+            await AsyncCursor(connection).execute(SET_NAME, (name,), prepare=True)
+            await super().execute(query, params, prepare=prepare, binary=binary)
+        connection.name = name
+        return self
+
+
+async def shows_names(connection: Connection) -> bool:
+    """Whether anybody can see the name of a connection: on the embedded engine, where a new one is dear, nobody can."""
+    cursor = await connection.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 def connection_parameters(database_url: str, query_timeout: float) -> dict[str, Any]:
     """What every connection of the service is opened with, besides the URL: autocommit, a statement time-out, UTC.
 
@@ -42,6 +80,7 @@ def connection_parameters(database_url: str, query_timeout: float) -> dict[str, 
     given = conninfo_to_dict(database_url)
     own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
     return {
+        "cursor_factory": Cursor,
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
         "application_name": given.get("application_name") or "market-data",

@@ -11,8 +11,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from market_data.connection import Connection, Deadline, connection_parameters
+from market_data.connection import NAME_BYTES, Connection, Deadline, connection_parameters, shows_names
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.logs import REQUEST_ID
 from market_data.settings import Settings
 
 K = TypeVar("K")
@@ -33,10 +34,14 @@ class Database:
 
     def __init__(self, database_url: str, settings: Settings) -> None:
         self._query_timeout = settings.query_timeout_seconds
+        parameters = connection_parameters(database_url, self._query_timeout)
+        self._name = str(parameters["application_name"])
+        self._shows_names = False
         self._pool = AsyncConnectionPool(
             database_url,
             connection_class=Connection,
-            kwargs=connection_parameters(database_url, self._query_timeout),
+            kwargs=parameters,
+            configure=self._look_for_names,
             min_size=settings.pool_size,
             max_size=settings.pool_size,
             timeout=settings.pool_timeout_seconds,
@@ -47,6 +52,7 @@ class Database:
         )
         self._lost = False
         self._drains = 0
+        self._in_use = 0
         self._flights: dict[tuple[object, object], _Flights] = {}
 
     async def __aenter__(self) -> Self:
@@ -67,11 +73,18 @@ class Database:
             DatabaseUnavailable: No connection in time, too many requests waiting for one, or no answer in time.
                 Also where the service stops and can't wait for the answer: nothing else cancels a request.
         """
+        request = REQUEST_ID.get()
+        name = self._name if request is None else f"{self._name}/{request}"[:NAME_BYTES]
+        return await self._read(name, query, *args, **kwargs)
+
+    async def _read(
+        self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
             try:
-                answer = await self._run(query, *args, **kwargs)
+                answer = await self._run(name, query, *args, **kwargs)
             except _ConnectionLost:
-                answer = await self._run(query, *args, **kwargs)
+                answer = await self._run(name, query, *args, **kwargs)
         except psycopg.errors.QueryCanceled as error:
             logger.warning("a request is answered 503: %s", first_line(error))
             raise DatabaseUnavailable(UNAVAILABLE) from error
@@ -87,7 +100,8 @@ class Database:
     async def share(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
         """Like `read`, for what many ask for at once: those who come while one read runs share the next one.
 
-        So the database is asked by one at a time, and no answer is older than its request.
+        So the database is asked by one at a time, and no answer is older than its request. It is nobody's in particular, so
+        the database does not see for whom it runs.
         """
         flights = self._flights.setdefault((query, key), _Flights())
         if flights.next is None:
@@ -105,14 +119,19 @@ class Database:
         try:
             if ahead and (error := ahead.exception()):
                 raise error  # rather than have those who waited for it wait as long again
-            return await self.read(query, key)
+            return await self._read(self._name, query, key)
         finally:
             if flights.next is None:
                 del self._flights[query, key]
 
-    async def _run(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(
+        self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         # Not `async with pool.connection()`: its transaction block costs a tenth of a small read, and does nothing here.
         connection = await self._pool.getconn()
+        self._in_use += 1
+        if self._shows_names:
+            connection.wanted_name = name
         drains = self._drains
         deadline = Deadline(connection, self._query_timeout)
         try:
@@ -126,7 +145,17 @@ class Database:
                 await self._pool.drain()
             raise _ConnectionLost(str(error)) from error
         finally:
+            self._in_use -= 1
             await self._pool.putconn(connection)
+
+    async def _look_for_names(self, connection: Connection) -> None:
+        self._shows_names = await shows_names(connection)
+        connection.name = self._name
+
+    def occupancy(self) -> tuple[int, int, int]:
+        """How many connections are in use, how many are idle, and how many requests wait for one."""
+        numbers = self._pool.get_stats()
+        return self._in_use, numbers.get("pool_available", 0), numbers.get("requests_waiting", 0)
 
     def _note(self, *, lost: bool, reason: Exception | None = None) -> None:
         """Log that the database went away or came back, once."""

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from secrets import token_hex
+from typing import Literal
 
 import psycopg
 
@@ -20,12 +21,16 @@ from market_data import queries
 from market_data.connection import Connection, Deadline, connect
 from market_data.errors import first_line
 from market_data.feed import LISTINGS, Listing, RandomWalk
+from market_data.metrics import FEED_ERRORS, TRADES_INGESTED
 from market_data.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 """Seconds between two attempts to reach a lost database: doubled each time, up to the second figure."""
+
+State = Literal["starting", "feeding", "waiting", "lost", "refused", "failed", "dead"]
+"""What a feed is at: storing trades, waiting for the lease, trying again after an error of some kind, or ended by one."""
 
 ASK_SECONDS = 1.0
 """How often a process that does not feed asks for the lease."""
@@ -56,7 +61,7 @@ class Ingest:
         self._clock = clock
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._stopping = asyncio.Event()
-        self._state = "starting"
+        self.state: State = "starting"
         self._wait = FIRST_WAIT
 
     def stop(self) -> None:
@@ -65,6 +70,13 @@ class Ingest:
 
     async def run(self) -> None:
         """Feed until stopped. A lost database is waited for, and so is the lease while another process has it."""
+        try:
+            await self._keep_trying()
+        finally:
+            if not self._stopping.is_set():
+                self._enter("dead", logging.ERROR, "the feed has ended and stores no more trades")
+
+    async def _keep_trying(self) -> None:
         while not self._stopping.is_set():
             try:
                 async with await connect(self._database_url, self._query_timeout) as connection:
@@ -75,6 +87,9 @@ class Ingest:
                 self._enter("refused", logging.ERROR, f"the feed can't store trades and keeps trying: {first_line(error)}")
             except Exception:  # a bug must not silence the feed for good, nor be hidden
                 self._enter("failed", logging.ERROR, "the feed failed and keeps trying", exc_info=True)
+            else:
+                continue
+            FEED_ERRORS.inc()
             await self._sleep(self._wait)
             self._wait = min(self._wait * 2, LONGEST_WAIT)
 
@@ -100,6 +115,7 @@ class Ingest:
             with self._deadline(connection):
                 if not await queries.store_feed_trades(connection, self._holder, self._lease_seconds, batch):
                     return
+            TRADES_INGESTED.inc(len(batch))
             self._enter("feeding", logging.INFO, f"feeding {len(self._listings)} symbols every {self._interval:g} s")
             due = max(due + self._interval, loop.time())
             while due > loop.time() and not self._stopping.is_set():
@@ -124,10 +140,10 @@ class Ingest:
         except TimeoutError:
             pass
 
-    def _enter(self, state: str, level: int, message: str, *, exc_info: bool = False) -> None:
+    def _enter(self, state: State, level: int, message: str, *, exc_info: bool = False) -> None:
         """Log a change of state, once. One for the better makes the next wait a short one."""
         if state in ("feeding", "waiting"):
             self._wait = FIRST_WAIT
-        if state != self._state:
+        if state != self.state:
             logger.log(level, message, exc_info=exc_info)
-        self._state = state
+        self.state = state

@@ -190,6 +190,99 @@ class Health(Struct, frozen=True):
     ]
 
 
+class Liveness(Struct, frozen=True):
+    """That the process answers. Nothing is asked of the database."""
+
+    status: Annotated[Literal["alive"], Meta(description="Of the process.", examples=["alive"])]
+
+
+class ReadinessChecks(Struct, frozen=True):
+    """What this process needs to serve."""
+
+    schema: Annotated[
+        Literal["ok", "outdated", "unknown"],
+        Meta(
+            description="`outdated` while the schema is older than this version needs; `unknown` without an answer.",
+            examples=["ok"],
+        ),
+    ]
+    pool: Annotated[
+        Literal["ok", "unavailable"], Meta(description="Whether a connection can be had and answers.", examples=["ok"])
+    ]
+    feed: Annotated[
+        Literal["starting", "feeding", "waiting", "lost", "refused", "failed", "dead", "disabled"],
+        Meta(
+            description=(
+                "What the feed is at: `waiting` while another process feeds; trying again after it `lost` the database, was "
+                "`refused` or `failed`; only `dead` makes the service unready."
+            ),
+            examples=["feeding"],
+        ),
+    ]
+
+
+class Readiness(Struct, frozen=True):
+    """Whether requests may be sent here."""
+
+    status: Annotated[Literal["ready", "unready"], Meta(description="Of this process.", examples=["ready"])]
+    checks: Annotated[ReadinessChecks, Meta(description="What was looked at.")]
+
+
+class LevelStatus(Struct, frozen=True):
+    """How far the candles of an interval are materialized; later ones are computed when they are read."""
+
+    interval: IntervalName
+    watermark: Annotated[
+        datetime | None,
+        Meta(description="Up to where; null where nothing is materialized yet.", examples=["2026-02-08T10:29:00Z"]),
+    ]
+    lag_seconds: Annotated[
+        float | None, Meta(description="How far that is behind the newest trade; null likewise.", examples=[58.5])
+    ]
+
+
+class JobStatus(Struct, frozen=True):
+    """A job of the database that keeps the candles, the storage or the stream."""
+
+    job: Annotated[str, Meta(description="The procedure that it calls.", examples=["refresh_candles"])]
+    table: Annotated[str | None, Meta(description="The table that it works on, where it is one.", examples=["candles_5m"])]
+    last_run: Annotated[
+        datetime | None,
+        Meta(description="When it last began; null before its first time.", examples=["2026-02-08T10:30:00Z"]),
+    ]
+    last_status: Annotated[str | None, Meta(description="How that went: `Success` or `Failed`.", examples=["Success"])]
+    next_run: Annotated[
+        datetime | None,
+        Meta(description="When it is to begin next; null while it is paused.", examples=["2026-02-08T10:30:05Z"]),
+    ]
+
+
+class IngestionStatus(Struct, frozen=True):
+    """Whether trades arrive, who feeds, and how far the candles are."""
+
+    ingestion_status: Annotated[
+        Literal["alive", "stale", "disabled"],
+        Meta(
+            description=(
+                "`alive` while the newest trade, whoever stored it, is younger than the threshold; else `disabled` where "
+                "this service is not to feed and no other does, and `stale` where one should."
+            ),
+            examples=["alive"],
+        ),
+    ]
+    last_trade: Annotated[
+        datetime | None, Meta(description="Time of the newest trade.", examples=["2026-02-08T10:29:58.500000Z"])
+    ]
+    seconds_since_last_trade: Annotated[float | None, Meta(description="Its age.", examples=[1.5])]
+    threshold_seconds: Annotated[float, Meta(description="Three intervals of ingestion.", examples=[9])]
+    feeding_replica: Annotated[
+        str | None,
+        Meta(description="Host, process and a random part of who holds the feed's lease.", examples=["api-1:17:5b1c9e72"]),
+    ]
+    candles: Annotated[list[LevelStatus], Meta(description="By interval, the shortest first.")]
+    jobs: Annotated[list[JobStatus], Meta(description="The jobs.")]
+
+
 class Welcome(Struct, frozen=True):
     """What this service is and where to go from here."""
 
@@ -225,3 +318,10 @@ class Problem(Struct, frozen=True, omit_defaults=True):
         ),
     ]
     errors: Annotated[list[ParameterProblem] | None, Meta(description="The parameters at fault (status 400).")] = None
+    request_id: Annotated[
+        str | None,
+        Meta(
+            description="The request, as in the header `X-Request-ID` and in the service's log.",
+            examples=["5b1c9e720000002a"],
+        ),
+    ] = None

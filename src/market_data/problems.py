@@ -12,6 +12,7 @@ from litestar.response import Response
 from market_data.api.caching import LIVE
 from market_data.api.operation import PROBLEM_MEDIA_TYPE, RETRY_SECONDS
 from market_data.errors import BadParameters, DatabaseUnavailable, NotFound
+from market_data.logs import REQUEST_ID
 from market_data.models import ParameterProblem, Problem
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         case _:
             logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed in a way that its log explains."
-    problem = Problem("about:blank", status.phrase, status.value, detail, problems)
+    problem = Problem("about:blank", status.phrase, status.value, detail, problems, REQUEST_ID.get())
     return Response(msgspec.json.encode(problem), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 

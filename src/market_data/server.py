@@ -1,24 +1,29 @@
 """Serving: the socket, the workers, the signals and the line that says that all is ready."""
 
+import asyncio
 import http.client
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from market_data import logs, metrics
 from market_data.app import create_app
 from market_data.errors import StartError
 from market_data.settings import read_settings
@@ -29,6 +34,12 @@ may take after them, a stop is over in 10 s."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+UNREAD_SECONDS = 30
+"""How long a client may leave what it is sent unread: then the kernel ends its connection."""
+
+MOST_COMMAND_BYTES = 1_000_000
+"""What a client may send as one message over a WebSocket."""
 
 WORKER_SILENCE_SECONDS = 15
 """After this a worker that does not answer its supervisor is replaced."""
@@ -44,6 +55,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; the connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
         bound.bind(address)
     except OSError as error:
         raise _not_to_be_had(host, port, error) from None
@@ -67,14 +80,17 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
     except OSError as error:
         host, port, *_ = bound.getsockname()
         raise _not_to_be_had(host, port, error) from None
+    _allow_many_clients()
     config = uvicorn.Config(
         "market_data.server:create_worker",
         factory=True,
         workers=workers,
         log_config=None,
-        access_log=logging.getLogger().isEnabledFor(logging.DEBUG),
+        access_log=False,  # `observer` writes it
         server_header=False,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MOST_COMMAND_BYTES,
+        ws_per_message_deflate=False,  # a compressor for each client costs more than the bytes
         timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
@@ -87,10 +103,26 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         hang_up = signal.getsignal(signal.SIGHUP)
         supervisor = Supervisor(config, sockets=[bound])
         signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
-        supervisor.run()
+        with _shared_metrics():
+            supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
         raise StartError("The service did not start; the log says why.")
+
+
+@contextmanager
+def _shared_metrics() -> Generator[None]:
+    """A new folder for what the workers that are started here count together."""
+    with tempfile.TemporaryDirectory(prefix="market-data-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[metrics.FOLDER] = folder
+        yield
+
+
+def _allow_many_clients() -> None:
+    """Have as many files open as the system lets us, for each client of a stream takes one: often the default is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where even this is too much
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Supervisor(Multiprocess):
@@ -108,8 +140,12 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace workers that are gone."""
         if not all(worker.process.is_alive() for worker in self.processes):
+            before = {worker.pid for worker in self.processes}
             with _ctrl_c_blocked():
                 super().keep_subprocess_alive()
+            for gone in before - {worker.pid for worker in self.processes}:
+                if gone is not None:
+                    metrics.forget(gone)
 
 
 @contextmanager
@@ -133,14 +169,32 @@ def create_worker() -> Litestar:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor hears it too, and tells us
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn listens to it by now
         threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
-    return create_app()
+    app = create_app()
+    _stop_streams_first(app)
+    return app
+
+
+def _stop_streams_first(app: Litestar) -> None:
+    """At a signal to stop end the streams, for which uvicorn would wait as for any other request.
+
+    Its own handlers are in place by now, and do what they do after that.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        then = signal.getsignal(number)
+
+        def stop(signal_number: int, frame: FrameType | None, then: Any = then) -> None:
+            if hub := app.state.get("hub"):
+                loop.call_soon_threadsafe(hub.stop)
+            if callable(then):
+                then(signal_number, frame)
+
+        signal.signal(number, stop)
 
 
 def configure_logging() -> None:
     """Log to standard error at LOG_LEVEL, without what the libraries say of every connection and start."""
-    logging.basicConfig(
-        level=read_settings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    logs.configure(read_settings().log_level)
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)

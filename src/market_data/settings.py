@@ -31,7 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     embedded_port: Annotated[int, Meta(ge=0, le=65535)] = 54320
     """Port of the embedded engine on loopback; another one is taken where it is in use."""
     docs_assets: str = ""
-    """Folder with the scripts of the documentation pages, laid out as npm does; installed by npm where empty."""
+    """Folder with the scripts of `/dashboard`, `/docs` and `/redoc`, laid out as npm does; installed by npm where empty."""
     log_level: LogLevel = "INFO"
     feed_enabled: bool = True
     ingestion_interval_seconds: Seconds = 3.0

@@ -84,7 +84,7 @@ def test_ctrl_c_stops_the_service_in_order_and_the_engine_after_it(
         eventually(lambda: not any(map(is_running, processes)), 5)
     # Had the engine gone first, the feed and the readers would have lost it.
     assert "lost" not in service.text
-    assert "503" not in service.text
+    assert "answered 503" not in service.text
     assert "Traceback" not in service.text
 
 

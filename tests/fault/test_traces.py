@@ -47,7 +47,7 @@ def test_nothing_of_it_is_set_up_while_traces_are_off(database_url: str):
     # Litestar imports the API and the ASGI middleware wherever they are installed; it is what they would be used with that
     # must not be there.
     program = (
-        "import sys; from market_data.server import create_worker; create_worker();"
+        "import sys; from market_data.app import create_app; create_app();"
         "parts = 'sdk', 'exporter', 'instrumentation.psycopg', 'instrumentation.dbapi';"
         "print([name for name in sys.modules if name.startswith(tuple(f'opentelemetry.{part}' for part in parts))])"
     )

@@ -13,6 +13,10 @@ from support import Connection, store, trade
 PATHS = [
     "/",
     "/health",
+    "/health/live",
+    "/health/ready",
+    "/status/ingestion",
+    "/metrics",
     "/symbols",
     "/price",
     "/price/latest",
@@ -32,7 +36,8 @@ def assert_problem(response: httpx.Response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
-    assert body.keys() == {"type", "title", "status", "detail"} | ({"errors"} if status == 400 else set())
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body.keys() == {"type", "title", "status", "detail", "request_id"} | ({"errors"} if status == 400 else set())
     assert (body["type"], body["title"], body["status"]) == ("about:blank", HTTPStatus(status).phrase, status)
     assert body["detail"]
     assert body["detail"] not in (HTTPStatus(status).phrase, "Not Found")

@@ -1,9 +1,18 @@
 """`GET /health` while the database can be reached; `test_unavailable` has the rest."""
 
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from litestar.testing import TestClient
-from support import Connection, store, trade
+from service import eventually
+from support import PROJECT, Connection, store, trade
+
+from market_data.api.health import NEEDED_REVISION
+from market_data.settings import Settings
 
 
 def test_health_of_an_empty_database(client: TestClient):
@@ -42,3 +51,66 @@ def test_many_trades_are_estimated_never_as_none(client: TestClient, connection:
     assert 10_000 < client.get("/health").json()["last_trade_count"] <= exact * 1.5, "before the first ANALYZE"
     connection.execute("ANALYZE trades")
     assert 0.9 * exact <= client.get("/health").json()["last_trade_count"] <= 1.1 * exact
+
+
+def test_the_process_is_alive(client: TestClient):
+    assert client.get("/health/live").json() == {"status": "alive"}
+
+
+def test_ready_with_the_schema_that_this_version_needs_or_a_newer_one(client: TestClient, connection: Connection):
+    checks = {"schema": "ok", "pool": "ok", "feed": "disabled"}
+    assert client.get("/health/ready").json() == {"status": "ready", "checks": checks}
+    with revision(connection, "9999"):
+        assert client.get("/health/ready").json() == {"status": "ready", "checks": checks}
+
+
+def test_unready_until_the_schema_is_migrated(client: TestClient, connection: Connection):
+    with revision(connection, "0005"):
+        answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unready", "checks": {"schema": "outdated", "pool": "ok", "feed": "disabled"}}
+    assert answer.headers["retry-after"] == "1"
+    connection.execute("ALTER TABLE alembic_version RENAME TO elsewhere")
+    try:
+        assert client.get("/health/ready").json()["checks"]["schema"] == "outdated"
+        assert client.get("/health/live").status_code == 200
+    finally:
+        connection.execute("ALTER TABLE elsewhere RENAME TO alembic_version")
+    assert client.get("/health/ready").status_code == 200
+
+
+def _cancel_feed() -> None:
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "feed"]
+    task.cancel()
+
+
+@contextmanager
+def revision(connection: Connection, number: str) -> Iterator[None]:
+    """The database as it is before the migration to `NEEDED_REVISION`, or after one to come."""
+    connection.execute("UPDATE alembic_version SET version_num = %s", (number,))
+    try:
+        yield
+    finally:
+        connection.execute("UPDATE alembic_version SET version_num = %s", (NEEDED_REVISION,))
+
+
+def test_the_newest_revision_is_the_one_that_is_needed():
+    revisions = sorted(path.name.partition("_")[0] for path in (PROJECT / "alembic" / "versions").glob("*.py"))
+    assert all(re.fullmatch(r"\d{4}", each) for each in revisions), "they are compared as text"
+    assert revisions[-1] == NEEDED_REVISION
+
+
+def test_unready_once_the_feed_has_died(
+    settings: Settings, make_client: Callable[[Settings], TestClient], database_url: str
+):
+    assert database_url
+    feeding = msgspec.structs.replace(settings, feed_enabled=True)
+    with make_client(feeding) as client:
+        eventually(lambda: client.get("/health/ready").json()["checks"]["feed"] == "feeding")
+        client.blocking_portal.call(_cancel_feed)
+        eventually(lambda: client.get("/health/ready").status_code == 503)
+        assert client.get("/health/ready").json() == {
+            "status": "unready",
+            "checks": {"schema": "ok", "pool": "ok", "feed": "dead"},
+        }
+        assert client.get("/health/live").status_code == 200

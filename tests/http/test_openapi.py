@@ -55,6 +55,10 @@ def test_document_has_the_contracts_operations_and_parameters(document: Document
     assert found == {
         "GET /": {},
         "GET /health": {},
+        "GET /health/live": {},
+        "GET /health/ready": {},
+        "GET /status/ingestion": {},
+        "GET /metrics": {},
         "GET /symbols": {},
         "GET /price": {"symbol": True},
         "GET /price/latest": {"symbol": True},
@@ -97,8 +101,9 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
     for name, operation in operations(document):
         assert operation["responses"].keys() >= {"200", "500"}, name
         for status, response in operation["responses"].items():
-            if status == "200" or (name, status) == ("GET /health", "503"):
-                assert response["content"].keys() == {"application/json", *(ROW_FORMS if name in ROWS else ())}
+            if status == "200" or (name, status) in (("GET /health", "503"), ("GET /health/ready", "503")):
+                form = "text/plain" if name == "GET /metrics" else "application/json"
+                assert response["content"].keys() == {form, *(ROW_FORMS if name in ROWS else ())}
                 continue
             if status == "304":
                 assert "content" not in response
@@ -116,11 +121,12 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
 
 def test_every_operation_documents_the_errors_that_it_can_answer(document: Document):
     found = {name: set(operation["responses"]) for name, operation in operations(document)}
+    operation_has_parameters = {name: bool(operation["parameters"]) for name, operation in operations(document)}
     for name, statuses in found.items():
         expected = {"200", "500"}
-        if name != "GET /":
+        if name not in ("GET /", "GET /health/live", "GET /metrics"):
             expected.add("503")
-        if name not in ("GET /", "GET /health", "GET /symbols"):
+        if operation_has_parameters[name]:
             expected |= {"400", "404"}
         if name in ROWS:
             expected.add("304")

@@ -35,6 +35,7 @@ def assert_unavailable(response: httpx.Response) -> None:
         "title": "Service Unavailable",
         "status": 503,
         "detail": "The database can't be reached or is too busy; try again in a moment.",
+        "request_id": response.headers["x-request-id"],
     }
 
 
@@ -72,6 +73,17 @@ def test_health_without_a_database_is_503_in_its_own_shape(cut_off: TestClient):
         "last_trade_count": None,
         "last_ingestion": None,
     }
+
+
+def test_machines_are_told_without_a_database_too(cut_off: TestClient):
+    assert cut_off.get("/health/live").status_code == 200
+    assert cut_off.get("/metrics").status_code == 200
+    assert_unavailable(cut_off.get("/status/ingestion"))
+    ready = cut_off.get("/health/ready")
+    assert ready.status_code == 503
+    assert int(ready.headers["retry-after"]) >= 1
+    checks = {"schema": "unknown", "pool": "unavailable", "feed": "disabled"}
+    assert ready.json() == {"status": "unready", "checks": checks}
 
 
 def test_what_needs_no_database_works_without_one(cut_off: TestClient):

@@ -1,13 +1,39 @@
 """The HTTP interface: one file a resource, each handler parse → query → struct → bytes."""
 
+from pathlib import Path
+from typing import Any
+
+from market_data.api import dashboard, docs
 from market_data.api.candles import candles
-from market_data.api.docs import openapi_config, pages
-from market_data.api.health import health
+from market_data.api.docs import openapi_config
+from market_data.api.health import health, liveness, readiness
+from market_data.api.live import messages, stream
+from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
+from market_data.api.status import ingestion_status
 from market_data.api.symbols import symbols
 from market_data.api.trades import trades
 from market_data.api.welcome import welcome
 
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 
-HANDLERS = [welcome, health, symbols, latest_price, latest_prices, trades, candles]
+HANDLERS = [
+    welcome,
+    health,
+    liveness,
+    readiness,
+    ingestion_status,
+    metrics,
+    symbols,
+    latest_price,
+    latest_prices,
+    trades,
+    candles,
+    stream,
+    messages,
+]
+
+
+def pages(assets: Path | None) -> list[Any]:
+    """The handlers of the pages for people; `assets` is the `node_modules` folder with their scripts."""
+    return [*docs.pages(assets), *dashboard.pages(assets)]

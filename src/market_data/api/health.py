@@ -1,8 +1,10 @@
-"""Whether the service can answer."""
+"""Whether the service can answer: for people (`/health`), for what restarts it and for what sends it requests."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import psycopg
 from litestar import Request, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
@@ -11,7 +13,16 @@ from market_data import queries
 from market_data.api.caching import LIVE
 from market_data.api.operation import PROBLEMS, RETRY_SECONDS, database, json, operation
 from market_data.errors import DatabaseUnavailable
-from market_data.models import SERVICE, Health
+from market_data.ingest import Ingest
+from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
+
+NEEDED_REVISION = "0006"
+"""The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
+
+READY_SECONDS = 2.0
+"""How long the database may take to answer whether the service is ready."""
+
+UNREADY = {**LIVE, "Retry-After": str(RETRY_SECONDS)}
 
 
 @get(
@@ -30,9 +41,63 @@ async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
         trades, newest = await database(request).read(queries.stored)
     except DatabaseUnavailable:
-        return json(_report("unhealthy", None, None), {**LIVE, "Retry-After": str(RETRY_SECONDS)}, status=503)
+        return json(_report("unhealthy", None, None), UNREADY, status=503)
     return json(_report("healthy", trades, newest), LIVE)
 
 
 def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest: datetime | None) -> Health:
     return Health(status, SERVICE, status, datetime.now(UTC), trades, newest)
+
+
+@get(
+    "/health/live",
+    summary="Liveness",
+    description="That the process answers, whatever the database does. Restart one that does not.",
+    tags=["Service"],
+    operation_class=operation(),
+    responses={
+        200: ResponseSpec(Liveness, generate_examples=False, description="The process answers."),
+        500: PROBLEMS[500],
+    },
+)
+async def liveness() -> ASGIResponse:
+    return json(Liveness("alive"), LIVE)
+
+
+@get(
+    "/health/ready",
+    summary="Readiness",
+    description=(
+        "Whether requests may be sent here: the schema is migrated, the database answers, the feed has not died. A feed "
+        "that is switched off, or waits while another process feeds, is as it should be."
+    ),
+    tags=["Service"],
+    operation_class=operation(),
+    responses={
+        200: ResponseSpec(Readiness, generate_examples=False, description="The service is ready."),
+        500: PROBLEMS[500],
+        503: ResponseSpec(Readiness, generate_examples=False, description="Send no requests for now; the checks say why."),
+    },
+)
+async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:
+    ingest: Ingest | None = request.app.state.ingest
+    schema, pool = await _look(request)
+    checks = ReadinessChecks(schema, pool, ingest.state if ingest else "disabled")
+    if schema == "ok" and pool == "ok" and checks.feed != "dead":
+        return json(Readiness("ready", checks), LIVE)
+    return json(Readiness("unready", checks), UNREADY, status=503)
+
+
+Schema = Literal["ok", "outdated", "unknown"]
+Pool = Literal["ok", "unavailable"]
+
+
+async def _look(request: Request[Any, Any, Any]) -> tuple[Schema, Pool]:
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            revision = await database(request).share(queries.revision, None)
+    except (DatabaseUnavailable, TimeoutError):
+        return "unknown", "unavailable"
+    except psycopg.errors.UndefinedTable:
+        revision = None
+    return "ok" if revision and revision >= NEEDED_REVISION else "outdated", "ok"

@@ -52,7 +52,7 @@ def node_modules(say: Callable[[str], None]) -> Path:
         with (cache / "npm.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not modules.is_dir():
-                say(f"installing the embedded engine and the scripts of /docs (npm packages, about {DOWNLOAD_MB} MB, once)")
+                say(f"installing the embedded engine and the pages' scripts (npm packages, about {DOWNLOAD_MB} MB, once)")
                 _install(home)
     except OSError as error:
         raise EmbeddedUnavailable(f"can't install the embedded engine in {cache}: {error}") from error

@@ -1,0 +1,34 @@
+"""The metrics, for Prometheus."""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response.base import ASGIResponse
+
+from market_data.api.caching import LIVE
+from market_data.api.operation import PROBLEMS, operation
+from market_data.metrics import MEDIA_TYPE, exposition
+from market_data.sampler import Sampler
+
+
+@get(
+    "/metrics",
+    summary="Metrics",
+    description=(
+        "What the service counts, in Prometheus' text format: of all worker processes, whichever of them answers. Also "
+        "answers, with less, while the database does not."
+    ),
+    tags=["Service"],
+    operation_class=operation(),
+    responses={
+        200: ResponseSpec(str, generate_examples=False, description="The metrics.", media_type="text/plain"),
+        500: PROBLEMS[500],
+    },
+)
+async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
+    sampler: Sampler = request.app.state.sampler
+    await sampler.find_newest()
+    sampler.note_pool()
+    request.app.state.observer.flush()
+    return ASGIResponse(body=exposition(sampler), media_type=MEDIA_TYPE, headers=LIVE)

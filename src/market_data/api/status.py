@@ -1,0 +1,53 @@
+"""Whether trades arrive, and how far what is made of them is."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+
+from market_data import queries
+from market_data.api.caching import LIVE
+from market_data.api.operation import answers, database, json, operation
+from market_data.models import IngestionStatus, JobStatus, LevelStatus
+from market_data.settings import Settings
+
+INTERVALS_TO_STALE = 3
+"""How many intervals of ingestion may pass without a trade."""
+
+
+@get(
+    "/status/ingestion",
+    summary="Ingestion",
+    description=(
+        "Whether trades arrive, which replica feeds, how far the candles of each interval are materialized, and how the "
+        "jobs of the database ran last."
+    ),
+    tags=["Service"],
+    operation_class=operation(),
+    responses=answers(IngestionStatus),
+)
+async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
+    settings: Settings = request.app.state.settings
+    found = await database(request).share(queries.ingestion, None)
+    threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
+    age = None
+    if found.newest_trade:
+        age = max((datetime.now(UTC) - found.newest_trade).total_seconds(), 0)
+    status: Literal["alive", "stale", "disabled"] = "stale"
+    if age is not None and age < threshold:
+        status = "alive"
+    elif not settings.feed_enabled and not found.holder:
+        status = "disabled"
+    return json(
+        IngestionStatus(
+            status,
+            found.newest_trade,
+            age,
+            threshold,
+            found.holder,
+            [LevelStatus(*level) for level in found.levels],
+            [JobStatus(*job) for job in found.jobs],
+        ),
+        LIVE,
+    )

@@ -1,0 +1,223 @@
+"""What every request leaves behind: an ID on its answer, a line in the log, counts in the metrics.
+
+It is wrapped around the whole application, for the framework's own middleware does not see what its router refuses (404,
+405). Litestar's Prometheus middleware, which counts the same, looks its metrics up anew for every request and alone costs
+several times all of this: `tests/benchmarks/observability.py` compares the two.
+"""
+
+import asyncio
+import itertools
+import logging
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Final
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from market_data import logs
+from market_data.logs import RequestLine, write
+from market_data.metrics import REQUEST_SECONDS, REQUESTS, RUNNING_REQUESTS
+
+logger = logging.getLogger("market_data.requests")
+
+GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+"""The request IDs that are taken over; in place of others the service makes one."""
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN: Final = "unknown"
+"""Stands for all the paths and methods that nothing here answers to: clients make up any number of them."""
+
+STREAMS: Final = frozenset({"/stream"})
+"""Paths whose answers end when their client leaves."""
+
+QUIET: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Paths that machines ask for all the time."""
+
+SHOWN_PATH: Final = 200
+"""Characters of a path that the log has."""
+
+Annotate = Callable[[str], None]
+"""Names the span of a request, while traces are on, after the route that answers it."""
+
+GONE: Final = 499
+"""The status of a request whose client left before it was answered, as nginx has it."""
+
+
+FLUSH_SECONDS: Final = 0.05
+"""How long what was observed may wait, to be counted and written together with more of the same: that costs half."""
+
+MOST_WAITING: Final = 1000
+"""How much of it may wait."""
+
+
+class _Kind:
+    """Requests of one method, route and status: where they are counted, and what is to be counted."""
+
+    def __init__(self, method: str, path: str, status: int) -> None:
+        self.method = method
+        self.status = status
+        self.streams = status == 200 and path in STREAMS
+        self.level = logging.DEBUG if path in QUIET else logging.INFO
+        self.level_name = "debug" if path in QUIET else "info"
+        self.answered = REQUESTS.labels(method, path, str(status))
+        self.histogram = REQUEST_SECONDS.labels(method, path)
+        self.seconds: list[float] = []
+
+    def count(self) -> None:
+        """Count what has come since the last time."""
+        seconds, self.seconds = self.seconds, []
+        if seconds:
+            self.answered.inc(len(seconds))
+            self.histogram.observe_all(seconds)
+
+
+class Observer:
+    """An application, observed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.annotate: Annotate | None = None
+        self._kinds: dict[tuple[str, str, int], _Kind] = {}
+        self._prefix = token_hex(4)
+        self._numbers = itertools.count()
+        self._running = 0
+        # What waits for `flush`. No scopes: to keep them for a moment would make work for the garbage collector.
+        self._waiting = 0
+        self._lines: list[RequestLine] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await self._listen(scope, receive, send)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+        request_id = self._request_id(scope)
+        kind: _Kind | None = None
+
+        async def observed_send(message: Message) -> None:
+            nonlocal kind
+            if message["type"] == "http.response.start":
+                kind = self._kind(scope, message["status"])
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self.annotate:
+                    self.annotate(f"{scope['method']} {_route(scope)}")
+                if kind.streams:
+                    self._running -= 1
+                    kind.answered.inc()
+                    self._log(scope, "stream opened", request_id)
+            await send(message)
+
+        self._running += 1
+        try:
+            await self.app(scope, receive, observed_send)
+        except Exception:
+            kind = kind or self._kind(scope, 500)
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            kind = kind or self._kind(scope, GONE)
+            if kind.streams:
+                self._log(scope, "stream closed", request_id, seconds)
+            else:
+                self._running -= 1
+                kind.seconds.append(seconds)
+                if logger.isEnabledFor(kind.level):
+                    self._lines.append(self._line(scope, kind, seconds, request_id))
+                self._waiting += 1
+                if self._waiting == 1:
+                    asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+                elif self._waiting >= MOST_WAITING:
+                    self.flush()
+
+    def _line(self, scope: HTTPScope, kind: _Kind, seconds: float, request_id: str) -> RequestLine:
+        client = scope["client"]
+        return RequestLine(
+            datetime.now(UTC),
+            kind.level_name,
+            "request",
+            kind.method,
+            scope["path"][:SHOWN_PATH],
+            kind.status,
+            int(seconds * 1e6) / 1000,
+            request_id,
+            client[0] if client else None,
+            logs.TRACE_ID.get() if self.annotate else None,
+        )
+
+    def flush(self) -> None:
+        """Count and write what was observed since the last time."""
+        self._waiting = 0
+        RUNNING_REQUESTS.set(self._running)
+        for kind in self._kinds.values():
+            kind.count()
+        lines, self._lines = self._lines, []
+        write(lines)
+
+    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+        request_id = self._request_id(scope)
+        opened = False
+
+        async def observed_send(message: Message) -> None:
+            nonlocal opened
+            if message["type"] == "websocket.accept":
+                opened = True
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self.annotate:
+                    self.annotate(f"websocket {_route(scope)}")
+                self._log(scope, "stream opened", request_id)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observed_send)
+        finally:
+            self._log(scope, "stream closed" if opened else "stream refused", request_id, time.perf_counter() - start)
+
+    def _request_id(self, scope: Scope) -> str:
+        """The ID that the client gave, if it is fit; else a new one, all of which have the same length."""
+        given = dict(scope["headers"]).get(b"x-request-id")
+        if given is not None and GIVEN_ID.fullmatch(given):
+            request_id = given.decode()
+        else:
+            request_id = f"{self._prefix}{next(self._numbers):08x}"
+        logs.REQUEST_ID.set(request_id)  # for the task of this request and those that it starts
+        return request_id
+
+    def _kind(self, scope: HTTPScope, status: int) -> _Kind:
+        path = _route(scope)
+        key = (scope["method"], path, status)
+        if kind := self._kinds.get(key):
+            return kind
+        if path == UNKNOWN:  # of whose methods there is no end
+            key = (scope["method"] if scope["method"] in METHODS else UNKNOWN, path, status)
+            if kind := self._kinds.get(key):
+                return kind
+        return self._kinds.setdefault(key, _Kind(*key))
+
+    def _log(self, scope: Scope, event: str, request_id: str, seconds: float | None = None) -> None:
+        client = scope["client"]
+        line = RequestLine(
+            datetime.now(UTC),
+            "info",
+            event,
+            scope["method"] if scope["type"] == "http" else "websocket",
+            scope["path"][:SHOWN_PATH],
+            None,
+            None if seconds is None else round(seconds * 1000, 3),
+            request_id,
+            client[0] if client else None,
+            logs.TRACE_ID.get(),
+        )
+        if logger.isEnabledFor(logging.INFO):
+            write([line])
+
+
+def _route(scope: Scope) -> str:
+    """The path of the route that answers, which is found while it does."""
+    return scope["path_template"] if "path_template" in scope else UNKNOWN  # noqa: SIM401 - `get` has half a type only

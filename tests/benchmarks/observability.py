@@ -1,0 +1,127 @@
+"""What metrics and logs cost, as a ratio: `uv run python tests/benchmarks/observability.py`.
+
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker, whose log goes to a file, is
+asked for the latest price over connections that stay open. It takes turns of a tenth of a second: as it is, without anything
+that observes it, and with Litestar's Prometheus middleware in its place. What counts are the ratios of neighbouring turns;
+figures are medians, in brackets the quartiles.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import NamedTuple
+
+from filled import fill, new_database
+from observed import FIGURES
+
+HERE = Path(__file__).resolve().parent
+REQUEST = b"GET /price/latest?symbol=AAPL HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+CONTENDERS = {
+    "bare": "nothing",
+    "whole": "metrics, logs and request IDs",
+    "plugin": "Litestar's Prometheus middleware alone",
+}
+
+
+class Turn(NamedTuple):
+    contender: str
+    requests: int
+    seconds: float
+    processor_seconds: float
+
+
+def main() -> None:
+    options = _options()
+    with new_database() as database_url, tempfile.TemporaryDirectory() as folder:
+        print("filling a database …", flush=True)
+        print(fill(database_url))
+        os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="INFO")
+        log = Path(folder, "log")
+        with _serving(log) as port:
+            _figures(port)  # the first question begins the turns
+            _load(port, options.connections, 1)
+            before = len(_figures(port))
+            _load(port, options.connections, options.seconds)
+            turns = _figures(port)[before:-1]
+        lines = len(log.read_bytes().splitlines())
+    print(f"{options.connections} connections, {len(turns)} turns, {lines:,} lines of log\n")
+    print(f"{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
+    by_name = {name: [turn for turn in turns if turn.contender == name and turn.requests] for name in CONTENDERS}
+    for name, observed_by in CONTENDERS.items():
+        rate = statistics.median(turn.requests / turn.seconds for turn in by_name[name])
+        ratios = [_ratio(by_name[name], by_name["bare"], what) for what in ("seconds", "processor_seconds")]
+        print(f"{observed_by:42}{rate:11,.0f}   {ratios[0]:22}{ratios[1]}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares the service with and without what observes it.")
+    parser.add_argument("--connections", type=int, default=16, help="requests at once (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=30, help="of all turns together (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _load(port: int, connections: int, seconds: float) -> None:
+    """Ask on each connection again as soon as it is answered. (`load` needs answers of one length.)"""
+    end = time.perf_counter() + seconds
+    with DefaultSelector() as selector, ExitStack() as stack:
+        for _ in range(connections):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            selector.register(connection, EVENT_READ, connection)
+            connection.sendall(REQUEST)
+        while time.perf_counter() < end:
+            for key, _ in selector.select(timeout=10):
+                if key.data.recv(1 << 16).endswith(b"}"):
+                    key.data.sendall(REQUEST)
+
+
+def _figures(port: int) -> list[Turn]:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request("GET", FIGURES)
+    figures = [Turn(*turn) for turn in json.loads(client.getresponse().read())]
+    client.close()
+    return figures
+
+
+def _ratio(above: list[Turn], below: list[Turn], what: str) -> str:
+    pairs = zip(above, below, strict=False)
+    ratios = [(getattr(one, what) / one.requests) / (getattr(other, what) / other.requests) for one, other in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.3f} [{low:.3f}-{high:.3f}]"
+
+
+@contextmanager
+def _serving(log: Path) -> Iterator[int]:
+    """A process that serves the contenders: its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = f"-m uvicorn --app-dir {HERE} --factory observed:create --no-access-log --log-level warning --port {port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, *command.split(" ")], stdin=subprocess.DEVNULL, stderr=output)
+    try:
+        while True:
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None:
+                sys.exit(log.read_text())
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+if __name__ == "__main__":
+    main()

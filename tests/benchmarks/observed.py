@@ -1,0 +1,76 @@
+"""The service, which by turns is as it is, without what observes it, and with Litestar's Prometheus middleware in its place.
+
+The turns are taken within one process, many times a second, so that whatever else the machine does falls on all of them.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import cycle
+
+import msgspec
+from litestar import Litestar, get
+from litestar.plugins.prometheus import PrometheusConfig
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+import market_data.app
+from market_data.observer import Observer
+from market_data.server import create_worker
+
+FIGURES = "/figures"
+TURN_SECONDS = 0.1
+
+
+class Turns:
+    """An application that is each of some in turn; `figures` has the turns taken so far."""
+
+    def __init__(self, **apps: ASGIApp) -> None:
+        self.figures: list[tuple[str, int, float, float]] = []
+        """Contender, requests, seconds, and seconds of a processor."""
+        self._apps = cycle(apps.items())
+        self._name, self._app = next(self._apps)
+        self._requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._requests += 1
+        await self._app(scope, receive, send)
+
+    async def run(self, flush: Callable[[], None]) -> None:
+        while True:
+            self._requests, wall, processor = 0, time.perf_counter(), time.thread_time()
+            await asyncio.sleep(TURN_SECONDS)
+            flush()
+            took = time.perf_counter() - wall, time.thread_time() - processor
+            self.figures.append((self._name, self._requests, *took))
+            self._name, self._app = next(self._apps)
+
+
+def create() -> Litestar:
+    config = PrometheusConfig(app_name="market-data", prefix="benchmark", group_path=True)
+    market_data.app.Litestar = partial(Litestar, middleware=[config.middleware])  # type: ignore[misc]
+    with_plugin = create_worker()
+    with_plugin.asgi_handler = _bare(with_plugin)
+    market_data.app.Litestar = Litestar  # type: ignore[misc]
+    app = create_worker()
+    observer = app.asgi_handler
+    assert isinstance(observer, Observer)
+    turns = Turns(bare=_bare(app), whole=observer, plugin=with_plugin)
+
+    @get(FIGURES, include_in_schema=False)
+    async def figures() -> ASGIResponse:
+        if not turns.figures:
+            with_plugin.state.update(app.state.dict())
+            app.state.turns = asyncio.create_task(turns.run(observer.flush))
+        return ASGIResponse(body=msgspec.json.encode(turns.figures))
+
+    app.register(figures)
+    with_plugin.register(figures)
+    app.asgi_handler = turns
+    return app
+
+
+def _bare(app: Litestar) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    assert isinstance(app.asgi_handler, Observer)
+    return app.asgi_handler.app

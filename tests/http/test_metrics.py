@@ -1,0 +1,147 @@
+"""`GET /metrics` of one process."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from litestar.testing import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from support import Connection, store, trade
+
+from market_data import metrics, sampler
+from market_data.settings import Settings
+
+MakeClient = Callable[[Settings], TestClient]
+
+
+def scraped(client: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def value(client: TestClient, name: str, **labels: str) -> float | None:
+    return scraped(client).get((f"market_data_{name}", frozenset(labels.items())))
+
+
+def test_prometheus_finds_nothing_to_say(client: TestClient):
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: apt-get install --no-install-recommends prometheus")
+    client.get("/nothing")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    checked = subprocess.run(["promtool", "check", "metrics"], input=answer.content, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_requests_are_counted_by_route_and_status(client: TestClient):
+    def count(**labels: str) -> float:
+        return value(client, "requests_total", **labels) or 0
+
+    def timed(path: str) -> float:
+        return value(client, "request_duration_seconds_count", method="GET", path=path) or 0
+
+    kinds = [
+        {"method": "GET", "path": "/symbols", "status_code": "200"},
+        {"method": "GET", "path": "/trades", "status_code": "400"},
+        {"method": "GET", "path": "unknown", "status_code": "404"},
+        {"method": "unknown", "path": "unknown", "status_code": "405"},
+    ]
+    before = [count(**kind) for kind in kinds], timed("/symbols")
+    client.get("/symbols")
+    client.get("/trades")
+    for path in ("/nothing", "/a/b/c", "/symbols/AAPL"):
+        client.get(path)
+    client.request("BREW", "/symbols")
+    assert [count(**kind) for kind in kinds] == [before[0][0] + 1, before[0][1] + 1, before[0][2] + 3, before[0][3] + 1]
+    assert timed("/symbols") == before[1] + 1
+    assert value(client, "requests_in_progress") == 1, "the scrape itself"
+    known = {dict(labels).get("path") for _, labels in scraped(client)}
+    assert not known & {"/nothing", "/a/b/c", "/symbols/AAPL"}
+
+
+def test_the_age_of_the_newest_trade_is_that_of_this_moment(client: TestClient, connection: Connection):
+    now = datetime.now(UTC)
+    store(connection, (now - timedelta(seconds=100), *trade(0, "1")[1:]))
+    age = value(client, "last_trade_age_seconds")
+    assert age is not None
+    assert 100 <= age < 110
+    time.sleep(0.2)
+    assert (value(client, "last_trade_age_seconds") or 0) >= age + 0.2
+    connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'AAPL', 1, 1)")
+    assert (value(client, "last_trade_age_seconds") or 100) < 10
+
+
+def test_the_database_is_sampled(settings: Settings, make_client: MakeClient, connection: Connection):
+    store(connection, trade(0, "1"), trade(-90 * 86_400, "1"))
+    with make_client(settings) as client:
+        deadline = time.monotonic() + 30
+        while value(client, "table_bytes", table="candles_1w") is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert value(client, "table_chunks", table="trades") == 2
+        assert (value(client, "table_bytes", table="trades") or 0) > 16_384
+        assert value(client, "table_chunks", table="candles_1m") == 0
+        assert value(client, "pool_connections", state="idle") == 4
+        assert value(client, "pool_connections", state="in_use") == 0
+        assert value(client, "pool_waiting") == 0
+
+
+def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
+    settings: Settings, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+):
+    nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
+    with make_client(nowhere) as client:
+        seen = client.app.state.sampler
+        seen._levels, seen._levels_at = [sampler.queries.Level("1m", datetime.now(UTC), 5.0)], time.monotonic()
+        assert value(client, "watermark_lag_seconds", interval="1m") == 5
+        start = time.monotonic()
+        assert value(client, "requests_in_progress") == 1
+        assert time.monotonic() - start < 2
+        monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.001)
+        assert value(client, "watermark_lag_seconds", interval="1m") is None
+        assert value(client, "last_trade_age_seconds") is None
+
+
+def test_an_answer_that_its_client_does_not_wait_for_counts_once(client: TestClient):
+    async def ask() -> None:
+        observer = client.app.state.observer
+
+        async def never(scope: object, receive: object, send: object) -> None:
+            await asyncio.sleep(60)
+
+        inner, observer.app = observer.app, never
+        try:
+            scope = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(observer(scope, None, None), 0.05)
+        finally:
+            observer.app = inner
+            observer.flush()
+
+    before = value(client, "requests_total", method="GET", path="unknown", status_code="499") or 0
+    asyncio.run(ask())
+    assert value(client, "requests_total", method="GET", path="unknown", status_code="499") == before + 1
+    assert value(client, "requests_in_progress") == 1
+
+
+def test_names_are_those_that_dashboards_ask_for(client: TestClient):
+    names = {name for name, _ in scraped(client)}
+    assert {
+        "market_data_requests_in_progress",
+        "market_data_pool_waiting",
+        "market_data_trades_ingested_total",
+        "market_data_feed_errors_total",
+        "market_data_stream_clients",
+        "market_data_stream_dropped_total",
+    } <= names
+    assert not metrics.shared()

@@ -1,0 +1,84 @@
+"""`GET /status/ingestion`."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from litestar.testing import TestClient
+from support import Connection, store, trade
+
+from market_data.queries import INTERVALS
+from market_data.settings import Settings
+
+MakeClient = Callable[[Settings], TestClient]
+
+
+def status(client: TestClient) -> dict[str, Any]:
+    answer = client.get("/status/ingestion")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def traded(connection: Connection, seconds_ago: float) -> None:
+    store(connection, (datetime.now(UTC) - timedelta(seconds=seconds_ago), *trade(0, "1")[1:]))
+
+
+def lease(connection: Connection, seconds: float) -> None:
+    connection.execute(
+        "INSERT INTO leases (name, holder, expires_at) VALUES ('feed', 'there:17:a1b2', now() + make_interval(secs => %s))",
+        (seconds,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "feeds_for", "expected"),
+    [
+        (None, None, "disabled"),
+        (60, None, "disabled"),
+        (60, -1, "disabled"),
+        (60, 30, "stale"),
+        (None, 30, "stale"),
+        (1, None, "alive"),
+        (1, 30, "alive"),
+        (-60, None, "alive"),
+    ],
+)
+def test_trades_count_whoever_stores_them(
+    client: TestClient, connection: Connection, seconds_ago: float | None, feeds_for: float | None, expected: str
+):
+    """The service of these tests does not feed by itself."""
+    if seconds_ago is not None:
+        traded(connection, seconds_ago)
+    if feeds_for is not None:
+        lease(connection, feeds_for)
+    body = status(client)
+    assert body["ingestion_status"] == expected
+    assert body["threshold_seconds"] == 9
+    assert body["feeding_replica"] == ("there:17:a1b2" if feeds_for == 30 else None)
+    assert (body["last_trade"] is None) == (body["seconds_since_last_trade"] is None) == (seconds_ago is None)
+    if seconds_ago is not None:
+        assert max(seconds_ago, 0) <= body["seconds_since_last_trade"] < max(seconds_ago, 0) + 5
+
+
+def test_a_service_that_should_feed_is_stale_without_trades(
+    settings: Settings, make_client: MakeClient, connection: Connection
+):
+    lease(connection, 30)  # so that its own feed waits
+    feeding = msgspec.structs.replace(settings, feed_enabled=True, ingestion_interval_seconds=0.5)
+    with make_client(feeding) as client:
+        assert (status(client)["ingestion_status"], status(client)["threshold_seconds"]) == ("stale", 1.5)
+
+
+def test_levels_and_jobs_are_listed(client: TestClient):
+    body = status(client)
+    assert [level["interval"] for level in body["candles"]] == list(INTERVALS)
+    assert {(job["job"], job["table"]) for job in body["jobs"]} >= {
+        ("refresh_candles", None),
+        ("policy_refresh_continuous_aggregate", "candles_5m"),
+        ("policy_refresh_continuous_aggregate", "candles_1w"),
+        ("policy_compression", "trades"),
+        ("drop_old_trades", None),
+    }
+    assert {job["last_status"] for job in body["jobs"]} <= {None, "Success", "Failed"}
