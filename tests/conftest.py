@@ -1,13 +1,15 @@
 """Databases for the tests: on the embedded engine, or on the server that TEST_DATABASE_URL names (a superuser's DSN).
 
 A test that takes `database_url` gets the session's migrated database, emptied, whose candles are never materialized; one
-that takes `new_database` makes empty databases of its own. Nothing here mocks a database.
+that takes `new_migrated_database` or `new_database` makes databases of its own. Nothing here mocks a database.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -48,22 +50,67 @@ def _on_server(server: str) -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
 
 
+@contextmanager
+def _on_engine(seed: Path, folder: Path) -> Iterator[str]:
+    with embedded.owned_engine(shutil.copytree(seed, folder / "home"), say=say) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[str]]:
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an embedded engine whose database exists and was stopped in order: to copy it takes less than initdb."""
+    home = tmp_path_factory.mktemp("engine-seed") / "home"
+    with embedded.owned_engine(home, say=say):
+        pass
+    return home
+
+
+@pytest.fixture(scope="session")
+def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a migrated database."""
+    folder = tmp_path_factory.mktemp("engine-migrated")
+    with _on_engine(seed, folder) as url:
+        migrate.upgrade(url)
+    return folder / "home"
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[], AbstractContextManager[str]]:
     """Makes an empty database for the length of a `with`, and gives its URL."""
 
     def make() -> AbstractContextManager[str]:
         if SERVER:
             return _on_server(SERVER)
-        return embedded.owned_engine(tmp_path_factory.mktemp("engine"), say=say)
+        return _on_engine(request.getfixturevalue("seed"), tmp_path_factory.mktemp("engine"))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def session_database(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    with new_database() as url:
-        migrate.upgrade(url)
+def new_migrated_database(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[], AbstractContextManager[str]]:
+    """Makes a migrated database for the length of a `with`, and gives its URL."""
+
+    @contextmanager
+    def on_server(server: str) -> Iterator[str]:
+        with _on_server(server) as url:
+            migrate.upgrade(url)
+            yield url
+
+    def make() -> AbstractContextManager[str]:
+        if SERVER:
+            return on_server(SERVER)
+        return _on_engine(request.getfixturevalue("migrated_seed"), tmp_path_factory.mktemp("engine"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def session_database(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with new_migrated_database() as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         yield url
@@ -71,8 +118,8 @@ def session_database(new_database: Callable[[], AbstractContextManager[str]]) ->
 
 @pytest.fixture
 def database_url(session_database: str) -> str:
-    """A migrated database without a row. A test that refreshes candles takes `new_database` instead: there is no way to
-    empty them afterwards on both engines."""
+    """A migrated database without a row. A test that refreshes candles takes `new_migrated_database` instead: there is no
+    way to empty them afterwards on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("""
             TRUNCATE trades, newest_trades, symbols, stale_ranges, leases,

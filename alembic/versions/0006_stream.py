@@ -302,7 +302,7 @@ def _create_trim() -> None:
     """)
     op.execute("REVOKE EXECUTE ON PROCEDURE trim_stream(integer, jsonb) FROM PUBLIC")
     op.execute("SELECT add_job('trim_stream', schedule_interval => INTERVAL '5 minutes')")
-    _comment("PROCEDURE trim_stream(integer, jsonb)", "Deletes what the streams need no more. A job runs it every 5 minutes.")
+    _comment("PROCEDURE trim_stream(integer, jsonb)", "Deletes what streams need no more. A job runs it every 5 minutes.")
 
 
 def _comment(what: str, text: str) -> None:

@@ -51,7 +51,8 @@ def main() -> None:
         service, port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
         print(f"machine: {os.cpu_count()} processors; {options.rate} commits a second for {options.seconds:g} s\n")
         print(
-            f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}{'most events/s':>15}"
+            f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}"
+            f"{'most events/s':>15}"
         )
         for number, (busy, idle, channels) in enumerate(options.cases):
             readers = Readers(port, f"BUSY{number}", busy, idle, channels)

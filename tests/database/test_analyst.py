@@ -9,8 +9,6 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import Connection, store, trade
 
-from market_data import migrate
-
 RELATIONS = """
     SELECT relname
     FROM pg_class
@@ -19,16 +17,14 @@ RELATIONS = """
 
 
 @pytest.fixture(scope="module")
-def owner(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+def owner(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
     """A connection of the tables' owner, to a database of its own with trades, some of them in the columnstore."""
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-            store(connection, trade(0, "5"), trade(30, "6"))
-            connection.execute("CALL refresh_candles()")
-            connection.execute("SELECT compress_chunk(chunk) FROM show_chunks('trades') AS chunk")
-            yield connection
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        store(connection, trade(0, "5"), trade(30, "6"))
+        connection.execute("CALL refresh_candles()")
+        connection.execute("SELECT compress_chunk(chunk) FROM show_chunks('trades') AS chunk")
+        yield connection
 
 
 @pytest.fixture

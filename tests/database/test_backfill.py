@@ -18,7 +18,6 @@ from support import Connection, store
 
 from market_data.commands.backfill import History, backfill
 from market_data.feed import LISTINGS
-from market_data.migrate import upgrade
 
 TWO = LISTINGS[:2]
 WEEKS = ("backfill", "--days", "21", "--rate", "1m", "--seed", "1", "--symbols", "AAPL,GOOGL")
@@ -46,9 +45,8 @@ BUCKETS = {"1m": "1 minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 
 
 
 @pytest.fixture
-def fresh_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    with new_database() as url:
-        upgrade(url)
+def fresh_url(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with new_migrated_database() as url:
         yield url
 
 

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from service import eventually
 from support import T0, Connection, Trade, store, trade
 
-from market_data import migrate
-
 Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 Databases = Callable[[], AbstractContextManager[str]]
 
@@ -103,14 +101,12 @@ def differing(connection: Connection, trades: Iterable[Trade], since: datetime) 
 
 
 @contextmanager
-def migrated(new_database: Databases, *, jobs: bool = False) -> Iterator[Connection]:
+def migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterator[Connection]:
     """A migrated database of its own, whose jobs do not run by themselves unless wanted."""
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            if not jobs:
-                connection.execute(UNSCHEDULE)
-            yield connection
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        if not jobs:
+            connection.execute(UNSCHEDULE)
+        yield connection
 
 
 def run_all_jobs(connection: Connection) -> None:
@@ -120,10 +116,10 @@ def run_all_jobs(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(new_database: Databases) -> Iterator[Connection]:
+def stage(new_migrated_database: Databases) -> Iterator[Connection]:
     """A database for scenes that each have four weeks of their own, later than the scenes before."""
     # A database of its own: the embedded engine's TimescaleDB can't truncate what has been materialized.
-    with migrated(new_database) as connection:
+    with migrated(new_migrated_database) as connection:
         yield connection
 
 
@@ -237,9 +233,9 @@ def test_many_late_trades_far_apart_reach_all_levels(stage: Connection):
     assert scene.differing == []
 
 
-def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_database: Databases):
+def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_migrated_database: Databases):
     """After a pause of the database the hot window lies far behind the last trades; they must not be skipped."""
-    with migrated(new_database) as connection:
+    with migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         trades = moved([trade(0, "5"), trade(90, "6")], now - 40 * DAY - T0)
         store(connection, *trades)
@@ -252,9 +248,9 @@ def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_datab
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 
-def test_late_trades_that_copy_stores_reach_all_levels(new_database: Databases):
+def test_late_trades_that_copy_stores_reach_all_levels(new_migrated_database: Databases):
     """TimescaleDB itself notes nothing of a COPY into a table with a trigger such as that of trades."""
-    with migrated(new_database) as connection:
+    with migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         start = now - 20 * DAY
         trades = moved([trade(0, "5"), trade(3600, "6")], start - T0)
@@ -268,8 +264,8 @@ def test_late_trades_that_copy_stores_reach_all_levels(new_database: Databases):
         assert differing(connection, trades + late, start - 30 * DAY) == []
 
 
-def test_truncated_trades_take_their_candles_with_them(new_database: Databases):
-    with migrated(new_database) as connection:
+def test_truncated_trades_take_their_candles_with_them(new_migrated_database: Databases):
+    with migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         store(connection, *moved([trade(0, "5"), trade(-86_400 * 30, "6")], now - 20 * DAY - T0))
         connection.execute("CALL refresh_candles()")
@@ -279,8 +275,8 @@ def test_truncated_trades_take_their_candles_with_them(new_database: Databases):
         assert connection.execute("SELECT count(*) FROM newest_trades").fetchone() == (0,)
 
 
-def test_late_trades_reach_all_levels_by_themselves_whatever_their_age(new_database: Databases):
-    with migrated(new_database, jobs=True) as connection:
+def test_late_trades_reach_all_levels_by_themselves_whatever_their_age(new_migrated_database: Databases):
+    with migrated(new_migrated_database, jobs=True) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         trades = moved([trade(0, "5"), trade(61, "6"), trade(121, "7")], now - 45 * DAY - T0)
         store(connection, *trades)

@@ -17,7 +17,6 @@ from dashboards import FOLDER, metrics, statements
 from service import eventually, running
 from support import PROJECT, Connection
 
-from market_data import migrate
 from market_data.commands.psql import environment as database_environment
 
 FILL = """
@@ -29,15 +28,13 @@ FILL = """
 
 
 @pytest.fixture(scope="module")
-def analyst(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
-            connection.execute(FILL)
-            connection.execute("SET SESSION AUTHORIZATION analyst")
-            yield connection
-            connection.execute("SET SESSION AUTHORIZATION postgres")
+def analyst(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
+        connection.execute(FILL)
+        connection.execute("SET SESSION AUTHORIZATION analyst")
+        yield connection
+        connection.execute("SET SESSION AUTHORIZATION postgres")
 
 
 def filled(statement: str) -> LiteralString:

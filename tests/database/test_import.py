@@ -26,7 +26,6 @@ from support import T0, Connection, Trade, store, trade
 
 from market_data.commands.files import open_source
 from market_data.commands.importing import Rejects, import_trades
-from market_data.migrate import upgrade
 
 HEADER = ("symbol", "timestamp", "price", "volume", "trade_id")
 STORED = "SELECT time, symbol, trade_id, price, volume FROM trades ORDER BY symbol, time, trade_id"
@@ -51,10 +50,9 @@ HOURS = count(1)
 
 
 @pytest.fixture(scope="module")
-def url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+def url(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """A database of this module, for candles are refreshed."""
-    with new_database() as url:
-        upgrade(url)
+    with new_migrated_database() as url:
         yield url
 
 

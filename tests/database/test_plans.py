@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 from support import T0, Connection
 
-from market_data import migrate, queries
+from market_data import queries
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -29,19 +29,17 @@ FILL = """
 
 
 @pytest.fixture(scope="module")
-def filled(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+def filled(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
     """Thirty chunks, all but the last two days materialized, and statistics."""
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-            connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (SYMBOLS,))
-            connection.execute(FILL, (T0, END - 2 * DAY))
-            connection.execute("CALL refresh_candles()")
-            connection.execute(FILL, (END - 2 * DAY + 10 * MINUTE, END))
-            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'No trade, so looked for everywhere')")
-            connection.execute("ANALYZE")
-            yield connection
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (SYMBOLS,))
+        connection.execute(FILL, (T0, END - 2 * DAY))
+        connection.execute("CALL refresh_candles()")
+        connection.execute(FILL, (END - 2 * DAY + 10 * MINUTE, END))
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'No trade, so looked for everywhere')")
+        connection.execute("ANALYZE")
+        yield connection
 
 
 # A statement that the service prepares is planned anew for its first executions, and then perhaps once for all.

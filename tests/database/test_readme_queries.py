@@ -9,8 +9,6 @@ import psycopg
 import pytest
 from support import PROJECT, Connection
 
-from market_data import migrate
-
 SECTION = (PROJECT / "README.md").read_text().partition("\n## For analysts\n")[2].partition("\n## ")[0]
 QUERIES = [query.strip() for block in re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL) for query in block.split(";\n")]
 QUERIES = [query for query in QUERIES if query]
@@ -24,17 +22,15 @@ FILL = """
 
 
 @pytest.fixture(scope="module")
-def analyst(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
-            connection.execute(FILL)
-            connection.execute("CALL refresh_candles()")
-            connection.execute("SET SESSION AUTHORIZATION analyst")
-            yield connection
-            connection.execute("SET SESSION AUTHORIZATION postgres")
+def analyst(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
+        connection.execute(FILL)
+        connection.execute("CALL refresh_candles()")
+        connection.execute("SET SESSION AUTHORIZATION analyst")
+        yield connection
+        connection.execute("SET SESSION AUTHORIZATION postgres")
 
 
 def test_there_are_queries():

@@ -28,28 +28,26 @@ Databases = Callable[[], AbstractContextManager[str]]
 
 
 @contextmanager
-def filled(new_database: Databases) -> Iterator[Connection]:
+def filled(new_migrated_database: Databases) -> Iterator[Connection]:
     """A database with 60 days of trades, all their candles materialized, the older trades in the columnstore."""
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-            store(connection, *(trade_ago(connection, days) for days in AGES))
-            connection.execute("CALL refresh_candles()")
-            connection.execute(TO_COLUMNSTORE)
-            yield connection
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        store(connection, *(trade_ago(connection, days) for days in AGES))
+        connection.execute("CALL refresh_candles()")
+        connection.execute(TO_COLUMNSTORE)
+        yield connection
 
 
 @pytest.fixture
-def connection(new_database: Databases) -> Iterator[Connection]:
+def connection(new_migrated_database: Databases) -> Iterator[Connection]:
     """To a filled database of the test's own."""
-    with filled(new_database) as connection:
+    with filled(new_migrated_database) as connection:
         yield connection
 
 
 @pytest.fixture(scope="module")
-def shared_connection(new_database: Databases) -> Iterator[Connection]:
-    with filled(new_database) as connection:
+def shared_connection(new_migrated_database: Databases) -> Iterator[Connection]:
+    with filled(new_migrated_database) as connection:
         yield connection
 
 
@@ -163,16 +161,14 @@ def test_trades_whose_candles_are_stale_are_not_dropped(connection: Connection):
     assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
 
 
-def test_trades_that_no_refresh_has_reached_are_not_dropped(new_database: Databases):
-    with new_database() as url:
-        migrate.upgrade(url)
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-            store(connection, trade_ago(connection, 100))
-            connection.execute("DELETE FROM stale_ranges")  # as if it had come in time, before the database stopped
-            connection.execute("CALL set_retention('30 days')")
-            connection.execute("CALL drop_old_trades()")
-            assert count(connection) == 1
+def test_trades_that_no_refresh_has_reached_are_not_dropped(new_migrated_database: Databases):
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        store(connection, trade_ago(connection, 100))
+        connection.execute("DELETE FROM stale_ranges")  # as if it had come in time, before the database stopped
+        connection.execute("CALL set_retention('30 days')")
+        connection.execute("CALL drop_old_trades()")
+        assert count(connection) == 1
 
 
 def test_late_trade_that_is_stored_while_chunks_are_dropped_is_not_lost(connection: Connection):

@@ -9,12 +9,9 @@ import psycopg
 from service import command
 from support import store
 
-from market_data.migrate import upgrade
 
-
-def test_retention_is_shown_set_and_ended(new_database: Callable[[], AbstractContextManager[str]]):
-    with new_database() as url:
-        upgrade(url)
+def test_retention_is_shown_set_and_ended(new_migrated_database: Callable[[], AbstractContextManager[str]]):
+    with new_migrated_database() as url:
         shown = command("retention", DATABASE_URL=url)
         assert (shown.returncode, shown.stdout) == (0, "trades are kept for ever\nthere are no trades\n")
 

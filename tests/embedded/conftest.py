@@ -13,15 +13,6 @@ from market_data.embedded import owned_engine
 Connect = Callable[..., psycopg.Connection]
 
 
-@pytest.fixture(scope="session")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose database exists and was stopped in order, to be copied."""
-    home = tmp_path_factory.mktemp("engine-seed") / "home"
-    with owned_engine(home, say=print):
-        pass
-    return home
-
-
 @pytest.fixture
 def home(seed: Path, tmp_path: Path) -> Path:
     """A home of the test's own."""

@@ -18,12 +18,12 @@ Answered = set[tuple[str, str, float]]
 
 
 @pytest.fixture
-def deployment(new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path) -> Iterator[dict[str, str]]:
+def deployment(new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a service on a database that outlives it."""
     if not SERVER:
         yield {"MARKET_DATA_HOME": str(tmp_path / "home"), "EMBEDDED_PORT": "0", **BUSY}
         return
-    with new_database() as url:
+    with new_migrated_database() as url:
         yield {"DATABASE_URL": url, **BUSY}
 
 

@@ -85,9 +85,9 @@ def test_no_feed_where_it_is_switched_off(database_url: str, connection: Connect
 
 
 def test_a_database_that_refuses_trades_is_told_once_and_tried_again(
-    new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+    new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ):
-    with new_database() as url, running(tmp_path, DATABASE_URL=url, **SETTINGS) as (service, _):
+    with new_migrated_database() as url, running(tmp_path, DATABASE_URL=url, **SETTINGS) as (service, _):
         eventually(lambda: "feeding 5 symbols" in service.text)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("""

@@ -19,8 +19,6 @@ from service import Service, eventually, running
 from streams import Event, Events, listening, next_trade, open_raw
 from support import Connection, store, trade
 
-from market_data import migrate
-
 QUIET = {"FEED_ENABLED": "false", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
 
 INSERT = """
@@ -188,33 +186,32 @@ def _write(database_url: str, over: threading.Event, stored: list[int]) -> None:
 
 
 def test_late_trade_is_told_of_as_a_revision_that_equals_candles(
-    new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+    new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ):
-    with new_database() as database_url:
-        migrate.upgrade(database_url)
-        with (
-            psycopg.connect(database_url, autocommit=True) as connection,
-            running(tmp_path, DATABASE_URL=database_url, **QUIET) as (_, client),
-        ):
-            day = datetime.now(UTC) - timedelta(days=2)
-            connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple')")
-            connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (%s, 'AAPL', 1, 1)", (day,))
-            connection.execute("CALL refresh_candles()")
-            eventually(lambda: not connection.execute("SELECT FROM stream_late_candles").fetchall())
-            with listening(str(client.base_url), channels="trades,candles_1m,candles_1d", timeout=30) as events:
-                connection.execute(
-                    "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, 'AAPL', 1, 3, 1)", (day,)
-                )
-                assert events.next().name == "trade"
-                told = {event.data["interval"]: event.data for event in events.take(2)}
-            for interval, candle in told.items():
-                assert candle["trade_count"] == 2
-                assert (candle["closed"], candle["revised"]) == (True, True)
-                start = datetime.fromisoformat(candle["timestamp"])
-                parameters = {"symbol": "AAPL", "interval": interval, "start": start.isoformat()}
-                end = (start + timedelta(seconds=1)).isoformat()
-                (listed,) = client.get("/candles", params=parameters | {"end": end}).json()["candles"]
-                assert candle == {"symbol": "AAPL", "interval": interval, **listed, "revised": True}
+    with (
+        new_migrated_database() as database_url,
+        psycopg.connect(database_url, autocommit=True) as connection,
+        running(tmp_path, DATABASE_URL=database_url, **QUIET) as (_, client),
+    ):
+        day = datetime.now(UTC) - timedelta(days=2)
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple')")
+        connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (%s, 'AAPL', 1, 1)", (day,))
+        connection.execute("CALL refresh_candles()")
+        eventually(lambda: not connection.execute("SELECT FROM stream_late_candles").fetchall())
+        with listening(str(client.base_url), channels="trades,candles_1m,candles_1d", timeout=30) as events:
+            connection.execute(
+                "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, 'AAPL', 1, 3, 1)", (day,)
+            )
+            assert events.next().name == "trade"
+            told = {event.data["interval"]: event.data for event in events.take(2)}
+        for interval, candle in told.items():
+            assert candle["trade_count"] == 2
+            assert (candle["closed"], candle["revised"]) == (True, True)
+            start = datetime.fromisoformat(candle["timestamp"])
+            parameters = {"symbol": "AAPL", "interval": interval, "start": start.isoformat()}
+            end = (start + timedelta(seconds=1)).isoformat()
+            (listed,) = client.get("/candles", params=parameters | {"end": end}).json()["candles"]
+            assert candle == {"symbol": "AAPL", "interval": interval, **listed, "revised": True}
 
 
 def test_memory_does_not_grow_with_the_clients_that_come_and_go(database_url: str, known: Connection, tmp_path: Path):

@@ -354,6 +354,13 @@ def test_bad_commands_are_answered_and_the_connection_lives(websocket: ClientCon
     assert command(websocket, "subscribe", symbols=["AAPL"]) == {"channels": {"trades": ["AAPL"]}}
 
 
+def test_plain_request_for_the_websocket_is_told_what_to_do(address: str):
+    answer = httpx.get(f"{address}/ws")
+    assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "websocket"
+    assert "/stream" in answer.json()["detail"]
+
+
 def test_some_symbols_can_not_be_taken_from_all(websocket: ClientConnection):
     command(websocket, "subscribe")
     assert "leave symbols out" in command(websocket, "unsubscribe", symbols=["AAPL"])["detail"]

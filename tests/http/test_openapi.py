@@ -21,6 +21,11 @@ Validate = Callable[[Document, Any], None]
 ROWS = ("GET /trades", "GET /candles")
 ROW_FORMS = ("text/csv", "application/vnd.apache.arrow.stream")
 
+FORMS = {"GET /metrics": "text/plain", "GET /stream": "text/event-stream"}
+"""What is answered where it is not JSON."""
+
+NOT_SENT = ("page_token", "format", "fill", "last_event_id", "Last-Event-ID")
+
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
@@ -65,6 +70,7 @@ def test_document_has_the_contracts_operations_and_parameters(document: Document
         "GET /prices/latest": {"symbols": False},
         "GET /trades": ranged,
         "GET /candles": ranged | {"interval": True, "fill": False},
+        "GET /stream": {"symbols": False, "channels": False, "last_event_id": False, "Last-Event-ID": False},
     }
 
 
@@ -92,7 +98,7 @@ def test_every_parameter_but_those_that_the_page_should_not_send_has_an_example_
     for name, operation in operations(document):
         for parameter in operation["parameters"]:
             examples = [example["value"] for example in parameter.get("examples", {}).values()]
-            assert bool(examples) == (parameter["name"] not in ("page_token", "format", "fill")), name
+            assert bool(examples) == (parameter["name"] not in NOT_SENT), name
             for example in examples:
                 valid(parameter["schema"], example)
 
@@ -102,7 +108,7 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
         assert operation["responses"].keys() >= {"200", "500"}, name
         for status, response in operation["responses"].items():
             if status == "200" or (name, status) in (("GET /health", "503"), ("GET /health/ready", "503")):
-                form = "text/plain" if name == "GET /metrics" else "application/json"
+                form = FORMS.get(name, "application/json")
                 assert response["content"].keys() == {form, *(ROW_FORMS if name in ROWS else ())}
                 continue
             if status == "304":

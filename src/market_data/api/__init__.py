@@ -7,7 +7,7 @@ from market_data.api import dashboard, docs
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
 from market_data.api.health import health, liveness, readiness
-from market_data.api.live import messages, stream
+from market_data.api.live import messages, no_websocket, stream
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
 from market_data.api.status import ingestion_status
@@ -31,6 +31,7 @@ HANDLERS = [
     candles,
     stream,
     messages,
+    no_websocket,
 ]
 
 

@@ -6,12 +6,13 @@ Not the framework's server-sent events, which encode each event anew for each cl
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
-from litestar.exceptions import WebSocketDisconnect
+from litestar.exceptions import HTTPException, WebSocketDisconnect
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
@@ -140,6 +141,15 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
+
+
+@get("/ws", include_in_schema=False)
+async def no_websocket() -> None:
+    raise HTTPException(
+        "Connect to /ws with a WebSocket client; GET /stream has the same for others.",
+        status_code=HTTPStatus.UPGRADE_REQUIRED,
+        headers={"Upgrade": "websocket"},
+    )
 
 
 async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
