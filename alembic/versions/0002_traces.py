@@ -265,6 +265,8 @@ def _watch_other_changes() -> None:
         BEFORE TRUNCATE ON trades
         FOR EACH STATEMENT EXECUTE FUNCTION trades_truncated()
     """)
+    # Or a role with a table of its own could put them on that, and write here as their owner.
+    op.execute("REVOKE EXECUTE ON FUNCTION trades_stored(), trades_changed(), trades_truncated() FROM PUBLIC")
     _comment(
         "FUNCTION trades_changed()", "After UPDATE and DELETE: notes the stale candles, and finds the newest trade anew."
     )

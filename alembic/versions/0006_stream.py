@@ -13,12 +13,6 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-LOCK = 7164051128
-"""Of who is about to commit, until the commit is done."""
-
-ADVANCE_LOCK = 7164051129
-"""Of the one process that advances the stream at a time."""
-
 
 def upgrade() -> None:
     _create_tables()
@@ -40,6 +34,7 @@ def downgrade() -> None:
     op.execute("DROP TABLE stream_commits")
     op.execute("DROP TABLE stream_late_candles")
     op.execute("DROP TABLE stream_clock")
+    op.execute("DROP TABLE stream_order")
     op.execute("DROP FUNCTION stream_is_late(timestamptz, timestamptz)")
     op.execute("DROP SEQUENCE stream_statements")
     op.execute("DROP SEQUENCE stream_positions")
@@ -80,6 +75,7 @@ def _create_tables() -> None:
             CONSTRAINT stream_late_candles_pkey PRIMARY KEY (id)
         )
     """)
+    op.execute("CREATE TABLE stream_order ()")
     op.execute("CREATE TABLE stream_clock (closed_until timestamptz NOT NULL)")
     op.execute("CREATE UNIQUE INDEX stream_clock_one_row ON stream_clock ((true))")
     op.execute("INSERT INTO stream_clock (closed_until) VALUES (date_trunc('minute', now()))")
@@ -116,6 +112,7 @@ def _create_tables() -> None:
     _comment("SEQUENCE stream_late_candles_id_seq", "Numbers of stream_late_candles.")
     _comment("COLUMN stream_late_candles.symbol", "What was traded.")
     _comment("COLUMN stream_late_candles.bucket", "Start of the minute.")
+    _comment("TABLE stream_order", "Empty; locked by whoever is committing what stream_events tells of.")
     _comment("TABLE stream_clock", "How far advance_stream() has got, in one row.")
     _comment("COLUMN stream_clock.closed_until", "Whole minute up to which the closing of buckets has been told.")
     op.execute("""
@@ -134,8 +131,8 @@ def _number_by_commit() -> None:
     # At the end of the transaction, behind the lock of whoever is committing: so the positions follow the order of the
     # commits, however long before them the statements were. It costs no concurrency that NOTIFY does not cost already,
     # which has its senders commit one by one; and readers need not hold back what is newer than the oldest transaction
-    # that still runs, which may be a refresh of minutes.
-    op.execute(f"""
+    # that still runs, which may be a refresh of minutes. A lock on a table, for anybody could take an advisory one.
+    op.execute("""
         CREATE FUNCTION stream_committed() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, public, pg_temp
@@ -144,7 +141,7 @@ def _number_by_commit() -> None:
             here bigint;
             clock timestamptz;
         BEGIN
-            PERFORM pg_advisory_xact_lock({LOCK});
+            LOCK TABLE stream_order IN EXCLUSIVE MODE;
             here := nextval('stream_positions');
             clock := clock_timestamp();
             INSERT INTO stream_commits (position, statement, stored_at, closed_until)
@@ -217,6 +214,8 @@ def _watch_trades() -> None:
         FOR EACH ROW WHEN (current_setting('market_data.stream', true) IS DISTINCT FROM 'off')
         EXECUTE FUNCTION trades_revised()
     """)
+    # Or a role with a table of its own could put them on that, and write here as their owner.
+    op.execute("REVOKE EXECUTE ON FUNCTION stream_committed(), trades_streamed(), trades_revised() FROM PUBLIC")
     _comment("FUNCTION trades_streamed()", "After INSERT and COPY: copies the trades to stream_events.")
     _comment("FUNCTION trades_revised()", "After UPDATE and DELETE: notes the candle, whose revision is to be told.")
 
@@ -225,7 +224,7 @@ def _create_advance() -> None:
     # All symbols that may have a candle in a bucket: who reads finds that some have none. A second after the end of the
     # bucket, for what is about to be committed. Closings that nobody was there to tell are told within the hour for
     # which a stream reaches back.
-    op.execute(f"""
+    op.execute("""
         CREATE FUNCTION advance_stream() RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, public, pg_temp
@@ -235,10 +234,14 @@ def _create_advance() -> None:
             closed constant timestamptz := date_trunc('minute', now() - INTERVAL '1 second');
             this bigint;
         BEGIN
-            IF NOT pg_try_advisory_xact_lock({ADVANCE_LOCK}) THEN
+            SELECT closed_until INTO before FROM stream_clock;
+            IF before >= closed AND NOT EXISTS (SELECT FROM stream_late_candles) THEN
                 RETURN;
             END IF;
-            SELECT closed_until INTO before FROM stream_clock;
+            SELECT closed_until INTO before FROM stream_clock FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                RETURN;  -- another process is at it
+            END IF;
             IF before < closed THEN
                 UPDATE stream_clock SET closed_until = closed;
                 this := nextval('stream_statements');

@@ -21,7 +21,8 @@ def address(session_database: str, assets: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
+def visit(browser: Browser, address: str, database_url: str) -> Iterator[Visit]:
+    assert database_url, "without thousands of symbols, which Swagger UI is slow to show"
     with visiting(browser, address) as visit:
         yield visit
 

@@ -28,16 +28,26 @@ FILL = """
 """
 
 
+LARGE_COMMITS = """
+    INSERT INTO stream_events (statement, number, kind, symbol, time, trade_id, price, volume)
+    SELECT statement, number, 'trade', 'AAPL', now(), number, 1, 1
+    FROM generate_series(1, 2) AS statement
+    CROSS JOIN generate_series(1, 100001) AS number
+"""
+
+
 @pytest.fixture(scope="module")
 def filled(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
     """Thirty chunks, all but the last two days materialized, and statistics."""
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (SYMBOLS,))
+        connection.execute("SET market_data.stream = 'off'")
         connection.execute(FILL, (T0, END - 2 * DAY))
         connection.execute("CALL refresh_candles()")
         connection.execute(FILL, (END - 2 * DAY + 10 * MINUTE, END))
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'No trade, so looked for everywhere')")
+        connection.execute(LARGE_COMMITS)
         connection.execute("ANALYZE")
         yield connection
 

@@ -4,6 +4,7 @@ Not the framework's server-sent events, which encode each event anew for each cl
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from http import HTTPStatus
@@ -23,21 +24,22 @@ from market_data.api.operation import PROBLEMS, operation, require_symbols
 from market_data.api.parameters import CHANNELS, LAST_EVENT_ID, LAST_EVENT_ID_HEADER, SYMBOLS, Query
 from market_data.api.readers import read_channels, read_symbols
 from market_data.api.stream import Stream
-from market_data.errors import BadParameters, MarketDataError
-from market_data.live import Client, EventId, Hub, Message, Subscription, message
-from market_data.models import ParameterProblem
+from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
+from market_data.live import Client, EventId, Hub, Message, Subscription
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """
 Server-sent events, from now on or from where `Last-Event-ID` left off. Each has an `id`, an `event` and its `data` as JSON:
 
 * `trade`: a trade that was stored, by whomever, with the fields of `/trades`. Backfills and imports are not told of.
 * `candle`: with the fields of `/candles`, its `symbol` and `interval`. After each commit with trades of an open bucket; once
-  more with `closed: true`, a second or two after the end of the bucket; and with `revised: true` whenever a late trade has
-  changed a closed one.
+  more with `closed: true`, a second or two after the end of the bucket; and with `revised: true` whenever a late, changed or
+  deleted trade has changed a closed one; where both come together, only the latter.
 * `heartbeat`: at once, and every ten seconds while the service follows the database. After 25 seconds without, reconnect.
 * `gap`: the events after `Last-Event-ID` are not there any more, for they are kept for an hour. Read `/trades` and
   `/candles` for the time since; the stream goes on from now.
-* `bye`: why the service ends the stream: the client reads too slowly, or the service stops.
+* `bye`: why the service ends the stream: the client reads too slowly, the service stops, the database was replaced.
 
 Ids follow the order of commits and are the same at all replicas. Who reconnects with the last id it has got (a browser's
 `EventSource` does so by itself) misses nothing and gets nothing twice; where several changes of a candle were missed, it
@@ -127,7 +129,7 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         subscription, after = await _asked(socket)
     except MarketDataError as error:
-        await socket.send_text(_error(EventId(0, 0, 0), error).text)
+        await socket.send_text(_answer("error", {"detail": str(error)}))
         await socket.close(POLICY_VIOLATION if isinstance(error, BadParameters) else TRY_AGAIN_LATER)
         return
     client = Client("websocket", subscription if socket.scope["query_string"] else Subscription())
@@ -154,11 +156,17 @@ async def no_websocket() -> None:
 
 async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
     """Send a client its messages, and close when there are to be no more."""
-    with suppress(MarketDataError):
+    try:
         async with aclosing(_hub(socket).messages(client, after)) as pieces:
             async for some in pieces:
                 for each in some:
                     await socket.send_text(each.text)
+    except DatabaseUnavailable as error:
+        logger.warning("a stream is broken off: %s", error)
+    except OSError:
+        return  # the client is gone
+    except Exception:
+        logger.exception("a stream is broken off")
     await socket.close(TRY_AGAIN_LATER)
 
 
@@ -172,14 +180,19 @@ async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> 
             await require_symbols(socket, sorted(symbols))
         wanted = client.subscription | asked if command.action == "subscribe" else client.subscription - asked
     except msgspec.DecodeError as error:
-        client.give([_error(client.told, BadParameters([ParameterProblem("message", str(error))]))], client.told)
+        _give(client, "error", {"detail": f"message: {error}"})
     except (MarketDataError, ValueError) as error:
-        client.give([_error(client.told, error)], client.told)
+        _give(client, "error", {"detail": str(error)})
     else:
         _hub(socket).subscribe(client, wanted)
         channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(wanted.items)}
-        client.give([message("websocket", "subscribed", client.told, {"channels": channels})], client.told)
+        _give(client, "subscribed", {"channels": channels})
 
 
-def _error(event_id: EventId, error: Exception) -> Message:
-    return message("websocket", "error", event_id, {"detail": str(error)})
+def _give(client: Client, event: str, data: dict[str, Any]) -> None:
+    client.give([Message(client.told, _answer(event, data))], client.told)
+
+
+def _answer(event: str, data: dict[str, Any]) -> bytes:
+    """To a command: it stands outside of the order of events, so it has no id to go on from."""
+    return msgspec.json.encode({"event": event, "data": data})

@@ -39,6 +39,7 @@ let view = null;
 let pointed;
 let settling = 0;
 let subscribing = 0;
+let rereading = 0;
 let listing = false;
 /** @type {any[]} Trades that are not shown yet. */
 const untold = [];
@@ -100,7 +101,10 @@ function candle(told) {
 function catchUp(how) {
   if (how === "anew" && lost) view?.reload();
   else view?.sync();
-  if (how === "switched") return;
+  if (how === "switched") {
+    if (watchList.count > FEW) readPrices(); // of those that have come into view
+    return;
+  }
   readPrices();
   tape.read();
   freshness.ask();
@@ -141,7 +145,8 @@ async function readPrices() {
   } catch (error) {
     notice("prices", `Can't read the prices. ${/** @type {Error} */ (error).message}`);
     // Without a connection they are read when there is one again.
-    if (stream.state.kind === "live") setTimeout(readPrices, RETRY_MS);
+    clearTimeout(rereading);
+    if (stream.state.kind === "live") rereading = setTimeout(readPrices, RETRY_MS);
   }
 }
 

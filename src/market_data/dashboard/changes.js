@@ -79,7 +79,9 @@ export class Changes {
       const { candles } = await ask("/candles", { symbol, ...lastDay(), limit: 1 });
       this.learn(symbol, candles[0]?.open ?? null);
     } catch {
-      // It is wanted again with the next look at the list.
+      // Not at once: the service has trouble already.
+      const open = this.#known.get(symbol)?.open ?? null;
+      this.#known.set(symbol, { open, at: now() - (open === null ? 0 : GOOD_MS - GOOD_NOTHING_MS) });
     } finally {
       this.#asking.delete(symbol);
       const next = this.#queue.shift();

@@ -4,17 +4,29 @@ const ROUGH_MS = 2000;
 
 let offset = 0;
 let exact = false;
+/** @type {number | null} */
+let doubted = null;
 
 /** @returns {number} Milliseconds since 1970 by the service's clock, as far as it is known. */
 export function now() {
   return Date.now() + offset;
 }
 
-/** @param {string} timestamp The service's time at this moment, as its heartbeats tell it. */
+/**
+ * One that comes late, as after this machine has slept, would make everything look younger than it is: it counts only when
+ * the next one confirms it.
+ * @param {string} timestamp The service's time at this moment, as its heartbeats tell it.
+ */
 export function heard(timestamp) {
-  const told = Date.parse(timestamp);
-  if (Number.isNaN(told)) return;
-  offset = told - Date.now();
+  const found = Date.parse(timestamp) - Date.now();
+  if (Number.isNaN(found)) return;
+  const confirmed = doubted !== null && Math.abs(found - doubted) < ROUGH_MS;
+  if (exact && found < offset - ROUGH_MS && !confirmed) {
+    doubted = found;
+    return;
+  }
+  doubted = null;
+  offset = found;
   exact = true;
 }
 

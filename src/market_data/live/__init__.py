@@ -8,8 +8,8 @@ database, so whoever reconnects may come to any worker of any replica.
 """
 
 from market_data.live.clients import Client
-from market_data.live.events import ID_FORM, EventId, Message, message
+from market_data.live.events import ID_FORM, EventId, Message
 from market_data.live.hub import Hub
 from market_data.live.subscriptions import CHANNELS, Subscription
 
-__all__ = ["CHANNELS", "ID_FORM", "Client", "EventId", "Hub", "Message", "Subscription", "message"]
+__all__ = ["CHANNELS", "ID_FORM", "Client", "EventId", "Hub", "Message", "Subscription"]

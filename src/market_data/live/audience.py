@@ -25,6 +25,11 @@ class Audience:
     def __bool__(self) -> bool:
         return bool(self._clients)
 
+    @property
+    def wants_candles(self) -> bool:
+        """Whether anybody does."""
+        return any(subscription.candles for subscription in self._clients)
+
     def wanted(self, *, candles: bool) -> Subscription:
         """What those together listen to who want candles, or who don't."""
         return union(subscription for subscription in self._clients if subscription.candles == candles)

@@ -15,8 +15,8 @@ LAST_LEVEL = len(LEVELS)
 ROWS = 2000
 """Of stream_events that are read at a time."""
 
-NEAR = 60
-"""Buckets that are read together, with those between them, when no more of them lie between."""
+NEAR, MOST_BUCKETS = 10, 1000
+"""Buckets that are read together, with those between them: when no more of them lie between, and no more altogether."""
 
 ReadCandles = Callable[[str, Sequence[str], datetime, datetime], Awaitable[list[StreamedCandle]]]
 """Reads the candles of an interval, of some symbols, whose buckets start in a closed range."""
@@ -76,12 +76,12 @@ def _touches(rows: Sequence[Told], interval: str) -> Touches:
 
 def _ranges(buckets: set[datetime], interval: str) -> Iterator[tuple[datetime, datetime]]:
     """The first and last of the buckets of each range to be read."""
-    ordered = sorted(buckets)
+    ordered, width = sorted(buckets), INTERVALS[interval]
     if not ordered:
         return
     first = ordered[0]
     for bucket, following in pairwise(ordered):
-        if following - bucket > NEAR * INTERVALS[interval]:
+        if following - bucket > NEAR * width or following - first > MOST_BUCKETS * width:
             yield first, bucket
             first = following
     yield first, ordered[-1]

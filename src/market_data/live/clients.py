@@ -30,6 +30,11 @@ class Client:
         self._ready = asyncio.Event()
         self._over = False
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing is to be sent any more but what waits."""
+        return self._over
+
     def begin(self, at: EventId) -> None:
         """Say where its events begin."""
         self.told = self._sent = at
@@ -73,7 +78,7 @@ class Client:
         del self._pending[:count]
         self._size -= size
         if taken:
-            self._sent = taken[-1].id
+            self._sent = max(self._sent, taken[-1].id)
         if not self._pending and not self._over:
             self._ready.clear()
         return taken

@@ -24,7 +24,7 @@ from market_data.live.batches import LAST_LEVEL, ROWS, ReadCandles, candle_event
 from market_data.live.clients import Client
 from market_data.live.events import EventId, Message, by_id, heartbeat
 from market_data.live.missed import missed
-from market_data.live.subscriptions import Subscription
+from market_data.live.subscriptions import Subscription, union
 from market_data.metrics import STREAM_CLIENTS
 from market_data.queries import Told
 from market_data.settings import Settings
@@ -44,6 +44,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 STOPPING = "The service is stopping; reconnect with the id of the last event, and you have missed nothing."
 REPLACED = "The database was replaced by an older one; reconnect, and read /trades and /candles."
+AWAY = "The database was out of reach for over an hour; reconnect, and read /trades and /candles."
 NOT_NOW = "The stream can't be followed, for the database can't be reached; try again in a moment."
 
 
@@ -55,6 +56,7 @@ class Hub:
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._patience = settings.pool_timeout_seconds
+        self._turns = asyncio.Semaphore(max(1, settings.pool_size // 2))
         self._seen = EventId(0, 0, 0)
         """Up to where those who want no candles have been told."""
         self._told = EventId(0, 0, 0)
@@ -62,6 +64,8 @@ class Hub:
         self._unsettled: list[Told] = []
         """What lies between the two."""
         self._settling: asyncio.Task[None] | None = None
+        self._portion = MOST_UNSETTLED
+        """How many of them are told at a time."""
         self._following = asyncio.Event()
         self._stopping = False
         self._state = "starting"
@@ -70,6 +74,12 @@ class Hub:
 
     async def run(self) -> None:
         """Follow the database until cancelled; one that is lost is waited for."""
+        try:
+            await self._keep_following()
+        finally:
+            self._forget_candles()
+
+    async def _keep_following(self) -> None:
         wait = FIRST_WAIT
         while True:
             try:
@@ -106,17 +116,20 @@ class Hub:
     async def messages(self, client: Client, after: EventId | None = None) -> AsyncGenerator[list[Message]]:
         """What a client is to be sent, until it is cut off or has left: a heartbeat first, then all events after an id.
 
+        Once it has caught up, another heartbeat.
+
         Raises:
             DatabaseUnavailable: What it has missed can't be read.
         """
         self._connected.add(client)
         STREAM_CLIENTS.labels(client.transport).inc()
         try:
+            client.begin(after or self._bound(client))
             if self._stopping:
                 client.end(STOPPING)
-            client.begin(self._bound(client))
-            if after is not None:
-                async for messages in missed(self._database, client, after, partial(self._bound, client)):
+            elif after:
+                yield [heartbeat(client.transport, after)]
+                async for messages in missed(self._database, client, partial(self._bound, client), self._turns):
                     yield messages
             # Nothing is awaited between the last look at what has been missed and this.
             self._audience.add(client)
@@ -152,11 +165,18 @@ class Hub:
         with self._deadline(connection):
             await queries.listen_to_stream(connection)
         with self._deadline(connection):
-            last = EventId.after((await queries.stream_reach(connection)).last)
+            reach = await queries.stream_reach(connection)
+        last = EventId.after(reach.last)
+        reason = ""
         if self._seen > last:
+            reason = REPLACED
+        elif self._seen.position < reach.first and not reach.complete:
+            reason = AWAY
+        if reason:
+            self._forget_candles()
             for client in self._connected:
-                client.end(REPLACED)
-        if self._seen > last or self._state == "starting":
+                client.end(reason)
+        if reason or self._state == "starting":
             self._seen = self._told = last
             self._unsettled.clear()
         if self._state != "starting":
@@ -172,12 +192,13 @@ class Hub:
                 with self._deadline(connection):
                     await queries.advance_stream(connection)
                 advance = loop.time() + ADVANCE_SECONDS
-            while await self._tell(connection):
-                pass
+            more = True
+            while more:
+                more = await self._tell(connection)
+                if loop.time() >= beat:
+                    beat = loop.time() + HEARTBEAT_SECONDS
+                    self._audience.beat()
             self._following.set()
-            if loop.time() >= beat:
-                beat = loop.time() + HEARTBEAT_SECONDS
-                self._audience.beat()
             async for _ in connection.notifies(timeout=max(0, advance - loop.time()), stop_after=1):
                 pass
 
@@ -209,22 +230,36 @@ class Hub:
         if self._settling:
             if not self._settling.done():
                 return
-            self._settling.result()
-        if not self._audience.wanted(candles=True).items:
+            ended, self._settling = self._settling, None
+            ended.result()
+        if not self._audience.wants_candles:
             self._unsettled.clear()
             self._told = self._seen
         elif self._unsettled:
             self._settling = asyncio.create_task(self._tell_candles(), name="candles")
 
+    def _forget_candles(self) -> None:
+        """Give up reading the candles that are being read."""
+        if self._settling:
+            self._settling.cancel()
+            self._settling = None
+
     async def _tell_candles(self) -> None:
         """Tell the unsettled rows with their candles, until there are none."""
         read: ReadCandles = partial(self._database.read, queries.stream_candles)
         while self._unsettled:
-            rows, end = list(self._unsettled), self._seen
+            rows, end = self._unsettled[: self._portion], self._seen
+            if len(rows) < len(self._unsettled):
+                end = EventId(rows[-1].position, rows[-1].number, LAST_LEVEL)
+            wanted = self._audience.wanted(candles=True)
             try:
-                candles = await candle_events(rows, self._audience.wanted(candles=True), read)
-            except DatabaseUnavailable:
-                return  # it will be asked again
+                candles = await candle_events(rows, wanted, read)
+            except DatabaseUnavailable:  # it will be asked again, for less, if it was too much
+                self._portion = max(1, len(rows) // 2)
+                return
+            self._portion = min(2 * self._portion, MOST_UNSETTLED)
+            if union([wanted, self._audience.wanted(candles=True)]) != wanted:
+                continue  # somebody has come who wants others as well
             self._audience.tell(sorted([*trade_events(rows), *candles], key=by_id), self._told, end, candles=True)
             self._told = end
             del self._unsettled[: len(rows)]

@@ -1,5 +1,6 @@
 """What a client has missed, read again from the database."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
@@ -9,6 +10,9 @@ from market_data.live.batches import LAST_LEVEL, ROWS, ReadCandles, candle_event
 from market_data.live.clients import Client
 from market_data.live.events import EventId, Message, by_id, message
 
+POSITIONS = 20_000
+"""That are looked through at a time, for what a client wants may be rare."""
+
 TOO_OLD = (
     "Events since the id that you gave have been deleted, for they are kept for an hour; read /trades and /candles for the "
     "time in between. The stream goes on from now."
@@ -17,40 +21,53 @@ UNKNOWN = "The id that you gave is not of this database; read /trades and /candl
 
 
 async def missed(
-    database: Database, client: Client, after: EventId, bound: Callable[[], EventId]
+    database: Database, client: Client, bound: Callable[[], EventId], turns: asyncio.Semaphore
 ) -> AsyncGenerator[list[Message]]:
-    """The messages that follow an id, up to a bound that may rise meanwhile; a gap first where they are not all there.
+    """The messages that follow what a client has been told, up to a bound that may rise meanwhile.
+
+    Where they are not all there any more, a gap. `turns` are what all clients share, so that many who come at once leave the
+    requests some connections.
 
     Raises:
         DatabaseUnavailable: They can't be read.
     """
-    reach = await database.read(queries.stream_reach)
-    reason = ""
-    if after > EventId.after(reach.last):
-        reason = UNKNOWN
-    elif after.position < reach.first and not reach.complete:
-        reason = TOO_OLD
-    if reason:
-        after = bound()
-        yield [message(client.transport, "gap", after, {"reason": reason})]
-    client.begin(after)
     read: ReadCandles = partial(database.read, queries.stream_candles)
-    while client.told < (end := bound()):
-        rows = await database.read(
-            queries.stream_events,
-            client.told.position,
-            # That row itself once more, for its candles may not have been told.
-            client.told.number - (client.told.level < LAST_LEVEL),
-            limit=ROWS,
-            until=end.position,
-            symbols=client.subscription.symbols,
-        )
-        events = [*trade_events(rows), *await candle_events(rows, client.subscription, read)]
+    async with turns:
+        reach = await database.read(queries.stream_reach)
+    if client.told > EventId.after(reach.last):
+        yield [_gap(client, bound(), UNKNOWN)]
+    while not client.over and client.told < (end := bound()):
+        until = min(end.position, client.told.position + POSITIONS)
+        async with turns:
+            rows = await database.read(
+                queries.stream_events,
+                client.told.position,
+                # That row itself once more, for its candles may not have been told.
+                client.told.number - (client.told.level < LAST_LEVEL),
+                limit=ROWS,
+                until=until,
+                symbols=client.subscription.symbols,
+            )
+            events = [*trade_events(rows), *await candle_events(rows, client.subscription, read)]
+            reach = await database.read(queries.stream_reach)
+        if client.over:
+            return
+        if client.told.position < reach.first and not reach.complete:
+            yield [_gap(client, bound(), TOO_OLD)]
+            continue
+        whole = EventId(rows[-1].position, rows[-1].number, LAST_LEVEL) if len(rows) == ROWS else EventId.after(until)
+        reached = min(whole, end)  # what lies beyond is for those who have caught up
         messages = [
             event.message(client.transport)
             for event in sorted(events, key=by_id)
-            if client.told < event.id <= end and client.subscription.wants(event.channel, event.symbol)
+            if client.told < event.id <= reached and client.subscription.wants(event.channel, event.symbol)
         ]
-        client.begin(EventId(rows[-1].position, rows[-1].number, LAST_LEVEL) if len(rows) == ROWS else end)
+        client.begin(reached)
         if messages:
             yield messages
+
+
+def _gap(client: Client, at: EventId, reason: str) -> Message:
+    """Have a client go on from another place, and tell it so."""
+    client.begin(at)
+    return message(client.transport, "gap", at, {"reason": reason})

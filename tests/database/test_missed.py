@@ -1,0 +1,95 @@
+"""What a client has missed, and how its stream ends."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from support import T0, Connection, store, trade
+
+from market_data.database import Database
+from market_data.live import Client, EventId, Hub, Message, Subscription
+from market_data.live.batches import MOST_BUCKETS, NEAR, _ranges
+from market_data.live.missed import missed
+from market_data.settings import Settings
+
+LARGE = """
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    SELECT '2026-02-08T10:30:00Z', 'AAPL', number, 1, 1
+    FROM generate_series(1, 6000) AS number
+"""
+
+
+def read(database_url: str, client: Client, bound: Callable[[], EventId]) -> list[Message]:
+    """All that a client has missed up to a bound."""
+
+    async def run() -> list[Message]:
+        async with Database(database_url, Settings(database_url=database_url)) as database:
+            pieces = missed(database, client, bound, asyncio.Semaphore(1))
+            return [message async for piece in pieces for message in piece]
+
+    return asyncio.run(run())
+
+
+def last_position(connection: Connection) -> int:
+    ((position,),) = connection.execute("SELECT max(position) FROM stream_commits").fetchall()
+    return position
+
+
+@pytest.mark.parametrize("symbols", [None, frozenset(["AAPL"])])
+def test_nothing_beyond_the_bound_counts_as_told(database_url: str, connection: Connection, symbols: frozenset[str] | None):
+    """The hub is in the middle of a commit that takes several pages."""
+    store(connection, trade(0, "1"))
+    before = EventId.after(last_position(connection))
+    connection.execute(LARGE)
+    bound = EventId(last_position(connection), 2500, 8)
+    client = Client("sse", Subscription.to(["trades"], symbols))
+    client.begin(before)
+    found = read(database_url, client, lambda: bound)
+    assert [message.id.number for message in found] == list(range(1, 2501))
+    assert client.told == bound
+
+
+def test_rare_symbol_is_found_behind_many_others(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("market_data.live.missed.POSITIONS", 3)
+    store(connection, *(trade(second, "1") for second in range(20)))
+    store(connection, trade(0, "2", symbol="RARE"))
+    end = EventId.after(last_position(connection))
+    client = Client("sse", Subscription.to(["trades"], frozenset(["RARE"])))
+    client.begin(EventId.after(last_position(connection) - 21))
+    assert len(read(database_url, client, lambda: end)) == 1
+    assert client.told == end
+
+
+def test_gap_is_told_where_rows_are_trimmed_while_they_are_read(database_url: str, connection: Connection):
+    store(connection, *(trade(second, "1") for second in range(4)))
+    last = last_position(connection)
+    connection.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
+    connection.execute("CALL trim_stream()")
+    client = Client("sse", Subscription.to(["trades"], None))
+    client.begin(EventId(last - 2, 1, 8))
+    (gap,) = read(database_url, client, lambda: EventId.after(last))
+    assert b"event: gap" in gap.text
+    assert gap.id == client.told == EventId.after(last)
+
+
+def test_who_comes_while_the_service_stops_keeps_its_place(database_url: str):
+    async def messages(after: EventId | None) -> list[Message]:
+        settings = Settings(database_url=database_url)
+        async with Database(database_url, settings) as database:
+            hub = Hub(database_url, settings, database)
+            hub.stop()
+            client = Client("sse", Subscription.to(["trades"], None))
+            return [message async for piece in hub.messages(client, after) for message in piece]
+
+    (bye,) = asyncio.run(messages(EventId(7, 3, 0)))
+    assert b"event: bye" in bye.text
+    assert bye.id == EventId(7, 3, 0)
+
+
+def test_candles_far_apart_are_read_in_ranges_of_bounded_length():
+    minutes = {T0 + timedelta(minutes=NEAR * number) for number in range(5 * MOST_BUCKETS // NEAR)}
+    ranges = list(_ranges(minutes | {T0 + timedelta(days=300)}, "1m"))
+    assert all(last - first <= timedelta(minutes=MOST_BUCKETS) for first, last in ranges)
+    assert len(ranges) <= 7
+    assert {minute for minute in minutes if any(first <= minute <= last for first, last in ranges)} == minutes
