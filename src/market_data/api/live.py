@@ -167,7 +167,8 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
         return  # the client is gone
     except Exception:
         logger.exception("a stream is broken off")
-    await socket.close(TRY_AGAIN_LATER)
+    with suppress(OSError, RuntimeError):  # the client may be gone
+        await socket.close(TRY_AGAIN_LATER)
 
 
 async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> None:

@@ -62,9 +62,10 @@ class Audience:
                         self.give(client, rest, until)
 
     def beat(self) -> None:
-        """Give everybody a heartbeat."""
+        """Give a heartbeat to everybody for whom nothing else waits."""
         for client in self:
-            self.give(client, [heartbeat(client.transport, client.told)], client.told)
+            if client.idle:
+                self.give(client, [heartbeat(client.transport, client.told)], client.told)
 
     def give(self, client: Client, messages: Sequence[Message], told: EventId) -> None:
         """Give a client messages, or cut it off where too many wait for it already."""

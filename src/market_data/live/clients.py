@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from market_data.live.events import EventId, Message, Transport, message
 from market_data.live.subscriptions import Subscription
 
-MOST_PENDING = 1_000_000
+MOST_PENDING = 4_000_000
 """Bytes that may wait for a client when there is more for it, besides what the sockets hold."""
 
 PIECE = 32_768
@@ -34,6 +34,11 @@ class Client:
     def over(self) -> bool:
         """Whether nothing is to be sent any more but what waits."""
         return self._over
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for it."""
+        return not self._pending
 
     def begin(self, at: EventId) -> None:
         """Say where its events begin."""
