@@ -7,11 +7,10 @@ to give up after the query time-out; where no answer comes even so, the connecti
 import asyncio
 import os
 import socket
-from typing import Any, Self, cast
+from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg.abc import Params
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
@@ -32,8 +31,17 @@ class Connection(AsyncConnection[Any]):
 
     name: str | None = None
     """The `application_name` that the server has, where that is known."""
-    wanted_name: str | None = None
-    """The one that it is to have while it runs the next statement; None to leave it as it is."""
+
+    async def take_name(self, name: str) -> None:
+        """Have the server show for whom the next statements run.
+
+        A statement of its own, not in one batch with the next: an error in psycopg's pipeline can leave the connection
+        believing in prepared statements that the server does not have.
+        """
+        if name != self.name:
+            self.name = None
+            await self.execute(SET_NAME, (name,))
+            self.name = name
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Cut the connection: to ask the server to cancel, and to wait for it, can take ten seconds in a stalled network."""
@@ -44,25 +52,6 @@ class Connection(AsyncConnection[Any]):
         if not self.closed:
             with socket.socket(fileno=os.dup(self.fileno())) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
-
-
-class Cursor(AsyncCursor[Any]):
-    """Psycopg's cursor, which tells the server for whom it runs a statement: in one batch with that, so at no round trip."""
-
-    async def execute(
-        self, query: Any, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
-    ) -> Self:
-        """Run a statement under the name that the connection is to have."""
-        connection = cast("Connection", self.connection)
-        name = connection.wanted_name
-        if name is None or name == connection.name:
-            return await super().execute(query, params, prepare=prepare, binary=binary)
-        connection.name = None  # a statement that fails takes the name back
-        async with connection.pipeline():
-            await AsyncCursor(connection).execute(SET_NAME, (name,), prepare=True)
-            await super().execute(query, params, prepare=prepare, binary=binary)
-        connection.name = name
-        return self
 
 
 async def shows_names(connection: Connection) -> bool:
@@ -80,7 +69,6 @@ def connection_parameters(database_url: str, query_timeout: float) -> dict[str, 
     given = conninfo_to_dict(database_url)
     own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
     return {
-        "cursor_factory": Cursor,
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
         "application_name": given.get("application_name") or "market-data",

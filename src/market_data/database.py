@@ -130,12 +130,12 @@ class Database:
         # Not `async with pool.connection()`: its transaction block costs a tenth of a small read, and does nothing here.
         connection = await self._pool.getconn()
         self._in_use += 1
-        if self._shows_names:
-            connection.wanted_name = name
         drains = self._drains
         deadline = Deadline(connection, self._query_timeout)
         try:
             with deadline:
+                if self._shows_names:
+                    await connection.take_name(name)
                 return await query(connection, *args, **kwargs)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if not connection.closed or deadline.passed:
