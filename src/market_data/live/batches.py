@@ -34,6 +34,11 @@ Touches = dict[tuple[str, datetime], Touch]
 """By symbol and bucket."""
 
 
+def end_of(row: Told) -> EventId:
+    """Behind all events of a row."""
+    return EventId(row.position, row.number, LAST_LEVEL)
+
+
 def trade_events(rows: Sequence[Told]) -> list[Event]:
     """The trades among the rows, as events."""
     return [

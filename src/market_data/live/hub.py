@@ -20,7 +20,7 @@ from market_data.connection import Connection, Deadline, connect
 from market_data.database import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.live.audience import Audience
-from market_data.live.batches import LAST_LEVEL, ROWS, ReadCandles, candle_events, trade_events
+from market_data.live.batches import ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.live.clients import Client
 from market_data.live.events import EventId, Message, by_id, heartbeat
 from market_data.live.missed import missed
@@ -218,7 +218,7 @@ class Hub:
             rows = []
         more = len(rows) == ROWS
         if rows:
-            end = EventId(rows[-1].position, rows[-1].number, LAST_LEVEL) if more else EventId.after(rows[-1].position)
+            end = end_of(rows[-1]) if more else EventId.after(rows[-1].position)
             self._audience.tell(trade_events(rows), self._seen, end, candles=False)
             self._seen = end
             self._unsettled += rows
@@ -250,7 +250,7 @@ class Hub:
         while self._unsettled:
             rows, end = self._unsettled[: self._portion], self._seen
             if len(rows) < len(self._unsettled):
-                end = EventId(rows[-1].position, rows[-1].number, LAST_LEVEL)
+                end = end_of(rows[-1])
             wanted = self._audience.wanted(candles=True)
             try:
                 candles = await candle_events(rows, wanted, read)

@@ -6,7 +6,7 @@ from functools import partial
 
 from market_data import queries
 from market_data.database import Database
-from market_data.live.batches import LAST_LEVEL, ROWS, ReadCandles, candle_events, trade_events
+from market_data.live.batches import LAST_LEVEL, ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.live.clients import Client
 from market_data.live.events import EventId, Message, by_id, message
 
@@ -55,7 +55,7 @@ async def missed(
         if client.told.position < reach.first and not reach.complete:
             yield [_gap(client, bound(), TOO_OLD)]
             continue
-        whole = EventId(rows[-1].position, rows[-1].number, LAST_LEVEL) if len(rows) == ROWS else EventId.after(until)
+        whole = end_of(rows[-1]) if len(rows) == ROWS else EventId.after(until)
         reached = min(whole, end)  # what lies beyond is for those who have caught up
         messages = [
             event.message(client.transport)
