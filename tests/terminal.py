@@ -15,6 +15,11 @@ from contextlib import contextmanager
 STYLES = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 
 
+def _environment() -> dict[str, str]:
+    """Ours, without the size that importing readline puts there, which would win over the terminal's own."""
+    return {name: value for name, value in os.environ.items() if name not in {"LINES", "COLUMNS"}}
+
+
 class Terminal:
     """A command of the service in a terminal of 100 columns and 12 lines."""
 
@@ -23,7 +28,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 100, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "market_data.cli", *arguments],
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**_environment(), "TERM": "xterm-256color", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

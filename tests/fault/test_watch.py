@@ -38,7 +38,7 @@ def test_in_a_terminal_it_shows_prices_through_a_restart_of_the_service(database
             assert screen[0].startswith(f"live  {url}  watching since ")
             assert screen[1].split()[:3] == ["symbol", "price", "since"]
             eventually(lambda: {line.split()[0] for line in shown.screen[3:8]} == {"AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"})
-            eventually(lambda: 8 <= len(shown.screen) <= 12)
+            eventually(lambda: len(shown.screen) == 12)
 
             service.end()
             eventually(lambda: shown.screen[0].startswith("reconnecting since "))
