@@ -11,11 +11,11 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from market_data import logs
 from market_data.logs import RequestLine, write
@@ -59,7 +59,6 @@ class _Kind:
     def __init__(self, method: str, path: str, status: int) -> None:
         self.method = method
         self.status = status
-        self.streams = status == 200 and path in STREAMS
         self.level = logging.DEBUG if path in QUIET else logging.INFO
         self.level_name = "debug" if path in QUIET else "info"
         self.answered = REQUESTS.labels(method, path, str(status))
@@ -74,8 +73,12 @@ class _Kind:
             self.histogram.observe_all(seconds)
 
 
+Seen = tuple[str, str, int, float, float, str, str, tuple[str, int] | None, str | None]
+"""An answered request: method, route, status, start, end, path, ID, client and trace. Bare, for one is made for each."""
+
+
 class Observer:
-    """An application, observed."""
+    """An application, observed. What is done here while a request runs costs it time: the rest is left to `flush`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -84,32 +87,29 @@ class Observer:
         self._prefix = token_hex(4)
         self._numbers = itertools.count()
         self._running = 0
-        # What waits for `flush`. No scopes: to keep them for a moment would make work for the garbage collector.
-        self._waiting = 0
-        self._lines: list[RequestLine] = []
+        self._seen: list[Seen] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._listen(scope, receive, send)
-
-    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+            return
         start = time.perf_counter()
         request_id = self._request_id(scope)
-        kind: _Kind | None = None
+        status = 0
+        streams = False
 
         async def observed_send(message: Message) -> None:
-            nonlocal kind
+            nonlocal status, streams
             if message["type"] == "http.response.start":
-                kind = self._kind(scope, message["status"])
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
                 if self.annotate:
                     self.annotate(f"{scope['method']} {_route(scope)}")
-                if kind.streams:
+                if status == 200 and _route(scope) in STREAMS:
+                    streams = True
                     self._running -= 1
-                    kind.answered.inc()
+                    self._kind(scope["method"], _route(scope), status).answered.inc()
                     self._log(scope, "stream opened", request_id)
             await send(message)
 
@@ -117,46 +117,53 @@ class Observer:
         try:
             await self.app(scope, receive, observed_send)
         except Exception:
-            kind = kind or self._kind(scope, 500)
+            status = status or 500
             raise
         finally:
-            seconds = time.perf_counter() - start
-            kind = kind or self._kind(scope, GONE)
-            if kind.streams:
-                self._log(scope, "stream closed", request_id, seconds)
+            end = time.perf_counter()
+            if streams:
+                self._log(scope, "stream closed", request_id, end - start)
             else:
                 self._running -= 1
-                kind.seconds.append(seconds)
-                if logger.isEnabledFor(kind.level):
-                    self._lines.append(self._line(scope, kind, seconds, request_id))
-                self._waiting += 1
-                if self._waiting == 1:
-                    asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-                elif self._waiting >= MOST_WAITING:
-                    self.flush()
+                method, path, client = scope["method"], scope["path"], scope["client"]
+                trace = logs.TRACE_ID.get() if self.annotate else None
+                self._see((method, _route(scope), status or GONE, start, end, path, request_id, client, trace))
 
-    def _line(self, scope: HTTPScope, kind: _Kind, seconds: float, request_id: str) -> RequestLine:
-        client = scope["client"]
-        return RequestLine(
-            datetime.now(UTC),
-            kind.level_name,
-            "request",
-            kind.method,
-            scope["path"][:SHOWN_PATH],
-            kind.status,
-            int(seconds * 1e6) / 1000,
-            request_id,
-            client[0] if client else None,
-            logs.TRACE_ID.get() if self.annotate else None,
-        )
+    def _see(self, seen: Seen) -> None:
+        self._seen.append(seen)
+        waiting = len(self._seen)
+        if waiting == 1:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        elif waiting >= MOST_WAITING:
+            self.flush()
 
     def flush(self) -> None:
         """Count and write what was observed since the last time."""
-        self._waiting = 0
         RUNNING_REQUESTS.set(self._running)
+        answered, self._seen = self._seen, []
+        began = datetime.now(UTC) - timedelta(seconds=time.perf_counter())
+        lines: list[RequestLine] = []
+        for method, route, status, start, end, path, request_id, client, trace in answered:
+            kind = self._kind(method, route, status)
+            seconds = end - start
+            kind.seconds.append(seconds)
+            if logger.isEnabledFor(kind.level):
+                lines.append(
+                    RequestLine(
+                        began + timedelta(seconds=end),
+                        kind.level_name,
+                        "request",
+                        kind.method,
+                        path[:SHOWN_PATH],
+                        status,
+                        int(seconds * 1e6) / 1000,
+                        request_id,
+                        client[0] if client else None,
+                        trace,
+                    )
+                )
         for kind in self._kinds.values():
             kind.count()
-        lines, self._lines = self._lines, []
         write(lines)
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,21 +188,19 @@ class Observer:
 
     def _request_id(self, scope: Scope) -> str:
         """The ID that the client gave, if it is fit; else a new one, all of which have the same length."""
-        given = dict(scope["headers"]).get(b"x-request-id")
-        if given is not None and GIVEN_ID.fullmatch(given):
-            request_id = given.decode()
-        else:
-            request_id = f"{self._prefix}{next(self._numbers):08x}"
+        request_id = f"{self._prefix}{next(self._numbers):08x}"
+        for name, given in scope["headers"]:
+            if name == b"x-request-id" and GIVEN_ID.fullmatch(given):
+                request_id = given.decode()
         logs.REQUEST_ID.set(request_id)  # for the task of this request and those that it starts
         return request_id
 
-    def _kind(self, scope: HTTPScope, status: int) -> _Kind:
-        path = _route(scope)
-        key = (scope["method"], path, status)
+    def _kind(self, method: str, path: str, status: int) -> _Kind:
+        key = (method, path, status)
         if kind := self._kinds.get(key):
             return kind
         if path == UNKNOWN:  # of whose methods there is no end
-            key = (scope["method"] if scope["method"] in METHODS else UNKNOWN, path, status)
+            key = (method if method in METHODS else UNKNOWN, path, status)
             if kind := self._kinds.get(key):
                 return kind
         return self._kinds.setdefault(key, _Kind(*key))
