@@ -35,11 +35,11 @@ def service_database() -> str | None:
 
 
 def command_line_database() -> str:
-    """DATABASE_URL, after the checks that the service makes as well."""
+    """DATABASE_URL, or what leads past PgBouncer, after the checks that the service makes as well."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic.util.messaging").disabled = True  # the command prints its errors itself
     try:
-        url = read_settings().database_url
+        url = read_settings().direct_url
         if url is None:
             raise CommandError(
                 "Set DATABASE_URL to the server to migrate (the embedded engine is migrated by `market-data serve`)."

@@ -122,7 +122,7 @@ def database_url(session_database: str) -> str:
     way to empty them afterwards on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("""
-            TRUNCATE trades, newest_trades, symbols, stale_ranges, leases,
+            TRUNCATE trades, newest_trades, symbols, stale_ranges, leases, trade_changes,
                 stream_events, stream_commits, stream_late_candles
         """)
     return session_database

@@ -1,8 +1,9 @@
-"""A client of `/stream`, as a test uses it."""
+"""Clients of `/stream`, as tests use them."""
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -63,6 +64,39 @@ def listening(address: str, last: str | None = None, *, timeout: float = 20, **p
         if last is None:
             assert events.any().name == "heartbeat"
         yield events
+
+
+class Listener:
+    """A client that reconnects with the last id it has got, as browsers do."""
+
+    def __init__(self, address: Callable[[], str]) -> None:
+        self.events: list[Event] = []
+        self._address = address
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        last = ""
+        while not self._over.is_set():
+            try:
+                with httpx.stream(
+                    "GET", f"{self._address()}/stream", headers={"Last-Event-ID": last} if last else {}, timeout=15
+                ) as response:
+                    if response.status_code != 200:
+                        self._over.wait(0.2)
+                        continue
+                    for event in Events(response):
+                        last = event.id
+                        self.events.append(event)
+                        if self._over.is_set():
+                            return
+            except httpx.HTTPError:
+                self._over.wait(0.2)
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 Raw = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -7,14 +7,19 @@ from pathlib import Path
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.middleware import DefineMiddleware
 
 from market_data import problems, tracing
+from market_data.access import Access, open_paths
 from market_data.api import HANDLERS, openapi_config, pages
 from market_data.database import Database
 from market_data.errors import StartError
+from market_data.gate import Gate
 from market_data.ingest import Ingest
+from market_data.keys import KeyRing
 from market_data.live import Hub
 from market_data.observer import Observer
+from market_data.replica import Replica
 from market_data.sampler import Sampler
 from market_data.settings import Settings, read_settings
 
@@ -30,42 +35,52 @@ def create_app(settings: Settings | None = None) -> Litestar:
         StartError: There is no DATABASE_URL; the embedded engine is started by `market-data serve`, which sets one.
     """
     settings = settings or read_settings()
-    if settings.database_url is None:
+    database_url, direct_url = settings.database_url, settings.direct_url
+    if database_url is None or direct_url is None:
         raise StartError("DATABASE_URL is not set; `market-data serve` starts the embedded engine and sets it.")
     app = Litestar(
         [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
-        lifespan=[_lifespan(settings.database_url, settings), _sampling(settings.database_url, settings)],
+        lifespan=[_lifespan(database_url, direct_url, settings), _sampling(direct_url, settings)],
+        middleware=[DefineMiddleware(Access, required=settings.auth == "required")],
         exception_handlers={Exception: problems.answer},
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config(required=settings.auth == "required"),
         logging_config=None,
+        request_max_body_size=settings.max_body_bytes,
         state=State({"settings": settings, "ingest": None}),
     )
-    app.asgi_handler = app.state.observer = Observer(app.asgi_handler)
+    gate = Gate(app.asgi_handler, settings, app.state, open_paths(app))
+    app.asgi_handler = app.state.observer = Observer(gate)
     if tracing.asked_for():
         app.asgi_handler, app.state.tracer = tracing.traced(app.state.observer)
     return app
 
 
-def _lifespan(database_url: str, settings: Settings):
+def _lifespan(database_url: str, direct_url: str, settings: Settings):
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with Database(database_url, settings) as database, _following(Hub(database_url, settings, database)) as hub:
+        async with (
+            Database(database_url, settings) as database,
+            KeyRing(database) as keys,
+            _replica(settings, database) as app.state["replica"],
+            _following(Hub(direct_url, settings, database), keys) as hub,
+        ):
+            app.state["keys"] = keys
             app.state.database = database
             app.state.hub = hub
             if not settings.feed_enabled:
                 yield
                 return
-            app.state.ingest = ingest = Ingest(database_url, settings)
+            app.state.ingest = ingest = Ingest(direct_url, settings)
             async with _feeding(ingest):
                 yield
 
     return lifespan
 
 
-def _sampling(database_url: str, settings: Settings):
+def _sampling(direct_url: str, settings: Settings):
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        app.state.sampler = sampler = Sampler(database_url, settings, app.state.database)
+        app.state.sampler = sampler = Sampler(direct_url, settings, app.state.database)
         tasks = [
             asyncio.create_task(sampler.run(), name="samples"),
             asyncio.create_task(sampler.keep_noted(app.state.observer.flush), name="notes"),
@@ -83,14 +98,27 @@ def _sampling(database_url: str, settings: Settings):
 
 
 @asynccontextmanager
-async def _following(hub: Hub) -> AsyncGenerator[Hub]:
-    task = asyncio.create_task(hub.run(), name="streams")
+async def _replica(settings: Settings, database: Database) -> AsyncGenerator[Replica | None]:
+    if settings.database_read_url is None:
+        yield None
+        return
+    async with Replica(settings.database_read_url, settings, database) as replica:
+        yield replica
+
+
+@asynccontextmanager
+async def _following(hub: Hub, keys: KeyRing) -> AsyncGenerator[Hub]:
+    tasks = [
+        asyncio.create_task(hub.run(), name="streams"),
+        asyncio.create_task(hub.keep_out(keys), name="keys of streams"),
+    ]
     try:
         yield hub
     finally:
         hub.stop()
-        task.cancel()
-        await asyncio.wait([task])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @asynccontextmanager

@@ -85,14 +85,14 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
             port = conninfo_to_dict(database_url)["port"]
             if settings.embedded_port and str(port) != str(settings.embedded_port):
                 say(f"port {settings.embedded_port} is in use, so the database is on port {port}")
-        migrate_when_there(database_url, settings.database_start_timeout_seconds)
+        migrate_when_there(settings.direct_url or database_url, settings.database_start_timeout_seconds)
         os.environ["DATABASE_URL"] = database_url
         assets = settings.docs_assets or _installed_assets()
         os.environ["DOCS_ASSETS"] = assets
 
         def ready(base: str) -> None:
             say(f"ready on {base}, dashboard on {base}/dashboard, docs on {base}/docs" if assets else f"ready on {base}")
-            say(f"database: psql {shlex.quote(_without_password(database_url))}")
+            say(f"database: psql {shlex.quote(_without_password(settings.direct_url or database_url))}")
 
         serve(bound, parsed.workers, ready)
     return 0

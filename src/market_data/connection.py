@@ -7,6 +7,8 @@ to give up after the query time-out; where no answer comes even so, the connecti
 import asyncio
 import os
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -61,19 +63,46 @@ async def shows_names(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def connection_parameters(database_url: str, query_timeout: float) -> dict[str, Any]:
+def connection_parameters(database_url: str, query_timeout: float, *, shared: bool = False) -> dict[str, Any]:
     """What every connection of the service is opened with, besides the URL: autocommit, a statement time-out, UTC.
 
-    The URL's own options come after these, and win.
+    The URL's own options come after these, and win. `shared` is one through PgBouncer, which takes no options and gives each
+    transaction another connection of the server, where statements prepared before are not: see `take_utc` and `time_limit`.
     """
     given = conninfo_to_dict(database_url)
-    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
-    return {
+    parameters = {
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
         "application_name": given.get("application_name") or "market-data",
-        "options": f"{own_options} {given.get('options') or ''}".strip(),
     }
+    if shared:
+        return parameters | {"prepare_threshold": None}
+    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
+    return parameters | {"options": f"{own_options} {given.get('options') or ''}".strip()}
+
+
+async def take_utc(connection: Connection) -> None:
+    """Give a connection through PgBouncer the time zone that others have from the start.
+
+    It is one of the few settings that PgBouncer knows the client by, and carries over to each connection of the server.
+    """
+    await connection.execute("SET timezone = 'UTC'")
+
+
+@asynccontextmanager
+async def time_limit(connection: Connection, query_timeout: float) -> AsyncGenerator[None]:
+    """A transaction with a statement time-out, which PgBouncer would not keep for longer.
+
+    Begun in one message: through a PgBouncer on loopback it costs a read of a price 0.6 ms, begun in two 0.7 ms.
+    """
+    await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {round(query_timeout * 1000)}".encode())
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            await connection.rollback()
+        raise
+    await connection.commit()
 
 
 async def connect(database_url: str, query_timeout: float) -> Connection:

@@ -5,13 +5,24 @@ A server that restarts leaves dead connections behind, so a read that loses its 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from market_data.connection import NAME_BYTES, Connection, Deadline, connection_parameters, shows_names
+from market_data import queries
+from market_data.connection import (
+    NAME_BYTES,
+    Connection,
+    Deadline,
+    connection_parameters,
+    shows_names,
+    take_utc,
+    time_limit,
+)
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.logs import REQUEST_ID
 from market_data.settings import Settings
@@ -24,6 +35,13 @@ logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "The database can't be reached or is too busy; try again in a moment."
 STOPPING = "The service is stopping; try again in a moment."
+UNKNOWN_END = "The connection to the database was lost, so this may have been stored or not: repeat the same request."
+
+WRITE_ATTEMPTS = 3
+"""How often a transaction is run that the database has undone in favour of another one."""
+
+LONGEST_QUEUE = 0.25
+"""How much of the time that a request may wait for a connection it may have to expect; beyond that it is refused at once."""
 
 CLOSE_SECONDS = 1.0
 """How long the pool may take to close."""
@@ -32,16 +50,21 @@ CLOSE_SECONDS = 1.0
 class Database:
     """The pool, with what a request may expect of it. Opened by `async with`, which does not wait for the server."""
 
+    written: int = 0
+    """The position of the log at which the newest `write` was committed, or a later one; kept where there is a replica."""
+
     def __init__(self, database_url: str, settings: Settings) -> None:
+        self._has_replica = settings.database_read_url is not None
         self._query_timeout = settings.query_timeout_seconds
-        parameters = connection_parameters(database_url, self._query_timeout)
+        self._shared = settings.database_direct_url is not None  # with others, by PgBouncer
+        parameters = connection_parameters(database_url, self._query_timeout, shared=self._shared)
         self._name = str(parameters["application_name"])
         self._shows_names = False
         self._pool = AsyncConnectionPool(
             database_url,
             connection_class=Connection,
             kwargs=parameters,
-            configure=self._look_for_names,
+            configure=take_utc if self._shared else self._look_for_names,
             min_size=settings.pool_size,
             max_size=settings.pool_size,
             timeout=settings.pool_timeout_seconds,
@@ -53,6 +76,10 @@ class Database:
         self._lost = False
         self._drains = 0
         self._in_use = 0
+        self._size = settings.pool_size
+        self._longest_queue = settings.pool_timeout_seconds * LONGEST_QUEUE
+        self._waiting = 0
+        self._held_seconds = 0.0
         self._flights: dict[tuple[object, object], _Flights] = {}
 
     async def __aenter__(self) -> Self:
@@ -73,29 +100,79 @@ class Database:
             DatabaseUnavailable: No connection in time, too many requests waiting for one, or no answer in time.
                 Also where the service stops and can't wait for the answer: nothing else cancels a request.
         """
-        request = REQUEST_ID.get()
-        name = self._name if request is None else f"{self._name}/{request}"[:NAME_BYTES]
-        return await self._read(name, query, *args, **kwargs)
+        return await self._read(self._request_name(), query, *args, **kwargs)
 
     async def _read(
         self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        try:
+        with self._told():
             try:
-                answer = await self._run(name, query, *args, **kwargs)
+                return await self._run(name, query, *args, **kwargs)
             except _ConnectionLost:
-                answer = await self._run(name, query, *args, **kwargs)
+                return await self._run(name, query, *args, **kwargs)
+
+    async def write(
+        self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What a function of `queries` answers that stores something, in one transaction.
+
+        It is run again where the database has undone it in favour of another transaction, but not where the connection is
+        lost on the way, for then nobody knows whether it has been committed.
+
+        Raises:
+            DatabaseUnavailable: As `read`; its message says where the same may have been stored all the same.
+        """
+        with self._told():
+            answer = await self._attempt(statement, *args, **kwargs)
+        if self._has_replica:
+            with suppress(DatabaseUnavailable):  # what has been committed is not to be answered as if it were not
+                self.written = await self._read(self._name, queries.log_position)
+        return answer
+
+    async def _attempt(
+        self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        for _ in range(WRITE_ATTEMPTS - 1):
+            with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                return await self._write(statement, *args, **kwargs)
+        return await self._write(statement, *args, **kwargs)
+
+    async def _write(
+        self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            return await self._run(self._request_name(), statement, *args, **kwargs)
+        except (PoolTimeout, TooManyRequests):
+            raise
+        except (psycopg.OperationalError, psycopg.InterfaceError, _ConnectionLost) as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate:
+                raise  # the server says so itself, and has undone it
+            raise DatabaseUnavailable(UNKNOWN_END) from error
+
+    def _request_name(self) -> str:
+        request = REQUEST_ID.get()
+        return self._name if request is None else f"{self._name}/{request}"[:NAME_BYTES]
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """Have what the database fails with told as DatabaseUnavailable, and its coming and going logged."""
+        try:
+            yield
         except psycopg.errors.QueryCanceled as error:
             logger.warning("a request is answered 503: %s", first_line(error))
             raise DatabaseUnavailable(UNAVAILABLE) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, _ConnectionLost) as error:
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg.errors.ReadOnlySqlTransaction,  # of a server that is no longer the primary one
+            _ConnectionLost,
+        ) as error:
             self._note(lost=True, reason=error)
             raise DatabaseUnavailable(UNAVAILABLE) from error
         except asyncio.CancelledError as error:
             raise DatabaseUnavailable(STOPPING) from error
         if self._lost:
             self._note(lost=False)
-        return answer
 
     async def share(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
         """Like `read`, for what many ask for at once: those who come while one read runs share the next one.
@@ -128,14 +205,18 @@ class Database:
         self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         # Not `async with pool.connection()`: its transaction block costs a tenth of a small read, and does nothing here.
-        connection = await self._pool.getconn()
+        connection = await self._wait_for_connection()
         self._in_use += 1
+        since = time.monotonic()
         drains = self._drains
         deadline = Deadline(connection, self._query_timeout)
         try:
             with deadline:
                 if self._shows_names:
                     await connection.take_name(name)
+                if self._shared:
+                    async with time_limit(connection, self._query_timeout):
+                        return await query(connection, *args, **kwargs)
                 return await query(connection, *args, **kwargs)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if not connection.closed or deadline.passed:
@@ -146,7 +227,21 @@ class Database:
             raise _ConnectionLost(str(error)) from error
         finally:
             self._in_use -= 1
+            self._held_seconds += (time.monotonic() - since - self._held_seconds) / 16
             await self._pool.putconn(connection)
+
+    async def _wait_for_connection(self) -> Connection:
+        """A connection of the pool, unless so many wait for one already that it would take too long.
+
+        Without that, each of too many requests waits for as long as it may, and only then learns that it was in vain.
+        """
+        if self._waiting * self._held_seconds / self._size > self._longest_queue:
+            raise TooManyRequests(f"{self._waiting} requests wait, each for {self._held_seconds:.3f} s of a connection")
+        self._waiting += 1
+        try:
+            return await self._pool.getconn()
+        finally:
+            self._waiting -= 1
 
     async def _look_for_names(self, connection: Connection) -> None:
         self._shows_names = await shows_names(connection)

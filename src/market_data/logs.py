@@ -1,8 +1,8 @@
 """The log on standard error: JSON, one object a line, or coloured words where that is a terminal.
 
 Whatever logs with the standard library comes out here, with the ID of the request that it happened in, in UTC, and without
-the passwords of database URLs. The line of each request takes a shorter way, for it is the only one that is written often:
-the library's would add a tenth to a small read.
+the passwords of database URLs and without keys. The line of each request takes a shorter way, for it is the only one that is
+written often: the library's would add a tenth to a small read.
 """
 
 import logging
@@ -47,8 +47,9 @@ class RequestLine(Struct, omit_defaults=True, gc=False):
 REQUEST_FIELDS: Final = ("method", "path", "status", "duration_ms", "request_id", "client", "trace_id")
 
 SECRETS: Final = (
-    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]*@"), r"\1***@"),
+    (re.compile(r"(\b\w+://[^\s:/@]*:)[^\s@]*@"), r"\1***@"),
     (re.compile(r"(\b(?:password|passwd|pgpassword)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
+    (re.compile(r"\b(md_[0-9a-f]{8}_)[A-Za-z0-9_-]+"), r"\1***"),
 )
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
@@ -121,7 +122,7 @@ def _add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def without_secrets(text: str) -> str:
-    """A text without the passwords of what looks like a URL or connection string."""
+    """A text without keys and the passwords of what looks like a URL or connection string."""
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text

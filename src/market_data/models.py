@@ -66,6 +66,7 @@ class Symbol(Struct, frozen=True):
     symbol: SymbolName
     name: Annotated[str, Meta(description="What the symbol stands for.", examples=["Apple Inc."])]
     created_at: Annotated[datetime, Meta(description="When it was added.", examples=["2026-02-08T10:00:00Z"])]
+    active: Annotated[bool, Meta(description="Whether new trades of it are taken.", examples=[True])]
 
 
 class SymbolList(Struct, frozen=True):
@@ -292,9 +293,9 @@ class Welcome(Struct, frozen=True):
 
 
 class ParameterProblem(Struct, frozen=True):
-    """What is wrong with one parameter, and the remedy."""
+    """What is wrong with one parameter or field, and the remedy."""
 
-    name: Annotated[str, Meta(description="The parameter.", examples=["limit"])]
+    name: Annotated[str, Meta(description="The parameter, or the field of the body.", examples=["limit"])]
     detail: Annotated[
         str,
         Meta(
@@ -317,7 +318,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
             examples=["No symbol 'ACME'; GET /symbols lists the known ones."],
         ),
     ]
-    errors: Annotated[list[ParameterProblem] | None, Meta(description="The parameters at fault (status 400).")] = None
+    errors: Annotated[list[ParameterProblem] | None, Meta(description="The parameters or fields at fault.")] = None
     request_id: Annotated[
         str | None,
         Meta(

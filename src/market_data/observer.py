@@ -173,9 +173,10 @@ class Observer:
 
         async def observed_send(message: Message) -> None:
             nonlocal opened
+            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             if message["type"] == "websocket.accept":
                 opened = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
                 if self.annotate:
                     self.annotate(f"websocket {_route(scope)}")
                 self._log(scope, "stream opened", request_id)

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import connection, resource_tracker
 from types import FrameType
 from typing import Any
@@ -23,9 +23,10 @@ from litestar import Litestar
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from market_data import logs, metrics
+from market_data import limits, logs, metrics
 from market_data.app import create_app
 from market_data.errors import StartError
+from market_data.protocol import Protocol
 from market_data.settings import read_settings
 
 REQUESTS_STOP_SECONDS = 4
@@ -81,6 +82,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         host, port, *_ = bound.getsockname()
         raise _not_to_be_had(host, port, error) from None
     _allow_many_clients()
+    settings = read_settings()
     config = uvicorn.Config(
         "market_data.server:create_worker",
         factory=True,
@@ -88,6 +90,9 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         log_config=None,
         access_log=False,  # `observer` writes it
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
+        http=Protocol,
         ws="websockets-sansio",
         ws_max_size=MOST_COMMAND_BYTES,
         ws_per_message_deflate=False,  # a compressor for each client costs more than the bytes
@@ -103,7 +108,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         hang_up = signal.getsignal(signal.SIGHUP)
         supervisor = Supervisor(config, sockets=[bound])
         signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
-        with _shared_metrics():
+        with _shared_metrics(), limits.shared_table() if settings.rate_limit else nullcontext():
             supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:

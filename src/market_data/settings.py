@@ -3,6 +3,7 @@
 Each field is an environment variable of the same name in capitals; an empty one counts as not set.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from market_data.errors import SettingsError
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Auth = Literal["open", "required"]
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 Seconds = Annotated[float, Meta(ge=0.05, le=3600)]
 
 
@@ -26,6 +29,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
     database_url: str | None = None
     """A TimescaleDB server, as a ``postgresql://`` URL; None for the embedded engine."""
+    database_direct_url: str | None = None
+    """The same server past PgBouncer, where `database_url` goes through it: for LISTEN, migrations and commands."""
+    database_read_url: str | None = None
+    """A streaming replica of that server, which reads go to."""
     market_data_home: str = ""
     """Folder of the embedded engine's data; the user's data directory where empty."""
     embedded_port: Annotated[int, Meta(ge=0, le=65535)] = 54320
@@ -33,6 +40,22 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     docs_assets: str = ""
     """Folder with the scripts of `/dashboard`, `/docs` and `/redoc`, laid out as npm does; installed by npm where empty."""
     log_level: LogLevel = "INFO"
+    auth: Auth = "open"
+    """Whether reading needs a key as well; writing always does."""
+    rate_limit: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Requests that a key, or an address without one, may make within `rate_limit_seconds`; 0 for any number."""
+    rate_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """The time that `rate_limit` is meant for."""
+    max_body_bytes: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
+    """Size of a request's body; a larger one is answered 413."""
+    request_timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
+    """How long a request may take until its answer begins; then it is answered 503."""
+    cors_origins: str = ""
+    """Origins whose pages may read answers, with commas between them; `*` for all. None where empty."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas between them, whose `X-Forwarded-For` is believed."""
+    future_tolerance_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
+    """How far ahead of the clock the time of a trade may be."""
     feed_enabled: bool = True
     ingestion_interval_seconds: Seconds = 3.0
     """Time between two trades of a symbol."""
@@ -58,6 +81,21 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
             return Path(self.market_data_home).expanduser().absolute()
         return platformdirs.user_data_path("market-data")
 
+    @property
+    def direct_url(self) -> str | None:
+        """The server past PgBouncer, where sessions last: for LISTEN, the feed, migrations and commands."""
+        return self.database_direct_url or self.database_url
+
+    @property
+    def origins(self) -> list[str]:
+        """What CORS_ORIGINS lists."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def proxies(self) -> list[str]:
+        """What TRUSTED_PROXIES lists."""
+        return [proxy.strip() for proxy in self.trusted_proxies.split(",") if proxy.strip()]
+
     def __repr__(self) -> str:
         """Without the database URL, which holds a password."""
         return f"Settings(home={str(self.home)!r}, server={self.database_url is not None})"
@@ -73,31 +111,51 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {name: value.strip() for name, value in given.items() if value.strip()}
     if "LOG_LEVEL" in values:
         values["LOG_LEVEL"] = values["LOG_LEVEL"].upper()
-    if "DATABASE_URL" in values:
-        values["DATABASE_URL"] = database_url(values["DATABASE_URL"])
+    if "AUTH" in values:
+        values["AUTH"] = values["AUTH"].lower()
+    for name in ("DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_READ_URL"):
+        if name in values:
+            values[name] = database_url(values[name], name)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
         _ = settings.home
+        if settings.database_direct_url and not settings.database_url:
+            raise SettingsError("DATABASE_DIRECT_URL is set without DATABASE_URL, which is to be the way through PgBouncer.")
+        _check_lists(settings)
         if settings.docs_assets and not Path(settings.docs_assets, "swagger-ui-dist").is_dir():
             raise SettingsError(f"DOCS_ASSETS={settings.docs_assets!r}: no such folder with swagger-ui-dist and redoc in it")
     except msgspec.ValidationError as error:
         message, _, path = str(error).replace("`", "").partition(" - at $.")
-        raise SettingsError(f"{path}={values[path]!r}: {_in_words(message)}") from None
+        raise SettingsError(f"{path}={values[path]!r}: {_in_words(message, Auth if path == 'AUTH' else LogLevel)}") from None
     except RuntimeError:
         raise SettingsError(f"MARKET_DATA_HOME={values['MARKET_DATA_HOME']!r}: there is no such home directory") from None
     return settings
 
 
-def _in_words(message: str) -> str:
+def _check_lists(settings: Settings) -> None:
+    for origin in settings.origins if settings.cors_origins != "*" else ():
+        if not ORIGIN.fullmatch(origin):
+            raise SettingsError(
+                f"CORS_ORIGINS={settings.cors_origins!r}: {origin!r} is no origin as browsers send it, "
+                "such as https://example.com or http://localhost:3000 (no path, no capitals), nor * alone"
+            )
+    for proxy in settings.proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise SettingsError(f"TRUSTED_PROXIES={settings.trusted_proxies!r}: {error}") from None
+
+
+def _in_words(message: str, choices: object) -> str:
     """Msgspec's complaint without the names of Python's types."""
     for type_, words in (("bool", "true or false"), ("int", "a whole number"), ("float", "a number")):
         message = message.replace(f"Expected {type_}", f"expected {words}")
     if message.startswith("Invalid enum value"):
-        message = f"expected one of {', '.join(get_args(LogLevel))}"
+        message = f"expected one of {', '.join(get_args(choices))}"
     return message.removesuffix(", got str").replace(" | null", "")
 
 
-def database_url(text: str) -> str:
+def database_url(text: str, name: str = "DATABASE_URL") -> str:
     """The URL as libpq reads it: SQLAlchemy's ``postgresql+psycopg://`` means the same server.
 
     Raises:
@@ -112,7 +170,7 @@ def database_url(text: str) -> str:
             raise ValueError  # most likely a piece of the password, which an error message of the connection would show
     except (ValueError, psycopg.ProgrammingError):
         raise SettingsError(
-            "DATABASE_URL: expected a URL such as postgresql://user:password@host:5432/database, "
+            f"{name}: expected a URL such as postgresql://user:password@host:5432/database, "
             "special characters of the password written as %40 and the like"
         ) from None
     return url

@@ -31,8 +31,8 @@ def test_swagger_ui_shows_and_tries_the_operations(visit: Visit, address: str):
     page = visit.page
     page.goto("/docs", wait_until="networkidle")
     for path in OPERATIONS:
-        expect(page.locator(f'.opblock-summary-path[data-path="{path}"]')).to_be_visible()
-    page.locator('.opblock-summary-path[data-path="/symbols"]').click()
+        expect(page.locator(f'.opblock-get .opblock-summary-path[data-path="{path}"]')).to_be_visible()
+    page.locator('.opblock-get .opblock-summary-path[data-path="/symbols"]').click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response .response-col_status")).to_contain_text("200")

@@ -46,6 +46,13 @@ def test_lease_that_ran_out_is_free(database_url: str, connection: Connection):
     assert not run(database_url, queries.take_lease, "feed", "one", 60)
 
 
+def test_lease_that_was_taken_before_the_clock_was_put_back_is_free(database_url: str, connection: Connection):
+    run(database_url, queries.take_lease, "feed", "one", 60)
+    connection.execute("UPDATE leases SET expires_at = expires_at + INTERVAL '1 hour'")
+    assert run(database_url, queries.take_lease, "feed", "two", 60)
+    assert not run(database_url, queries.take_lease, "feed", "one", 60)
+
+
 def test_trades_are_stored_only_by_the_holder_whose_lease_they_extend(database_url: str, connection: Connection):
     run(database_url, queries.add_symbols, [APPLE])
     assert not run(database_url, queries.store_feed_trades, "one", 60, BATCH)
@@ -78,3 +85,12 @@ def test_last_prices_are_those_of_the_newest_trades(database_url: str, connectio
     store(connection, trade(1, "1.10"), trade(2, "2.20"), trade(2, "3.30", trade_id=1), trade(9, "9", symbol="ACME"))
     prices = run(database_url, queries.last_prices, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
     assert prices == {"AAPL": Decimal("3.30")}
+
+
+def test_a_symbol_that_is_not_active_rests(database_url: str, connection: Connection):
+    run(database_url, queries.add_symbols, [APPLE, Listing("MSFT", "Microsoft", 500_00, 0.2)])
+    connection.execute("UPDATE symbols SET active = false WHERE symbol = 'AAPL'")
+    run(database_url, queries.take_lease, "feed", "one", 60)
+    batch = [*BATCH, FeedTrade(T0, "MSFT", 0, Decimal(1), Decimal(1))]
+    assert run(database_url, queries.store_feed_trades, "one", 60, batch)
+    assert connection.execute("SELECT symbol FROM trades").fetchall() == [("MSFT",)]

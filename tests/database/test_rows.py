@@ -22,7 +22,12 @@ RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "
 def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connection):
     columns = connection.execute(queries.SYMBOLS).description or []
     assert tuple(column.name for column in columns) == Symbol.__struct_fields__
-    assert [connection.adapters.types[column.type_code].name for column in columns] == ["text", "text", "timestamptz"]
+    assert [connection.adapters.types[column.type_code].name for column in columns] == [
+        "text",
+        "text",
+        "timestamptz",
+        "bool",
+    ]
 
 
 @pytest.mark.parametrize(

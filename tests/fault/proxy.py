@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can cut, refuse and stall what passes through it."""
+"""A TCP proxy on loopback that can cut, refuse, stall and slow what passes through it, and lose answers."""
 
 import asyncio
 import threading
@@ -14,6 +14,9 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._refusing = False
+        self._losing = False
+        self._delay = 0.0
+        self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
@@ -26,9 +29,18 @@ class Proxy:
         """Keep every connection, and accept new ones, but pass nothing on."""
         self._call(self._flowing.clear)
 
+    def slow(self, delay: float, bytes_a_second: float) -> None:
+        """Pass everything on, but each piece so many seconds later, and no faster than that."""
+        self._delay, self._seconds_a_byte = delay, 1 / bytes_a_second
+
+    def lose_answers(self) -> None:
+        """Pass on what clients ask, but break each connection in place of an answer: what was asked for has been done."""
+        self._losing = True
+
     def restore(self) -> None:
         """Be as if nothing had happened; what was held back is passed on."""
-        self._refusing = False
+        self._refusing = self._losing = False
+        self._delay = self._seconds_a_byte = 0.0
         self._call(self._flowing.set)
 
     def _call(self, function: object) -> None:
@@ -48,7 +60,7 @@ class Proxy:
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._pass_on(reader, far_writer))
-                    both.create_task(self._pass_on(far_reader, writer))
+                    both.create_task(self._pass_on(far_reader, writer, answers=True))
             finally:
                 self._writers.discard(far_writer)
                 far_writer.transport.abort()
@@ -56,10 +68,15 @@ class Proxy:
             self._writers.discard(writer)
             writer.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
+                if self._delay:
+                    await asyncio.sleep(self._delay + len(data) * self._seconds_a_byte)
+                if answers and self._losing:
+                    writer.transport.abort()
+                    break
                 writer.write(data)
                 await writer.drain()
         with suppress(OSError):

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from fault.proxy import Proxy
 from service import Service, eventually, running
-from streams import Event, Events, listening, next_trade, open_raw
+from streams import Listener, listening, next_trade, open_raw
 from support import Connection, store, trade
 
 QUIET = {"FEED_ENABLED": "false", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
@@ -124,39 +124,6 @@ def test_streams_end_with_a_reason_when_the_service_stops(database_url: str, tmp
                 assert "stopping" in bye.data["reason"]
         assert service.wait(5) == 0
     assert "Traceback" not in service.text
-
-
-class Listener:
-    """A client that reconnects with the last id it has got, as browsers do."""
-
-    def __init__(self, address: Callable[[], str]) -> None:
-        self.events: list[Event] = []
-        self._address = address
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        last = ""
-        while not self._over.is_set():
-            try:
-                with httpx.stream(
-                    "GET", f"{self._address()}/stream", headers={"Last-Event-ID": last} if last else {}, timeout=15
-                ) as response:
-                    if response.status_code != 200:
-                        self._over.wait(0.2)
-                        continue
-                    for event in Events(response):
-                        last = event.id
-                        self.events.append(event)
-                        if self._over.is_set():
-                            return
-            except httpx.HTTPError:
-                self._over.wait(0.2)
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def test_nothing_is_lost_or_doubled_while_services_are_killed_under_load(

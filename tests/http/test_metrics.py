@@ -59,14 +59,14 @@ def test_requests_are_counted_by_route_and_status(client: TestClient):
     before = [count(**kind) for kind in kinds], timed("/symbols")
     client.get("/symbols")
     client.get("/trades")
-    for path in ("/nothing", "/a/b/c", "/symbols/AAPL"):
+    for path in ("/nothing", "/a/b/c", "/candles/AAPL"):
         client.get(path)
     client.request("BREW", "/symbols")
     assert [count(**kind) for kind in kinds] == [before[0][0] + 1, before[0][1] + 1, before[0][2] + 3, before[0][3] + 1]
     assert timed("/symbols") == before[1] + 1
     assert value(client, "requests_in_progress") == 1, "the scrape itself"
     known = {dict(labels).get("path") for _, labels in scraped(client)}
-    assert not known & {"/nothing", "/a/b/c", "/symbols/AAPL"}
+    assert not known & {"/nothing", "/a/b/c", "/candles/AAPL"}
 
 
 def test_the_age_of_the_newest_trade_is_that_of_this_moment(client: TestClient, connection: Connection):

@@ -24,7 +24,16 @@ ROW_FORMS = ("text/csv", "application/vnd.apache.arrow.stream")
 FORMS = {"GET /metrics": "text/plain", "GET /stream": "text/event-stream"}
 """What is answered where it is not JSON."""
 
-NOT_SENT = ("page_token", "format", "fill", "last_event_id", "Last-Event-ID")
+MORE = {
+    "POST /symbols": {"201", "409"},
+    "POST /trades": {"409"},
+    "POST /trades/cancel": {"404"},
+    "POST /trades/correct": {"404"},
+    "GET /trades/changes": {"403"},
+}
+"""What an operation can answer besides what all of its kind can."""
+
+NOT_SENT = ("page_token", "format", "fill", "partial", "last_event_id", "Last-Event-ID")
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
@@ -70,6 +79,12 @@ def test_document_has_the_contracts_operations_and_parameters(document: Document
         "GET /prices/latest": {"symbols": False},
         "GET /trades": ranged,
         "GET /candles": ranged | {"interval": True, "fill": False},
+        "POST /symbols": {},
+        "PATCH /symbols/{symbol}": {"symbol": True},
+        "POST /trades": {"partial": False},
+        "POST /trades/cancel": {},
+        "POST /trades/correct": {},
+        "GET /trades/changes": {"symbol": False, "limit": False, "page_token": False},
         "GET /stream": {"symbols": False, "channels": False, "last_event_id": False, "Last-Event-ID": False},
     }
 
@@ -107,7 +122,7 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
     for name, operation in operations(document):
         assert operation["responses"].keys() >= {"200", "500"}, name
         for status, response in operation["responses"].items():
-            if status == "200" or (name, status) in (("GET /health", "503"), ("GET /health/ready", "503")):
+            if status in ("200", "201") or (name, status) in (("GET /health", "503"), ("GET /health/ready", "503")):
                 form = FORMS.get(name, "application/json")
                 assert response["content"].keys() == {form, *(ROW_FORMS if name in ROWS else ())}
                 continue
@@ -129,13 +144,19 @@ def test_every_operation_documents_the_errors_that_it_can_answer(document: Docum
     found = {name: set(operation["responses"]) for name, operation in operations(document)}
     operation_has_parameters = {name: bool(operation["parameters"]) for name, operation in operations(document)}
     for name, statuses in found.items():
-        expected = {"200", "500"}
+        expected = {"200", "500"} | MORE.get(name, set())
         if name not in ("GET /", "GET /health/live", "GET /metrics"):
             expected.add("503")
-        if operation_has_parameters[name]:
+        if operation_has_parameters[name] and name != "POST /trades":
             expected |= {"400", "404"}
         if name in ROWS:
             expected.add("304")
+        if not name.startswith("GET /health"):
+            expected.add("429")
+            if name != "GET /":
+                expected.add("401")
+        if name.partition(" ")[0] in ("POST", "PATCH"):
+            expected |= {"400", "403", "413", "415"}
         assert statuses == expected, name
 
 
@@ -152,6 +173,38 @@ def test_examples_of_fields_fit_them(document: Document, valid: Validate):
 @pytest.mark.parametrize("path", ["/trades", "/candles"])
 def test_headers_of_rows_are_documented(document: Document, path: str):
     responses = document["paths"][path]["get"]["responses"]
-    assert responses["200"]["headers"].keys() == {"Cache-Control", "Vary", "Link", "ETag"}
+    limits = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"}
+    assert responses["200"]["headers"].keys() == {"Cache-Control", "Vary", "Link", "ETag"} | limits
     assert responses["304"]["headers"].keys() == {"Cache-Control", "Vary", "ETag"}
     assert responses["503"]["headers"]["Retry-After"]["required"]
+
+
+def test_bodies_are_described_with_examples_that_fit_them(document: Document, valid: Validate):
+    found = {name for name, operation in operations(document) if "requestBody" in operation}
+    assert found == {name for name, _ in operations(document) if name.partition(" ")[0] in ("POST", "PATCH")}
+    for name, operation in operations(document):
+        for described in operation.get("requestBody", {"content": {}})["content"].values():
+            assert described["examples"], name
+            for example in described["examples"].values():
+                valid(described["schema"], example["value"])
+
+
+def test_examples_of_bodies_are_taken(writer: TestClient, document: Document):
+    """In the order in which one would try them."""
+    answers: list[tuple[str, int]] = []
+    for method, path in (
+        ("post", "/symbols"),
+        ("patch", "/symbols/NVDA"),
+        ("post", "/trades"),
+        ("post", "/trades/correct"),
+        ("post", "/trades/cancel"),
+    ):
+        template = path.replace("NVDA", "{symbol}")
+        for media_type, described in document["paths"][template][method]["requestBody"]["content"].items():
+            writer.post("/symbols", json={"symbol": "AAPL", "name": "Apple"})
+            for example in described["examples"].values():
+                value = example["value"]
+                content = value if isinstance(value, str) else json.dumps(value)
+                answer = writer.request(method, path, content=content, headers={"Content-Type": media_type})
+                answers.append((path, answer.status_code))
+    assert [status for _, status in answers] == [201, 200, 200, 200, 200, 200, 200], answers

@@ -1,5 +1,8 @@
-"""`GET /symbols` and `GET /`."""
+"""`/symbols` and `GET /`."""
 
+from typing import Any
+
+import pytest
 from litestar.testing import TestClient
 from support import Connection
 
@@ -14,8 +17,8 @@ def test_symbols_are_listed_in_alphabetical_order_with_their_names(client: TestC
     response = client.get("/symbols")
     assert response.headers["content-type"] == "application/json"
     assert response.text == (
-        '{"symbols":[{"symbol":"AAPL","name":"Äpfel \\"&\\" Söhne","created_at":"2026-02-08T10:00:00Z"},'
-        '{"symbol":"MSFT","name":"Microsoft","created_at":"2026-02-08T10:00:00.250000Z"}],"count":2}'
+        '{"symbols":[{"symbol":"AAPL","name":"Äpfel \\"&\\" Söhne","created_at":"2026-02-08T10:00:00Z","active":true},'
+        '{"symbol":"MSFT","name":"Microsoft","created_at":"2026-02-08T10:00:00.250000Z","active":true}],"count":2}'
     )
 
 
@@ -31,3 +34,71 @@ def test_front_door_leads_to_every_path(client: TestClient):
         problem = client.get(path, params=parameters)
         assert problem.status_code == 200 or "no symbol ACME" in problem.json()["detail"], path
     assert {"/health", "/symbols", "/price/latest", "/trades", "/candles", "/docs", "/redoc"} < set(body["links"].values())
+
+
+def test_a_symbol_is_added_once(writer: TestClient, connection: Connection):
+    first = writer.post("/symbols", json={"symbol": "eur/usd", "name": "Euro"})
+    assert first.status_code == 201
+    assert first.json() | {"created_at": None} == {"symbol": "EUR/USD", "name": "Euro", "created_at": None, "active": True}
+    again = writer.post("/symbols", json={"symbol": "EUR/usd", "name": "Euro"})
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = writer.post("/symbols", json={"symbol": "EUR/USD", "name": "Franc"})
+    assert other.status_code == 409
+    assert other.json()["errors"] == [
+        {"name": "name", "detail": "EUR/USD is known as 'Euro'; PATCH /symbols/EUR/USD changes its name"}
+    ]
+    assert connection.execute("SELECT symbol, name FROM symbols").fetchall() == [("EUR/USD", "Euro")]
+
+
+def test_a_symbol_is_renamed_and_put_to_rest(writer: TestClient):
+    added = writer.post("/symbols", json={"symbol": "EUR/USD", "name": "Euro"}).json()
+    for path in ("/symbols/eur/usd", "/symbols/EUR%2FUSD"):
+        for change in ({"name": "Ein Euro"}, {"active": False}, {"active": True, "name": "Euro"}):
+            added |= change
+            changed = writer.patch(path, json=change)
+            assert (changed.status_code, changed.json()) == (200, added)
+    assert writer.get("/symbols").json()["symbols"] == [added]
+
+
+def test_an_unknown_symbol_can_not_be_changed(writer: TestClient):
+    answer = writer.patch("/symbols/ACME", json={"active": False})
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "There is no symbol ACME; GET /symbols lists the known ones."
+    assert writer.patch("/symbols/A%20B", json={"active": False}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, ["symbol", "name"]),
+        ({"symbol": "A B", "name": ""}, ["symbol", "name"]),
+        ({"symbol": 1, "name": 1}, ["symbol", "name"]),
+        ({"symbol": "A", "name": "x" * 201}, ["name"]),
+        ({"symbol": "A", "name": "   "}, ["name"]),
+        ({"symbol": "A", "name": "a\nb"}, ["name"]),
+        ({"symbol": "A", "name": "a\u0000"}, ["name"]),
+        ({"symbol": "A", "name": None}, ["name"]),
+        ({"symbol": "A", "name": "x", "active": False}, ["active"]),
+        ("A", ["body"]),
+    ],
+)
+def test_what_is_wrong_with_a_new_symbol_is_told(writer: TestClient, body: Any, names: list[str]):
+    answer = writer.post("/symbols", json=body)
+    assert answer.status_code == 400
+    assert [error["name"] for error in answer.json()["errors"]] == names
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, ["body"]),
+        ({"active": "true"}, ["active"]),
+        ({"active": 1, "name": ""}, ["name", "active"]),
+        ({"active": None}, ["active"]),
+        ({"symbol": "B"}, ["symbol"]),
+    ],
+)
+def test_what_is_wrong_with_a_change_of_a_symbol_is_told(writer: TestClient, body: Any, names: list[str]):
+    answer = writer.patch("/symbols/A", json=body)
+    assert answer.status_code == 400
+    assert [error["name"] for error in answer.json()["errors"]] == names

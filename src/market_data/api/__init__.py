@@ -9,11 +9,13 @@ from market_data.api.docs import openapi_config
 from market_data.api.health import health, liveness, readiness
 from market_data.api.live import messages, no_websocket, stream
 from market_data.api.metrics import metrics
+from market_data.api.options import allowing
 from market_data.api.prices import latest_price, latest_prices
 from market_data.api.status import ingestion_status
-from market_data.api.symbols import symbols
+from market_data.api.symbols import add_symbol, change_symbol, symbols
 from market_data.api.trades import trades
 from market_data.api.welcome import welcome
+from market_data.api.writing import cancel_trade, correct_trade, store_trades, trade_changes
 
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 
@@ -24,10 +26,18 @@ HANDLERS = [
     readiness,
     ingestion_status,
     metrics,
+    allowing("/symbols", "GET", "POST"),
     symbols,
+    add_symbol,
+    change_symbol,
     latest_price,
     latest_prices,
+    allowing("/trades", "GET", "POST"),
     trades,
+    store_trades,
+    cancel_trade,
+    correct_trade,
+    trade_changes,
     candles,
     stream,
     messages,

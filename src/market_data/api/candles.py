@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from market_data import queries
 from market_data.api.caching import is_past
 from market_data.api.forms import accepted
-from market_data.api.operation import answers, database, encoded_rows, operation
+from market_data.api.operation import answers, encoded_rows, operation
 from market_data.api.parameters import (
     CANDLES_LIMIT,
     CANDLES_ORDER,
@@ -23,6 +23,7 @@ from market_data.api.parameters import (
     SYMBOL,
     Query,
 )
+from market_data.api.reads import reads
 from market_data.api.tables import Table, answer
 from market_data.models import Candle, CandleList, FilledCandle, FilledCandleList
 
@@ -55,8 +56,8 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
     def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
         asked = (symbol, interval, start, end, limit)
         if fill is None:
-            return database(request).read(queries.candles, *asked, order=order, after=after, form=form)
-        return database(request).read(queries.filled_candles, *asked, fill=fill, order=order, after=after, form=form)
+            return reads(request).read(queries.candles, *asked, order=order, after=after, form=form)
+        return reads(request).read(queries.filled_candles, *asked, fill=fill, order=order, after=after, form=form)
 
     def listed(page: queries.Page, token: str | None) -> CandleList | FilledCandleList:
         kind = CandleList if fill is None else FilledCandleList

@@ -11,6 +11,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.caching import conditional
+from market_data.api.operation import OPEN
 from market_data.errors import NotFound
 
 FOLDER = Path(__file__).parents[1] / "dashboard"
@@ -25,10 +26,8 @@ MEDIA_TYPES: Final = {
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 
 
@@ -57,13 +56,15 @@ def pages(assets: Path | None) -> list[Any]:
         # Asked for again each time: after an upgrade no part may be of another version than the rest.
         return conditional(request, body, media_type, HEADERS, settled=True)
 
-    @get("/dashboard", include_in_schema=False, sync_to_thread=False)
+    @get("/dashboard", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def page(request: Request[Any, Any, Any]) -> ASGIResponse:
         if assets is None:
             raise NotFound("The script of the dashboard's chart is not installed; set DOCS_ASSETS.")
         return part(request, PAGE)
 
-    @get([f"/assets/dashboard/{name}" for name in PARTS if name != PAGE], include_in_schema=False, sync_to_thread=False)
+    names = [f"/assets/dashboard/{name}" for name in PARTS if name != PAGE]
+
+    @get(names, opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def file(request: Request[Any, Any, Any]) -> ASGIResponse:
         return part(request, Path(request.url.path).name)
 

@@ -4,6 +4,9 @@ The pages ask nothing of any other host: scripts and styles come from this servi
 The content policy tells the browser so as well, for ReDoc would otherwise fetch its publisher's logo.
 """
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,12 @@ from litestar import MediaType, Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Tag
+from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 from litestar.response import File
 
 from market_data import __version__
 from market_data.api.caching import ASK_AGAIN, STATIC
+from market_data.api.operation import OPEN, WITH_KEY
 from market_data.errors import NotFound
 
 DESCRIPTION = """
@@ -23,13 +27,16 @@ Prices from trades: the newest one of a symbol, the trades themselves, and candl
 
 Times are RFC 3339 in UTC with a `Z`. Ranges are half-open: `start` inclusive, `end` exclusive. Symbols may be written in
 upper or lower case. An answer cut at its `limit` carries a `next_page_token` and a `Link` header that lead to the rest.
-Errors are problem details (RFC 9457).
+Errors are problem details (RFC 9457). Besides those listed with each path, every one may answer 408 (the body arrives too
+slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (no answer in time).
 """
 
 CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; worker-src blob:"
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' {styles}; img-src 'self' data:; connect-src 'self'; "
+    "worker-src blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+INLINE = re.compile(rb"<(script|style)[^>]*>(.*?)</\1>", re.DOTALL)
 
 SCRIPTS = {
     Path(path).name: path
@@ -44,6 +51,11 @@ SCRIPTS = {
 """What the pages load, by its name under `/assets`. No other file of npm's folder is served."""
 
 NO_ICON = "<link rel='icon' href='data:,'>"
+
+SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "key": SecurityScheme("http", scheme="bearer", description="A key, as `market-data keys create` prints it."),
+    "apiKeyHeader": SecurityScheme("apiKey", name="X-API-Key", security_scheme_in="header", description="The same key."),
+}
 
 SWAGGER = SwaggerRenderPlugin(
     js_url="/assets/swagger-ui-bundle.js",
@@ -62,8 +74,8 @@ async def _as_everywhere(response: Response[Any]) -> Response[Any]:
     return response
 
 
-def openapi_config() -> OpenAPIConfig:
-    """The document, at `/schema/openapi.json`."""
+def openapi_config(*, required: bool) -> OpenAPIConfig:
+    """The document, at `/schema/openapi.json`. `required` is whether reading needs a key."""
     return OpenAPIConfig(
         title="Market Data Platform",
         version=__version__,
@@ -75,9 +87,22 @@ def openapi_config() -> OpenAPIConfig:
             Tag("Live", "What is stored, the moment it is."),
             Tag("Service", "The service itself."),
         ],
+        components=Components(security_schemes=SCHEMES),
+        security=[*WITH_KEY] if required else [{}, *WITH_KEY],
         render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_as_everywhere),
+        openapi_router=Router("/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_as_everywhere),
     )
+
+
+def _content_policy(page: bytes, plugin: OpenAPIRenderPlugin) -> str:
+    """Lets a page run the scripts that stand in it, each by its hash, and no other inline script."""
+    allowed: dict[bytes, set[str]] = {b"script": set(), b"style": set()}
+    for kind, text in INLINE.findall(page):
+        if text:
+            allowed[kind].add(f"'sha256-{b64encode(sha256(text).digest()).decode()}'")
+    # ReDoc's styled components put styles into the page that nobody knows before.
+    styles = {"'unsafe-inline'"} if plugin is REDOC else allowed[b"style"]
+    return CONTENT_POLICY.format(scripts=" ".join(sorted(allowed[b"script"])), styles=" ".join(sorted(styles)))
 
 
 def pages(assets: Path | None) -> list[Any]:
@@ -91,17 +116,18 @@ def pages(assets: Path | None) -> list[Any]:
             )
         # The framework leaves the type of `render`'s first parameter open.
         html = plugin.render(request, request.app.openapi_schema.to_schema())  # pyright: ignore[reportUnknownMemberType]
-        return Response(html, media_type=MediaType.HTML, headers={**ASK_AGAIN, "Content-Security-Policy": CONTENT_POLICY})
+        headers = {**ASK_AGAIN, "Content-Security-Policy": _content_policy(html, plugin)}
+        return Response(html, media_type=MediaType.HTML, headers=headers)
 
-    @get("/docs", include_in_schema=False, sync_to_thread=False)
+    @get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def swagger(request: Request[Any, Any, Any]) -> Response[bytes]:
         return page(request, SWAGGER)
 
-    @get("/redoc", include_in_schema=False, sync_to_thread=False)
+    @get("/redoc", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def redoc(request: Request[Any, Any, Any]) -> Response[bytes]:
         return page(request, REDOC)
 
-    @get([f"/assets/{name}" for name in SCRIPTS], include_in_schema=False, sync_to_thread=False)
+    @get([f"/assets/{name}" for name in SCRIPTS], opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def script(request: Request[Any, Any, Any]) -> File:
         path = Path(assets or "", SCRIPTS[Path(request.url.path).name])
         if assets is None or not path.is_file():

@@ -17,7 +17,8 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
 }
 FORMATS: Final[Mapping[str, Format]] = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 
-REFUSED = re.compile(r"([\w.+-]+/[\w.+-]+)\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
+# It looks for a beginning only where one can be: each character of a long word as one would take its square of time.
+REFUSED = re.compile(r"(?<![\w.+-])([\w.+-]+/[\w.+-]+)\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 
 
 def accepted(request: Request[Any, Any, Any]) -> Format:

@@ -11,12 +11,12 @@ from litestar.response.base import ASGIResponse
 
 from market_data import queries
 from market_data.api.caching import LIVE
-from market_data.api.operation import PROBLEMS, RETRY_SECONDS, database, json, operation
+from market_data.api.operation import OPEN, PROBLEMS, RETRY_SECONDS, database, json, operation
 from market_data.errors import DatabaseUnavailable
 from market_data.ingest import Ingest
 from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
 
-NEEDED_REVISION = "0006"
+NEEDED_REVISION = "0008"
 """The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0
@@ -27,10 +27,11 @@ UNREADY = {**LIVE, "Retry-After": str(RETRY_SECONDS)}
 
 @get(
     "/health",
+    opt=OPEN,
     summary="Health",
     description="Whether the database answers, how many trades it holds and how old the newest is. Never cached.",
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=operation(scope=None, limited=False),
     responses={
         200: ResponseSpec(Health, generate_examples=False, description="The service can answer."),
         500: PROBLEMS[500],
@@ -51,10 +52,11 @@ def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest:
 
 @get(
     "/health/live",
+    opt=OPEN,
     summary="Liveness",
     description="That the process answers, whatever the database does. Restart one that does not.",
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=operation(scope=None, limited=False),
     responses={
         200: ResponseSpec(Liveness, generate_examples=False, description="The process answers."),
         500: PROBLEMS[500],
@@ -66,13 +68,14 @@ async def liveness() -> ASGIResponse:
 
 @get(
     "/health/ready",
+    opt=OPEN,
     summary="Readiness",
     description=(
         "Whether requests may be sent here: the schema is migrated, the database answers, the feed has not died. A feed "
         "that is switched off, or waits while another process feeds, is as it should be."
     ),
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=operation(scope=None, limited=False),
     responses={
         200: ResponseSpec(Readiness, generate_examples=False, description="The service is ready."),
         500: PROBLEMS[500],

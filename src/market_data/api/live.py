@@ -25,6 +25,7 @@ from market_data.api.parameters import CHANNELS, LAST_EVENT_ID, LAST_EVENT_ID_HE
 from market_data.api.readers import read_channels, read_symbols
 from market_data.api.stream import Stream
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
+from market_data.keys import Key
 from market_data.live import Client, EventId, Hub, Message, Subscription
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ Server-sent events, from now on or from where `Last-Event-ID` left off. Each has
 * `heartbeat`: at once, and every ten seconds while the service follows the database. After 25 seconds without, reconnect.
 * `gap`: the events after `Last-Event-ID` are not there any more, for they are kept for an hour. Read `/trades` and
   `/candles` for the time since; the stream goes on from now.
-* `bye`: why the service ends the stream: the client reads too slowly, the service stops, the database was replaced.
+* `bye`: why the service ends the stream: the client reads too slowly, the service stops, the database was
+  replaced, the client's key was revoked or has expired.
 
 Ids follow the order of commits and are the same at all replicas. Who reconnects with the last id it has got (a browser's
 `EventSource` does so by itself) misses nothing and gets nothing twice; where several changes of a candle were missed, it
@@ -84,7 +86,7 @@ POLICY_VIOLATION = 1008
 )
 async def stream(request: Request[Any, Any, Any]) -> ASGIResponse:
     subscription, after = await _asked(request)
-    client = Client("sse", subscription)
+    client = Client("sse", subscription, _key_id(request))
     pieces = _joined(_hub(request).messages(client, after))
     return Stream(pieces, media_type="text/event-stream", headers=HEADERS, on_gone=client.leave)
 
@@ -105,6 +107,12 @@ async def _asked(request: ASGIConnection[Any, Any, Any, Any]) -> tuple[Subscript
     if symbols is not None:
         await require_symbols(request, symbols)
     return Subscription.to(channels, None if symbols is None else frozenset(symbols)), after
+
+
+def _key_id(request: ASGIConnection[Any, Any, Any, Any]) -> int | None:
+    """The id of the key that a request was let in by."""
+    key: Key | None = request.scope["state"]["key"]
+    return key.id if key else None
 
 
 def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
@@ -132,7 +140,7 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
         await socket.send_text(_answer("error", {"detail": str(error)}))
         await socket.close(POLICY_VIOLATION if isinstance(error, BadParameters) else TRY_AGAIN_LATER)
         return
-    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription())
+    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription(), _key_id(socket))
     sending = asyncio.create_task(_send(socket, client, after))
     try:
         while True:
@@ -168,7 +176,7 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
     except Exception:
         logger.exception("a stream is broken off")
     with suppress(OSError, RuntimeError):  # the client may be gone
-        await socket.close(TRY_AGAIN_LATER)
+        await socket.close(POLICY_VIOLATION if client.refused else TRY_AGAIN_LATER)
 
 
 async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> None:

@@ -2,13 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Operation, Schema
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIHeader,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    RequestBody,
+    Schema,
+)
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.response.base import ASGIResponse
 
@@ -22,6 +30,12 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 RETRY_SECONDS = 1
 """What `Retry-After` says beside a 503: a lost connection is retried within about a second."""
+
+OPEN: Final[dict[str, Any]] = {"scope": None}
+"""The `opt` of a handler that needs no key, ever. One without an `opt` needs one for reading where `AUTH=required`."""
+
+WITH_KEY: Final[Sequence[dict[str, list[str]]]] = ({"key": []}, {"apiKeyHeader": []})
+"""What the document says of an operation that needs a key: either header will do."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -45,23 +59,55 @@ ETAG = OpenAPIHeader(
 )
 
 
-def operation(*parameters: QueryParameter[Any], has_rows: bool = False) -> type[Operation]:
-    """The `operation_class` of a handler that takes these parameters, with the headers of its answers.
+RATE_LIMITS = {
+    name: OpenAPIHeader(description=f"Where there is a rate limit: {meaning}", schema=Schema(type=kind))
+    for name, kind, meaning in (
+        ("RateLimit-Limit", OpenAPIType.INTEGER, "requests that may be made at once."),
+        ("RateLimit-Remaining", OpenAPIType.INTEGER, "how many are left."),
+        ("RateLimit-Reset", OpenAPIType.INTEGER, "seconds until all of them are back."),
+        ("RateLimit-Policy", OpenAPIType.STRING, "how many seconds it takes from none to all, as in `600;w=60`."),
+    )
+}
+HEADERS = {
+    "200": {"Cache-Control": CACHE_CONTROL},
+    "201": {"Cache-Control": CACHE_CONTROL},
+    "429": {"Retry-After": RETRY_AFTER},
+    "503": {"Retry-After": RETRY_AFTER},
+}
+"""The headers of answers, by their status."""
+RATE_LIMITED = {"200", "201", "429"}
+"""Those whose description has the headers of the rate limit, which all answers have."""
+TOO_MANY = "The rate limit of the key, or of the address, is used up."
 
-    One that has rows answers them page by page, in several forms, and 304 where they have not changed.
+
+def operation(
+    *parameters: QueryParameter[Any],
+    has_rows: bool = False,
+    scope: str | None = "read",
+    body: RequestBody | None = None,
+    limited: bool = True,
+) -> type[Operation]:
+    """The `operation_class` of a handler that takes these parameters and this body, with the headers of its answers.
+
+    One that has rows answers them page by page, in several forms, and 304 where they have not changed. `scope` is that of
+    the handler's `opt`.
     """
 
     @dataclass
     class DescribedOperation(Operation):
         def __post_init__(self) -> None:
             self.parameters = [parameter.describe() for parameter in parameters]
-            responses = self.responses or {}
+            responses = self.responses = self.responses or {}
+            _describe_access(self, responses, scope)
+            self.request_body = body
+            if limited:
+                _describe_limit(responses)
             for status, response in responses.items():
-                if status == "503" and isinstance(response, OpenAPIResponse):
-                    response.headers = {"Retry-After": RETRY_AFTER}
-                if status == "200" and isinstance(response, OpenAPIResponse):
-                    response.headers = {"Cache-Control": CACHE_CONTROL}
-                    if has_rows:
+                if status in HEADERS and isinstance(response, OpenAPIResponse):
+                    response.headers = dict(HEADERS[status])
+                    if limited and status in RATE_LIMITED:
+                        response.headers.update(RATE_LIMITS)
+                    if status == "200" and has_rows:
                         _describe_rows(response)
             if has_rows:
                 responses["304"] = OpenAPIResponse(
@@ -70,6 +116,40 @@ def operation(*parameters: QueryParameter[Any], has_rows: bool = False) -> type[
                 )
 
     return DescribedOperation
+
+
+def _describe_limit(responses: dict[str, Any]) -> None:
+    """Say that there may be too many requests, whatever they ask."""
+    responses.setdefault("429", OpenAPIResponse(description=TOO_MANY, content=_problem_of(responses, 429)))
+
+
+def _describe_access(operation: Operation, responses: dict[str, Any], scope: str | None) -> None:
+    """Say which keys an operation takes, and how it refuses others. What reading needs the whole document says."""
+    if scope is None:
+        operation.security = []
+        return
+    responses["401"] = OpenAPIResponse(
+        description="The key is missing where one is needed, unknown, expired or revoked.",
+        headers={"WWW-Authenticate": OpenAPIHeader(description="`Bearer`.", required=True, schema=TEXT)},
+        content=_problem_of(responses, 401),
+    )
+    if scope != "read":
+        operation.security = list(WITH_KEY)
+        operation.description = f"{operation.description or ''}\n\nNeeds a key with the scope `{scope}`.".strip()
+        responses["403"] = OpenAPIResponse(
+            description=f"The key lacks the scope `{scope}`.", content=_problem_of(responses, 403)
+        )
+
+
+def _problem_of(responses: dict[str, Any], status: int) -> dict[str, OpenAPIMediaType]:
+    """The contents of a problem that a handler need not list, with the schema of one that all of them do."""
+    schema = responses["500"].content[PROBLEM_MEDIA_TYPE].schema
+    examples = PROBLEMS[status].examples or []
+    return {
+        PROBLEM_MEDIA_TYPE: OpenAPIMediaType(
+            schema=schema, examples={f"example-{n}": example for n, example in enumerate(examples, 1)}
+        )
+    }
 
 
 def _describe_rows(response: OpenAPIResponse) -> None:
@@ -100,6 +180,10 @@ def answers(body: Any, *statuses: int) -> dict[int, ResponseSpec]:
     return {200: success, **{status: PROBLEMS[status] for status in (*statuses, 500, 503)}}
 
 
+WRITING = (400, 413, 415)
+"""The problems that every operation with a body has."""
+
+
 def _problem(description: str, problem: Problem) -> ResponseSpec:
     return ResponseSpec(
         Problem,
@@ -121,9 +205,61 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
             [ParameterProblem("limit", "must be a whole number from 1 to 1000, not '0'")],
         ),
     ),
+    401: _problem(
+        "A key is needed, or the one that was given is unknown, expired or revoked.",
+        Problem(
+            "about:blank",
+            "Unauthorized",
+            401,
+            "This needs a key with the scope write, in `Authorization: Bearer …` or `X-API-Key: …`; "
+            "`market-data keys create NAME --scope write` makes one.",
+        ),
+    ),
+    403: _problem(
+        "The key has not the scope that is needed.",
+        Problem(
+            "about:blank",
+            "Forbidden",
+            403,
+            "The key desk lacks the scope write, which this needs; `market-data keys create NAME --scope write` makes one "
+            "that has it.",
+        ),
+    ),
     404: _problem(
         "The symbol is unknown, or has no trade yet where one is needed.",
         Problem("about:blank", "Not Found", 404, "There is no symbol ACME; GET /symbols lists the known ones."),
+    ),
+    409: _problem(
+        "What is stored, or was cancelled, says otherwise.",
+        Problem(
+            "about:blank",
+            "Conflict",
+            409,
+            "trade_id: this trade was cancelled at 2026-02-08T11:00:00Z",
+            [ParameterProblem("trade_id", "this trade was cancelled at 2026-02-08T11:00:00Z")],
+        ),
+    ),
+    413: _problem(
+        "The body has more bytes, or more trades, than are taken at once.",
+        Problem(
+            "about:blank",
+            "Request Entity Too Large",
+            413,
+            "The call has more than 10,000 trades; send them in several calls.",
+        ),
+    ),
+    415: _problem(
+        "The body is of a form that is not read here.",
+        Problem(
+            "about:blank",
+            "Unsupported Media Type",
+            415,
+            "Content-Type must be application/json, not 'text/plain'.",
+        ),
+    ),
+    429: _problem(
+        TOO_MANY,
+        Problem("about:blank", "Too Many Requests", 429, "The rate limit of 600 requests in 60 s is used up."),
     ),
     500: _problem(
         "A failure that nobody foresaw; the service's log explains it.",

@@ -47,7 +47,7 @@ class QueryParameter(Generic[T]):
     read: Callable[[str], T]
     required: bool = True
     default: T | None = None
-    place: Literal["query", "header"] = "query"
+    place: Literal["query", "header", "path"] = "query"
 
     def describe(self) -> Parameter:
         """Its entry in the OpenAPI document."""
@@ -236,6 +236,28 @@ TRADES_ORDER = _order("desc", "time, then `trade_id`")
 CANDLES_ORDER = _order("asc", "time")
 TRADES_LIMIT = _limit(100, 1000)
 CANDLES_LIMIT = _limit(10000, 10000)
+CHANGES_SYMBOL = QueryParameter[str | None](
+    "symbol",
+    "The symbol, in upper or lower case. Left out, all.",
+    "AAPL",
+    SYMBOL.schema,
+    read_symbol,
+    required=False,
+)
+CHANGES_LIMIT = QueryParameter[int](
+    "limit", "How many to answer at the most, 1 to 1000.", 100, TRADES_LIMIT.schema, read_number(1000), False, 100
+)
+SYMBOL_OF_PATH = QueryParameter[str]("symbol", SYMBOL.description, "AAPL", SYMBOL.schema, read_symbol, place="path")
+PARTIAL = QueryParameter[str](
+    "partial",
+    "`true`: store what can be stored, and list the rest in `rejected`. Otherwise a trade that can't be stored keeps all "
+    "others from being stored.",
+    None,  # the documentation page would send it
+    Schema(type=OpenAPIType.STRING, enum=["true", "false"], default="false"),
+    read_choice(("true", "false")),
+    required=False,
+    default="false",
+)
 PAGE_TOKEN = QueryParameter[str | None](
     "page_token",
     "`next_page_token` of the answer to read on from, with the same parameters.",

@@ -9,8 +9,9 @@ from litestar.response.base import ASGIResponse
 from market_data import queries
 from market_data.api.caching import is_past
 from market_data.api.forms import accepted
-from market_data.api.operation import answers, database, encoded_rows, operation
+from market_data.api.operation import answers, encoded_rows, operation
 from market_data.api.parameters import END, FORMAT, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, TRADES_ORDER, Query
+from market_data.api.reads import reads
 from market_data.api.tables import Table, answer
 from market_data.models import Trade, TradeList
 
@@ -36,7 +37,7 @@ async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
         form = query.take(FORMAT) or accepted(request)
 
     def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
-        return database(request).read(queries.trades, symbol, start, end, limit, order=order, after=after, form=form)
+        return reads(request).read(queries.trades, symbol, start, end, limit, order=order, after=after, form=form)
 
     def listed(page: queries.Page, token: str | None) -> TradeList:
         return TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token)

@@ -6,7 +6,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data import __version__
 from market_data.api.caching import ASK_AGAIN
-from market_data.api.operation import PROBLEMS, json, operation
+from market_data.api.operation import OPEN, PROBLEMS, json, operation
 from market_data.models import SERVICE, Welcome
 
 WELCOME = Welcome(
@@ -32,10 +32,11 @@ WELCOME = Welcome(
 
 @get(
     "/",
+    opt=OPEN,
     summary="Welcome",
     description="The service's name, version and links.",
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=operation(scope=None),
     responses={
         200: ResponseSpec(Welcome, generate_examples=False, description="Name, version and links."),
         500: PROBLEMS[500],

@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple, Self, cast
 
 import msgspec
 
-from market_data.commands.rows import FAST, Row
 from market_data.errors import CommandFailed
+from market_data.rows import FAST, Row
 
 COLUMNS: dict[str, Sequence[str]] = {
     "symbol": ("symbol",),
@@ -149,7 +149,7 @@ class NdjsonSource(Source):
         try:
             fields = self._decode(text.encode("utf-8", "surrogateescape"))
             return Row(*(_json_text(fields, called) for called in COLUMNS.values()))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return "is no JSON object"
 
 

@@ -12,10 +12,10 @@ import psycopg
 from market_data.commands import statements
 from market_data.commands.ahead import ahead
 from market_data.commands.files import Chunk, Source
-from market_data.commands.rows import Checker, Rejected
 from market_data.commands.terminal import meter, say, tell
 from market_data.connection import Connection, connect
 from market_data.errors import CommandFailed
+from market_data.rows import Checker, Rejected
 
 AGAIN = "what is stored stays, and the same command stores the rest"
 
@@ -103,7 +103,7 @@ def _never(_: str) -> None:
 def _checked(source: Source, checker: Checker, text: str) -> str | None:
     row = source.row(text)
     if isinstance(row, str):
-        raise Rejected(row)
+        raise Rejected(None, row)
     return None if row is None else checker.checked(row)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from market_data.commands.files import CHUNK_ROWS, Chunk, Source
-from market_data.commands.rows import Row
 from market_data.errors import CommandFailed
+from market_data.rows import Row
 
 arrow: Any = importlib.import_module("pyarrow")  # it has no types
 parquet: Any = importlib.import_module("pyarrow.parquet")
@@ -33,7 +33,7 @@ class ParquetSource(Source):
                 columns = [nothing if at is None else _texts(batch.column(names[at])) for at in where]
                 yield Chunk(number, [encode(values).decode() for values in zip(*columns, strict=True)])
                 number += len(batch)
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two of what Python can't hold
             raise CommandFailed(f"{self.name} can't be read: {str(error).partition(chr(10))[0]}") from None
 
     def row(self, text: str) -> Row:

@@ -23,9 +23,9 @@ INTERRUPTED = 130
 @contextmanager
 def migrated_database(settings: Settings) -> Generator[str]:
     """The URL of a database with the newest schema: the server's, or the embedded engine's, running or started for this."""
-    if settings.database_url:
-        migrate_when_there(settings.database_url, settings.database_start_timeout_seconds)
-        yield settings.database_url
+    if settings.direct_url:
+        migrate_when_there(settings.direct_url, settings.database_start_timeout_seconds)
+        yield settings.direct_url
         return
     with embedded.attached_engine(settings.home, say=say) as database_url:
         migrate_when_there(database_url, settings.database_start_timeout_seconds)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import httpx
@@ -32,7 +33,7 @@ def show_status(url: str, *, as_json: bool) -> int:
     """Tell how the service is. The exit status: 0 where it is ready and its trades are not stale.
 
     Raises:
-        CommandFailed: Nothing answers there, or something else than the service.
+        CommandFailed: Nothing answers there, or something else than the service, or the service wants another key.
     """
     with open_client(url) as client:
         service, ready, ingestion = (_ask(client, path) for path in ("/", "/health/ready", "/status/ingestion"))
@@ -49,6 +50,8 @@ def _ask(client: httpx.Client, path: str) -> Answer:
         response = client.get(path)
     except httpx.TransportError as error:
         raise unanswered(client, error) from None
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        raise CommandFailed(complaint(response))
     try:
         body = msgspec.json.decode(response.content, type=Body)
     except msgspec.DecodeError:

@@ -13,8 +13,9 @@ PLAIN_SECONDS = 10
 
 
 def say(line: str) -> None:
-    """Tell what is going on."""
-    print(f"market-data: {line}", file=sys.stderr, flush=True)
+    """Tell what is going on. What a terminal would obey, of a file's names for one, is shown as its code."""
+    shown = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in line)
+    print(f"market-data: {shown}", file=sys.stderr, flush=True)
 
 
 def tell(line: str) -> None:

@@ -18,10 +18,11 @@ export function showConnection({ kind, since, heard }) {
     live: "Live",
     late: `No sign of life for ${age}`,
     reconnecting: `Reconnecting since ${at} (${age})`,
+    locked: "Waiting for a key",
     offline: heard ? `Offline since ${at} (${age})` : "Offline: the service can't be reached",
   }[kind];
   if (text.textContent !== words) text.textContent = words;
   if (root.dataset.connection === kind) return;
   root.dataset.connection = kind;
-  announce({ live: "Connected: prices are live.", connecting: "Connecting." }[kind] ?? `${words}. Prices are old.`);
+  announce({ live: "Connected: prices are live.", connecting: "Connecting.", locked: "" }[kind] ?? `${words}. Prices are old.`);
 }

@@ -1,6 +1,7 @@
 /** Requests to the service. */
 
 import { glimpsed } from "./clock.js";
+import { credentials, unlock } from "./key.js";
 
 const PATIENCE_MS = 15_000;
 
@@ -28,7 +29,7 @@ export async function ask(path, parameters = {}, signal = undefined) {
   try {
     response = await fetch(query.size ? `${path}?${query}` : path, {
       signal: signal ? AbortSignal.any([signal, patience]) : patience,
-      headers: { Accept: "application/json" },
+      headers: { Accept: "application/json", ...credentials() },
     });
     body = await response.json().catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
@@ -40,6 +41,7 @@ export async function ask(path, parameters = {}, signal = undefined) {
   }
   glimpsed(response.headers.get("date"));
   if (response.ok) return body;
+  if (response.status === 401) return unlock();
   throw new Problem(response.status, body.detail ?? `The service answered ${response.status}.`, body.request_id);
 }
 

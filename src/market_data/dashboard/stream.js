@@ -1,9 +1,12 @@
 /**
  * The live connection: server-sent events that are taken up again, whatever ended them.
  *
- * An `EventSource` gives up for good after an answer such as 503, and does not notice a connection that is dead but open. So
- * every link here is used once, watched, and replaced.
+ * No browser notices a connection that is dead but open, and none that is refused for now is tried again by itself. So every
+ * link here is used once, watched, and replaced.
  */
+
+import { locked } from "./key.js";
+import { Source } from "./source.js";
 
 /** Heartbeats come every 10 s at least. */
 const LATE_MS = 13_000;
@@ -13,14 +16,13 @@ const OFFLINE_MS = 30_000;
 /** After a longer silence it is cheaper to read anew than to be told all that happened. */
 const RESUME_MS = 60_000;
 const WAITS_MS = [300, 600, 1200, 2500, 5000, 8000];
-const EVENTS = ["trade", "candle", "heartbeat", "gap", "bye"];
 
 /**
- * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline"} Kind
+ * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "locked"} Kind
  * @typedef {{kind: Kind, since: number, heard: number}} State `heard` is the last sign of life, 0 for none.
  * @typedef {"switched" | "resumed" | "anew"} Opening What it takes the place of: one that still was there, one that was
  *   lost, or none that it could go on from.
- * @typedef {{source: EventSource, since: number, resumed: boolean}} Link
+ * @typedef {{source: Source, since: number, resumed: boolean}} Link
  */
 
 export class Stream {
@@ -77,6 +79,7 @@ export class Stream {
       const late = now - this.#heard > LATE_MS;
       return { kind: late ? "late" : "live", since: this.#heard, heard: this.#heard };
     }
+    if (locked()) return { kind: "locked", since: this.#lost, heard: this.#heard };
     const offline = !navigator.onLine || now - this.#lost > OFFLINE_MS;
     const kind = offline ? "offline" : this.#heard ? "reconnecting" : "connecting";
     return { kind, since: this.#lost, heard: this.#heard };
@@ -84,18 +87,22 @@ export class Stream {
 
   #open() {
     clearTimeout(this.#retry);
+    if (locked()) return;
     this.#next?.source.close();
     const resumed = this.#lastId !== "" && Date.now() - this.#heard < RESUME_MS;
     const query = resumed ? `${this.#wish}&${new URLSearchParams({ last_event_id: this.#lastId })}` : this.#wish;
-    const link = { source: new EventSource(`/stream?${query}`), since: Date.now(), resumed };
+    /** @type {Link} */
+    const link = {
+      source: new Source(`/stream?${query}`, (message) => this.#hear(link, message), () => this.#drop(link)),
+      since: Date.now(),
+      resumed,
+    };
     this.#next = link;
-    for (const name of EVENTS) link.source.addEventListener(name, (message) => this.#hear(link, name, message));
-    link.source.addEventListener("error", () => this.#drop(link));
     this.#tell.state(this.state);
   }
 
-  /** @param {Link} link @param {string} name @param {MessageEvent} message */
-  #hear(link, name, message) {
+  /** @param {Link} link @param {import("./source.js").Message} message */
+  #hear(link, { name, id, data }) {
     const opened = link === this.#next;
     const how = this.#link ? "switched" : link.resumed ? "resumed" : "anew";
     if (opened) {
@@ -106,12 +113,12 @@ export class Stream {
     }
     if (link !== this.#link) return;
     this.#heard = Date.now();
-    if (message.lastEventId) this.#lastId = message.lastEventId;
+    this.#lastId = id;
     if (opened) {
       this.#tell.state(this.state);
       this.#tell.opened(how);
     }
-    this.#tell.event(name, JSON.parse(message.data));
+    this.#tell.event(name, JSON.parse(data));
     if (name === "bye") this.#drop(link);
   }
 

@@ -18,9 +18,13 @@ TOO_SLOW = "You read too slowly; reconnect with the id of the last event, and yo
 class Client:
     """Takes what it is sent, in order, in as few pieces as it is slow."""
 
-    def __init__(self, transport: Transport, subscription: Subscription) -> None:
+    def __init__(self, transport: Transport, subscription: Subscription, key: int | None = None) -> None:
+        """`key` is the id of the key that let it in."""
         self.transport: Transport = transport
         self.subscription = subscription
+        self.key = key
+        self.refused = False
+        """Whether its key does not hold any more."""
         self.told = EventId(0, 0, 0)
         """Up to where it has been given its events."""
         self._sent = self.told
@@ -66,6 +70,13 @@ class Client:
             at = self._pending[-1].id if self._pending else self._sent
             self._pending.append(message(self.transport, "bye", at, {"reason": reason}))
         self.leave()
+
+    def refuse(self, reason: str) -> None:
+        """Send the reason, and nothing any more: not even what waits."""
+        self.refused = True
+        self._pending.clear()
+        self._size = 0
+        self.end(reason)
 
     def leave(self) -> None:
         """Nothing is sent any more but what waits."""

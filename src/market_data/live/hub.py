@@ -19,6 +19,7 @@ from market_data import queries
 from market_data.connection import Connection, Deadline, connect
 from market_data.database import Database
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.keys import KeyRing
 from market_data.live.audience import Audience
 from market_data.live.batches import ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.live.clients import Client
@@ -39,12 +40,16 @@ ADVANCE_SECONDS = 1.0
 
 HEARTBEAT_SECONDS = 10.0
 
+KEY_SECONDS = 0.3
+"""How often the keys of those who listen are looked at; the ring knows them as they were half a second before."""
+
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 """Seconds between two attempts to reach a lost database: doubled each time, up to the second figure."""
 
 STOPPING = "The service is stopping; reconnect with the id of the last event, and you have missed nothing."
 REPLACED = "The database was replaced by an older one; reconnect, and read /trades and /candles."
 AWAY = "The database was out of reach for over an hour; reconnect, and read /trades and /candles."
+KEY_ENDED = "Your key was revoked or has expired; reconnect with another one."
 NOT_NOW = "The stream can't be followed, for the database can't be reached; try again in a moment."
 
 
@@ -100,6 +105,19 @@ class Hub:
         self._stopping = True
         for client in self._connected:
             client.end(STOPPING)
+
+    async def keep_out(self, keys: KeyRing) -> None:
+        """End streams whose keys are revoked or expire, until the service stops."""
+        while not self._stopping:
+            await asyncio.sleep(KEY_SECONDS)
+            keyed = [client for client in self._connected if client.key is not None]
+            try:
+                valid = await keys.valid() if keyed else frozenset[int]()
+            except (DatabaseUnavailable, psycopg.Error):
+                continue  # which has nothing to tell either
+            for client in keyed:
+                if client.key not in valid:
+                    client.refuse(KEY_ENDED)
 
     async def ready(self) -> None:
         """Wait until the streams can be followed, for as long as a request waits for a connection.

@@ -29,12 +29,14 @@ async def last_prices(connection: Connection, listings: Sequence[Listing]) -> di
 
 FEED_LEASE = "feed"
 
+# No lease is taken for more than a minute. One that lasts longer was taken before the clock was put back.
 TAKE_LEASE = """
     INSERT INTO leases AS lease (name, holder, expires_at)
     VALUES (%(name)s, %(holder)s, clock_timestamp() + make_interval(secs => %(seconds)s))
     ON CONFLICT (name) DO UPDATE
     SET holder = excluded.holder, expires_at = excluded.expires_at
-    WHERE lease.holder = excluded.holder OR lease.expires_at < clock_timestamp()
+    WHERE lease.holder = excluded.holder
+        OR lease.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + INTERVAL '1 minute'
     RETURNING true
 """
 
@@ -54,7 +56,7 @@ async def end_lease(connection: Connection, name: str, holder: str) -> None:
 
 
 # One statement, so that trades are stored by the one who has the lease or not at all. Stored twice (after a connection
-# lost between the commit and its answer) they are there once.
+# lost between the commit and its answer) they are there once. A symbol that is not active rests.
 STORE_FEED_TRADES = """
     WITH mine AS (
         UPDATE leases
@@ -67,6 +69,7 @@ STORE_FEED_TRADES = """
         FROM unnest(%s::timestamptz[], %s::text[], %s::bigint[], %s::numeric[], %s::numeric[])
             AS trade (time, symbol, trade_id, price, volume)
         WHERE EXISTS (SELECT FROM mine)
+            AND NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = trade.symbol AND NOT active)
         ON CONFLICT (symbol, time, trade_id) DO NOTHING
     )
     SELECT EXISTS (SELECT FROM mine)

@@ -1,6 +1,7 @@
 """The symbols that are known."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from psycopg.rows import args_row, scalar_row
 
@@ -8,7 +9,7 @@ from market_data.models import Symbol
 from market_data.queries.pages import Connection
 
 SYMBOLS = """
-    SELECT symbol, name, created_at
+    SELECT symbol, name, created_at, active
     FROM symbols
     ORDER BY symbol
 """
@@ -19,6 +20,47 @@ async def symbols(connection: Connection) -> list[Symbol]:
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(SYMBOLS)
     return await cursor.fetchall()
+
+
+ADD_SYMBOL = """
+    INSERT INTO symbols (symbol, name) VALUES (%s, %s)
+    ON CONFLICT (symbol) DO NOTHING
+    RETURNING symbol, name, created_at, active
+"""
+ONE_SYMBOL = "SELECT symbol, name, created_at, active FROM symbols WHERE symbol = %s"
+
+
+class Added(NamedTuple):
+    """A symbol, and whether it was unknown before."""
+
+    symbol: Symbol
+    is_new: bool
+
+
+async def add_symbol(connection: Connection, symbol: str, name: str) -> Added:
+    """Make a symbol known; one that is stays as it is."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
+    await cursor.execute(ADD_SYMBOL, (symbol, name))
+    if added := await cursor.fetchone():
+        return Added(added, is_new=True)
+    await cursor.execute(ONE_SYMBOL, (symbol,))
+    (known,) = await cursor.fetchall()
+    return Added(known, is_new=False)
+
+
+CHANGE_SYMBOL = """
+    UPDATE symbols
+    SET name = coalesce(%s::text, name), active = coalesce(%s::boolean, active)
+    WHERE symbol = %s
+    RETURNING symbol, name, created_at, active
+"""
+
+
+async def change_symbol(connection: Connection, symbol: str, name: str | None, active: bool | None) -> Symbol | None:
+    """Change what is not None; the symbol as it is then, or None where it is not known."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
+    await cursor.execute(CHANGE_SYMBOL, (name, active, symbol))
+    return await cursor.fetchone()
 
 
 SYMBOL_EXISTS = "SELECT EXISTS (SELECT FROM symbols WHERE symbol = %s)"

@@ -5,13 +5,17 @@ import { BASELINE, literal, SUPERUSER } from './settings.mjs'
 
 const POLL_MS = 1000
 
+// One that has run in the future is due as well: the clock was put back since.
 const DUE = `
   SELECT j.id, r.rolname
   FROM _timescaledb_config.bgw_job j
   JOIN pg_catalog.pg_roles r ON r.oid = j.owner
   LEFT JOIN _timescaledb_internal.bgw_job_stat s ON s.job_id = j.id
   WHERE j.scheduled AND j.proc_name <> 'policy_telemetry'
-    AND coalesce(nullif(s.next_start, '-infinity'), j.initial_start, '-infinity') <= now()
+    AND (
+      coalesce(nullif(s.next_start, '-infinity'), j.initial_start, '-infinity') <= now()
+      OR s.last_start > now() + INTERVAL '1 minute'
+    )
   ORDER BY s.next_start NULLS FIRST, j.id`
 
 // What the scheduler of a server records at a run's end. A run that succeeds starts again an interval later (on a

@@ -1,6 +1,6 @@
-"""Rows of a file, checked and made ready for the database. No I/O.
+"""Trades as rows of text, of a file or of a request, checked and made ready for the database. No I/O.
 
-Every part of a row is text, as it stands in the file.
+Every part of a row is text, as it stands there: a number never passes through a float.
 """
 
 import re
@@ -30,7 +30,7 @@ TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Z
 POSITIVE = re.compile(POSITIVE_FORM, re.ASCII)
 NOT_NEGATIVE = re.compile(NOT_NEGATIVE_FORM, re.ASCII)
 WHOLE = re.compile(WHOLE_FORM, re.ASCII)
-ANY_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = EPOCH.toordinal()
@@ -47,8 +47,24 @@ class Row(NamedTuple):
     trade_id: str | None
 
 
+class Trade(NamedTuple):
+    """A row that has been checked: the instant in microseconds since 1970 and as text, the numbers as they are written."""
+
+    symbol: str
+    instant: int
+    time: str
+    trade_id: int
+    price: str
+    volume: str
+
+
 class Rejected(Exception):
-    """A row can't be stored; the message names the part and says why."""
+    """A row can't be stored; the message names the part, unless it is all of it, and says why."""
+
+    def __init__(self, part: str | None, detail: str) -> None:
+        super().__init__(f"{part}: {detail}" if part else detail)
+        self.part = part
+        self.detail = detail
 
 
 class Numbering:
@@ -103,30 +119,40 @@ class Checker:
         """
         symbol, time, price, volume, trade_id = row
         if symbol is None or time is None or price is None or volume is None or (trade_id is None and not self._numbers):
-            raise Rejected(f"{_missing(row)}: is missing")
+            raise Rejected(_missing(row), "is missing")
         if self._numbers and trade_id is not None:
-            raise Rejected("trade_id: is given here, but not in the first row, and so the rows are numbered")
+            raise Rejected("trade_id", "is given here, but not in the first row, and so the rows are numbered")
         name, numbering = self._symbols.get(symbol) or self._symbol(symbol)
-        instant, moment = self._time(time)
+        instant, moment = self.read_time(time)
         if self._numbers:
             # Before the rest is looked at: a row that is put right later has the same number then.
             number: int | str = numbering.number(instant)
         else:
-            number = trade_id if trade_id is not None and WHOLE.fullmatch(trade_id) else _whole(trade_id or "")
-        if not POSITIVE.fullmatch(price):
-            price = _number("price", price, positive=True)
-        if not NOT_NEGATIVE.fullmatch(volume):
-            volume = _number("volume", volume, positive=False)
-        return f"{name}\t{moment}\t{number}\t{price}\t{volume}\n"
+            number = read_trade_id(trade_id or "")
+        return f"{name}\t{moment}\t{number}\t{read_price(price)}\t{read_volume(volume)}\n"
 
-    def _time(self, text: str) -> tuple[int, str]:
+    def trade(self, row: Row) -> Trade:
+        """The row as a trade; its `trade_id` is 0 where it has none.
+
+        Raises:
+            Rejected: It can't be stored.
+        """
+        symbol, time, price, volume, trade_id = row
+        if symbol is None or time is None or price is None or volume is None:
+            raise Rejected(_missing(row), "is missing")
+        name, _ = self._symbols.get(symbol) or self._symbol(symbol)
+        instant, moment = self.read_time(time)
+        number = 0 if trade_id is None else read_trade_id(trade_id)
+        return Trade(name, instant, moment, number, read_price(price), read_volume(volume))
+
+    def read_time(self, text: str) -> tuple[int, str]:
         """Microseconds since 1970, and how the database reads the same: further digits are cut off."""
         form = TIME.fullmatch(text)
         if form is None:
-            raise Rejected(f"timestamp: must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {_shown(text)}")
+            raise Rejected("timestamp", f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")
         day, clock, fraction, offset = form.groups()
         if not offset and text[-1] not in "Zz":
-            raise Rejected(f"timestamp: has no time zone; Z means UTC, +01:00 an offset: {_shown(text)}")
+            raise Rejected("timestamp", f"has no time zone; Z means UTC, +01:00 an offset: {shown(text)}")
         try:
             instant = (self._days.get(day) or self._day(day)) + (self._clocks.get(clock) or self._clock(clock))
             if fraction:
@@ -135,15 +161,10 @@ class Checker:
                 instant -= _offset(offset)
             return instant, (EPOCH + timedelta(microseconds=instant)).isoformat()
         except (ValueError, OverflowError):
-            raise Rejected(f"timestamp: names a time that does not exist: {_shown(text)}") from None
+            raise Rejected("timestamp", f"names a time that does not exist: {shown(text)}") from None
 
     def _symbol(self, text: str) -> tuple[str, Numbering]:
-        if not SYMBOL.fullmatch(text):
-            raise Rejected(
-                "symbol: must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter, digit or ^, "
-                f"not {_shown(text)}"
-            )
-        name = text.upper()
+        name = read_symbol(text)
         known = self._symbols.get(name) or (name, Numbering())
         self._symbols[name] = self._symbols[text] = known
         return known
@@ -178,30 +199,52 @@ def _missing(row: Row) -> str:
     return next(name for name, value in zip(names, row, strict=True) if value is None)
 
 
-def _whole(text: str) -> int:
-    """A whole number with more digits, or none at all."""
+def read_symbol(text: str) -> str:
+    """A symbol, in upper case."""
+    if not SYMBOL.fullmatch(text):
+        raise Rejected(
+            "symbol",
+            f"must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter, digit or ^, not {shown(text)}",
+        )
+    return text.upper()
+
+
+def read_trade_id(text: str) -> int:
+    """A whole number of 64 bits."""
+    if WHOLE.fullmatch(text):
+        return int(text)
     if re.fullmatch(r"[+-]?\d{1,4000}", text, re.ASCII) and -(2**63) <= int(text) < 2**63:
         return int(text)
-    raise Rejected(f"trade_id: must be a whole number of 64 bits, not {_shown(text)}")
+    raise Rejected("trade_id", f"must be a whole number of 64 bits, not {shown(text)}")
+
+
+def read_price(text: str) -> str:
+    """A number greater than 0, as it is written where that is as usual."""
+    return text if POSITIVE.fullmatch(text) else _number("price", text, positive=True)
+
+
+def read_volume(text: str) -> str:
+    """A number that is not negative, likewise."""
+    return text if NOT_NEGATIVE.fullmatch(text) else _number("volume", text, positive=False)
 
 
 def _number(name: str, text: str, *, positive: bool) -> str:
     """A number that is written unusually, in the usual way."""
     if not ANY_NUMBER.fullmatch(text):
-        raise Rejected(f"{name}: must be a number such as 270.15, without an exponent, not {_shown(text)}")
+        raise Rejected(name, f"must be a number such as 270.15, without an exponent, not {shown(text)}")
     whole, _, fraction = text.lstrip("+-").partition(".")
     whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
     if len(whole) > 30:
-        raise Rejected(f"{name}: must be less than 1e30, not {_shown(text)}")
+        raise Rejected(name, f"must be less than 1e30, not {shown(text)}")
     if len(fraction) > 30:
-        raise Rejected(f"{name}: must have 30 decimal places at the most, not {_shown(text)}")
+        raise Rejected(name, f"must have 30 decimal places at the most, not {shown(text)}")
     if text[0] == "-" and (whole or fraction):
-        raise Rejected(f"{name}: must not be negative, not {_shown(text)}")
+        raise Rejected(name, f"must not be negative, not {shown(text)}")
     if positive and not (whole or fraction):
-        raise Rejected(f"{name}: must be greater than 0, not {_shown(text)}")
+        raise Rejected(name, f"must be greater than 0, not {shown(text)}")
     return f"{whole or '0'}.{fraction or '0'}"
 
 
-def _shown(text: str) -> str:
-    """What the file says, quoted and cut short."""
+def shown(text: str) -> str:
+    """What stands there, quoted and cut short."""
     return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,0 +1,158 @@
+"""What every request passes before the framework sees it: sizes, keys, rate limits, origins and a time-out.
+
+It is wrapped around the whole application, for the framework's own middleware does not see what its router refuses (404,
+405), and gives each answer the headers that tell browsers what not to do with it.
+"""
+
+import asyncio
+from collections.abc import Collection
+from http import HTTPStatus
+from itertools import chain
+from typing import Any, Final, cast
+
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
+
+from market_data import limits, problems
+from market_data.errors import MarketDataError, TooManyRequests, Unauthorized
+from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
+from market_data.limits import Allowance
+from market_data.origins import PREFLIGHT, Origins
+from market_data.passage import NO_PAGE, Deadlines, Headers, Passage
+from market_data.settings import Settings
+
+MOST_ADDRESS_BYTES: Final = 65_000
+"""Of a path or a query. The server itself gives up at 65,536 of both."""
+MOST_HEADERS: Final = 100
+MOST_HEADER_BYTES: Final = 32_768
+
+PROBES: Final = frozenset({"/health", "/health/live", "/health/ready"})
+"""What machines that watch over the service ask: not limited."""
+
+Error = MarketDataError | HTTPException
+
+
+class Gate:
+    """An application, guarded. On its open paths keys are not looked at; elsewhere the state has a ring of them by then."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, state: State, open_paths: Collection[str]) -> None:
+        self._app = app
+        self._state = state
+        self._open_paths = frozenset(open_paths)
+        self._deadlines = Deadlines(settings.request_timeout_seconds)
+        self._limiter = limits.limiter(settings.rate_limit, settings.rate_limit_seconds)
+        self._policy = f"{settings.rate_limit};w={settings.rate_limit_seconds:g}".encode()
+        self._origins = Origins(settings)
+        self._shares = bool(self._origins)
+        self._headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-frame-options", b"DENY"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+            (b"cross-origin-resource-policy", b"cross-origin" if self._origins else b"same-origin"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] == "websocket":
+            await self._listen(scope, receive, send)
+            return
+        scope = cast("HTTPScope", scope)
+        passage = Passage(scope, receive, send, self._headers, self._deadlines)
+        self._deadlines.set(passage)
+        try:
+            error = await self._look_at(scope, passage.more)
+            if error is None and not self._shares:
+                await self._app(scope, passage.receive, passage.send)
+            else:
+                await self._answer(scope, passage, error)
+        except asyncio.CancelledError:
+            if not passage.late:
+                raise
+        finally:
+            self._deadlines.lift(passage)
+        if passage.late:
+            await passage.told(passage.late)
+
+    async def _answer(self, scope: HTTPScope, passage: Passage, error: Error | None) -> None:
+        """Answer what is refused, or where pages of others may read."""
+        origin = _header(scope, b"origin")
+        passage.more += self._origins.headers(origin)
+        if error:
+            await problems.refuse(scope, passage.send, error)
+        elif scope["method"] == "OPTIONS" and origin and self._origins.allows(origin):
+            await passage.send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+            await passage.send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._app(scope, passage.receive, passage.send)
+
+    async def _listen(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        more: Headers = []
+        error = await self._look_at(scope, more)
+        if error is None and not self._origins.allows_socket(scope["headers"]):
+            error = HTTPException("Pages of this origin may not open a WebSocket here.", status_code=HTTPStatus.FORBIDDEN)
+
+        async def headed_send(message: Message) -> None:
+            answer = cast("dict[str, Any]", message)  # the framework has no types for refusals
+            if answer["type"] == "websocket.accept":
+                answer["headers"] = [*answer["headers"], *more]
+            elif answer["type"] == "websocket.http.response.start":
+                answer["headers"] = [*answer["headers"], *self._headers, *more, NO_PAGE]
+            await send(message)
+
+        if error is None:
+            await self._app(scope, receive, headed_send)
+        else:
+            await receive()
+            await problems.refuse(scope, headed_send, error)
+
+    async def _look_at(self, scope: HTTPScope | WebSocketScope, more: Headers) -> Error | None:
+        """Why a request is refused. Adds what its answer says about the rate limit, and leaves its key in its state."""
+        key: Key | None = None
+        error: Error | None = None
+        head = b"".join(chain.from_iterable(scope["headers"]))
+        if len(head) > MOST_HEADER_BYTES or len(cast("Headers", scope["headers"])) > MOST_HEADERS:
+            detail = f"There are more than {MOST_HEADERS} headers, or more than {MOST_HEADER_BYTES:,} bytes of them."
+            error = HTTPException(detail, status_code=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif max(len(scope["raw_path"]), len(scope["query_string"])) > MOST_ADDRESS_BYTES:
+            detail = f"The path or the query has more than {MOST_ADDRESS_BYTES:,} bytes."
+            error = HTTPException(detail, status_code=HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif scope["path"] not in self._open_paths:
+            try:
+                # To look whether there may be one takes a tenth of looking for it.
+                key = await self._key(scope) if b"authorization" in head or b"x-api-key" in head else None
+                scope["state"]["key"] = key
+            except MarketDataError as problem:
+                error = problem
+        if self._limiter is None or scope["path"] in PROBES:
+            return error
+        client = scope["client"]
+        allowance = self._limiter.take(key.id if key else client[0] if client else "")
+        more += self._described(allowance)
+        if allowance.granted:
+            return error
+        detail = f"The rate limit of {self._limiter.limit:,} requests in {self._limiter.seconds:g} s is used up."
+        return TooManyRequests(detail, allowance.retry)
+
+    async def _key(self, scope: HTTPScope | WebSocketScope) -> Key | None:
+        secret = given_key(scope["headers"])
+        if secret is None:
+            return None
+        ring: KeyRing = self._state["keys"]  # `state.keys` is a method
+        key = await ring.find(secret)
+        if key is None:
+            raise Unauthorized(WRONG_KEY)
+        return key
+
+    def _described(self, allowance: Allowance) -> Headers:
+        return [
+            (b"ratelimit-limit", str(self._limiter.limit if self._limiter else 0).encode()),
+            (b"ratelimit-remaining", str(allowance.remaining).encode()),
+            (b"ratelimit-reset", str(allowance.reset).encode()),
+            (b"ratelimit-policy", self._policy),
+        ]
+
+
+def _header(scope: HTTPScope, wanted: bytes) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == wanted), None)

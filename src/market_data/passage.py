@@ -1,0 +1,133 @@
+"""A request on its way to the application, its answer on the way back, and the time that it has until that begins."""
+
+import asyncio
+import logging
+from contextvars import copy_context
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar.exceptions import HTTPException
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from market_data import problems
+from market_data.errors import TookTooLong
+
+logger = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+CONTENT_POLICY: Final = b"content-security-policy"
+NO_PAGE: Final = (CONTENT_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+"""What browsers are told of answers that say nothing about it themselves."""
+
+
+class Passage:
+    """One request. Its answer gets `headers`, and what is in `more` by then."""
+
+    __slots__ = (
+        "_awaits_body",
+        "_deadlines",
+        "_has_body",
+        "_headers",
+        "_receive",
+        "_scope",
+        "_send",
+        "context",
+        "due",
+        "late",
+        "more",
+        "task",
+    )
+
+    due: float
+    """When its time is over, by the clock of the event loop."""
+
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, headers: Headers, deadlines: "Deadlines") -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._headers = headers
+        self._deadlines = deadlines
+        self._has_body = self._awaits_body = False
+        self.more: Headers = []
+        self.context = copy_context()  # that of whose request set the timer is another one
+        self.task = asyncio.current_task()
+        self.late: asyncio.Task[None] | None = None
+        """Tells the client that its time is over, once it is."""
+
+    async def receive(self) -> Any:
+        """Take what the client sends."""
+        self._awaits_body = not self._has_body
+        message = await self._receive()
+        self._awaits_body = False
+        if message["type"] == "http.request" and not message.get("more_body"):
+            self._has_body = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Give the client a piece of its answer, unless it has another answer by now."""
+        if self.late:
+            return
+        if message["type"] == "http.response.start":
+            self._deadlines.lift(self)
+            headers = [*message["headers"], *self._headers, *self.more]
+            for name, _ in message["headers"]:
+                if name == CONTENT_POLICY:
+                    break
+            else:
+                headers.append(NO_PAGE)
+            message["headers"] = headers
+        await self._send(message)
+
+    def give_up(self, seconds: float) -> None:
+        """Tell the client that its time is over, and end what would have answered it.
+
+        That may take a while to end, and may answer something that is not the reason: nobody waits for it.
+        """
+        error = TookTooLong(f"There was no answer within {seconds:g} s; try again in a moment.")
+        if self._awaits_body:
+            detail = f"The body of the request did not arrive within {seconds:g} s."
+            error = HTTPException(detail, status_code=HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
+        else:
+            logger.warning("a request is answered 503: no answer within %g s", seconds)
+        more = [*self._headers, *self.more, NO_PAGE]
+        self.late = asyncio.create_task(problems.refuse(self._scope, self._send, error, more))
+        if self.task:
+            self.task.cancel()
+
+    async def told(self, late: "asyncio.Task[None]") -> None:
+        """Wait until the client has been told; another cancellation than that of `give_up` goes on."""
+        if self.task and self.task.uncancel() > 0:
+            raise asyncio.CancelledError
+        await late
+
+
+class Deadlines:
+    """Those of all requests that are not answered yet. They last equally long, so that one timer does for all."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: dict[Passage, None] = {}  # in the order in which they come, and in which their time ends
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, passage: Passage) -> None:
+        """Give a request its time."""
+        loop = asyncio.get_running_loop()
+        passage.due = loop.time() + self._seconds
+        self._waiting[passage] = None
+        if self._timer is None:
+            self._timer = loop.call_at(passage.due, self._look)
+
+    def lift(self, passage: Passage) -> None:
+        """Let a request take as long as it likes, for its answer has begun."""
+        self._waiting.pop(passage, None)
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        for passage in list(self._waiting):
+            if passage.due > loop.time():
+                self._timer = loop.call_at(passage.due, self._look)
+                return
+            self.lift(passage)
+            passage.context.run(passage.give_up, self._seconds)

@@ -1,0 +1,138 @@
+"""Writers of the same trades at the same time, which the embedded engine does not know: it has one session."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from service import eventually
+from support import SERVER, Connection, store
+from support import trade as stored_trade
+
+from market_data import queries
+from market_data.connection import connect
+from market_data.rows import Checker, Row, Trade
+
+NEWEST = "SELECT price FROM newest_trades WHERE symbol = 'AAPL'"
+INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
+DELETE = "DELETE FROM trades WHERE price = %s"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def sent(number: int, price: str = "1") -> Trade:
+    """A trade as it arrives."""
+    return Checker(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
+
+
+def written(url: str, trades: Mapping[int, Trade]) -> queries.Outcome:
+    """What the service makes of a call with these trades and `partial`."""
+
+    async def write() -> queries.Outcome:
+        async with await connect(url, 30) as connection:
+            return await queries.write_trades(connection, trades, 60, partial=True)
+
+    return asyncio.run(write())
+
+
+if SERVER:
+
+    @pytest.fixture
+    def other(database_url: str) -> Iterator[Connection]:
+        """A second connection, in a transaction."""
+        with psycopg.connect(database_url) as connection:
+            yield connection
+
+    @contextmanager
+    def meanwhile(connection: Connection, task: Callable[..., Any], *arguments: Any) -> Iterator[Future[Any]]:
+        """Begin something in another thread, and wait until it waits for a lock; within, let it go on."""
+        with ThreadPoolExecutor(1) as threads:
+            future = threads.submit(task, *arguments)
+            eventually(lambda: connection.execute(WAITING).fetchone() == (1,), seconds=10)
+            yield future
+            future.result(timeout=10)
+
+    def test_a_trade_stored_while_the_newest_is_cancelled_is_the_newest(connection: Connection, other: Connection):
+        store(connection, stored_trade(0, "1"), stored_trade(9, "9"))
+        other.execute(DELETE, (9,))
+        with (
+            psycopg.connect(connection.info.dsn, autocommit=True) as third,
+            meanwhile(connection, third.execute, INSERT, stored_trade(5, "5")),
+        ):
+            other.commit()
+        assert connection.execute(NEWEST).fetchall() == [(5,)]
+
+    def test_a_cancel_while_a_trade_is_stored_finds_that_trade(connection: Connection, other: Connection):
+        store(connection, stored_trade(0, "1"), stored_trade(9, "9"))
+        other.execute(INSERT, stored_trade(5, "5"))
+        with (
+            psycopg.connect(connection.info.dsn, autocommit=True) as third,
+            meanwhile(connection, third.execute, DELETE, (9,)),
+        ):
+            other.commit()
+        assert connection.execute(NEWEST).fetchall() == [(5,)]
+
+    def test_two_cancels_at_once_leave_the_one_before_both(connection: Connection, other: Connection):
+        store(connection, stored_trade(0, "1"), stored_trade(5, "5"), stored_trade(9, "9"))
+        other.execute(DELETE, (9,))
+        with (
+            psycopg.connect(connection.info.dsn, autocommit=True) as third,
+            meanwhile(connection, third.execute, DELETE, (5,)),
+        ):
+            other.commit()
+        assert connection.execute(NEWEST).fetchall() == [(1,)]
+
+    def test_writers_that_add_no_newest_trade_do_not_wait_for_each_other(connection: Connection, other: Connection):
+        store(connection, stored_trade(9, "9"))
+        other.execute(INSERT, stored_trade(0, "1"))
+        connection.execute("SET lock_timeout = '1s'")
+        connection.execute(INSERT, stored_trade(1, "1"))
+        connection.execute("RESET lock_timeout")
+
+    def test_of_two_calls_with_one_identity_one_stores_and_the_other_sees_it(
+        connection: Connection, other: Connection, database_url: str
+    ):
+        store(connection, stored_trade(100, "1"))
+        other.execute(INSERT, stored_trade(0, "1", trade_id=1))
+        other.execute(INSERT, stored_trade(0, "1", trade_id=2))
+        with meanwhile(connection, written, database_url, {0: sent(1), 1: sent(2, "7"), 2: sent(3)}) as outcome:
+            other.commit()
+        stored, existing, rejected = outcome.result()
+        assert (stored, existing, list(rejected)) == (1, 1, [1])
+        assert isinstance(rejected[1], queries.Conflicting)
+
+    def test_a_retry_while_the_trade_is_cancelled_does_not_bring_it_back(
+        connection: Connection, other: Connection, database_url: str
+    ):
+        store(connection, stored_trade(0, "1", trade_id=1))
+        other.execute(DELETE, (1,))
+        with meanwhile(connection, written, database_url, {0: sent(1), 1: sent(2)}) as outcome:
+            other.commit()
+        stored, existing, rejected = outcome.result()
+        assert (stored, existing) == (1, 0)
+        assert "was cancelled at" in str(rejected[0])
+        assert connection.execute("SELECT trade_id FROM trades").fetchall() == [(2,)]
+
+    def test_many_calls_with_the_same_trades_store_each_once(connection: Connection, database_url: str):
+        store(connection, stored_trade(100, "1"))
+        calls = [{index: sent((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
+        start = threading.Barrier(len(calls))
+
+        def call(trades: Mapping[int, Trade]) -> queries.Outcome:
+            start.wait()
+            return written(database_url, trades)
+
+        with ThreadPoolExecutor(len(calls)) as threads:
+            outcomes = list(threads.map(call, calls))
+        assert sum(outcome.stored for outcome in outcomes) == 97
+        assert sum(outcome.existing for outcome in outcomes) == 97 * 3
+        assert not any(outcome.rejected for outcome in outcomes)
+
+
+def test_outcomes_are_the_same_one_after_the_other(connection: Connection, database_url: str):
+    store(connection, stored_trade(0, "1", trade_id=1))
+    stored, existing, rejected = written(database_url, {0: sent(1), 4: sent(2), 5: sent(2), 6: sent(2, "3")})
+    assert (stored, existing, list(rejected)) == (1, 2, [6])

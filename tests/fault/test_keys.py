@@ -1,0 +1,174 @@
+"""Keys while services run: revoked ones are refused everywhere within a second, on streams too."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from fault.proxy import Proxy
+from keyed import bearer, revoke, store_key
+from service import command, complaint, eventually, running
+from streams import Events
+from support import Connection, serving
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from market_data import keys
+from market_data.app import create_app
+from market_data.settings import Settings
+
+A_SECOND = 1.2
+"""With what a request and a busy machine take."""
+
+CLOSED = {"AUTH": "required", "FEED_ENABLED": "false"}
+
+
+@pytest.fixture
+def two(database_url: str, tmp_path: Path) -> Iterator[list[httpx.Client]]:
+    """Clients of two services, one of which has two workers."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(running(tmp_path, "--workers", workers, DATABASE_URL=database_url, **CLOSED))[1]
+            for workers in ("1", "2")
+        ]
+
+
+def seconds_until(happened: Callable[[], bool]) -> float:
+    start = time.monotonic()
+    eventually(happened, 10)
+    return time.monotonic() - start
+
+
+def test_key_is_made_used_rotated_and_revoked_while_services_run(two: list[httpx.Client], database_url: str):
+    def statuses(secret: str) -> set[int]:
+        return {client.get("/symbols", headers=bearer(secret)).status_code for client in two for _ in range(4)}
+
+    def run(*arguments: str) -> str:
+        ended = command("keys", *arguments, DATABASE_URL=database_url)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
+    name = f"loader-{time.monotonic_ns()}"
+    first = run("create", name)
+    assert seconds_until(lambda: statuses(first) == {200}) < A_SECOND
+    second = run("rotate", name)
+    assert seconds_until(lambda: statuses(first) == {401} and statuses(second) == {200}) < A_SECOND
+    run("revoke", name)
+    assert seconds_until(lambda: statuses(second) == {401}) < A_SECOND
+    eventually(lambda: [key for key in json.loads(run("list", "--json")) if key["name"] == name and key["last_used_at"]], 10)
+
+
+@pytest.fixture
+def address(database_url: str) -> Iterator[str]:
+    with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
+        yield address
+
+
+def test_stream_ends_with_its_reason_when_its_key_is_revoked(address: str, database_url: str):
+    ended, other = store_key(database_url, "read"), store_key(database_url, "read")
+    with (
+        httpx.stream("GET", f"{address}/stream", headers=bearer(ended), timeout=20) as response,
+        httpx.stream("GET", f"{address}/stream", headers=bearer(other), timeout=20) as staying,
+    ):
+        events = Events(response)
+        assert events.any().name == "heartbeat"
+        revoke(database_url, ended)
+        start = time.monotonic()
+        bye = events.next("bye")
+        assert time.monotonic() - start < A_SECOND
+        assert "revoked" in bye.data["reason"]
+        assert not list(events)
+        time.sleep(1)
+        assert next(staying.iter_lines()).startswith("id: ")
+        assert not staying.is_closed
+
+
+def test_websocket_is_closed_when_its_key_expires(address: str, database_url: str):
+    secret = store_key(database_url, "read", lasts=timedelta(seconds=2))
+    with connect(f"{address.replace('http', 'ws')}/ws", additional_headers=bearer(secret)) as client:
+        assert json.loads(client.recv())["event"] == "heartbeat"
+        start = time.monotonic()
+        assert json.loads(client.recv(10))["event"] == "bye"
+        assert time.monotonic() - start < 2 + A_SECOND
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_key_is_refused_the_moment_that_it_expires(address: str, database_url: str):
+    secret = store_key(database_url, "read", lasts=timedelta(seconds=1.5))
+    assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
+    time.sleep(1.5)
+    assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 401
+
+
+def test_last_use_is_written_soon_and_then_once_a_minute(address: str, database_url: str, connection: Connection):
+    secret = store_key(database_url, "read")
+
+    def last_use() -> object:
+        used = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (keys.prefix_of(secret),))
+        return used.fetchall()[0][0]
+
+    assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
+    first = eventually(last_use, 10)
+    for _ in range(3):
+        time.sleep(1)
+        assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
+    assert last_use() == first
+
+
+def test_last_use_is_written_when_the_service_stops(database_url: str, connection: Connection):
+    secret = store_key(database_url, "read")
+    with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
+        assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
+    (used,) = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (keys.prefix_of(secret),)).fetchall()
+    assert used[0] is not None
+
+
+def test_unknown_keys_cost_no_query_each(address: str, database_url: str):
+    with httpx.Client(base_url=address) as client:
+        assert client.get("/symbols", headers=bearer(keys.make_key())).status_code == 401
+        with psycopg.connect(database_url) as blocking:
+            blocking.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+            # The first one may wait for the keys; those after it, within half a second, ask nothing.
+            answers = [client.get("/symbols", headers=bearer(keys.make_key()), timeout=0.4) for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {401}
+
+
+def test_no_key_gets_through_while_the_database_is_away(
+    proxied: str, proxy: Proxy, database_url: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    secret = store_key(database_url, "read")
+    settings = Settings(database_url=proxied, auth="required", feed_enabled=False, pool_timeout_seconds=0.5)
+    with serving(create_app(settings)) as address, httpx.Client(base_url=address, timeout=20) as client:
+
+        def ask() -> int:
+            return client.get("/metrics", headers=bearer(secret)).status_code
+
+        assert ask() == 200
+        proxy.cut()
+        eventually(lambda: ask() == 503, 5)
+        assert client.get("/health/live").status_code == 200
+        proxy.restore()
+        eventually(lambda: ask() == 200, 20)
+    assert secret not in caplog.text
+
+
+def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
+    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": keys.make_key()})):
+        for arguments in (["status"], ["watch", "AAPL"]):
+            line = complaint(*arguments, "--url", address, **environment)
+            assert said in line
+            assert "MARKET_DATA_KEY" in line
+            assert environment.get("MARKET_DATA_KEY", "no key") not in line
+    told = command("status", "--url", address, MARKET_DATA_KEY=store_key(database_url, "read"))
+    assert "no feed runs" in told.stdout
+    assert told.stderr == ""

@@ -1,0 +1,78 @@
+"""Limits of a running service: shared by its workers, and by the address that a client really has."""
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from service import Service, complaint, running
+
+
+def statuses(address: str, requests: int) -> Counter[int]:
+    """What so many requests are answered, each on a connection of its own, so that they go to either worker."""
+    with httpx.Client(base_url=address, headers={"Connection": "close"}, timeout=30) as client:
+        return Counter(client.get("/nothing").status_code for _ in range(requests))
+
+
+def clients(service: Service) -> set[str]:
+    """The addresses that the log has of requests to /nothing."""
+    told = [json.loads(line) for line in service.text.splitlines() if line.startswith("{")]
+    return {line["client"] for line in told if line.get("path") == "/nothing"}
+
+
+def test_workers_share_a_limit(database_url: str, tmp_path: Path):
+    with running(
+        tmp_path,
+        "--workers",
+        "2",
+        DATABASE_URL=database_url,
+        FEED_ENABLED="false",
+        RATE_LIMIT="60",
+        RATE_LIMIT_SECONDS="600",
+    ) as (service, client):
+        started = time.monotonic()
+        used = 60 - int(client.get("/nothing").headers["ratelimit-remaining"])  # the start asks for the front page
+        assert used <= 10
+        found = statuses(service.wait_until_ready(), 120)
+        back = (time.monotonic() - started) / 10
+        assert 60 - used <= found[404] <= 60 - used + back + 1
+        assert found[404] + found[429] == 120
+        (file,) = {_environment(worker)["MARKET_DATA_LIMITS_FILE"] for worker in service.workers()}
+        assert (Path(file).stat().st_mode & 0o077, Path(file).parent.stat().st_mode & 0o077) == (0o044, 0)
+    assert not Path(file).parent.exists()
+
+
+def _environment(process: int) -> dict[str, str]:
+    entries = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def test_forged_addresses_are_not_believed(database_url: str, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", RATE_LIMIT="50") as (service, client):
+        left = [
+            int(client.get("/nothing", headers={"X-Forwarded-For": f"203.0.113.{n}"}).headers["ratelimit-remaining"])
+            for n in range(3)
+        ]
+        assert left == [left[0], left[0] - 1, left[0] - 2]
+    assert clients(service) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8"])
+def test_a_trusted_proxy_says_who_asks(database_url: str, tmp_path: Path, trusted: str):
+    settings = {"DATABASE_URL": database_url, "RATE_LIMIT": "50", "TRUSTED_PROXIES": trusted}
+    with running(tmp_path, **settings) as (service, client):
+        for address in ("203.0.113.7", "198.51.100.1, 203.0.113.8", "2001:db8::1"):
+            answer = client.get("/nothing", headers={"X-Forwarded-For": address})
+            assert answer.headers["ratelimit-remaining"] == "49", "each address its own"
+        answer = client.get("/nothing", headers={"X-Forwarded-For": "203.0.113.7"})
+        assert answer.headers["ratelimit-remaining"] == "48"
+    assert clients(service) == {"203.0.113.7", "203.0.113.8", "2001:db8::1"}
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "proxy.example.com", "*", "10.0.0.0/8,300.1.1.1"])
+def test_a_proxy_that_is_no_address_ends_the_start(value: str):
+    assert "TRUSTED_PROXIES" in complaint(
+        "serve", "--port", "0", DATABASE_URL="postgresql:///nowhere", TRUSTED_PROXIES=value
+    )

@@ -1,0 +1,87 @@
+"""Reads from a replica, by way of a proxy that can cut and stall it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from fault.proxy import Proxy
+from keyed import bearer, store_key
+from service import eventually, running
+from support import SERVER
+
+SETTINGS = {"FEED_ENABLED": "false", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
+PRICE = "/price/latest?symbol=AAPL"
+TRADE = {"symbol": "AAPL", "price": 100, "volume": 1, "timestamp": "2026-02-08T10:30:00Z"}
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.stall])
+def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
+    database_url: str, proxied: str, proxy: Proxy, tmp_path: Path, fault
+):
+    key = bearer(store_key(database_url, "write"))
+    with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
+        client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
+        client.post("/trades", json=TRADE, headers=key).raise_for_status()
+        for times in (1, 2):
+            eventually(lambda times=times: service.text.count("the replica is read") == times)
+            assert client.get(PRICE).json()["price"] == 100
+            fault(proxy)
+            assert client.get(PRICE).json()["price"] == 100
+            eventually(lambda times=times: service.text.count("the replica is not read") == times)
+            assert client.get(PRICE).json()["price"] == 100
+            proxy.restore()
+        assert client.get("/health/ready").status_code == 200
+        assert "Traceback" not in service.text
+
+
+def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str, tmp_path: Path):
+    key = bearer(store_key(database_url, "write"))
+    with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
+        client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
+        eventually(lambda: "the replica is read" in service.text)
+        stored = client.post("/trades", json=TRADE, headers=key)
+        position = stored.headers["X-Write-Position"]
+        assert int(position) > 0
+        assert client.get(PRICE, headers={"X-Read-After": position}).json()["price"] == 100
+        for wrong in ("soon", "-1", "1.5", "9" * 19):
+            answer = client.get(PRICE, headers={"X-Read-After": wrong})
+            assert (answer.status_code, answer.json()["errors"][0]["name"]) == (400, "X-Read-After")
+
+
+def test_without_a_replica_there_are_no_positions(database_url: str, tmp_path: Path):
+    key = bearer(store_key(database_url, "write"))
+    with running(tmp_path, DATABASE_URL=database_url, **SETTINGS) as (_, client):
+        added = client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
+        assert added.status_code == 201
+        assert "X-Write-Position" not in added.headers
+        assert client.get("/symbols", headers={"X-Read-After": "soon"}).status_code == 200
+
+
+if SERVER:  # two databases of one server, which share its log, stand for a primary and a replica that lies behind
+
+    def test_a_position_beyond_the_replica_s_is_read_from_the_primary(
+        database_url: str, new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+    ):
+        with (
+            new_migrated_database() as replica,
+            running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=replica, **SETTINGS) as (service, client),
+        ):
+            _price(database_url, 100)
+            _price(replica, 99)
+            eventually(lambda: "the replica is read" in service.text)
+            assert client.get(PRICE).json()["price"] == 99
+            assert client.get(PRICE, headers={"X-Read-After": str(2**62)}).json()["price"] == 100
+            assert _prices(client, "/prices/latest") == [99]
+
+
+def _price(database_url: str, price: int) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple') ON CONFLICT DO NOTHING")
+        connection.execute("INSERT INTO trades (symbol, time, price, volume) VALUES ('AAPL', now(), %s, 1)", (price,))
+
+
+def _prices(client: httpx.Client, path: str) -> list[float]:
+    return [each["price"] for each in client.get(path).json()["prices"]]

@@ -1,0 +1,131 @@
+"""Rate limits, as clients meet them."""
+
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import pytest
+from keyed import bearer, revoke, store_key
+from litestar.testing import TestClient
+
+from market_data.settings import Settings
+
+MakeClient = Callable[[Settings], TestClient]
+
+
+def limits(response: httpx.Response) -> dict[str, str]:
+    return {
+        name: value for name, value in response.headers.items() if name.startswith("ratelimit-") or name == "retry-after"
+    }
+
+
+@pytest.fixture
+def limited(settings: Settings, make_client: MakeClient) -> Callable[..., TestClient]:
+    """Makes clients of a service that takes so many requests a minute."""
+
+    def make(limit: int, **other: object) -> TestClient:
+        return make_client(msgspec.structs.replace(settings, rate_limit=limit, **other))
+
+    return make
+
+
+def test_each_answer_says_what_is_left(limited: Callable[..., TestClient]):
+    with limited(5) as client:
+        answers = [client.get(path) for path in ("/", "/nothing", "/trades", "/symbols")]
+        answers.append(client.post("/symbols/none"))
+        assert [answer.status_code for answer in answers] == [200, 404, 400, 200, 405]
+        for number, answer in enumerate(answers, 1):
+            assert limits(answer) == {
+                "ratelimit-limit": "5",
+                "ratelimit-remaining": str(5 - number),
+                "ratelimit-reset": str(12 * number),
+                "ratelimit-policy": "5;w=60",
+            }
+
+
+def test_beyond_the_limit_is_429(limited: Callable[..., TestClient]):
+    with limited(2, rate_limit_seconds=90.5) as client:
+        assert [client.get("/").status_code for _ in range(2)] == [200, 200]
+        for path in ("/", "/nothing", "/docs", "/assets/dashboard/app.js", "/metrics", "/price/latest?symbol=AAPL"):
+            answer = client.get(path)
+            assert answer.status_code == 429
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["cache-control"] == "no-store"
+            assert limits(answer) == {
+                "ratelimit-limit": "2",
+                "ratelimit-remaining": "0",
+                "ratelimit-reset": "91",
+                "ratelimit-policy": "2;w=90.5",
+                "retry-after": "46",
+            }
+            assert answer.json() == {
+                "type": "about:blank",
+                "title": "Too Many Requests",
+                "status": 429,
+                "detail": "The rate limit of 2 requests in 90.5 s is used up.",
+                "request_id": answer.headers["x-request-id"],
+            }
+
+
+def test_retry_after_holds(limited: Callable[..., TestClient]):
+    with limited(60) as client:
+        while (answer := client.get("/nothing")).status_code == 404:
+            pass
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def test_probes_are_not_limited(limited: Callable[..., TestClient]):
+    with limited(1) as client:
+        for path in ("/health", "/health/live", "/health/ready") * 3:
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert limits(answer) == {}
+        assert client.get("/").status_code == 200
+        assert client.get("/").status_code == 429
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/health/nothing").status_code == 429
+
+
+def test_without_a_limit_no_answer_speaks_of_one(service: TestClient):
+    assert not any(limits(service.get(path)) for path in ("/", "/nothing", "/symbols"))
+
+
+def test_each_key_has_a_limit_of_its_own(limited: Callable[..., TestClient], database_url: str):
+    first, second = store_key(database_url, "read"), store_key(database_url, "read")
+    with limited(2) as client:
+        for headers in (
+            bearer(first),
+            bearer(second),
+            {"X-API-Key": first} | {"Accept": "text/csv"},
+            {},
+            bearer(second),
+            {},
+        ):
+            assert client.get("/symbols", headers=headers).status_code == 200
+        for headers in (bearer(first), bearer(second), {}):
+            assert client.get("/symbols", headers=headers).status_code == 429
+
+
+def test_guessing_keys_uses_the_limit_of_the_address_up(limited: Callable[..., TestClient], database_url: str):
+    known = store_key(database_url, "read")
+    with limited(4) as client:
+        wrong = [
+            bearer(known[:-4] + "AAAA"),
+            bearer("guess"),
+            {"X-API-Key": "md_00000000_"},
+            {"Authorization": "Basic eDp5"},
+        ]
+        answers = [client.get("/symbols", headers=headers) for headers in wrong]
+        assert [answer.status_code for answer in answers] == [401] * 4
+        assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["3", "2", "1", "0"]
+        assert all(answer.headers["www-authenticate"].startswith("Bearer") for answer in answers)
+        assert client.get("/symbols", headers=wrong[0]).status_code == 429
+        assert client.get("/nothing", headers=wrong[1]).status_code == 429
+        assert client.get("/symbols", headers=bearer(known)).status_code == 200, "whose limit is its own"
+        revoke(database_url, known)
+
+
+def test_a_wrong_key_is_refused_on_unknown_paths_too_and_ignored_where_none_matters(service: TestClient):
+    assert service.get("/nothing", headers=bearer("guess")).status_code == 401
+    for path in ("/", "/health/live", "/docs", "/assets/dashboard/app.js", "/schema/openapi.json"):
+        assert service.get(path, headers=bearer("guess")).status_code == 200

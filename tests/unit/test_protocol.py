@@ -1,0 +1,121 @@
+"""Connections of clients that send their requests byte by byte, or never."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from websockets.sync.client import connect
+
+from market_data import protocol
+
+SECONDS = 0.5
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(3 * SECONDS)
+        await send({"type": "websocket.send", "text": "still there"})
+        await receive()
+        return
+    body = b""
+    while (message := await receive()).get("more_body"):
+        body += message["body"]
+    if scope["path"] == "/slow":
+        await asyncio.sleep(3 * SECONDS)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"done"})
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", SECONDS)
+    config = uvicorn.Config(app, port=0, log_config=None, http=protocol.Protocol, ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()
+    server.should_exit = True
+    thread.join()
+
+
+def end_of(client: socket.socket) -> tuple[bytes, float]:
+    """What a connection still says, and how long it lives."""
+    started, said = time.monotonic(), b""
+    client.settimeout(10)
+    while piece := client.recv(65536):
+        said += piece
+    return said, time.monotonic() - started
+
+
+def test_a_connection_without_a_request_ends(address: tuple[str, int]):
+    with socket.create_connection(address) as client:
+        said, seconds = end_of(client)
+    assert said == b""
+    assert seconds == pytest.approx(SECONDS, abs=0.4)
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["at first", "after another request"])
+@pytest.mark.parametrize("piece", [b"X-Long: a\r\n", b"\r\n"], ids=["head", "nothing"])
+def test_a_head_that_trickles_in_ends(address: tuple[str, int], first: bytes, piece: bytes):
+    with socket.create_connection(address) as client:
+        if first:
+            client.sendall(first)
+            said = b""
+            while not said.endswith(b"done"):
+                said += client.recv(65536)
+        client.sendall(b"GET / HTTP/1.1\r\n" if piece.strip() else piece)
+        started = time.monotonic()
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            trickle(client, piece)
+        assert SECONDS <= time.monotonic() - started + 0.1 < SECONDS + 1
+
+
+def trickle(client: socket.socket, piece: bytes) -> None:
+    for _ in range(200):
+        client.sendall(piece)
+        time.sleep(0.02)
+
+
+def test_a_head_without_end_is_400(address: tuple[str, int]):
+    with socket.create_connection(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * protocol.MOST_HEAD_BYTES)
+        said, seconds = end_of(client)
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert seconds < SECONDS
+
+
+def test_whatever_is_answered_may_take_longer(address: tuple[str, int]):
+    host, port = address
+    with httpx.Client(base_url=f"http://{host}:{port}") as client:
+        for _ in range(3):
+            assert client.get("/").text == "done"
+        assert client.get("/slow").text == "done"
+
+        def body() -> Iterator[bytes]:
+            for _ in range(6):
+                time.sleep(SECONDS / 3)
+                yield b"a" * 50_000
+
+        assert client.post("/", content=body()).text == "done"
+        time.sleep(2 * SECONDS)
+        assert client.get("/", headers={"X-Long": "a" * 60_000}).text == "done"
+    with socket.create_connection(address) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert end_of(client)[0].endswith(b"done")
+
+
+def test_a_websocket_lives_on(address: tuple[str, int]):
+    with connect(f"ws://{address[0]}:{address[1]}/") as client:
+        assert client.recv(10) == "still there"
