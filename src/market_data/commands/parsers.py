@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from market_data.commands import operating
 from market_data.commands.durations import duration_between
+from market_data.commands.key_parsers import add_keys
 from market_data.commands.running import migrated_database, run
 from market_data.errors import CommandFailed
 from market_data.feed import LISTINGS, Listing
@@ -31,6 +33,8 @@ def add_parsers(commands: "Commands") -> None:
     _add_backfill(commands)
     _add_import(commands)
     _add_retention(commands)
+    operating.add_parsers(commands)
+    add_keys(commands)
 
 
 def _add_watch(commands: "Commands") -> None:
@@ -78,7 +82,10 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
         "--url",
         type=_url,
         default=os.environ.get("MARKET_DATA_URL", "").strip() or "http://127.0.0.1:8000",
-        help="the service (default: MARKET_DATA_URL, else http://127.0.0.1:8000)",
+        help=(
+            "the service (default: MARKET_DATA_URL, else http://127.0.0.1:8000); its key, where it wants one, is "
+            "taken from MARKET_DATA_KEY"
+        ),
     )
 
 

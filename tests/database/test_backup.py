@@ -1,0 +1,158 @@
+"""`market-data backup` and `restore`: what went in comes out, and goes on from there."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from database.backups import Place, Places, contents, fill
+from database.test_migrations import alembic
+from service import command, complaint, eventually, running
+from streams import listening
+from support import SERVER
+
+
+@pytest.fixture(scope="module")
+def places(
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    new_database: Callable[[], AbstractContextManager[str]],
+) -> Iterator[Places]:
+    seed = Path() if SERVER else request.getfixturevalue("migrated_seed")
+    with Places(tmp_path_factory.mktemp("places"), seed, new_database) as places:
+        yield places
+
+
+class Saved(NamedTuple):
+    place: Place
+    contents: dict[str, Any]
+    file: Path
+    position: int
+    """The newest one of the stream."""
+
+
+@pytest.fixture(scope="module")
+def saved(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A database with something of everything in it, what it has, and its backup."""
+    place = places.migrated()
+    with place.up() as url, psycopg.connect(url, autocommit=True) as connection:
+        fill(connection)
+        before = contents(url)
+        position = connection.execute("SELECT max(position) FROM stream_commits").fetchall()[0][0]
+    file = tmp_path_factory.mktemp("backups") / f"market{place.suffix}"
+    ended = command("backup", str(file), **place.environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{file}: ")
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+    assert file.stat().st_mode & 0o077 == 0
+    return Saved(place, before, file, position)
+
+
+@pytest.fixture(scope="module")
+def restored(saved: Saved, places: Places) -> Place:
+    place = places.empty()
+    ended = command("restore", str(saved.file), **place.environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "the backup is restored" in ended.stdout
+    return place
+
+
+def test_everything_is_as_it_was(saved: Saved, restored: Place):
+    with restored.up() as url:
+        after = contents(url)
+    assert len(after["trades"]) > 300
+    assert len(after["candles_1m"]) > 300
+    assert after["candles_1w"]
+    assert {row[2] for row in after["rest"] if row[0] == "chunk"} == {"true", "false"}
+    assert sum("| true |" in job for job in after["jobs"]) == 1
+    for part, was in saved.contents.items():
+        assert after[part] == was, part
+    assert after.keys() == saved.contents.keys()
+
+
+@pytest.mark.usefixtures("saved")
+def test_the_restored_one_is_healthy_but_for_the_jobs_that_were_stopped(restored: Place):
+    ended = command("doctor", **restored.environment)
+    unwell = [line for line in ended.stdout.splitlines() if not line.startswith("ok ")]
+    assert all("is stopped" in line or "candles_" in line for line in unwell), ended.stdout
+
+
+def test_it_takes_trades_and_its_jobs_run_again(restored: Place):
+    with restored.connected() as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM stale_ranges").fetchone() == (True,)
+        connection.execute(
+            "SELECT alter_job(job_id, scheduled => true, next_start => now()) FROM timescaledb_information.jobs "
+            "WHERE proc_name = 'refresh_candles'"
+        )
+        connection.execute(
+            "INSERT INTO trades (time, symbol, price, volume) VALUES (now() - INTERVAL '3 days', 'MSFT', 5, 5)"
+        )
+        waiting = "SELECT true WHERE NOT EXISTS (SELECT FROM stale_ranges)"
+        eventually(lambda: connection.execute(waiting).fetchone(), 60)
+        candle = """
+            SELECT low FROM candles_1d
+            WHERE symbol = 'MSFT' AND bucket = time_bucket(INTERVAL '1 day', now() - INTERVAL '3 days')
+        """
+        assert connection.execute(candle).fetchone() == (5,)
+        connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'AAPL', 77, 1)")
+        assert connection.execute("SELECT price FROM latest_prices WHERE symbol = 'AAPL'").fetchone() == (77,)
+
+
+def test_an_id_from_before_is_told_a_gap_and_not_the_events_of_now(saved: Saved, restored: Place, tmp_path: Path):
+    """Also one that was given out after the backup: its position is not given to anything else."""
+    environment = {**restored.environment, "FEED_ENABLED": "false", "EMBEDDED_PORT": "0"}
+    with running(tmp_path, **environment) as (_, client):
+        for position in (saved.position, saved.position + 5):
+            with listening(str(client.base_url), f"{position}-1-0") as events:
+                gap = events.next("gap", "trade")
+                assert gap.name == "gap"
+                assert "/trades" in gap.data["reason"]
+            with listening(str(client.base_url), gap.id) as events:
+                assert events.any().name == "heartbeat"
+
+
+def test_an_older_backup_is_brought_to_the_newest_schema(saved: Saved, places: Places, tmp_path: Path):
+    old, new = places.migrated(), places.empty()
+    with old.up() as url:
+        assert alembic(url, "downgrade", "0005").returncode == 0
+    file = tmp_path / f"old{old.suffix}"
+    assert command("backup", str(file), **old.environment).returncode == 0
+    ended = command("restore", str(file), **new.environment)
+    assert "brought from schema 0005 to" in ended.stdout, ended.stderr
+    with new.up() as url:
+        after = contents(url)
+    for part in ("relations", "columns", "functions", "triggers", "grants", "revision", "continuous_aggregates"):
+        # Not the numbers of columns, which go on where one was dropped and added again.
+        plain, wanted = ([re.sub(r" \| \d+ \| ", " | ", line) for line in each[part]] for each in (after, saved.contents))
+        assert plain == wanted, part
+
+
+def test_only_an_empty_database_is_restored_into(saved: Saved):
+    told = complaint("restore", str(saved.file), **saved.place.environment)
+    assert "is not empty, it has public." in told or "There is a database in" in told
+
+
+def test_what_is_there_already_is_not_overwritten(saved: Saved):
+    before = saved.file.read_bytes()
+    assert "exists already" in complaint("backup", str(saved.file), **saved.place.environment)
+    assert saved.file.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PGDMP nothing more", b"\x1f\x8b nothing more"])
+def test_what_is_no_backup_is_refused(places: Places, tmp_path: Path, content: bytes | None):
+    target = places.empty()
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_bytes(content)
+    told = complaint("restore", str(file), **target.environment)
+    assert str(file) in told or "pg_restore failed" in told
+    assert target.home is None or not (target.home / "data").exists()
+
+
+def test_a_database_that_is_not_migrated_is_not_saved(places: Places, tmp_path: Path):
+    told = complaint("backup", str(tmp_path / "file"), **places.empty().environment)
+    assert "nothing to save" in told or "There is no database" in told
+    assert list(tmp_path.iterdir()) == []

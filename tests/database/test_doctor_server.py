@@ -1,0 +1,174 @@
+"""`market-data doctor` on servers that are not here: what they are like is told by functions before the real ones."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from database.test_doctor import complaint, complaints, examined
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from service import command
+from support import SERVER, Connection
+
+from market_data.commands.checks import Finding
+
+
+@pytest.fixture(scope="module")
+def database(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA elsewhere")
+        yield url
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+        connection.execute("SET client_min_messages = warning; DROP SCHEMA elsewhere CASCADE; CREATE SCHEMA elsewhere")
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    """Names without a schema are looked for in `elsewhere` first."""
+    return make_conninfo(database, options="-c search_path=elsewhere,pg_catalog,public")
+
+
+SETTING = """
+    CREATE OR REPLACE FUNCTION elsewhere.current_setting(name text) RETURNS text LANGUAGE sql AS $$
+        SELECT CASE name WHEN {} THEN {} ELSE pg_catalog.current_setting(name) END
+    $$
+"""
+
+
+def pretend(connection: Connection, name: str, value: str) -> None:
+    """Have the server seem to have a setting."""
+    connection.execute(sql.SQL(SETTING).format(name, value))
+
+
+class Case(NamedTuple):
+    setting: str
+    value: str
+    level: str
+    check: str
+    finding: str
+    remedy: str
+
+
+OLD = Case("server_version_num", "160004", "warning", "postgresql", "tested on 17", "market-data backup")
+APACHE = Case("timescaledb.license", "apache", "error", "edition", "Apache", "timescale/timescaledb:2.29.2-pg17")
+SERVERS = (
+    Case("timescaledb.max_background_workers", "1", "error", "workers", "is 1, for", "max_background_workers ="),
+    Case("max_worker_processes", "8", "warning", "workers", "is 8, less than", "max_worker_processes ="),
+    Case("max_connections", "9", "error", "connections", "the server takes 6", "max_connections ="),
+    Case("autovacuum", "off", "error", "bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on"),
+)
+
+
+@pytest.mark.parametrize("case", [OLD, APACHE, *(SERVERS if SERVER else ())], ids=lambda case: case.setting)
+def test_a_setting_that_is_not_fit_is_told(url: str, connection: Connection, case: Case):
+    pretend(connection, case.setting, case.value)
+    found = complaint(url)
+    assert (found.level, found.check) == (case.level, case.check)
+    assert case.finding in found.finding
+    assert case.remedy in str(found.remedy)
+
+
+AVAILABLE = """
+    CREATE VIEW elsewhere.pg_available_extensions AS SELECT 'timescaledb' AS name, {} AS default_version;
+    CREATE VIEW elsewhere.pg_extension AS SELECT 'timescaledb' AS extname, {} AS extversion WHERE {} <> 'none'
+"""
+
+
+@pytest.mark.parametrize(
+    ("available", "installed", "level", "remedy"),
+    [
+        ("2.99.0", "2.98.1", "warning", "ALTER EXTENSION timescaledb UPDATE"),
+        ("2.99.0", "2.20.0", "error", "ALTER EXTENSION timescaledb UPDATE"),
+        ("2.20.0", "2.20.0", "error", "timescale/timescaledb:2.29.2-pg17"),
+        ("2.99.0", "none", "error", "market-data migrate"),
+    ],
+)
+def test_a_release_of_the_extension_that_is_not_fit_is_told(
+    url: str, connection: Connection, available: str, installed: str, level: str, remedy: str
+):
+    connection.execute(sql.SQL(AVAILABLE).format(available, installed, installed))
+    found = complaint(url)
+    assert (found.level, found.check) == (level, "timescaledb")
+    assert remedy in str(found.remedy)
+
+
+@pytest.mark.parametrize(("ahead", "level"), [("10 seconds", "warning"), ("-10 seconds", "warning"), ("1 hour", "error")])
+def test_a_clock_that_is_wrong_is_told(url: str, connection: Connection, ahead: str, level: str):
+    connection.execute(
+        sql.SQL(
+            "CREATE FUNCTION elsewhere.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
+            "$$ SELECT pg_catalog.clock_timestamp() + {}::interval $$"
+        ).format(ahead)
+    )
+    found = complaint(url)
+    assert (found.level, found.check) == (level, "clock")
+    assert "NTP" in str(found.remedy)
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.mark.parametrize(("free", "level"), [(0.5e9, "error"), (5e9, "warning"), (50e9, "ok")])
+def test_a_disk_that_is_nearly_full_is_told(
+    url: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, level: str
+):
+    (tmp_path / "postmaster.pid").touch()
+    pretend(connection, "data_directory", str(tmp_path))
+
+    def usage(folder: Path) -> Usage:
+        assert folder == tmp_path
+        return Usage(100_000_000_000, 0, int(free))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    (found,) = [each for each in examined(url, market_data_home=str(tmp_path)) if each.check == "disk"]
+    assert found.level == level
+    assert f"{free / 1e6:.0f} MB of 100 GB" in found.finding or f"{free / 1e9:.0f} GB of 100 GB" in found.finding
+    assert level == "ok" or "market-data retention" in str(found.remedy)
+
+
+def test_the_disk_of_another_machine_is_not_judged(url: str, connection: Connection, tmp_path: Path):
+    pretend(connection, "data_directory", str(tmp_path / "not-here"))
+    (found,) = [each for each in examined(url, market_data_home=str(tmp_path / "not-here")) if each.check == "disk"]
+    assert (found.level, found.finding.endswith("can't be seen from here")) == ("ok", True)
+
+
+def test_a_check_that_can_not_be_made_keeps_no_other_from_being_made(url: str, connection: Connection):
+    connection.execute("CREATE VIEW elsewhere.stale_ranges AS SELECT FROM generate_series(1, 1) AS g WHERE 1 / (g - 1) > 0")
+    found: Finding = complaint(url)
+    assert found.check == "candles"
+    assert "division by zero" in found.finding
+
+
+if SERVER:
+
+    def test_more_workers_than_the_server_has_connections_for_are_told(url: str):
+        found = complaint(url, workers=1000)
+        assert (found.level, found.check) == ("error", "connections")
+        assert "README, Growing" in str(found.remedy)
+
+
+def test_the_command_prints_a_line_for_each_check_or_one_object(database: str, url: str, connection: Connection):
+    assert complaints(database) == []
+    ended = command("doctor", DATABASE_URL=database)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert all(line.startswith("ok       ") and " — " in line for line in ended.stdout.splitlines())
+    connection.execute("GRANT INSERT ON trades TO analyst")
+    ended = command("doctor", "--json", DATABASE_URL=database)
+    connection.execute("REVOKE INSERT ON trades FROM analyst")
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert (ended.returncode, report["status"]) == (1, "error")
+    (bad,) = [each for each in report["checks"] if each["level"] != "ok"]
+    assert bad["remedy"].startswith("REVOKE INSERT")
