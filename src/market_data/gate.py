@@ -5,6 +5,7 @@ It is wrapped around the whole application, for the framework's own middleware d
 """
 
 import asyncio
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 from itertools import chain
@@ -15,9 +16,10 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from market_data import limits, problems
-from market_data.errors import MarketDataError, TooManyRequests, Unauthorized
+from market_data.errors import BadParameters, MarketDataError, TooManyRequests, Unauthorized
 from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
 from market_data.limits import Allowance
+from market_data.models import ParameterProblem
 from market_data.origins import PREFLIGHT, Origins
 from market_data.passage import NO_PAGE, Deadlines, Headers, Passage
 from market_data.settings import Settings
@@ -26,6 +28,9 @@ MOST_ADDRESS_BYTES: Final = 65_000
 """Of a path or a query. The server itself gives up at 65,536 of both."""
 MOST_HEADERS: Final = 100
 MOST_HEADER_BYTES: Final = 32_768
+
+HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+"""What `Host` may be (RFC 9110). The framework makes a URL of it, and fails at what can't be one."""
 
 PROBES: Final = frozenset({"/health", "/health/live", "/health/ready"})
 """What machines that watch over the service ask: not limited."""
@@ -118,6 +123,8 @@ class Gate:
         elif max(len(scope["raw_path"]), len(scope["query_string"])) > MOST_ADDRESS_BYTES:
             detail = f"The path or the query has more than {MOST_ADDRESS_BYTES:,} bytes."
             error = HTTPException(detail, status_code=HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif not _is_host(_header(scope, b"host") or b""):
+            error = BadParameters([ParameterProblem("Host", "must be a host name or address, with or without a port")])
         elif scope["path"] not in self._open_paths:
             try:
                 # To look whether there may be one takes a tenth of looking for it.
@@ -154,5 +161,10 @@ class Gate:
         ]
 
 
-def _header(scope: HTTPScope, wanted: bytes) -> bytes | None:
+def _is_host(text: bytes) -> bool:
+    form = HOST.fullmatch(text)
+    return form is not None and int(form[1] or 0) <= 65535
+
+
+def _header(scope: HTTPScope | WebSocketScope, wanted: bytes) -> bytes | None:
     return next((value for name, value in scope["headers"] if name == wanted), None)

@@ -173,7 +173,7 @@ class Observer:
 
         async def observed_send(message: Message) -> None:
             nonlocal opened
-            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+            if message["type"] == "websocket.accept" or message["type"] == "websocket.http.response.start":
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             if message["type"] == "websocket.accept":
                 opened = True

@@ -62,6 +62,7 @@ def emptied(url: str) -> Iterator[Connection]:
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("UPDATE retention SET drop_after = NULL")
         connection.execute("DELETE FROM trades")
+        connection.execute("DELETE FROM trade_changes")
         connection.execute("DELETE FROM newest_trades")
         connection.execute("DELETE FROM symbols")
         yield connection
@@ -154,6 +155,17 @@ def test_trades_beyond_retention_are_rejected_and_the_others_stored(url: str, em
     assert imported(url, path, tmp_path / "rejects") == 1
     assert [row[:2] for row in rejected(tmp_path / "rejects")] == [
         (3, "timestamp: is beyond the retention horizon, from where trades have been dropped")
+    ]
+    assert len(emptied.execute(STORED).fetchall()) == 2
+
+
+def test_cancelled_trades_do_not_come_back(url: str, emptied: Connection, tmp_path: Path):
+    path = write_csv(tmp_path / "trades.csv", [trade(n, "5", trade_id=n) for n in range(3)])
+    assert imported(url, path) == 0
+    emptied.execute("DELETE FROM trades WHERE trade_id = 1")
+    assert imported(url, path, tmp_path / "rejects") == 1
+    assert [row[:2] for row in rejected(tmp_path / "rejects")] == [
+        (3, "trade_id: this trade was cancelled; trade_changes has when, by whom and why")
     ]
     assert len(emptied.execute(STORED).fetchall()) == 2
 

@@ -212,6 +212,15 @@ def test_many_things_that_are_no_trades_are_413(writer: TestClient):
     assert writer.post("/trades", json=[1] * 60_000).status_code == 413
 
 
+def test_trades_of_a_hundred_weeks_are_stored_at_once_and_those_of_more_are_413(aapl: TestClient):
+    monday = datetime(2020, 1, 6, tzinfo=UTC)
+    trades = [given(timestamp=(monday + timedelta(weeks=week)).isoformat()) for week in range(101)]
+    refused = aapl.post("/trades", json=trades)
+    assert refused.status_code == 413
+    assert "more than 100 weeks" in refused.json()["detail"]
+    assert aapl.post("/trades", json=trades[:100]).json()["stored"] == 100
+
+
 def test_a_hundred_of_the_rejected_are_named_and_all_are_counted(aapl: TestClient):
     answer = aapl.post("/trades", json=[given(number, 0) for number in range(150)]).json()
     assert len(answer["errors"]) == 100

@@ -23,6 +23,9 @@ JSON: Final = ("application/json",)
 LINES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 MOST_TRADES = 10_000
+MOST_WEEKS = 100
+"""That the trades of a call may lie in: each is a chunk, which may have to be made while the call waits."""
+MICROSECONDS_A_WEEK = 7 * 86_400_000_000
 MOST_NAMED = 100
 """Fields or trades that a problem names, at the most."""
 SMALL_BODY = 20_000
@@ -63,15 +66,24 @@ class TradeReader:
         self.alone = False
         """Whether the body is one trade, and no list."""
         self._checker = Checker(numbers=False)
+        self._weeks: set[int] = set()
 
     def add(self, text: Raw | bytes) -> None:
         """Read a trade."""
         if self.count == MOST_TRADES:
             raise TooLarge(f"The call has more than {MOST_TRADES:,} trades; send them in several calls.")
         try:
-            self.trades[self.count] = self._checker.trade(_row(bytes(text)))
+            trade = self._checker.trade(_row(bytes(text)))
         except Rejected as reason:
             self.rejected[self.count] = reason
+        else:
+            self.trades[self.count] = trade
+            self._weeks.add(trade.instant // MICROSECONDS_A_WEEK)
+            if len(self._weeks) > MOST_WEEKS:
+                raise TooLarge(
+                    f"The call has trades of more than {MOST_WEEKS} weeks; send them in several calls, or use "
+                    "`market-data import`, which is meant for history."
+                )
         self.count += 1
 
     def problems(self, rejected: Mapping[int, Rejected]) -> Iterator[ParameterProblem]:

@@ -20,6 +20,7 @@ from market_data.rows import Checker, Rejected
 AGAIN = "what is stored stays, and the same command stores the rest"
 
 TOO_OLD = "timestamp: is beyond the retention horizon, from where trades have been dropped"
+CANCELLED = "trade_id: this trade was cancelled; trade_changes has when, by whom and why"
 CONFLICT = "trade_id: another trade with this identity is stored, of another price or volume"
 
 
@@ -143,6 +144,7 @@ async def _store(connection: Connection, batch: Batch) -> Outcome:
             await statements.do_not_stream(connection)
             await statements.stage(connection, batch.data)
             refused = dict.fromkeys(await statements.drop_too_old(connection), TOO_OLD)
+            refused |= dict.fromkeys(await statements.drop_cancelled(connection), CANCELLED)
             new_symbols = await statements.add_staged_symbols(connection)
             stored = await statements.store_staged(connection)
             if stored + len(refused) < batch.good:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
@@ -90,10 +90,10 @@ def _after(page_token: str | None = None) -> Key | None:
         raise HTTPException(400, "page_token is none; give next_page_token of the answer before, unchanged.") from None
 
 
-Symbol = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}$")]
-Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
-Session = Annotated[AsyncSession, Depends(_session, scope="function")]  # given back before the answer is sent
-After = Annotated[Key | None, Depends(_after)]
+Symbol: TypeAlias = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}$")]
+Time: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+Session: TypeAlias = Annotated[AsyncSession, Depends(_session, scope="function")]  # given back before the answer is sent
+After: TypeAlias = Annotated[Key | None, Depends(_after)]
 
 
 async def latest_price(symbol: Symbol, session: Session) -> LatestPrice:
