@@ -24,6 +24,7 @@ from market_data.connection import (
     time_limit,
 )
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.flights import Flights
 from market_data.logs import REQUEST_ID
 from market_data.settings import Settings
 
@@ -80,17 +81,14 @@ class Database:
         self._longest_queue = settings.pool_timeout_seconds * LONGEST_QUEUE
         self._waiting = 0
         self._held_seconds = 0.0
-        self._flights: dict[tuple[object, object], _Flights] = {}
+        self._flights = Flights(self._find)
 
     async def __aenter__(self) -> Self:
         await self._pool.open(wait=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        flying = [task for flights in self._flights.values() for task in (flights.running, flights.next) if task]
-        for task in flying:
-            task.cancel()
-        await asyncio.gather(*flying, return_exceptions=True)
+        await self._flights.stop()
         await self._pool.close(CLOSE_SECONDS)
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -180,26 +178,14 @@ class Database:
         So the database is asked by one at a time, and no answer is older than its request. It is nobody's in particular, so
         the database does not see for whom it runs.
         """
-        flights = self._flights.setdefault((query, key), _Flights())
-        if flights.next is None:
-            flights.next = asyncio.create_task(self._fly(flights, query, key))
-            flights.next.add_done_callback(_take_note)
         try:
-            return await asyncio.shield(flights.next)
+            return await self._flights.join((query, key))
         except asyncio.CancelledError as error:
             raise DatabaseUnavailable(STOPPING) from error
 
-    async def _fly(self, flights: "_Flights", query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
-        if flights.running:
-            await asyncio.wait([flights.running])
-        ahead, flights.running, flights.next = flights.running, flights.next, None
-        try:
-            if ahead and (error := ahead.exception()):
-                raise error  # rather than have those who waited for it wait as long again
-            return await self._read(self._name, query, key)
-        finally:
-            if flights.next is None:
-                del self._flights[query, key]
+    async def _find(self, flight: tuple[Callable[[Connection, Any], Awaitable[Any]], Any]) -> Any:
+        query, key = flight
+        return await self._read(self._name, query, key)
 
     async def _run(
         self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -261,18 +247,5 @@ class Database:
         self._lost = lost
 
 
-class _Flights:
-    """The read of one answer that runs, and the one that is to follow it."""
-
-    running: asyncio.Task[Any] | None = None
-    next: asyncio.Task[Any] | None = None
-
-
 class _ConnectionLost(Exception):
     """The connection died under a read; another one may do."""
-
-
-def _take_note(task: asyncio.Task[Any]) -> None:
-    """Look at what a task ended with: those who asked for it may be gone."""
-    if not task.cancelled():
-        task.exception()

@@ -4,9 +4,10 @@ They are read from the raw query string, not by the framework, because the contr
 wrong is told at once, a repeated parameter is refused, times need a zone, and the plus of `+00:00` may arrive as a space.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, Literal, Self, TypeVar, cast, get_args
 from urllib.parse import parse_qsl
 
@@ -61,12 +62,28 @@ class QueryParameter(Generic[T]):
         )
 
 
+CACHED_BYTES = 200
+"""Of a query string, at the most: with 1,024 of them the cache stays small."""
+
+
+def _pairs(query_string: bytes) -> Sequence[tuple[str, str]]:
+    """The parameters of a query string. A price is asked for again and again with the same one."""
+    return _cached_pairs(query_string) if len(query_string) <= CACHED_BYTES else _parsed(query_string)
+
+
+def _parsed(query_string: bytes) -> Sequence[tuple[str, str]]:
+    return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+
+
+_cached_pairs = lru_cache(1024)(_parsed)
+
+
 class Query:
     """The query string of a request. Within `with`, parameters are taken from it; leaving raises if any was wrong."""
 
     def __init__(self, request: ASGIConnection[Any, Any, Any, Any]) -> None:
-        self._headers = request.headers
-        self._pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._request = request
+        self._pairs = _pairs(request.scope["query_string"])
         self._taken: set[str] = set()
         self._problems: list[ParameterProblem] = []
 
@@ -82,7 +99,7 @@ class Query:
         """The value of a parameter. One that is wrong is noted; what stands for it then never leaves the `with`."""
         self._taken.add(parameter.name)
         if parameter.place == "header":
-            texts = self._headers.getall(parameter.name, [])
+            texts = self._request.headers.getall(parameter.name, [])
         else:
             texts = [value for name, value in self._pairs if name == parameter.name]
         try:
