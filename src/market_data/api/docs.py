@@ -27,8 +27,8 @@ Prices from trades: the newest one of a symbol, the trades themselves, and candl
 
 Times are RFC 3339 in UTC with a `Z`. Ranges are half-open: `start` inclusive, `end` exclusive. Symbols may be written in
 upper or lower case. An answer cut at its `limit` carries a `next_page_token` and a `Link` header that lead to the rest.
-Errors are problem details (RFC 9457). Besides those listed with each path, every one may answer 400 (the `Host` can be none),
-408 (the body arrives too slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (no
+Errors are problem details (RFC 9457). Besides those listed with each path, every one may answer 400 (`Host` is none), 408
+(the body arrives too slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (no
 answer in time).
 """
 

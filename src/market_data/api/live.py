@@ -119,6 +119,10 @@ def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
     return request.app.state.hub
 
 
+MOST_SAID = 300
+"""Characters of what is wrong with a message: the decoder repeats its words, however long they are."""
+
+
 class Command(Struct, forbid_unknown_fields=True):
     """What a client of the WebSocket may send."""
 
@@ -189,7 +193,7 @@ async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> 
             await require_symbols(socket, sorted(symbols))
         wanted = client.subscription | asked if command.action == "subscribe" else client.subscription - asked
     except msgspec.DecodeError as error:
-        _give(client, "error", {"detail": f"message: {error}"})
+        _give(client, "error", {"detail": f"message: {error}"[:MOST_SAID]})
     except (MarketDataError, ValueError) as error:
         _give(client, "error", {"detail": str(error)})
     else:

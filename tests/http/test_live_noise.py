@@ -1,0 +1,128 @@
+"""Whatever a client of the WebSocket sends, it is answered, and the others hear nothing of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support import serving, store, trade
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from market_data.app import create_app
+from market_data.settings import Settings
+
+MOST_SAID = 1_000
+"""Bytes of an answer to what is wrong, however long that is."""
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings, session_database: str) -> Iterator[str]:
+    """The socket of a service that knows AAPL."""
+    with psycopg.connect(session_database, autocommit=True) as connection:
+        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple') ON CONFLICT DO NOTHING")
+    with serving(create_app(settings)) as address:
+        yield f"{address.replace('http', 'ws')}/ws"
+
+
+@contextmanager
+def opened(url: str) -> Iterator[ClientConnection]:
+    """A client that is subscribed to nothing yet."""
+    with connect(url) as client:
+        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
+        yield client
+
+
+def receive(client: ClientConnection) -> dict[str, Any]:
+    """The next answer or trade."""
+    while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
+        pass
+    return message
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[ClientConnection]:
+    with opened(url) as client:
+        yield client
+
+
+WORDS = [
+    "action",
+    "subscribe",
+    "unsubscribe",
+    "symbols",
+    "channels",
+    "AAPL",
+    "aapl",
+    "trades",
+    "candles_1m",
+    "",
+    "A,B",
+    "\0",
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(WORDS) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+)
+COMMANDS = st.fixed_dictionaries(
+    {"action": st.sampled_from(["subscribe", "unsubscribe"])},
+    optional={"symbols": VALUES | st.lists(st.sampled_from(WORDS)), "channels": VALUES | st.lists(st.sampled_from(WORDS))},
+)
+MESSAGES = st.text() | st.binary() | VALUES.map(json.dumps) | COMMANDS.map(json.dumps)
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=200)
+@given(MESSAGES)
+@example("[" * 100_000)
+@example('{"action":"' + "x" * 100_000 + '"}')
+@example('{"action":"subscribe","' + "x" * 100_000 + '":1}')
+@example(json.dumps({"action": "subscribe", "symbols": ["x" * 100_000]}))
+@example(json.dumps({"action": "subscribe", "symbols": [f"X{number}" for number in range(9_999)]}))
+@example(json.dumps({"action": "subscribe", "channels": ["trades"] * 100_000}))
+@example(b"\xff")
+@example("\ud7ff\u202e")
+def test_every_message_has_one_answer(client: ClientConnection, message: str | bytes):
+    client.send(message)
+    answer = receive(client)
+    assert answer["event"] in {"subscribed", "error"}
+    if answer["event"] == "error":
+        assert answer["data"]["detail"]
+        assert len(answer["data"]["detail"]) <= MOST_SAID
+    else:
+        assert set(answer["data"]["channels"]) <= {"trades", "candles_1m"}
+
+
+def test_others_hear_nothing_of_it(url: str, session_database: str):
+    with opened(url) as healthy, opened(url) as noisy:
+        healthy.send('{"action":"subscribe","symbols":["AAPL"]}')
+        assert receive(healthy)["event"] == "subscribed"
+        with psycopg.connect(session_database, autocommit=True) as connection:
+            for number in range(30):
+                noisy.send("x" * 30_000 if number % 2 else bytes(range(256)))
+                store(connection, trade(number, "1", trade_id=77))
+                assert receive(noisy)["event"] == "error"
+                event = receive(healthy)
+                assert (event["event"], event["data"]["trade_id"]) == ("trade", 77)
+
+
+FRAMES = {
+    "unknown": b"\x83\x80\0\0\0\0",
+    "reserved bits": b"\xf1\x80\0\0\0\0",
+    "huge": b"\x81\xff" + b"\xff" * 8,
+    "not masked": b"\x81\x05hello",
+    "not UTF-8": b"\x81\x82\0\0\0\0\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_what_is_no_frame_ends_that_connection_only(url: str, frame: bytes):
+    with opened(url) as healthy, opened(url) as broken:
+        broken.socket.sendall(frame)
+        with pytest.raises(ConnectionClosed):
+            receive(broken)
+        healthy.send("?")
+        assert receive(healthy)["event"] == "error"

@@ -1,0 +1,348 @@
+"""OWASP's list of what goes wrong with APIs (API Security Top 10, 2023), item by item.
+
+What other tests show at length is here in short: keys in test_access, limits in test_limits and test_gate, headers in
+test_gate, pages of others in test_origins.
+"""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from keyed import bearer, store_key
+from litestar.routes import HTTPRoute, WebSocketRoute
+from litestar.testing import TestClient
+from psycopg.conninfo import conninfo_to_dict
+from service import running
+from streams import listening
+from support import Connection, serving, store, trade
+from writes import GIVEN, IDENTITY, WRITES, unchanged
+
+from market_data.app import create_app
+from market_data.keys import hash_of, make_key
+from market_data.settings import Settings
+
+Document = dict[str, Any]
+MakeClient = Callable[[Settings], TestClient]
+
+RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
+
+
+@pytest.fixture
+def known(connection: Connection) -> Connection:
+    """Two trades of AAPL."""
+    store(connection, trade(0, "1.5", "2"), trade(0, "1.5", "2", trade_id=8))
+    return connection
+
+
+@pytest.fixture(scope="module")
+def keys(session_database: str) -> dict[str, str]:
+    return {
+        scope: store_key(session_database, scope, name=f"owasp-{scope}")  # type: ignore[arg-type]
+        for scope in ("read", "write", "admin")
+    }
+
+
+def test_api1_a_token_of_one_answer_opens_no_other(client: TestClient, known: Connection, keys: dict[str, str]):
+    """Trades belong to nobody; what a client may not have is the trail, whoever gives it the place to read on from."""
+    store(known, *(trade(second, "1", symbol=symbol) for second in (1, 2) for symbol in ("AAPL", "MSFT")))
+    for price in (2, 3):
+        assert client.post("/trades/correct", json=IDENTITY | {"price": price}, headers=bearer(keys["write"])).is_success
+    page = client.get("/trades/changes?limit=1", headers=bearer(keys["admin"]))
+    token, following = page.json()["next_page_token"], page.links["next"]["url"]
+    assert client.get(following, headers=bearer(keys["admin"])).json()["count"] == 1
+    for headers in ({}, bearer(keys["read"]), bearer(keys["write"])):
+        assert client.get(following, headers=headers).status_code in {401, 403}
+    assert client.get(f"/trades?symbol=AAPL&{RANGE}&page_token={token}").status_code == 400
+    token = client.get(f"/trades?symbol=AAPL&{RANGE}&limit=1").json()["next_page_token"]
+    assert client.get(f"/trades?symbol=MSFT&{RANGE}&page_token={token}").status_code == 400
+
+
+def test_api1_a_symbol_in_the_path_names_a_symbol_and_nothing_else(writer: TestClient, known: Connection):
+    with unchanged(known):
+        for name in (
+            "..%2ftrades%2fcancel",
+            "AAPL%2f..%2f..%2ftrades",
+            "AAPL%00",
+            "AAPL'--",
+            "%2e%2e",
+            "AAPL;x",
+            "*",
+            "A%25",
+        ):
+            assert writer.patch(f"/symbols/{name}", json={"active": False}).status_code in {400, 404}
+
+
+def test_api2_keys_that_are_nearly_right_are_all_answered_alike(client: TestClient, keys: dict[str, str]):
+    key = keys["admin"]
+    prefix = key[:12]
+    wrong = [
+        make_key(),
+        prefix + make_key()[12:],
+        key[:-1],
+        key + "A",
+        key.swapcase(),
+        prefix,
+        prefix + hash_of(key).hex(),
+        hash_of(key).hex(),
+        "null",
+        "' OR true --",
+        f"{key},{key}",
+    ]
+    answers = [
+        client.get("/trades/changes", headers=headers) for each in wrong for headers in (bearer(each), {"X-API-Key": each})
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.json()["detail"] for answer in answers}) == 1, "which tells nobody whether a prefix exists"
+    assert client.get("/trades/changes", headers=bearer(key)).status_code == 200
+
+
+def test_api2_a_key_is_taken_from_its_two_headers_only(client: TestClient, keys: dict[str, str]):
+    key = keys["admin"]
+    for parameter in ("key", "api_key", "apikey", "access_token", "token", "X-API-Key", "Authorization"):
+        assert client.get("/trades/changes", params={parameter: key}).status_code == 401
+        assert client.get("/trades/changes", headers={"Cookie": f"{parameter}={key}"}).status_code == 401
+    for headers in ({"X-Forwarded-Authorization": f"Bearer {key}"}, {"Proxy-Authorization": f"Bearer {key}"}):
+        assert client.get("/trades/changes", headers=headers).status_code == 401
+    assert client.get("/trades/changes", auth=("admin", key)).status_code == 401
+
+
+def test_api3_what_the_service_decides_can_not_be_given(writer: TestClient, known: Connection):
+    with unchanged(known):
+        for method, path, body, more in (
+            ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
+            ("PATCH", "/symbols/AAPL", {"name": "New"}, ("symbol", "created_at", "__proto__")),
+            ("POST", "/trades", GIVEN | {"trade_id": 5}, ("ingested_at", "time", "Price")),
+            ("POST", "/trades/correct", IDENTITY | {"price": 5}, ("actor", "changed_at", "new_trade_id", "before")),
+            ("POST", "/trades/cancel", IDENTITY, ("actor", "changed_at", "price")),
+        ):
+            for name in more:
+                answer = writer.request(method, path, json=body | {name: "2020-01-01T00:00:00Z"})
+                assert answer.status_code == 400, (path, name)
+                assert name in answer.text
+    assert writer.post("/trades/cancel", json=IDENTITY).json()["actor"] == "tester", "the name of the key, whatever is said"
+
+
+def test_api3_no_answer_has_a_key_its_hash_or_where_things_are(
+    writer: TestClient, known: Connection, keys: dict[str, str], document: Document, session_database: str
+):
+    writer.post("/trades/correct", json=IDENTITY | {"price": 9})
+    parts = conninfo_to_dict(session_database)
+    hidden = [session_database, f":{parts['port']}", str(Path.home()), "site-packages"]
+    hidden += [text for key in keys.values() for text in (key, key[3:11], hash_of(key).hex())]
+    query = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
+    for path in sorted({*document["paths"], "/metrics", "/schema/openapi.json"} - {"/stream", "/symbols/{symbol}"}):
+        answer = writer.get(path, params=query)
+        assert answer.status_code in {200, 405}, path
+        assert not [text for text in hidden if text in answer.text], path
+    assert not {"hash", "secret", "password", "key"} & {
+        name for schema in document["components"]["schemas"].values() for name in schema.get("properties", {})
+    }
+
+
+def test_api4_what_a_request_may_take_has_a_bound(settings: Settings, make_client: MakeClient, known: Connection, keys: Any):
+    json_headers = {**bearer(keys["write"]), "Content-Type": "application/json"}
+    with make_client(msgspec.structs.replace(settings, rate_limit=17)) as client, unchanged(known):
+        for path, status in (
+            (f"/trades?symbol=AAPL&{RANGE}&limit=1001", 400),
+            (f"/trades?symbol=AAPL&{RANGE}&limit={'9' * 400}", 400),
+            (f"/candles?symbol=AAPL&interval=1m&{RANGE}&limit=10001", 400),
+            (f"/prices/latest?symbols={'A,' * 10_000}A", 400),
+            (f"/symbols?{'a=1&' * 14_000}", 200),
+            (f"/symbols?x={'a' * 65_001}", 414),
+        ):
+            assert client.get(path).status_code == status, path[:60]
+        assert client.get("/symbols", headers={"X-Large": "a" * 40_000}).status_code == 431
+        for body, status in (
+            (b" " * 5_000_001, 413),
+            (b"[" * 100_000, 400),
+            (b"[" + b"1," * 60_000 + b"1]", 413),
+            (json.dumps([GIVEN] * 10_001).encode(), 413),
+            (b'{"price":' + b"9" * 1_000_000 + b"}", 400),
+            (b'{"price":1e999999999}', 400),
+        ):
+            assert client.post("/trades", content=body, headers=json_headers).status_code == status, body[:20]
+        # A page has an end where what it is cut from has none to speak of.
+        always = "start=0001-01-01T00:00:00Z&end=9999-12-31T00:00:00Z"
+        page = client.get(f"/candles?symbol=AAPL&interval=1m&fill=null&{always}").json()
+        assert (page["count"], page["next_page_token"] is None) == (10_000, False)
+        assert [client.get("/").status_code for _ in range(10)][-1] == 429
+
+
+def test_api5_a_scope_is_no_other(client: TestClient, known: Connection, keys: dict[str, str]):
+    with unchanged(known):
+        for method, path, body in WRITES:
+            assert client.request(method, path, json=body, headers=bearer(keys["read"])).status_code == 403
+    for scope in ("read", "write"):
+        assert client.get("/trades/changes", headers=bearer(keys[scope])).status_code == 403
+
+
+def test_api5_no_other_word_for_it_gets_further(client: TestClient, known: Connection, keys: dict[str, str]):
+    with unchanged(known):
+        for path in ("/trades/changes/", "//trades/changes", "/Trades/Changes", "/trades%2fchanges", "/./trades/changes"):
+            for headers in ({}, bearer(keys["write"])):
+                assert client.get(path, headers=headers).status_code in {401, 403, 404}, path
+        for name in ("X-HTTP-Method-Override", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"):
+            for value in ("POST", "PATCH", "/trades/changes"):
+                assert client.get("/", headers={name: value}).json()["version"]
+        assert client.get("/symbols?_method=POST").status_code == 200
+        for method in ("PUT", "DELETE", "TRACE", "CONNECT", "PROPFIND"):
+            for path in ("/trades", "/trades/changes", "/symbols", "/symbols/AAPL"):
+                assert client.request(method, path, headers=bearer(keys["admin"])).status_code == 405
+
+
+def test_api6_nothing_is_written_without_a_key(client: TestClient, known: Connection, document: Document):
+    written = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} - {
+        ("GET", path) for path in document["paths"]
+    }
+    assert {(method, path.partition("?")[0].replace("AAPL", "{symbol}")) for method, path, _ in WRITES} == written
+    with unchanged(known):
+        for method, path, body in WRITES:
+            assert client.request(method, path, json=body).status_code == 401
+
+
+def test_api6_what_is_sent_again_changes_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
+    def send() -> list[int]:
+        headers = bearer(keys["write"])
+        return [client.request(method, path, json=body, headers=headers).status_code for method, path, body in WRITES]
+
+    assert send() == [200, 200, 200, 200, 201, 200]
+    with unchanged(known):
+        assert send() == [200] * len(WRITES)
+
+
+def test_api7_no_address_in_a_request_is_ever_visited(writer: TestClient, known: Connection, document: Document):
+    """There is nothing in the service that fetches; what looks like an address is a text, or refused."""
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.setblocking(False)
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/x"
+        for path, methods in document["paths"].items():
+            names = [each["name"] for each in methods.get("get", {}).get("parameters", [])]
+            for name in [*names, "url", "callback", "next"] if "get" in methods and path != "/stream" else ():
+                assert writer.get(path, params={name: url}).status_code < 500
+        assert writer.get("/stream", params={"symbols": url}).status_code == 400
+        for name in ("Referer", "Origin", "X-Forwarded-Host", "X-Forwarded-For", "Forwarded", "Last-Event-ID"):
+            assert writer.get(f"/trades?symbol=AAPL&{RANGE}", headers={name: url}).status_code == 200
+        for method, path, body in WRITES:
+            for name in body if isinstance(body, dict) else ():
+                assert writer.request(method, path, json=body | {name: url}).status_code < 500
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+def test_api7_links_lead_where_the_client_is_whatever_it_calls_the_host(client: TestClient, known: Connection):
+    store(known, trade(1, "1"))
+    answer = client.get(f"/trades?symbol=AAPL&{RANGE}&limit=1", headers={"Host": "evil.example", "X-Forwarded-Host": "evil"})
+    assert answer.links["next"]["url"].startswith("/trades?")
+    assert "evil" not in answer.text + str(answer.headers)
+    assert "evil" not in client.get("/", headers={"Host": "evil.example"}).text
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:1/x", "a:b", "a:65536", "[::1", "a b", "a/b?c#d", "\x7f", "a,b:1:2"])
+def test_api8_a_host_that_is_none_is_refused(service: TestClient, host: str):
+    """Of which the framework would make a 500, and a traceback in the log for each."""
+    for path in (f"/trades?symbol=AAPL&{RANGE}", "/nothing"):
+        answer = service.get(path, headers={"Host": host})
+        assert answer.status_code == 400
+        assert [each["name"] for each in answer.json()["errors"]] == ["Host"]
+    for other in ("a", "a:", "a_b.c-d:65535", "127.0.0.1:8000", "[::1]:80", ""):
+        assert service.get("/nothing", headers={"Host": other}).status_code == 404
+
+
+INSIDES = ("Traceback", 'File "', "psycopg", "litestar", "uvicorn", "SELECT ", "0x")
+
+
+def test_api8_errors_show_no_insides(writer: TestClient, known: Connection):
+    requests = [
+        ("GET", "/nothing", {}),
+        ("GET", "/trades?symbol='&start=%00&end=%ff", {}),
+        ("POST", "/trades", {"content": b"\xff\xfe", "headers": {"Content-Type": "application/json"}}),
+        ("POST", "/trades", {"content": b"{}", "headers": {"Content-Type": "\x7f"}}),
+        ("POST", "/symbols", {"json": {"symbol": "'; DROP TABLE trades; --", "name": "x"}}),
+        ("DELETE", "/trades", {}),
+        ("GET", "/price/latest?symbol=NONE", {}),
+    ]
+    with unchanged(known):
+        for method, path, what in requests:
+            answer = writer.request(method, path, **what)
+            assert 400 <= answer.status_code < 500
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert not [text for text in INSIDES if text in answer.text]
+
+
+def test_api8_the_service_as_it_is_started_is_closed_and_says_nothing_of_itself(database_url: str, tmp_path: Path):
+    # Of the tests' own environment nothing may open it.
+    closed = {name: "" for name in ("AUTH", "CORS_ORIGINS", "TRUSTED_PROXIES") if name in os.environ}
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **closed) as (_, client):
+        for method, path in (("GET", "/"), ("GET", "/docs"), ("GET", "/nothing"), ("TRACE", "/"), ("OPTIONS", "/trades")):
+            answer = client.request(method, path, headers={"Origin": "https://evil.example", "X-Probe": "reflected"})
+            names = set(answer.headers)
+            assert not names & {"server", "x-powered-by", "via", "set-cookie", "x-aspnet-version"}
+            assert not [name for name in names if name.startswith("access-control-")]
+            assert names >= {"x-content-type-options", "x-frame-options", "content-security-policy", "referrer-policy"}
+            assert "reflected" not in answer.text
+        assert client.request("TRACE", "/").status_code == 405
+        assert client.post("/trades", json=GIVEN).status_code == 401
+
+
+UNDOCUMENTED = {
+    "/assets": "files of the pages, below",
+    "/dashboard": "a page",
+    "/docs": "a page",
+    "/redoc": "a page",
+    "/schema": "the document itself, and the framework's 404, below",
+    "/ws": "a WebSocket, which OpenAPI has no words for; described with /stream",
+}
+
+
+def test_api9_every_route_is_in_the_document_or_on_a_list_that_says_why(service: TestClient, document: Document):
+    routes = {
+        route.path_format if isinstance(route, HTTPRoute) else route.path
+        for route in create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False)).routes
+        if isinstance(route, HTTPRoute | WebSocketRoute)
+    }
+    others = {re.sub(r"^(/assets|/schema)/.*", r"\1", route) for route in routes - set(document["paths"])}
+    assert others == set(UNDOCUMENTED)
+    assert set(document["paths"]) <= routes
+
+
+NOT_THERE = """
+    /debug /admin /console /graphql /swagger.json /openapi.json /api /v1/trades /internal /.env /.git/config /server-status
+    /actuator/health /phpinfo.php /robots.txt /keys /backup /docs/oauth2-redirect.html
+"""
+
+
+@pytest.mark.parametrize("path", NOT_THERE.split())
+def test_api9_what_is_not_listed_is_not_there(service: TestClient, path: str):
+    for method in ("GET", "POST"):
+        assert service.request(method, path).status_code in {404, 405}
+
+
+@pytest.fixture(scope="module")
+def address(settings: Settings) -> Iterator[str]:
+    with serving(create_app(settings)) as address:
+        yield address
+
+
+def test_api10_a_notification_is_a_wake_up_whatever_it_says(address: str, known: Connection):
+    with listening(address, symbols="AAPL", channels="trades") as events:
+        for payload in ("", "garbage", "-1", "9" * 7000, '{"event":"trade","data":{"price":1}}', "\r\nevent: trade\r\n\r\n"):
+            known.execute("SELECT pg_notify('market_data_stream', %s)", (payload,))
+        store(known, trade(1, "7"))
+        (told,) = events.take(1)
+        assert (told.name, told.data["price"]) == ("trade", 7)
+
+
+def test_api10_what_stands_in_the_database_is_answered_as_text(client: TestClient, known: Connection):
+    name = "</script><script>alert(1)</script>\u2028\r\nX-Injected: 1"
+    known.execute("UPDATE symbols SET name = %s", (name,))
+    answer = client.get("/symbols")
+    assert answer.json()["symbols"][0]["name"] == name
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "x-injected" not in answer.headers
