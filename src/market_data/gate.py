@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from market_data import limits, problems
-from market_data.errors import BadParameters, MarketDataError, TooManyRequests, Unauthorized
+from market_data.errors import BadParameters, TooManyRequests, Unauthorized
 from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
 from market_data.limits import Allowance
 from market_data.models import ParameterProblem
@@ -34,8 +34,6 @@ HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(
 
 PROBES: Final = frozenset({"/health", "/health/live", "/health/ready"})
 """What machines that watch over the service ask: not limited."""
-
-Error = MarketDataError | HTTPException
 
 
 class Gate:
@@ -80,7 +78,7 @@ class Gate:
         if passage.late:
             await passage.told(passage.late)
 
-    async def _answer(self, scope: HTTPScope, passage: Passage, error: Error | None) -> None:
+    async def _answer(self, scope: HTTPScope, passage: Passage, error: Exception | None) -> None:
         """Answer what is refused, or where pages of others may read."""
         origin = _header(scope, b"origin")
         passage.more += self._origins.headers(origin)
@@ -112,10 +110,10 @@ class Gate:
             await receive()
             await problems.refuse(scope, headed_send, error)
 
-    async def _look_at(self, scope: HTTPScope | WebSocketScope, more: Headers) -> Error | None:
+    async def _look_at(self, scope: HTTPScope | WebSocketScope, more: Headers) -> Exception | None:
         """Why a request is refused. Adds what its answer says about the rate limit, and leaves its key in its state."""
         key: Key | None = None
-        error: Error | None = None
+        error: Exception | None = None
         head = b"".join(chain.from_iterable(scope["headers"]))
         if len(head) > MOST_HEADER_BYTES or len(cast("Headers", scope["headers"])) > MOST_HEADERS:
             detail = f"There are more than {MOST_HEADERS} headers, or more than {MOST_HEADER_BYTES:,} bytes of them."
@@ -130,7 +128,7 @@ class Gate:
                 # To look whether there may be one takes a tenth of looking for it.
                 key = await self._key(scope) if b"authorization" in head or b"x-api-key" in head else None
                 scope["state"]["key"] = key
-            except MarketDataError as problem:
+            except Exception as problem:  # what nobody foresaw too: a problem like all others, and logged as one
                 error = problem
         if self._limiter is None or scope["path"] in PROBES:
             return error

@@ -104,6 +104,19 @@ def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_migra
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 
+def test_candles_that_a_clock_ahead_has_materialized_follow_further_trades(new_migrated_database: Databases):
+    with migrated(new_migrated_database) as connection:
+        now = connection.execute("SELECT now()").fetchall()[0][0]
+        trades = moved([trade(-3600, "5"), trade(7200, "6")], now - T0)
+        store(connection, *trades)
+        for interval in ("1m", "5m", "15m", "30m", "1h"):  # as the job did before the clock was put back
+            connection.execute(f"CALL refresh_continuous_aggregate('candles_{interval}', NULL, %s)", (now + 3 * HOUR,))
+        late = moved([trade(0, "7"), trade(30, "8"), trade(1800, "9")], now - T0)
+        store(connection, *late)
+        connection.execute("CALL refresh_candles()")
+        assert differing(connection, trades + late, now - 30 * DAY) == []
+
+
 def test_late_trades_that_copy_stores_reach_all_levels(new_migrated_database: Databases):
     """TimescaleDB itself notes nothing of a COPY into a table with a trigger such as that of trades."""
     with migrated(new_migrated_database) as connection:

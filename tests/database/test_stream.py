@@ -185,6 +185,18 @@ def test_trade_before_a_closing_is_not_of_a_closed_candle_and_one_after_it_is(kn
     assert bounds == sorted(bounds)
 
 
+def test_closings_are_told_again_after_the_clock_was_put_back(known: Connection):
+    store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
+    ahead = until_told(known, -60)
+    known.execute("SELECT advance_stream()")
+    ((until,),) = known.execute("SELECT closed_until FROM stream_clock").fetchall()
+    assert until < ahead - timedelta(minutes=55)
+    assert told(known, "closing") == []
+    until_told(known, 2)
+    known.execute("SELECT advance_stream()")
+    assert told(known, "closing")
+
+
 def late_candles(connection: Connection) -> list[tuple[str, datetime]]:
     return connection.execute("SELECT symbol, bucket FROM stream_late_candles ORDER BY symbol, bucket").fetchall()
 

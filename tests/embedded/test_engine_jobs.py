@@ -17,6 +17,11 @@ def stats(connection: psycopg.Connection, job: int) -> tuple[Any, ...] | None:
     return connection.execute(STATS, (job,)).fetchone()
 
 
+def runs(connection: psycopg.Connection, job: int) -> int:
+    told = stats(connection, job)
+    return told[1] if told else 0
+
+
 @pytest.fixture
 def job(connect):
     """Creates jobs from PL/pgSQL bodies, and removes them."""
@@ -119,6 +124,21 @@ def test_a_job_out_of_retries_is_not_scheduled_any_more(connect, job):
     told = stats(connection, number)
     assert told
     assert told[3] == 2
+
+
+def test_a_job_that_ran_before_the_clock_was_put_back_runs_again(connect, job):
+    connection = connect()
+    number = job("NULL;", interval="1 day")
+    eventually(lambda: runs(connection, number) == 1)
+    connection.execute(
+        """
+        UPDATE _timescaledb_internal.bgw_job_stat
+        SET last_finish = last_finish + INTERVAL '1 hour', next_start = next_start + INTERVAL '1 hour'
+        WHERE job_id = %s
+        """,
+        (number,),
+    )
+    eventually(lambda: runs(connection, number) == 2)
 
 
 def test_a_paused_job_does_not_run(connect, job):

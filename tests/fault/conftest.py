@@ -1,11 +1,30 @@
-"""The database behind a proxy that can cut and stall it."""
+"""The database behind a proxy that can cut and stall it; the marker of these tests, and the figures that they tell."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fault.proxy import Proxy, proxy_to
 from psycopg.conninfo import conninfo_to_dict
 from support import changed_url
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.fault)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have recorded as `fault`: what was injected, and what was counted."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    lines = [str(value) for report in reports for name, value in report.user_properties if name == "fault"]
+    if lines:
+        terminalreporter.section("faults")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture

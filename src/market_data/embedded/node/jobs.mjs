@@ -5,7 +5,7 @@ import { BASELINE, literal, SUPERUSER } from './settings.mjs'
 
 const POLL_MS = 1000
 
-// One that has run in the future is due as well: the clock was put back since.
+// One that ended in the future is due as well: the clock was put back since.
 const DUE = `
   SELECT j.id, r.rolname
   FROM _timescaledb_config.bgw_job j
@@ -14,7 +14,7 @@ const DUE = `
   WHERE j.scheduled AND j.proc_name <> 'policy_telemetry'
     AND (
       coalesce(nullif(s.next_start, '-infinity'), j.initial_start, '-infinity') <= now()
-      OR s.last_start > now() + INTERVAL '1 minute'
+      OR s.last_finish > now() + INTERVAL '1 minute'
     )
   ORDER BY s.next_start NULLS FIRST, j.id`
 
