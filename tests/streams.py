@@ -4,10 +4,11 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import httpx
+from service import eventually
 
 
 class Event(NamedTuple):
@@ -58,7 +59,15 @@ class Events:
 def listening(address: str, last: str | None = None, *, timeout: float = 20, **parameters: str) -> Iterator[Events]:
     """A stream, of which the first heartbeat has come: what is committed from here on is told."""
     headers = {} if last is None else {"Last-Event-ID": last}
-    with httpx.stream("GET", f"{address}/stream", params=parameters, headers=headers, timeout=timeout) as response:
+    with ExitStack() as stack:
+
+        def opened() -> httpx.Response | None:
+            """The stream; none while the service has not found the database yet."""
+            request = httpx.stream("GET", f"{address}/stream", params=parameters, headers=headers, timeout=timeout)
+            response = stack.enter_context(request)
+            return response if response.status_code != 503 else None
+
+        response = eventually(opened)
         assert response.status_code == 200, response.read()
         events = Events(response)
         if last is None:

@@ -99,8 +99,9 @@ def test_watermark_never_leaps_over_trades_that_no_refresh_has_reached(new_migra
         connection.execute("DELETE FROM stale_ranges")
         recent = moved([trade(0, "7")], now - 2 * MINUTE - T0)
         store(connection, *recent)
-        run_all_jobs(connection)
-        assert differing(connection, trades + recent, now - 60 * DAY) == []
+        for _ in range(3):  # a run may end before it has done all, where it takes longer than a second
+            run_all_jobs(connection)
+            assert differing(connection, trades + recent, now - 60 * DAY) == []
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 

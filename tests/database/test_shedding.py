@@ -50,4 +50,4 @@ def test_beyond_what_it_can_do_soon_it_refuses_at_once(database_url: str):
 
 
 def test_what_can_be_done_in_time_is_all_done(database_url: str):
-    assert all(let_in for let_in, _ in asyncio.run(flood(database_url, 12)))
+    assert all(let_in for let_in, _ in asyncio.run(flood(database_url, 5)))
