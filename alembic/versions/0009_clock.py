@@ -20,6 +20,12 @@ MINUTES = (
     "closed := public.time_bucket(buckets[1], now() - buckets[1]);",
     "closed := greatest(public.time_bucket(buckets[1], now() - buckets[1]), public.candles_watermark(intervals[1]));",
 )
+# A level may be materialized further than the minutes are, by its own policy: what is stale below any watermark is kept.
+FORGOTTEN = (
+    "DELETE FROM public.stale_ranges AS s WHERE s.level = 1 AND s.since >= closed;",
+    "DELETE FROM public.stale_ranges AS s WHERE s.level = 1 AND s.since >= greatest("
+    "closed, (SELECT max(public.candles_watermark(i)) FROM unnest(intervals) AS i));",
+)
 LEVELS = (
     "closed := public.time_bucket(bucket, now() - bucket);",
     "closed := greatest(public.time_bucket(bucket, now() - bucket), public.candles_watermark(intervals[step]));",
@@ -32,13 +38,13 @@ CLOSED = ("IF before < closed THEN", "IF before NOT BETWEEN closed AND closed + 
 
 
 def upgrade() -> None:
-    _rewrite(REFRESH, MINUTES, LEVELS)
+    _rewrite(REFRESH, MINUTES, FORGOTTEN, LEVELS)
     _rewrite(ADVANCE, NOTHING_CLOSED, CLOSED)
 
 
 def downgrade() -> None:
     _rewrite(ADVANCE, *map(_undone, (NOTHING_CLOSED, CLOSED)))
-    _rewrite(REFRESH, *map(_undone, (MINUTES, LEVELS)))
+    _rewrite(REFRESH, *map(_undone, (MINUTES, FORGOTTEN, LEVELS)))
 
 
 def _undone(change: Change) -> Change:

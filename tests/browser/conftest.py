@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from browser.visits import CHROMIUM, QUIET
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from market_data import embedded
+
+expect.set_options(timeout=20_000)  # a busy machine takes longer than Playwright's five seconds
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,7 @@ def _is_off(stage: Stage, offset: timedelta) -> bool:
 class Fault(NamedTuple):
     what: str
     inject: Callable[[Stage], None]
-    times: int = 3
+    times: int = 2
     stage: Callable[[Path, Databases, Path | None], AbstractContextManager[Stage]] = on_its_own
     arguments: tuple[str, ...] = ()
     settings: Callable[[Stage], dict[str, str]] = lambda _: {}
@@ -148,9 +148,9 @@ SMALL_DISK = can_have_a_small_disk()
 """A full disk is injected only where this is so."""
 
 FAULTS = (
-    Fault("service killed", kill_service, 2),
-    Fault("worker killed", kill_worker, 2, arguments=("--workers", "2")),
-    Fault("service restarted", restart_service, 2),
+    Fault("service killed", kill_service, 1),
+    Fault("worker killed", kill_worker, 1, arguments=("--workers", "2")),
+    Fault("service restarted", restart_service, 1),
     *([Fault("sessions of the server ended", end_sessions)] if SERVER else [Fault("engine killed", kill_engine)]),
     Fault("connection cut", partial(through_proxy, fault=Proxy.cut, seconds=0.5), stage=behind_a_proxy),
     Fault("connection stalled", partial(through_proxy, fault=Proxy.stall, seconds=2), stage=behind_a_proxy),
@@ -162,7 +162,7 @@ FAULTS = (
     Fault("answers lost", partial(through_proxy, fault=lose_answers, seconds=0), stage=behind_a_proxy),
     *([Fault("disk full", fill_disk, stage=on_a_small_disk)] if SMALL_DISK else []),
     *(
-        [Fault("engine killed on a full disk", fill_disk_and_kill_engine, 2, on_a_small_disk)]
+        [Fault("engine killed on a full disk", fill_disk_and_kill_engine, 1, on_a_small_disk)]
         if SMALL_DISK and not SERVER
         else []
     ),
