@@ -5,9 +5,9 @@ The turns are taken within one process, many times a second, so that whatever el
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
+from typing import Any
 
 import msgspec
 from litestar import Litestar, get
@@ -49,7 +49,11 @@ class Turns:
 
 def create() -> Litestar:
     config = PrometheusConfig(app_name="market-data", prefix="benchmark", group_path=True)
-    market_data.app.Litestar = partial(Litestar, middleware=[config.middleware])  # type: ignore[misc]
+
+    def litestar_with_plugin(*handlers: Any, middleware: Sequence[Any], **options: Any) -> Litestar:
+        return Litestar(*handlers, middleware=[config.middleware, *middleware], **options)
+
+    market_data.app.Litestar = litestar_with_plugin  # type: ignore[assignment,misc]
     with_plugin = create_worker()
     with_plugin.asgi_handler = _bare(with_plugin)
     market_data.app.Litestar = Litestar  # type: ignore[misc]
