@@ -135,6 +135,8 @@ def _mounting(disk: Path) -> list[str]:
 
 def can_have_a_small_disk() -> bool:
     """Whether we may mount one: only root may, and not in each container."""
+    if shutil.which("mount") is None:
+        return False
     with tempfile.TemporaryDirectory() as folder:
         if subprocess.run(_mounting(Path(folder)), capture_output=True, check=False).returncode:
             return False
