@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from market_data import problems
 from market_data.errors import Forbidden, MarketDataError, Unauthorized
-from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
+from market_data.keys import Key
 
 NEEDED: Final = (
     "This needs a key with the scope {scope}, in `Authorization: Bearer …` or `X-API-Key: …`; "
@@ -40,7 +40,7 @@ class Access:
         needed: str | None = scope["route_handler"].opt.get("scope", self._reading)
         if needed is not None:
             try:
-                _check(await _key(scope), needed)
+                _check(scope["state"].get("key"), needed)  # the gate has looked for it
             except MarketDataError as error:
                 if scope["type"] == "http":
                     raise
@@ -58,24 +58,6 @@ def open_paths(app: Litestar) -> frozenset[str]:
 def _is_open(handler: HTTPRouteHandler) -> bool:
     # The framework adds those of OPTIONS itself.
     return handler.opt.get("scope", "") is None or handler.http_methods == {"OPTIONS"}
-
-
-async def _key(scope: Scope) -> Key | None:
-    """The key that a request carries. Whoever sees the request first looks for it, and leaves it in its state.
-
-    Raises:
-        Unauthorized: It carries one that does not hold.
-        DatabaseUnavailable: Nobody knows.
-    """
-    state = scope["state"]
-    if "key" not in state:
-        secret = given_key(scope["headers"])
-        ring: KeyRing = scope["litestar_app"].state["keys"]  # `state.keys` is a method
-        key = None if secret is None else await ring.find(secret)
-        if secret is not None and key is None:
-            raise Unauthorized(WRONG_KEY)
-        state["key"] = key
-    return state["key"]
 
 
 def _check(key: Key | None, needed: str) -> None:
