@@ -1,16 +1,14 @@
 """Alembic in-process, one at a time however many start."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-import sqlalchemy
-import sqlalchemy.exc
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy.pool import NullPool
 
 from market_data.errors import StartError, first_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7164051126)"
 """Held until the transaction ends: on one database, migrations run one after the other."""
@@ -30,6 +28,11 @@ NEEDED_VERSION = (2, 23)
 
 EXTENSION_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 
+READABLE = "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"
+"""NULL where there is no such table yet."""
+
+REVISION = "SELECT max(version_num) FROM alembic_version"
+
 
 def upgrade(database_url: str) -> None:
     """Bring a database up to the newest revision; it may be there already, or another process may be at it.
@@ -38,7 +41,17 @@ def upgrade(database_url: str) -> None:
         StartError: The server can't carry the schema.
         psycopg.OperationalError: The server can't be reached.
     """
-    check_server(database_url)
+    if check_server(database_url) != revisions()[-1]:
+        _migrate(database_url)
+
+
+def _migrate(database_url: str) -> None:
+    # Only here, for they take half a second, and most starts find the newest revision.
+    import sqlalchemy.exc  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
@@ -59,9 +72,16 @@ def scripts() -> Path:
     return installed if installed.is_dir() else here.parents[1] / "alembic"
 
 
-def engine(database_url: str) -> sqlalchemy.Engine:
+def revisions() -> list[str]:
+    """What this version knows, the newest last: files are named after their revision."""
+    return sorted(path.name.partition("_")[0] for path in (scripts() / "versions").glob("*.py"))
+
+
+def engine(database_url: str) -> "Engine":
     """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
-    return sqlalchemy.create_engine(
+    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - as in `_migrate`
+
+    return create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(
             database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"
@@ -70,8 +90,10 @@ def engine(database_url: str) -> sqlalchemy.Engine:
     )
 
 
-def check_server(database_url: str) -> None:
+def check_server(database_url: str) -> str | None:
     """Make sure that the database is UTF-8, on TimescaleDB, recent enough and with its Community edition's features.
+
+    Returns the revision of its schema, once any migration that runs has ended; None where it has none.
 
     Raises:
         StartError: It has not; the message says what to run instead.
@@ -80,6 +102,7 @@ def check_server(database_url: str) -> None:
     try:
         with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
             _check(connection)
+            return _revision(connection)
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
@@ -105,6 +128,12 @@ def _check(connection: psycopg.Connection) -> None:
         raise StartError(
             f"This TimescaleDB is the {edition.capitalize()} edition, which has no continuous aggregates: {REMEDY}."
         )
+
+
+def _revision(connection: psycopg.Connection) -> str | None:
+    (readable,) = connection.execute(READABLE).fetchone() or (None,)
+    row = connection.execute(REVISION).fetchone() if readable else None
+    return row[0] if row else None
 
 
 def _create_extension(connection: psycopg.Connection) -> None:

@@ -17,6 +17,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from support import PROJECT, Connection
 
 from market_data import migrate
@@ -191,6 +192,11 @@ def test_migrating_what_is_migrated_changes_nothing(fresh: tuple[str, dict[str, 
     url, schema = fresh
     migrate.upgrade(url)
     assert described(url) == schema
+
+
+def test_migrations_are_in_files_that_are_named_after_their_revisions():
+    known = ScriptDirectory(str(migrate.scripts())).walk_revisions()
+    assert migrate.revisions() == [script.revision for script in known][::-1]
 
 
 def test_schema_of_a_newer_version_is_told_and_left_alone(fresh: tuple[str, dict[str, list[str]]]):

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 import psycopg
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
 from market_data import migrate
 from market_data.commands.checks.finding import Finding, Patient, error, ok, warning
@@ -77,31 +75,23 @@ def edition(patient: Patient) -> Iterator[Finding]:
         yield error("edition", f"{license_.capitalize()}, which has no continuous aggregates", migrate.REMEDY)
 
 
-REVISION = "SELECT max(version_num) FROM alembic_version"
-
-
 def schema(patient: Patient) -> Iterator[Finding]:
     """Whether a migration is missing."""
-    script = ScriptDirectory(str(migrate.scripts()))
-    newest = script.get_current_head()
+    newest = migrate.revisions()[-1]
     try:
-        (revision,) = patient.row(REVISION)
+        (revision,) = patient.row(migrate.REVISION)
     except psycopg.errors.UndefinedTable:
         revision = None
     if revision == newest:
         yield ok("schema", f"revision {revision}, the newest")
-        return
-    if revision is None:
+    elif revision is None:
         yield error("schema", "the database is not migrated", "run `market-data migrate`, or start the service")
-        return
-    try:
-        script.get_revision(revision)
-    except CommandError:
-        finding = f"revision {revision}, which this version does not know"
-        yield error("schema", finding, "run a newer version of market-data on it")
-    else:
+    elif revision in migrate.revisions():
         finding = f"revision {revision}, while {newest} is the newest"
         yield error("schema", finding, "run `market-data migrate`, or restart the service")
+    else:
+        finding = f"revision {revision}, which this version does not know"
+        yield error("schema", finding, "run a newer version of market-data on it")
 
 
 WORKERS = """
