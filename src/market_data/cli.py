@@ -1,36 +1,24 @@
 """The commands."""
 
 import argparse
-import os
-import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from market_data import __version__, embedded
+from market_data import __version__
 from market_data.commands.parsers import add_parsers
-from market_data.commands.running import migrate_when_there, migrated_database
 from market_data.commands.terminal import say
-from market_data.embedded import EngineError
-from market_data.errors import MarketDataError
-from market_data.server import configure_logging, listen, serve, stop_in_order
-from market_data.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from market_data.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `market-data`. Returns the exit status: 1 with one line on standard error for what went wrong."""
+    """The command `market-data`. Returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    stop_in_order()
-    try:
-        settings = read_settings()
-        configure_logging()
-        status: int = parsed.command(settings, parsed)
-    except (MarketDataError, EngineError) as error:
-        say(str(error))
-        return 1
-    return status
+    from market_data.commands import running
+
+    return running.perform(parsed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,52 +59,18 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
-    with ExitStack() as stack:
-        bound = None
-        if settings.database_url is not None:
-            bound = stack.enter_context(listen(parsed.host, parsed.port))
-            database_url = settings.database_url
-        else:
-            # Before the socket, so that a second service on this folder hears of the first one, not of its port.
-            engine = embedded.owned_engine(settings.home, say=say, port=settings.embedded_port)
-            database_url = stack.enter_context(engine)
-            bound = stack.enter_context(listen(parsed.host, parsed.port))
-            port = conninfo_to_dict(database_url)["port"]
-            if settings.embedded_port and str(port) != str(settings.embedded_port):
-                say(f"port {settings.embedded_port} is in use, so the database is on port {port}")
-        migrate_when_there(settings.direct_url or database_url, settings.database_start_timeout_seconds)
-        os.environ["DATABASE_URL"] = database_url
-        assets = settings.docs_assets or _installed_assets()
-        os.environ["DOCS_ASSETS"] = assets
+def _serve(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import serving
 
-        def ready(base: str) -> None:
-            say(f"ready on {base}, dashboard on {base}/dashboard, docs on {base}/docs" if assets else f"ready on {base}")
-            say(f"database: psql {shlex.quote(_without_password(settings.direct_url or database_url))}")
-
-        serve(bound, parsed.workers, ready)
-    return 0
+    return serving.serve_on(settings, parsed.host, parsed.port, parsed.workers)
 
 
-def _migrate(settings: Settings, _: argparse.Namespace) -> int:
-    with migrated_database(settings):
+def _migrate(settings: "Settings", _: argparse.Namespace) -> int:
+    from market_data.commands import running
+
+    with running.migrated_database(settings):
         say("the database has the newest schema")
     return 0
-
-
-def _installed_assets() -> str:
-    """The folder of the pages' scripts; none where they can't be installed, which stops nothing else."""
-    try:
-        return str(embedded.node_modules(say))
-    except EngineError as error:
-        say(f"no dashboard and no documentation pages: {error}")
-        return ""
-
-
-def _without_password(database_url: str) -> str:
-    """How psql connects to the same database; it asks for a password where one is needed."""
-    parameters = conninfo_to_dict(database_url)
-    return make_conninfo(**{name: str(value) for name, value in parameters.items() if "password" not in name})
 
 
 if __name__ == "__main__":

@@ -194,6 +194,13 @@ def test_migrating_what_is_migrated_changes_nothing(fresh: tuple[str, dict[str, 
     assert described(url) == schema
 
 
+def test_newest_schema_is_known_without_alembic(fresh: tuple[str, dict[str, list[str]]]):
+    url, _ = fresh
+    program = "import sys; from market_data import migrate; migrate.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_migrations_are_in_files_that_are_named_after_their_revisions():
     known = ScriptDirectory(str(migrate.scripts())).walk_revisions()
     assert migrate.revisions() == [script.revision for script in known][::-1]

@@ -1,10 +1,15 @@
 """How the modules hang together."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import PROJECT
+
+from market_data import keys
+from market_data.commands import key_parsers
 
 
 def test_imports_point_one_way():
@@ -12,3 +17,35 @@ def test_imports_point_one_way():
     done = subprocess.run([command, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Imports point one way KEPT" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needless"),
+    [
+        (["--help"], {"alembic", "httpx", "litestar", "msgspec", "psycopg", "rich", "sqlalchemy", "structlog", "uvicorn"}),
+        (["status", "--url=http://127.0.0.1:9"], {"alembic", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
+        (["keys", "list"], {"alembic", "httpx", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_imports_nothing_that_it_does_without(arguments: list[str], needless: set[str], tmp_path: Path):
+    """Half a second and more, which whoever runs it would wait for."""
+    program = """
+import sys
+from market_data.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("imported:", *{name.partition(".")[0] for name in sys.modules})
+"""
+    # Where there is no server and none is waited for, a command goes as far as to ask for it.
+    environment = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:9/none", "DATABASE_START_TIMEOUT_SECONDS": "0"}
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    imported = set(done.stdout.rpartition("imported:")[2].split())
+    assert "market_data" in imported, done.stderr
+    assert not imported & needless
+
+
+def test_scopes_that_the_command_line_takes_are_those_that_there_are():
+    assert key_parsers.SCOPES == keys.SCOPES

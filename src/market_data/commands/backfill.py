@@ -16,7 +16,8 @@ import psycopg
 from market_data.commands import statements
 from market_data.commands.ahead import ahead
 from market_data.commands.lease import Lease, held
-from market_data.commands.terminal import Meter, meter, say, tell
+from market_data.commands.progress import Meter, meter
+from market_data.commands.terminal import say, tell
 from market_data.commands.walk import BackwardWalk, copy_data
 from market_data.connection import Connection, connect
 from market_data.errors import CommandFailed

@@ -17,7 +17,7 @@ from market_data.commands.terminal import say, tell
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
-from market_data.migrate import CONNECT_SECONDS
+from market_data.migrate import CONNECT_SECONDS, REVISION
 from market_data.settings import Settings
 
 NO_DUMP = (
@@ -59,7 +59,6 @@ SERVER = f"""
             LIMIT 1
         )
 """
-REVISION = "SELECT max(version_num) FROM alembic_version"
 
 
 def inspect(database_url: str) -> Server:

@@ -12,7 +12,8 @@ import psycopg
 from market_data.commands import statements
 from market_data.commands.ahead import ahead
 from market_data.commands.files import Chunk, Source
-from market_data.commands.terminal import meter, say, tell
+from market_data.commands.progress import meter
+from market_data.commands.terminal import say, tell
 from market_data.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.rows import Checker, Rejected
@@ -53,6 +54,19 @@ class Rejects:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def rejects_of(file: str, path: Path | None) -> Rejects:
+    """Where rows of a file go: into one of its name in the current folder, unless another is given.
+
+    Raises:
+        CommandFailed: That is the file itself.
+    """
+    name = "stdin" if file == "-" else Path(file.removesuffix(".gz")).stem
+    path = path or Path(f"{name}.rejected.csv")
+    if path.exists() and Path(file).exists() and path.samefile(file):
+        raise CommandFailed(f"{path} is the file to import; choose another for its rejected rows with --rejects.")
+    return Rejects(path)
 
 
 class Batch(NamedTuple):

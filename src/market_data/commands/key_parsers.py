@@ -6,12 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from market_data.commands.durations import duration_between
-from market_data.commands.running import migrated_database, run
-from market_data.keys import SCOPES
-from market_data.settings import Settings
 
 if TYPE_CHECKING:
+    from market_data.keys import Scope
+    from market_data.settings import Settings
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # type: ignore[reportPrivateUsage]  # has no public name
+
+SCOPES: tuple["Scope", ...] = ("read", "write", "admin")
+"""The same as `keys.SCOPES`, of which the help is to know without the rest of it."""
 
 AGAIN = "`market-data keys list` shows what was done"
 
@@ -58,12 +61,12 @@ def _add_create(actions: "Commands") -> None:
     parser.set_defaults(command=_create)
 
 
-def _create(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import keys  # noqa: PLC0415 - only this command needs it
+def _create(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import keys, running
 
     scopes = [scope for scope in SCOPES if scope in (parsed.scope or ["read"])]
-    with migrated_database(settings) as database_url:
-        return run(keys.create_key(database_url, parsed.name, scopes, parsed.expires), again=AGAIN)
+    with running.migrated_database(settings) as database_url:
+        return running.run(keys.create_key(database_url, parsed.name, scopes, parsed.expires), again=AGAIN)
 
 
 def _add_list(actions: "Commands") -> None:
@@ -76,11 +79,11 @@ def _add_list(actions: "Commands") -> None:
     parser.set_defaults(command=_list)
 
 
-def _list(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import keys  # noqa: PLC0415 - as above
+def _list(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import keys, running
 
-    with migrated_database(settings) as database_url:
-        return run(keys.list_keys(database_url, as_json=parsed.json), again=AGAIN)
+    with running.migrated_database(settings) as database_url:
+        return running.run(keys.list_keys(database_url, as_json=parsed.json), again=AGAIN)
 
 
 def _add_rotate(actions: "Commands") -> None:
@@ -100,11 +103,11 @@ def _add_rotate(actions: "Commands") -> None:
     parser.set_defaults(command=_rotate)
 
 
-def _rotate(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import keys  # noqa: PLC0415 - as above
+def _rotate(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import keys, running
 
-    with migrated_database(settings) as database_url:
-        return run(keys.rotate_key(database_url, parsed.name, parsed.grace), again=AGAIN)
+    with running.migrated_database(settings) as database_url:
+        return running.run(keys.rotate_key(database_url, parsed.name, parsed.grace), again=AGAIN)
 
 
 def _add_revoke(actions: "Commands") -> None:
@@ -117,11 +120,11 @@ def _add_revoke(actions: "Commands") -> None:
     parser.set_defaults(command=_revoke)
 
 
-def _revoke(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import keys  # noqa: PLC0415 - as above
+def _revoke(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import keys, running
 
-    with migrated_database(settings) as database_url:
-        return run(keys.revoke_keys(database_url, parsed.given), again=AGAIN)
+    with running.migrated_database(settings) as database_url:
+        return running.run(keys.revoke_keys(database_url, parsed.given), again=AGAIN)
 
 
 def _name(text: str) -> str:

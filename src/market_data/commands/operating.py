@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from market_data.settings import Settings
-
 if TYPE_CHECKING:
+    from market_data.settings import Settings
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # type: ignore[reportPrivateUsage]  # has no public name
 
 
@@ -36,8 +36,8 @@ def _add_doctor(commands: "Commands") -> None:
     parser.set_defaults(command=_doctor)
 
 
-def _doctor(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import doctor  # noqa: PLC0415 - only this command needs it
+def _doctor(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import doctor
 
     return doctor.examine(settings, workers=parsed.workers, as_json=parsed.json)
 
@@ -63,8 +63,8 @@ def _add_backup(commands: "Commands") -> None:
     parser.set_defaults(command=_backup)
 
 
-def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import backup  # noqa: PLC0415 - as doctor
+def _backup(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import backup
 
     return backup.back_up(settings, parsed.path)
 
@@ -82,7 +82,7 @@ def _add_restore(commands: "Commands") -> None:
     parser.set_defaults(command=_restore)
 
 
-def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import restore  # noqa: PLC0415 - as doctor
+def _restore(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import restore
 
     return restore.restore(settings, parsed.path)

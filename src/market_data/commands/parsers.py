@@ -1,4 +1,4 @@
-"""What the commands take on the command line."""
+"""What the commands take on the command line. Each imports what it does only when it is run."""
 
 import argparse
 import os
@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 from market_data.commands import operating
 from market_data.commands.durations import duration_between
 from market_data.commands.key_parsers import add_keys
-from market_data.commands.running import migrated_database, run
-from market_data.errors import CommandFailed
 from market_data.feed import LISTINGS, Listing
-from market_data.settings import Settings
 
 if TYPE_CHECKING:
+    from market_data.settings import Settings
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # type: ignore[reportPrivateUsage]  # has no public name
 
 FORMATS = ("csv", "ndjson", "parquet")
@@ -51,8 +50,8 @@ def _add_watch(commands: "Commands") -> None:
     parser.set_defaults(command=_watch)
 
 
-def _watch(_: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import watch  # noqa: PLC0415 - httpx, which serving does without
+def _watch(_: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import watch
 
     return watch.watch(parsed.url, parsed.symbols)
 
@@ -71,8 +70,8 @@ def _add_status(commands: "Commands") -> None:
     parser.set_defaults(command=_status)
 
 
-def _status(_: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import status  # noqa: PLC0415 - as watch
+def _status(_: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import status
 
     return status.show_status(parsed.url, as_json=parsed.json)
 
@@ -105,8 +104,8 @@ def _add_psql(commands: "Commands") -> None:
     parser.set_defaults(command=_psql, parser=parser)
 
 
-def _psql(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import psql  # noqa: PLC0415 - only this command needs it
+def _psql(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import psql
 
     arguments: list[str] = parsed.arguments
     if arguments == ["--help"]:
@@ -142,12 +141,12 @@ def _add_backfill(commands: "Commands") -> None:
     parser.set_defaults(command=_backfill)
 
 
-def _backfill(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import backfill  # noqa: PLC0415 - numpy, which serving does without
+def _backfill(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import backfill, running
 
     history = backfill.History(parsed.symbols, parsed.days, parsed.rate, parsed.seed)
-    with migrated_database(settings) as database_url:
-        return run(backfill.backfill(database_url, history), again=backfill.AGAIN)
+    with running.migrated_database(settings) as database_url:
+        return running.run(backfill.backfill(database_url, history), again=backfill.AGAIN)
 
 
 def _add_import(commands: "Commands") -> None:
@@ -175,16 +174,12 @@ def _add_import(commands: "Commands") -> None:
     parser.set_defaults(command=_import)
 
 
-def _import(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import files, importing  # noqa: PLC0415 - only this command needs them
+def _import(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import files, importing, running
 
-    name = "stdin" if parsed.file == "-" else Path(parsed.file.removesuffix(".gz")).stem
-    path: Path = parsed.rejects or Path(f"{name}.rejected.csv")
-    if path.exists() and Path(parsed.file).exists() and path.samefile(parsed.file):
-        raise CommandFailed(f"{path} is the file to import; choose another for its rejected rows with --rejects.")
-    rejects = importing.Rejects(path)
-    with files.open_source(parsed.file, parsed.format) as source, migrated_database(settings) as database_url:
-        return run(importing.import_trades(database_url, source, rejects), again=importing.AGAIN)
+    rejects = importing.rejects_of(parsed.file, parsed.rejects)
+    with files.open_source(parsed.file, parsed.format) as source, running.migrated_database(settings) as database_url:
+        return running.run(importing.import_trades(database_url, source, rejects), again=importing.AGAIN)
 
 
 def _add_retention(commands: "Commands") -> None:
@@ -205,13 +200,13 @@ def _add_retention(commands: "Commands") -> None:
     parser.set_defaults(command=_retention)
 
 
-def _retention(settings: Settings, parsed: argparse.Namespace) -> int:
-    from market_data.commands import retention  # noqa: PLC0415 - as the others
+def _retention(settings: "Settings", parsed: argparse.Namespace) -> int:
+    from market_data.commands import retention, running
 
-    with migrated_database(settings) as database_url:
+    with running.migrated_database(settings) as database_url:
         if "trades" in parsed:
-            return run(retention.set_retention(database_url, parsed.trades), again="the same command sets it")
-        return run(retention.show_retention(database_url), again="the same command shows it")
+            return running.run(retention.set_retention(database_url, parsed.trades), again="the same command sets it")
+        return running.run(retention.show_retention(database_url), again="the same command shows it")
 
 
 def _url(text: str) -> str:

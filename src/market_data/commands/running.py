@@ -1,5 +1,6 @@
 """What every command does around its work: a migrated database, signals that end it in order, and one line for an error."""
 
+import argparse
 import asyncio
 import signal
 import time
@@ -11,13 +12,28 @@ import psycopg
 
 from market_data import embedded, migrate
 from market_data.commands.terminal import say
-from market_data.errors import CommandFailed, StartError, first_line
-from market_data.settings import Settings
+from market_data.embedded import EngineError
+from market_data.errors import CommandFailed, MarketDataError, StartError, first_line
+from market_data.process import configure_logging, stop_in_order
+from market_data.settings import Settings, read_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as a shell gives it."""
+
+
+def perform(parsed: argparse.Namespace) -> int:
+    """Do what was asked for. Returns the exit status: 1 with one line on standard error for what went wrong."""
+    stop_in_order()
+    try:
+        settings = read_settings()
+        configure_logging()
+        status: int = parsed.command(settings, parsed)
+    except (MarketDataError, EngineError) as error:
+        say(str(error))
+        return 1
+    return status
 
 
 @contextmanager
