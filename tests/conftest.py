@@ -4,6 +4,7 @@ A test that takes `database_url` gets the session's migrated database, emptied, 
 that takes `new_migrated_database` or `new_database` makes databases of its own. Nothing here mocks a database.
 """
 
+import fcntl
 import os
 import shutil
 import sys
@@ -56,22 +57,39 @@ def _on_engine(seed: Path, folder: Path) -> Iterator[str]:
         yield url
 
 
+def _made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of pytest-xdist's workers to need it makes, while the others wait."""
+    own = temporary.getbasetemp()
+    made = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            draft = made.with_suffix(".draft")
+            make(draft)
+            draft.rename(made)
+    return made
+
+
 @pytest.fixture(scope="session")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of an embedded engine whose database exists and was stopped in order: to copy it takes less than initdb."""
-    home = tmp_path_factory.mktemp("engine-seed") / "home"
-    with embedded.owned_engine(home, say=say):
-        pass
-    return home
+
+    def make(home: Path) -> None:
+        with embedded.owned_engine(home, say=say):
+            pass
+
+    return _made_once(tmp_path_factory, "engine-seed", make)
 
 
 @pytest.fixture(scope="session")
 def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a migrated database."""
-    folder = tmp_path_factory.mktemp("engine-migrated")
-    with _on_engine(seed, folder) as url:
-        migrate.upgrade(url)
-    return folder / "home"
+
+    def make(home: Path) -> None:
+        with embedded.owned_engine(shutil.copytree(seed, home), say=say) as url:
+            migrate.upgrade(url)
+
+    return _made_once(tmp_path_factory, "engine-migrated", make)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`kill -9` of the whole service in mid-write, engine included where it is the embedded one."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,10 +19,13 @@ Answered = set[tuple[str, str, float]]
 
 
 @pytest.fixture
-def deployment(new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path) -> Iterator[dict[str, str]]:
+def deployment(
+    new_migrated_database: Callable[[], AbstractContextManager[str]], request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[dict[str, str]]:
     """The environment of a service on a database that outlives it."""
     if not SERVER:
-        yield {"MARKET_DATA_HOME": str(tmp_path / "home"), "EMBEDDED_PORT": "0", **BUSY}
+        home = shutil.copytree(request.getfixturevalue("migrated_seed"), tmp_path / "home")
+        yield {"MARKET_DATA_HOME": str(home), "EMBEDDED_PORT": "0", **BUSY}
         return
     with new_migrated_database() as url:
         yield {"DATABASE_URL": url, **BUSY}
