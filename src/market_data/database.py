@@ -23,6 +23,7 @@ from market_data.connection import (
     take_utc,
     time_limit,
 )
+from market_data.crowd import Refusals
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.flights import Flights
 from market_data.logs import REQUEST_ID
@@ -81,6 +82,7 @@ class Database:
         self._longest_queue = settings.pool_timeout_seconds * LONGEST_QUEUE
         self._waiting = 0
         self._held_seconds = 0.0
+        self._refusals = Refusals()
         self._flights = Flights(self._find)
 
     async def __aenter__(self) -> Self:
@@ -158,6 +160,9 @@ class Database:
             yield
         except psycopg.errors.QueryCanceled as error:
             logger.warning("a request is answered 503: %s", first_line(error))
+            raise DatabaseUnavailable(UNAVAILABLE) from error
+        except TooManyRequests as error:
+            self._refusals.note(str(error))
             raise DatabaseUnavailable(UNAVAILABLE) from error
         except (
             psycopg.OperationalError,

@@ -12,6 +12,7 @@
     ├── TooLarge               413: a body of more bytes, or more trades, than are taken at once
     ├── UnsupportedMedia       415: a body of another form than is read
     ├── TooManyRequests        429: more than the rate limit grants
+    ├── Overloaded             503: more requests at once than can be answered soon
     ├── TookTooLong            503: no answer within the request time-out
     └── DatabaseUnavailable    503: no connection, no free place in the pool, or no answer in time
 
@@ -81,6 +82,10 @@ class TooManyRequests(MarketDataError):
     def __init__(self, message: str, retry_seconds: int) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class Overloaded(MarketDataError):
+    """There are more requests than can be answered soon; the same one may work in a moment."""
 
 
 class TookTooLong(MarketDataError):

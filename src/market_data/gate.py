@@ -1,4 +1,4 @@
-"""What every request passes before the framework sees it: sizes, keys, rate limits, origins and a time-out.
+"""What every request passes before the framework sees it: how many there are, sizes, keys, rate limits, origins, a time-out.
 
 It is wrapped around the whole application, for the framework's own middleware does not see what its router refuses (404,
 405), and gives each answer the headers that tell browsers what not to do with it.
@@ -16,7 +16,8 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from market_data import limits, problems
-from market_data.errors import BadParameters, TooManyRequests, Unauthorized
+from market_data.crowd import Crowd, Refusals
+from market_data.errors import BadParameters, Overloaded, TooManyRequests, Unauthorized
 from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
 from market_data.limits import Allowance
 from market_data.models import ParameterProblem
@@ -35,6 +36,11 @@ HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(
 PROBES: Final = frozenset({"/health", "/health/live", "/health/ready"})
 """What machines that watch over the service ask: not limited."""
 
+NEVER_TOO_MANY: Final = PROBES | {"/metrics", "/stream"}
+"""Answered however many requests there are: who watches is to see that, and an EventSource once refused stays away."""
+
+OVERLOADED: Final = "There are more requests than can be answered soon; try again in a moment."
+
 
 class Gate:
     """An application, guarded. On its open paths keys are not looked at; elsewhere the state has a ring of them by then."""
@@ -43,6 +49,8 @@ class Gate:
         self._app = app
         self._state = state
         self._open_paths = frozenset(open_paths)
+        self._crowd = Crowd()
+        self._refusals = Refusals()
         self._deadlines = Deadlines(settings.request_timeout_seconds)
         self._limiter = limits.limiter(settings.rate_limit, settings.rate_limit_seconds)
         self._policy = f"{settings.rate_limit};w={settings.rate_limit_seconds:g}".encode()
@@ -63,6 +71,10 @@ class Gate:
             return
         scope = cast("HTTPScope", scope)
         passage = Passage(scope, receive, send, self._headers, self._deadlines)
+        if not self._crowd.takes(len(self._deadlines)) and scope["path"] not in NEVER_TOO_MANY:
+            self._refusals.note(f"{len(self._deadlines)} are under way")
+            await self._answer(scope, passage, Overloaded(OVERLOADED))
+            return
         self._deadlines.set(passage)
         try:
             error = await self._look_at(scope, passage.more)

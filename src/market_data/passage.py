@@ -110,6 +110,10 @@ class Deadlines:
         self._waiting: dict[Passage, None] = {}  # in the order in which they come, and in which their time ends
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """How many they are."""
+        return len(self._waiting)
+
     def set(self, passage: Passage) -> None:
         """Give a request its time."""
         loop = asyncio.get_running_loop()

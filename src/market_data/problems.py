@@ -19,6 +19,7 @@ from market_data.errors import (
     DatabaseUnavailable,
     Forbidden,
     NotFound,
+    Overloaded,
     TookTooLong,
     TooLarge,
     TooManyRequests,
@@ -39,6 +40,7 @@ STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -79,7 +81,7 @@ def write(error: Exception, method: str, path: str) -> Written:
             headers["WWW-Authenticate"] = CHALLENGE
         case TooManyRequests():
             headers["Retry-After"] = str(error.retry_seconds)
-        case DatabaseUnavailable() | TookTooLong():
+        case DatabaseUnavailable() | Overloaded() | TookTooLong():
             headers["Retry-After"] = str(RETRY_SECONDS)
         case HTTPException() if error.status_code < 500:
             status, detail = HTTPStatus(error.status_code), _explain(error, method, path)

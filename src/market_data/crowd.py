@@ -1,0 +1,65 @@
+"""How many requests may be under way at once: so many that the last of them is answered soon. Further ones are refused.
+
+Otherwise, once more come than a worker can answer, each new one waits longer than the one before it, and in the end all are
+answered too late. What a request takes of the processor is measured while there are many: a worker does one thing at a time,
+so whoever comes waits for as long as those before it take together.
+"""
+
+import logging
+import time
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SECONDS: Final = 0.1
+"""How long a request may have to wait for those before it."""
+
+FEW: Final = 32
+"""So many are never too many."""
+
+SAMPLE: Final = 32
+"""Requests that are measured together, if they come within `SAMPLE_SECONDS`: else the processor did other things as well."""
+SAMPLE_SECONDS: Final = 1.0
+
+TELL_SECONDS: Final = 10.0
+"""How often the log is told of refusals."""
+
+
+class Crowd:
+    """The requests under way in one worker, whose number its owner knows."""
+
+    def __init__(self) -> None:
+        self._request_seconds = 0.0
+        self._taken = 0
+        self._since = self._processor_since = 0.0
+
+    def takes(self, under_way: int) -> bool:
+        """Whether one more finds its answer soon, behind those that are under way."""
+        if under_way > FEW and under_way * self._request_seconds > LONGEST_SECONDS:
+            return False
+        self._taken += 1
+        if self._taken == SAMPLE:
+            self._measure()
+        return True
+
+    def _measure(self) -> None:
+        """See what the last ones took, each with its share of what the refusals between them took."""
+        now, processor = time.monotonic(), time.thread_time()
+        if now - self._since < SAMPLE_SECONDS:
+            self._request_seconds += ((processor - self._processor_since) / SAMPLE - self._request_seconds) / 4
+        self._taken, self._since, self._processor_since = 0, now, processor
+
+
+class Refusals:
+    """Tells the log of requests that are refused, being too many: of the first at once, then now and then of how many."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._next = 0.0
+
+    def note(self, reason: str) -> None:
+        """One is refused."""
+        self._count += 1
+        if (now := time.monotonic()) >= self._next:
+            logger.warning("too many requests, of which %d more are answered 503: %s", self._count, reason)
+            self._count, self._next = 0, now + TELL_SECONDS

@@ -1,0 +1,291 @@
+"""What more requests than it can answer do to the service: `uv run python tests/benchmarks/overload.py --minutes 60`.
+
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine, with all of the database's jobs. One
+worker is asked a mix of prices, candles, trades and writes: first by connections that wait for each answer, which shows its
+capacity, then by arrivals that wait for nothing, `--factor` times as many. A latency is counted from the moment at which the
+request was due, so that what waits for its turn here counts too. For each minute is printed how many requests a second were
+answered, how many refused with 503, what both took, and the memory of the worker; at last, how soon after the load it
+answers as ever.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import cycle
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from urllib.parse import urlencode
+
+import psycopg
+from filled import SYMBOLS, fill, new_database
+from reads import _serving
+
+JOBS_SECONDS = 20
+"""Until the first runs of all jobs, which begin at once, are over."""
+PATIENCE_SECONDS = 10.0
+"""After this a client gives up, as if there were no answer."""
+MOST_CONNECTIONS = 4000
+CAPACITY_CONNECTIONS = 32
+WRITES = 0.05
+READS = {"latest": 0.6, "at": 0.1, "candles": 0.15, "trades": 0.1}
+BUFFER = 1 << 20
+LENGTH = re.compile(rb"\ncontent-length: ([0-9]+)", re.IGNORECASE)
+
+
+class Mix:
+    """The requests, drawn at random; each trade that is written has an identity of its own."""
+
+    def __init__(self, key: str) -> None:
+        draw = random.Random(5)
+        self._key = key
+        self._trades = 0
+        kinds = draw.choices([*READS, "write"], [*READS.values(), WRITES], k=2000)
+        self._requests = cycle([None if kind == "write" else _read(kind, draw) for kind in kinds])
+
+    def draw(self) -> bytes:
+        """The next request."""
+        return next(self._requests) or self._write()
+
+    def _write(self) -> bytes:
+        self._trades += 1
+        trade = {
+            "symbol": SYMBOLS[self._trades % len(SYMBOLS)],
+            "price": "181.5",
+            "volume": "1",
+            "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "trade_id": self._trades,
+        }
+        body = json.dumps(trade).encode()
+        head = (
+            f"POST /trades HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self._key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def _read(kind: str, draw: random.Random) -> bytes:
+    hour = draw.randrange(46)
+    parameters = {"symbol": draw.choice(SYMBOLS)}
+    start, end = (f"2026-02-{day:02}T{hour:02}:00:00Z" for day, hour in ((8 + hour // 24, hour % 24), (10, 0)))
+    path = {"latest": "/price/latest", "at": "/price"}.get(kind, f"/{kind}")
+    if kind == "at":
+        parameters["timestamp"] = start
+    elif kind != "latest":
+        parameters |= {"start": start, "end": end, "limit": "60"}
+    if kind == "candles":
+        parameters["interval"] = "1m"
+    return f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
+class Asked:
+    """A request on its connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.due = 0.0
+        self.received = b""
+        self.idle = True
+
+    def ask(self, request: bytes, due: float) -> None:
+        """Send it; it was to be sent at `due`."""
+        self.due, self.received, self.idle = due, b"", False
+        self.connection.sendall(request)
+
+    def read(self) -> int | None:
+        """The status, once the answer is whole; 0 where the connection has ended instead."""
+        try:
+            received = self.connection.recv(BUFFER)
+        except ConnectionError:
+            return 0
+        if not received:
+            return 0
+        self.received += received
+        head, end, body = self.received.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        size = LENGTH.search(head)
+        return int(head[9:12]) if size and len(body) >= int(size[1]) else None
+
+
+class Load:
+    """Connections that are asked, and what came of it since the last look."""
+
+    def __init__(self, port: int, mix: Mix) -> None:
+        self._port = port
+        self._mix = mix
+        self._selector = DefaultSelector()
+        self._all: set[Asked] = set()
+        self._idle: list[Asked] = []
+        self.latencies: dict[int, list[float]] = {}
+        self.lost: Counter[str] = Counter()
+        self.behind = 0.0
+        """The longest that a request was sent later than it was due."""
+
+    def closed(self, connections: int, seconds: float) -> float:
+        """Have each connection ask again once it is answered: the answers a second."""
+        end = time.perf_counter() + seconds
+        for _ in range(connections):
+            self._connect().ask(self._mix.draw(), time.perf_counter())
+
+        def again(asked: Asked) -> None:
+            if time.perf_counter() < end:
+                asked.ask(self._mix.draw(), time.perf_counter())
+            else:
+                self._idle.append(asked)
+
+        while len(self._idle) < len(self._all):
+            self._take(again, 1)
+        count = sum(len(latencies) for latencies in self.latencies.values())
+        self.latencies.clear()
+        return count / seconds
+
+    def open(self, rate: float, seconds: float) -> None:
+        """Have so many requests a second come, at random moments, whatever becomes of the others."""
+        arrivals = random.Random(7)
+        due = time.perf_counter()
+        end = due + seconds
+        while due < end:
+            while due <= time.perf_counter():
+                self._send(due)
+                due += arrivals.expovariate(rate)
+            self._take(self._idle.append, max(due - time.perf_counter(), 0))
+        self._give_up()
+
+    def rest(self) -> None:
+        """Wait for the answers that are still to come."""
+        while len(self._idle) < len(self._all):
+            self._take(self._idle.append, 1)
+            self._give_up()
+
+    def _send(self, due: float) -> None:
+        if not self._idle and len(self._all) == MOST_CONNECTIONS:
+            self.lost["not sent"] += 1
+            return
+        self.behind = max(self.behind, time.perf_counter() - due)
+        asked = self._idle.pop() if self._idle else self._connect()
+        try:
+            asked.ask(self._mix.draw(), due)
+        except OSError:
+            self._lose(asked, "closed")
+
+    def _connect(self) -> Asked:
+        asked = Asked(socket.create_connection(("127.0.0.1", self._port)))
+        self._selector.register(asked.connection, EVENT_READ, asked)
+        self._all.add(asked)
+        return asked
+
+    def _take(self, answered: Callable[[Asked], None], seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            asked: Asked = key.data
+            status = asked.read()
+            if status == 0:
+                self._lose(asked, None if asked.idle else "closed")
+            elif status:
+                self.latencies.setdefault(status, []).append(time.perf_counter() - asked.due)
+                asked.idle = True
+                answered(asked)
+
+    def _give_up(self) -> None:
+        """Leave those that have waited too long."""
+        now = time.perf_counter()
+        for asked in [asked for asked in self._all if not asked.idle and now > asked.due + PATIENCE_SECONDS]:
+            self._lose(asked, "given up")
+
+    def _lose(self, asked: Asked, why: str | None) -> None:
+        if why:
+            self.lost[why] += 1
+        elif asked in self._idle:
+            self._idle.remove(asked)
+        self._selector.unregister(asked.connection)
+        asked.connection.close()
+        self._all.discard(asked)
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
+
+def main() -> None:
+    options = _options()
+    with ExitStack() as stack:
+        database_url = stack.enter_context(new_database())
+        print(fill(database_url))
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => true) FROM timescaledb_information.jobs")
+        time.sleep(JOBS_SECONDS)
+        os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
+        command = [sys.executable, "-m", "market_data.cli", "keys", "create", "load", "--scope", "write"]
+        key = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        process, port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        load = Load(port, Mix(key))
+        load.closed(CAPACITY_CONNECTIONS, 5)
+        capacity = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
+        rate = capacity * options.factor
+        print(f"capacity: {capacity:,.0f} a second; {_memory(process)}. From now on {rate:,.0f} a second.\n")
+        print(f"{'minute':>6}{'200/s':>8}{'503/s':>8}  {'ms of 200: p50, p99, most':28}{'of 503: p50, p99':20}memory")
+        seconds = min(60, options.minutes * 60)
+        for minute in range(1, max(round(options.minutes * 60 / seconds), 1) + 1):
+            load.open(rate, seconds)
+            _print_minute(minute, load, seconds, _memory(process))
+        start = time.perf_counter()
+        load.rest()
+        print(f"\nthe last answers came {time.perf_counter() - start:.2f} s after the last request")
+        load.latencies.clear()
+        calm = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
+        print(f"afterwards: {calm:,.0f} a second, {calm / capacity:.2f} of what it was; {_memory(process)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Asks the service for more than it can answer.")
+    parser.add_argument("--minutes", type=float, default=2, help="of the overload (default: %(default)s)")
+    parser.add_argument("--factor", type=float, default=2, help="times the capacity (default: %(default)s)")
+    parser.add_argument("--capacity-seconds", type=float, default=15, help="to measure it (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _print_minute(minute: int, load: Load, seconds: float, memory: str) -> None:
+    answered, refused = (
+        sorted(each for status in of for each in load.latencies.pop(status, ())) for of in ((200, 201), (503,))
+    )
+    others = {str(status): len(each) for status, each in load.latencies.items()} | load.lost
+    load.latencies.clear()
+    load.lost.clear()
+    cuts = [f"{_at(answered, part) * 1e3:,.0f}" for part in (0.5, 0.99, 1)]
+    of_refused = [f"{_at(refused, part) * 1e3:,.0f}" for part in (0.5, 0.99)]
+    rates = f"{len(answered) / seconds:8,.0f}{len(refused) / seconds:8,.0f}"
+    print(
+        f"{minute:6}{rates}  {', '.join(cuts):28}{', '.join(of_refused):20}{memory}",
+        f"{load.connections} connections",
+        f"{load.behind:.2f} s late",
+        *(f"{name}: {number}" for name, number in others.items()),
+        sep=", ",
+        flush=True,
+    )
+
+
+def _at(ordered: list[float], part: float) -> float:
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
+
+
+def _memory(process: int) -> str:
+    """What a process has in memory, where the system tells (Linux)."""
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        return "unknown"
+    (kilobytes,) = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
+    return f"{kilobytes / 1024:.0f} MB"
+
+
+if __name__ == "__main__":
+    main()

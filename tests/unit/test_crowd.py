@@ -1,0 +1,88 @@
+"""How many requests may be under way at once."""
+
+import logging
+
+import pytest
+
+from market_data import crowd
+from market_data.crowd import FEW, LONGEST_SECONDS, SAMPLE, TELL_SECONDS, Crowd, Refusals
+
+
+class Clock:
+    """The module's time: of the wall, and of the processor."""
+
+    now = 1000.0
+    processor = 10.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        return self.processor
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(crowd, "time", clock)
+    return clock
+
+
+def take(crowd: Crowd, clock: Clock, requests: int, processor: float, *, idle: float = 0.0) -> None:
+    """Requests each of which takes so many seconds of the processor, and waits for others as long as `idle`."""
+    for _ in range(requests):
+        assert crowd.takes(0)
+        clock.processor += processor
+        clock.now += processor + idle
+
+
+def most(crowd: Crowd) -> int:
+    """The most that may be under way when another one comes. (Refusing changes nothing.)"""
+    return next(under_way for under_way in range(2000, 0, -1) if crowd.takes(under_way))
+
+
+def test_a_crowd_is_as_large_as_what_is_answered_soon(clock: Clock):
+    crowd = Crowd()
+    assert crowd.takes(100_000), "nothing is known yet"
+    take(crowd, clock, 100 * SAMPLE, 0.001)
+    assert most(crowd) == pytest.approx(LONGEST_SECONDS / 0.001, abs=2)
+
+
+def test_few_are_never_too_many(clock: Clock):
+    crowd = Crowd()
+    take(crowd, clock, 100 * SAMPLE, 0.02)
+    assert most(crowd) == FEW
+
+
+def test_what_a_worker_does_between_rare_requests_is_not_theirs(clock: Clock):
+    crowd = Crowd()
+    take(crowd, clock, 100 * SAMPLE, 0.001)
+    take(crowd, clock, 100 * SAMPLE, 0.05, idle=1)
+    assert most(crowd) == pytest.approx(LONGEST_SECONDS / 0.001, abs=2)
+
+
+def test_waiting_is_not_work(clock: Clock):
+    crowd = Crowd()
+    take(crowd, clock, 100 * SAMPLE, 0.001, idle=0.02)
+    assert most(crowd) == pytest.approx(LONGEST_SECONDS / 0.001, abs=2)
+
+
+def test_refusals_count_as_work_of_those_that_are_taken(clock: Clock):
+    crowd = Crowd()
+    for _ in range(100 * SAMPLE):
+        take(crowd, clock, 1, 0.0005)
+        if not crowd.takes(100_000):
+            clock.processor += 0.0005
+            clock.now += 0.0005
+    assert most(crowd) == pytest.approx(LONGEST_SECONDS / 0.001, rel=0.1)
+
+
+def test_refusals_are_told_now_and_then(clock: Clock, caplog: pytest.LogCaptureFixture):
+    refusals = Refusals()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(30):
+            refusals.note("300 are under way")
+            clock.now += TELL_SECONDS / 10
+    assert [record.message for record in caplog.records] == [
+        f"too many requests, of which {number} more are answered 503: 300 are under way" for number in (1, 10, 10)
+    ]
