@@ -21,6 +21,9 @@ SAMPLE: Final = 32
 """Requests that are measured together, if they come within `SAMPLE_SECONDS`: else the processor did other things as well."""
 SAMPLE_SECONDS: Final = 1.0
 
+REFUSAL: Final = 1 / 6
+"""What a refusal takes of the processor, in small reads."""
+
 TELL_SECONDS: Final = 10.0
 """How often the log is told of refusals."""
 
@@ -30,24 +33,23 @@ class Crowd:
 
     def __init__(self) -> None:
         self._request_seconds = 0.0
-        self._taken = 0
+        self._weight = 0.0
         self._since = self._processor_since = 0.0
 
     def takes(self, under_way: int) -> bool:
         """Whether one more finds its answer soon, behind those that are under way."""
-        if under_way > FEW and under_way * self._request_seconds > LONGEST_SECONDS:
-            return False
-        self._taken += 1
-        if self._taken == SAMPLE:
+        takes = under_way <= FEW or under_way * self._request_seconds <= LONGEST_SECONDS
+        self._weight += 1 if takes else REFUSAL
+        if self._weight >= SAMPLE:
             self._measure()
-        return True
+        return takes
 
     def _measure(self) -> None:
-        """See what the last ones took, each with its share of what the refusals between them took."""
+        """See what the last ones took."""
         now, processor = time.monotonic(), time.thread_time()
         if now - self._since < SAMPLE_SECONDS:
-            self._request_seconds += ((processor - self._processor_since) / SAMPLE - self._request_seconds) / 4
-        self._taken, self._since, self._processor_since = 0, now, processor
+            self._request_seconds += ((processor - self._processor_since) / self._weight - self._request_seconds) / 4
+        self._weight, self._since, self._processor_since = 0, now, processor
 
 
 class Refusals:

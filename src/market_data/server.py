@@ -35,6 +35,10 @@ may take after them, a stop is over in 10 s."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+LISTENERS = 8
+"""On how many file descriptors a worker listens, all of one socket: the event loop accepts one connection of each before it
+turns to its other work, and with a single one a thousand new clients of a busy worker wait for many seconds."""
+
 UNREAD_SECONDS = 30
 """How long a client may leave what it is sent unread: then the kernel ends its connection."""
 
@@ -82,6 +86,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         raise _not_to_be_had(host, port, error) from None
     _allow_many_clients()
     settings = read_settings()
+    listeners = [bound, *(bound.dup() for _ in range(LISTENERS - 1))]
     config = uvicorn.Config(
         "market_data.server:create_worker",
         factory=True,
@@ -101,11 +106,11 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
     threading.Thread(target=_announce, args=(bound, on_ready), daemon=True).start()
     if workers == 1:
         server = uvicorn.Server(config)
-        server.run(sockets=[bound])
+        server.run(sockets=listeners)
         failed = not server.started
     else:
         hang_up = signal.getsignal(signal.SIGHUP)
-        supervisor = Supervisor(config, sockets=[bound])
+        supervisor = Supervisor(config, sockets=listeners)
         signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
         with _shared_metrics(), limits.shared_table() if settings.rate_limit else nullcontext():
             supervisor.run()
