@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, Final
@@ -46,8 +46,14 @@ class RequestLine(Struct, omit_defaults=True, gc=False):
 
 REQUEST_FIELDS: Final = ("method", "path", "status", "duration_ms", "request_id", "client", "trace_id")
 
-SECRETS: Final = (
-    (re.compile(r"(\b\w+://[^\s:/@]*:)[^\s@]*@"), r"\1***@"),
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[1]}***@" if found[3] else found[0]
+
+
+SECRETS: Final[Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]] = (
+    # It matches without an end as well, so that a long text is not searched for one from each beginning.
+    (re.compile(r"(\b\w+://[^\s:/@]*:)([^\s@]*)(@?)"), _masked),
     (re.compile(r"(\b(?:password|passwd|pgpassword)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b(md_[0-9a-f]{8}_)[A-Za-z0-9_-]+"), r"\1***"),
 )

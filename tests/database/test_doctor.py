@@ -83,6 +83,17 @@ def test_a_stopped_job_is_scheduled_again_by_the_remedy(url: str, connection: Co
     assert healed(connection, url)
 
 
+def test_a_job_that_waits_for_a_clock_put_back_is_started_by_the_remedy(url: str, connection: Connection):
+    job = one(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
+    connection.execute("SELECT alter_job(%s, next_start => now() + INTERVAL '10 days')", (job,))
+    found = complaint(url)
+    assert (found.level, found.check) == ("error", "jobs")
+    assert f"{job} (trim_stream) waits for a time far ahead" in found.finding
+    assert found.remedy
+    connection.execute(found.remedy.partition(";")[0])  # type: ignore[arg-type]
+    assert complaints(url) == []
+
+
 def test_missing_jobs_are_made_again_by_their_remedies(url: str, connection: Connection):
     def jobs() -> list[Any]:
         return sorted(connection.execute(PARTS["jobs"]).fetchall(), key=str)

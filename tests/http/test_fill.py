@@ -121,3 +121,17 @@ def test_symbol_without_a_trade_has_buckets_with_nulls(client: TestClient, conne
 def test_token_of_another_fill_is_refused(client: TestClient):
     token = client.get("/candles", params=MINUTES | {"fill": "null", "limit": 1}).json()["next_page_token"]
     assert client.get("/candles", params=MINUTES | {"fill": "previous", "page_token": token}).status_code == 400
+
+
+@pytest.mark.usefixtures("sparse")
+@pytest.mark.parametrize("form", ["csv", "arrow"])
+def test_an_answer_in_one_piece_has_so_many_buckets_at_the_most(client: TestClient, form: str):
+    ever = MINUTES | {"start": "0001-01-01T00:00:00Z", "end": "9999-12-31T00:00:00Z", "fill": "null", "format": form}
+    response = client.get("/candles", params=ever)
+    assert response.status_code == 400
+    (problem,) = response.json()["errors"]
+    assert problem["name"] == "start"
+    assert "more than the 10,000,000 of one answer; ask for a shorter range" in problem["detail"]
+    assert client.get("/candles", params=ever | {"limit": "5"}).status_code == 200
+    assert client.get("/candles", params=ever | {"interval": "1w"}).status_code == 200
+    assert client.get("/candles", params={**ever, "format": "json"}).status_code == 200

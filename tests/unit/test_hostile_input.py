@@ -218,7 +218,7 @@ def test_a_long_header_is_read_at_once(piece: str):
     made = factory.get("/trades", headers={"accept": text})
     assert accepted(made) in MEDIA_TYPES
     assert given_key([(b"x-api-key", f"{text}x".encode())]) == f"{text}x".strip()
-    without_secrets(text[:10_000])
+    without_secrets(f"{text} @")
     assert time.process_time() - started < 1
 
 

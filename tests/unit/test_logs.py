@@ -77,6 +77,10 @@ def test_on_a_terminal_it_is_for_people():
     ("text", "shown"),
     [
         ("postgresql://u:p%40ss@h:5432/d", "postgresql://u:***@h:5432/d"),
+        (
+            "(postgresql://u:p:x/y@h) postgresql://u:q@h:1 and x://y:z",
+            "(postgresql://u:***@h) postgresql://u:***@h:1 and x://y:z",
+        ),
         ("host=h password='a b' user=u", "host=h password=*** user=u"),
         ("PGPASSWORD=secret", "PGPASSWORD=***"),
         ("http://127.0.0.1:8000/docs and a@b", "http://127.0.0.1:8000/docs and a@b"),

@@ -1,8 +1,8 @@
 """The candles of a symbol."""
 
 from collections.abc import Awaitable
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
@@ -25,7 +25,16 @@ from market_data.api.parameters import (
 )
 from market_data.api.reads import reads
 from market_data.api.tables import Table, answer
-from market_data.models import Candle, CandleList, FilledCandle, FilledCandleList
+from market_data.errors import BadParameters
+from market_data.models import Candle, CandleList, FilledCandle, FilledCandleList, ParameterProblem
+
+MOST_FILLED: Final = 10_000_000
+"""Candles of one answer that is not cut into pages, where the empty ones are asked for: any range has any number of them."""
+
+TOO_MANY: Final = (
+    f"leads to {{:,}} candles with the empty ones, more than the {MOST_FILLED:,} of one answer; "
+    "ask for a shorter range, a longer interval, or without fill"
+)
 
 
 @get(
@@ -34,7 +43,8 @@ from market_data.models import Candle, CandleList, FilledCandle, FilledCandleLis
     description=(
         "Open, high, low, close and volume of a symbol by bucket, oldest first unless told otherwise: whole buckets whose "
         "start lies in the range, the open one included. Buckets are UTC, weeks start on Monday. A bucket without a trade "
-        "has no candle, unless `fill` asks for it. As JSON they come page by page, as CSV or Arrow all at once."
+        "has no candle, unless `fill` asks for it. As JSON they come page by page, as CSV or Arrow all at once, with `fill` "
+        f"up to {MOST_FILLED:,}."
     ),
     tags=["Candles"],
     operation_class=operation(
@@ -53,6 +63,10 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         after = query.take_page("/candles", symbol, interval, order, fill, start=start, end=end)
         form = query.take(FORMAT) or accepted(request)
 
+    limited = form == "json" or query.has(CANDLES_LIMIT)
+    if fill and not limited and (buckets := _buckets(interval, start, end)) > MOST_FILLED:
+        raise BadParameters([ParameterProblem(START.name, TOO_MANY.format(buckets))])
+
     def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
         asked = (symbol, interval, start, end, limit)
         if fill is None:
@@ -68,7 +82,7 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         symbol=symbol,
         parameters=("/candles", symbol, interval, order, fill, start, end),
         after=after,
-        limit=limit if form == "json" or query.has(CANDLES_LIMIT) else None,
+        limit=limit if limited else None,
         settled=_is_settled(interval, end),
         fields=("symbol", *(Candle if fill is None else FilledCandle).__struct_fields__),
         packed=queries.PACKED_CANDLE if fill is None else queries.PACKED_FILLED_CANDLE,
@@ -76,6 +90,11 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         listed=listed,
     )
     return await answer(request, query, form, table)
+
+
+def _buckets(interval: str, start: datetime, end: datetime) -> int:
+    """How many buckets of a range have begun, or one more."""
+    return (min(end, datetime.now(UTC)) - start) // queries.INTERVALS[interval] + 1
 
 
 def _is_settled(interval: str, end: datetime) -> bool:

@@ -26,7 +26,8 @@ JOBS = """
         run.last_run_status = 'Failed',
         run.job_status = 'Running',
         CASE WHEN job.scheduled AND isfinite(run.next_start) THEN now() - run.next_start END,
-        nullif(run.last_successful_finish, '-infinity') > now() - 2 * job.schedule_interval - INTERVAL '10 minutes'
+        nullif(run.last_successful_finish, '-infinity') > now() - 2 * job.schedule_interval - INTERVAL '10 minutes',
+        isfinite(run.next_start) AND run.next_start > now() + 2 * job.schedule_interval + INTERVAL '10 minutes'
     FROM timescaledb_information.jobs AS job
     LEFT JOIN timescaledb_information.job_stats AS run USING (job_id)
     LEFT JOIN timescaledb_information.continuous_aggregates AS aggregate
@@ -41,14 +42,14 @@ LAST_ERROR = """
 
 
 def jobs(patient: Patient) -> Iterator[Finding]:
-    """Jobs that are missing, stopped, failing or late."""
+    """Jobs that are missing, stopped, failing, late or waiting for too long."""
     well = True
     found = patient.rows(JOBS)
     for key, remedy in EXPECTED.items():
         if not any(key == (name, table) for _, name, table, *_ in found):
             well = False
             yield error("jobs", f"{_named(*key)} is missing", remedy)
-    for number, name, table, scheduled, failed, running, late, lately in found:
+    for number, name, table, scheduled, failed, running, late, lately, ahead in found:
         job = f"{number} ({_named(name, table)})"
         finding = None
         if not scheduled:
@@ -56,6 +57,9 @@ def jobs(patient: Patient) -> Iterator[Finding]:
         elif failed:
             remedy = f"see what CALL run_job({number}) says, and the database's log"
             finding = (warning if lately else error)("jobs", f"{job} failed{_why(patient, number)}", remedy)
+        elif ahead:
+            remedy = f"SELECT alter_job({number}, next_start => now()); see that the server's clock is right"
+            finding = error("jobs", f"{job} waits for a time far ahead, as if the clock had been put back", remedy)
         elif late is not None and late > LATE and not running and not patient.woken:
             start = "restart the service" if patient.embedded else "SELECT _timescaledb_functions.start_background_workers()"
             finding = error(
