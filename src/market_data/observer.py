@@ -26,6 +26,8 @@ logger = logging.getLogger("market_data.requests")
 GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 """The request IDs that are taken over; in place of others the service makes one."""
 
+HEADER: Final = b"x-request-id"
+
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN: Final = "unknown"
 """Stands for all the paths and methods that nothing here answers to: clients make up any number of them."""
@@ -51,6 +53,12 @@ FLUSH_SECONDS: Final = 0.05
 
 MOST_WAITING: Final = 1000
 """How much of it may wait."""
+
+
+Id = tuple[str, tuple[bytes, bytes]]
+"""Of a request, and the header of its answer that has it."""
+
+MOST_IDS: Final = 250
 
 
 class _Kind:
@@ -86,6 +94,7 @@ class Observer:
         self._kinds: dict[tuple[str, str, int], _Kind] = {}
         self._prefix = token_hex(4)
         self._numbers = itertools.count()
+        self._ids: list[Id] = []
         self._running = 0
         self._seen: list[Seen] = []
 
@@ -95,7 +104,7 @@ class Observer:
             await self._listen(scope, receive, send)
             return
         start = time.perf_counter()
-        request_id = self._request_id(scope)
+        request_id, header = self._identify(scope)
         status = 0
         streams = False
 
@@ -103,7 +112,7 @@ class Observer:
             nonlocal status, streams
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], header]
                 if self.annotate:
                     self.annotate(f"{scope['method']} {_route(scope)}")
                 if status == 200 and _route(scope) in STREAMS:
@@ -143,14 +152,15 @@ class Observer:
         answered, self._seen = self._seen, []
         began = datetime.now(UTC) - timedelta(seconds=time.perf_counter())
         lines: list[RequestLine] = []
+        least = logger.getEffectiveLevel()
         for method, route, status, start, end, path, request_id, client, trace in answered:
             kind = self._kind(method, route, status)
             seconds = end - start
             kind.seconds.append(seconds)
-            if logger.isEnabledFor(kind.level):
+            if kind.level >= least:
                 lines.append(
                     RequestLine(
-                        began + timedelta(seconds=end),
+                        began + timedelta(0, end),
                         kind.level_name,
                         "request",
                         kind.method,
@@ -168,13 +178,13 @@ class Observer:
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        request_id = self._request_id(scope)
+        request_id, header = self._identify(scope)
         opened = False
 
         async def observed_send(message: Message) -> None:
             nonlocal opened
             if message["type"] == "websocket.accept" or message["type"] == "websocket.http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], header]
             if message["type"] == "websocket.accept":
                 opened = True
                 if self.annotate:
@@ -187,14 +197,21 @@ class Observer:
         finally:
             self._log(scope, "stream closed" if opened else "stream refused", request_id, time.perf_counter() - start)
 
-    def _request_id(self, scope: Scope) -> str:
+    def _identify(self, scope: Scope) -> Id:
         """The ID that the client gave, if it is fit; else a new one, all of which have the same length."""
-        request_id = f"{self._prefix}{next(self._numbers):08x}"
+        if not self._ids:
+            self._make_ids()
+        found = self._ids.pop()
         for name, given in scope["headers"]:
-            if name == b"x-request-id" and GIVEN_ID.fullmatch(given):
-                request_id = given.decode()
-        logs.REQUEST_ID.set(request_id)  # for the task of this request and those that it starts
-        return request_id
+            if name == HEADER and GIVEN_ID.fullmatch(given):
+                found = given.decode(), (HEADER, given)
+        logs.REQUEST_ID.set(found[0])  # for the task of this request and those that it starts
+        return found
+
+    def _make_ids(self) -> None:
+        """Make many at once: to write a number costs several times as much between other things."""
+        texts = [f"{self._prefix}{number:08x}" for number in itertools.islice(self._numbers, MOST_IDS)]
+        self._ids = [(text, (HEADER, text.encode())) for text in reversed(texts)]
 
     def _kind(self, method: str, path: str, status: int) -> _Kind:
         key = (method, path, status)
