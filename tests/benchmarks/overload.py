@@ -22,13 +22,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlencode
 
 import psycopg
 from filled import SYMBOLS, fill, new_database
-from reads import _serving
+from reads import _memory, _serving
 
 JOBS_SECONDS = 20
 """Until the first runs of all jobs, which begin at once, are over."""
@@ -39,6 +38,7 @@ CAPACITY_CONNECTIONS = 32
 WRITES = 0.05
 READS = {"latest": 0.6, "at": 0.1, "candles": 0.15, "trades": 0.1}
 BUFFER = 1 << 20
+RESIDENT = "VmRSS"
 LENGTH = re.compile(rb"\ncontent-length: ([0-9]+)", re.IGNORECASE)
 
 
@@ -232,18 +232,18 @@ def main() -> None:
         load.closed(CAPACITY_CONNECTIONS, 5)
         capacity = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
         rate = capacity * options.factor
-        print(f"capacity: {capacity:,.0f} a second; {_memory(process)}. From now on {rate:,.0f} a second.\n")
+        print(f"capacity: {capacity:,.0f} a second; {_memory(process, 'VmRSS')}. From now on {rate:,.0f} a second.\n")
         print(f"{'minute':>6}{'200/s':>8}{'503/s':>8}  {'ms of 200: p50, p99, most':28}{'of 503: p50, p99':20}memory")
         seconds = min(60, options.minutes * 60)
         for minute in range(1, max(round(options.minutes * 60 / seconds), 1) + 1):
             load.open(rate, seconds)
-            _print_minute(minute, load, seconds, _memory(process))
+            _print_minute(minute, load, seconds, _memory(process, RESIDENT))
         start = time.perf_counter()
         load.rest()
         print(f"\nthe last answers came {time.perf_counter() - start:.2f} s after the last request")
         load.latencies.clear()
         calm = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
-        print(f"afterwards: {calm:,.0f} a second, {calm / capacity:.2f} of what it was; {_memory(process)}")
+        print(f"afterwards: {calm:,.0f} a second, {calm / capacity:.2f} of what it was; {_memory(process, 'VmRSS')}")
 
 
 def _options() -> argparse.Namespace:
@@ -276,15 +276,6 @@ def _print_minute(minute: int, load: Load, seconds: float, memory: str) -> None:
 
 def _at(ordered: list[float], part: float) -> float:
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
-
-
-def _memory(process: int) -> str:
-    """What a process has in memory, where the system tells (Linux)."""
-    status = Path(f"/proc/{process}/status")
-    if not status.exists():
-        return "unknown"
-    (kilobytes,) = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
-    return f"{kilobytes / 1024:.0f} MB"
 
 
 if __name__ == "__main__":

@@ -158,10 +158,15 @@ def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
 
 def _peak_memory(process_id: int) -> str:
     """The most memory that a process had, where the system tells (Linux)."""
+    return _memory(process_id, "VmHWM")
+
+
+def _memory(process_id: int, what: str) -> str:
+    """A size that the system tells of a process."""
     status = Path(f"/proc/{process_id}/status")
     if not status.exists():
         return "unknown"
-    (kilobytes,) = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    (kilobytes,) = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(f"{what}:")]
     return f"{kilobytes / 1024:.0f} MB"
 
 
