@@ -1,7 +1,8 @@
 """What metrics and logs cost, as a ratio: `uv run python tests/benchmarks/observability.py`.
 
 On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker, whose log goes to a file, is
-asked for the latest price over connections that stay open. It takes turns of a tenth of a second: as it is, without anything
+asked for the latest price over connections that stay open: over one, where each request has a query of its own, and over 16,
+which share queries and keep it busy all the time. It takes turns of a tenth of a second: as it is, without anything
 that observes it, and with Litestar's Prometheus middleware in its place. What counts are the ratios of neighbouring turns;
 figures are medians, in brackets the quartiles.
 """
@@ -48,26 +49,33 @@ def main() -> None:
         print(fill(database_url))
         os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="INFO")
         log = Path(folder, "log")
+        print(f"{'':14}{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
         with _serving(log) as port:
             _figures(port)  # the first question begins the turns
-            _load(port, options.connections, 1)
-            before = len(_figures(port))
-            _load(port, options.connections, options.seconds)
-            turns = _figures(port)[before:-1]
-        lines = len(log.read_bytes().splitlines())
-    print(f"{options.connections} connections, {len(turns)} turns, {lines:,} lines of log\n")
-    print(f"{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
+            for connections in options.connections:
+                _load(port, connections, 1)
+                before = len(_figures(port))
+                _load(port, connections, options.seconds)
+                _print_turns(connections, _figures(port)[before:-1])
+        print(f"{len(log.read_bytes().splitlines()):,} lines of log")
+
+
+def _print_turns(connections: int, turns: list[Turn]) -> None:
     by_name = {name: [turn for turn in turns if turn.contender == name and turn.requests] for name in CONTENDERS}
+    title = f"{connections} connection{'s' * (connections > 1)}"
     for name, observed_by in CONTENDERS.items():
         rate = statistics.median(turn.requests / turn.seconds for turn in by_name[name])
         ratios = [_ratio(by_name[name], by_name["bare"], what) for what in ("seconds", "processor_seconds")]
-        print(f"{observed_by:42}{rate:11,.0f}   {ratios[0]:22}{ratios[1]}")
+        print(f"{title:14}{observed_by:42}{rate:11,.0f}   {ratios[0]:22}{ratios[1]}", flush=True)
+        title = ""
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compares the service with and without what observes it.")
-    parser.add_argument("--connections", type=int, default=16, help="requests at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=30, help="of all turns together (default: %(default)s)")
+    parser.add_argument(
+        "--connections", type=int, nargs="+", default=[1, 16], metavar="N", help="requests at once (default: 1 16)"
+    )
+    parser.add_argument("--seconds", type=float, default=30, help="of all turns with so many (default: %(default)s)")
     return parser.parse_args()
 
 
