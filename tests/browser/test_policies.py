@@ -52,5 +52,5 @@ def test_a_script_that_gets_into_a_page_does_not_run(visit: Visit, path: str):
 def test_no_page_can_be_framed(visit: Visit, address: str, path: str):
     visit.page.set_content(f'<iframe src="{address}{path}"></iframe>', wait_until="networkidle")
     (frame,) = visit.page.main_frame.child_frames
-    assert frame.url == "chrome-error://chromewebdata/"
+    frame.wait_for_url("chrome-error://chromewebdata/", wait_until="commit")
     assert any("frame-ancestors" in complaint for complaint in visit.complaints)
