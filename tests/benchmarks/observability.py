@@ -49,7 +49,7 @@ def main() -> None:
         print(fill(database_url))
         os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="INFO")
         log = Path(folder, "log")
-        print(f"{'':14}{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
+        print(f"{'':16}{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
         with _serving(log) as port:
             _figures(port)  # the first question begins the turns
             for connections in options.connections:
@@ -66,7 +66,7 @@ def _print_turns(connections: int, turns: list[Turn]) -> None:
     for name, observed_by in CONTENDERS.items():
         rate = statistics.median(turn.requests / turn.seconds for turn in by_name[name])
         ratios = [_ratio(by_name[name], by_name["bare"], what) for what in ("seconds", "processor_seconds")]
-        print(f"{title:14}{observed_by:42}{rate:11,.0f}   {ratios[0]:22}{ratios[1]}", flush=True)
+        print(f"{title:16}{observed_by:42}{rate:11,.0f}   {ratios[0]:22}{ratios[1]}", flush=True)
         title = ""
 
 
