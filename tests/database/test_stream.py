@@ -213,6 +213,21 @@ def test_late_candle_is_told_of_as_revised_once_its_range_is_refreshed(known: Co
     assert late_candles(known) == []
 
 
+def test_late_candles_beside_a_range_that_is_still_stale_are_told_of(known: Connection):
+    store(known, *(trade(60 * minute, "1") for minute in range(6)))
+    start = trade(0, "1")[0].replace(second=0)
+    minutes = [start + timedelta(minutes=minute) for minute in range(6)]
+    known.execute("DELETE FROM stale_ranges")
+    with known.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO stale_ranges (since, until) VALUES (%s, %s)",
+            [(minutes[1] + timedelta(seconds=59), minutes[2]), (minutes[4], minutes[4])],
+        )
+    known.execute("SELECT advance_stream()")
+    assert [time for _, time, _ in told(known, "revision")] == [minutes[0], minutes[3], minutes[5]]
+    assert [bucket for _, bucket in late_candles(known)] == [minutes[1], minutes[2], minutes[4]]
+
+
 @pytest.mark.parametrize("change", ["UPDATE trades SET price = 2", "DELETE FROM trades"])
 def test_changed_and_deleted_trades_revise_their_candles(known: Connection, change: str):
     store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
