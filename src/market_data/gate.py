@@ -6,14 +6,14 @@ It is wrapped around the whole application, for the framework's own middleware d
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, Final, cast
 
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send, WebSocketScope
 
 from market_data import limits, problems
 from market_data.crowd import Crowd, Refusals
@@ -22,7 +22,7 @@ from market_data.keys import WRONG_KEY, Key, KeyRing, given_key
 from market_data.limits import Allowance
 from market_data.models import ParameterProblem
 from market_data.origins import PREFLIGHT, Origins
-from market_data.passage import NO_PAGE, Deadlines, Headers, Passage
+from market_data.passage import NO_PAGE, Deadlines, Header, Passage, first_headers
 from market_data.settings import Settings
 
 MOST_ADDRESS_BYTES: Final = 65_000
@@ -64,24 +64,20 @@ class Gate:
             (b"cross-origin-resource-policy", b"cross-origin" if self._origins else b"same-origin"),
         ]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, passage: Passage) -> None:
         """Answer a request, or refuse it."""
-        if scope["type"] == "websocket":
-            await self._listen(scope, receive, send)
-            return
-        scope = cast("HTTPScope", scope)
-        passage = Passage(scope, receive, send, self._headers, self._deadlines)
-        if not self._crowd.takes(len(self._deadlines)) and scope["path"] not in NEVER_TOO_MANY:
+        passage.headers = self._headers
+        if not self._crowd.takes(len(self._deadlines)) and passage.scope["path"] not in NEVER_TOO_MANY:
             self._refusals.note(f"{len(self._deadlines)} are under way")
-            await self._answer(scope, passage, Overloaded(OVERLOADED))
+            await self._answer_others(passage, Overloaded(OVERLOADED))
             return
         self._deadlines.set(passage)
         try:
-            error = await self._look_at(scope, passage.more)
+            error = await self._look_at(passage.scope, passage.given, passage.more)
             if error is None and not self._shares:
-                await self._app(scope, passage.receive, passage.send)
+                await self._app(passage.scope, passage.receive, passage.send)
             else:
-                await self._answer(scope, passage, error)
+                await self._answer_others(passage, error)
         except asyncio.CancelledError:
             if not passage.late:
                 raise
@@ -90,22 +86,24 @@ class Gate:
         if passage.late:
             await passage.told(passage.late)
 
-    async def _answer(self, scope: HTTPScope, passage: Passage, error: Exception | None) -> None:
+    async def _answer_others(self, passage: Passage, error: Exception | None) -> None:
         """Answer what is refused, or where pages of others may read."""
-        origin = _header(scope, b"origin")
+        origin = passage.given.get(b"origin")
         passage.more += self._origins.headers(origin)
         if error:
-            await problems.refuse(scope, passage.send, error)
-        elif scope["method"] == "OPTIONS" and origin and self._origins.allows(origin):
+            await problems.refuse(passage.scope, passage.send, error)
+        elif passage.scope["method"] == "OPTIONS" and origin and self._origins.allows(origin):
             await passage.send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
             await passage.send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            await self._app(scope, passage.receive, passage.send)
+            await self._app(passage.scope, passage.receive, passage.send)
 
-    async def _listen(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        more: Headers = []
-        error = await self._look_at(scope, more)
-        if error is None and not self._origins.allows_socket(scope["headers"]):
+    async def listen(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        """Open a WebSocket, or refuse it."""
+        more: list[Header] = []
+        given = first_headers(scope)
+        error = await self._look_at(scope, given, more)
+        if error is None and not self._origins.allows_socket(given):
             error = HTTPException("Pages of this origin may not open a WebSocket here.", status_code=HTTPStatus.FORBIDDEN)
 
         async def headed_send(message: Message) -> None:
@@ -122,23 +120,24 @@ class Gate:
             await receive()
             await problems.refuse(scope, headed_send, error)
 
-    async def _look_at(self, scope: HTTPScope | WebSocketScope, more: Headers) -> Exception | None:
+    async def _look_at(
+        self, scope: HTTPScope | WebSocketScope, given: Mapping[bytes, bytes], more: list[Header]
+    ) -> Exception | None:
         """Why a request is refused. Adds what its answer says about the rate limit, and leaves its key in its state."""
         key: Key | None = None
         error: Exception | None = None
-        head = b"".join(chain.from_iterable(scope["headers"]))
-        if len(head) > MOST_HEADER_BYTES or len(cast("Headers", scope["headers"])) > MOST_HEADERS:
+        headers = cast("list[Header]", scope["headers"])
+        if len(headers) > MOST_HEADERS or sum(map(len, chain.from_iterable(headers))) > MOST_HEADER_BYTES:
             detail = f"There are more than {MOST_HEADERS} headers, or more than {MOST_HEADER_BYTES:,} bytes of them."
             error = HTTPException(detail, status_code=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif max(len(scope["raw_path"]), len(scope["query_string"])) > MOST_ADDRESS_BYTES:
             detail = f"The path or the query has more than {MOST_ADDRESS_BYTES:,} bytes."
             error = HTTPException(detail, status_code=HTTPStatus.REQUEST_URI_TOO_LONG)
-        elif not _is_host(_header(scope, b"host") or b""):
+        elif not _is_host(given.get(b"host", b"")):
             error = BadParameters([ParameterProblem("Host", "must be a host name or address, with or without a port")])
         elif scope["path"] not in self._open_paths:
             try:
-                # To look whether there may be one takes a tenth of looking for it.
-                key = await self._key(scope) if b"authorization" in head or b"x-api-key" in head else None
+                key = await self._key(scope) if b"authorization" in given or b"x-api-key" in given else None
                 scope["state"]["key"] = key
             except Exception as problem:  # what nobody foresaw too: a problem like all others, and logged as one
                 error = problem
@@ -162,7 +161,7 @@ class Gate:
             raise Unauthorized(WRONG_KEY)
         return key
 
-    def _described(self, allowance: Allowance) -> Headers:
+    def _described(self, allowance: Allowance) -> list[Header]:
         return [
             (b"ratelimit-limit", str(self._limiter.limit if self._limiter else 0).encode()),
             (b"ratelimit-remaining", str(allowance.remaining).encode()),
@@ -174,7 +173,3 @@ class Gate:
 def _is_host(text: bytes) -> bool:
     form = HOST.fullmatch(text)
     return form is not None and int(form[1] or 0) <= 65535
-
-
-def _header(scope: HTTPScope | WebSocketScope, wanted: bytes) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == wanted), None)

@@ -9,6 +9,7 @@ import os
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final, cast
 
 from prometheus_client import (
@@ -57,7 +58,7 @@ class Durations(Histogram):
         # The library has neither a public way to do it nor types for this one.
         self._sum.inc(sum(seconds))  # pyright: ignore[reportUnknownMemberType]
         buckets = cast("list[Any]", self._buckets)  # pyright: ignore[reportUnknownMemberType]
-        for bucket, times in Counts(bisect_left(self._upper_bounds, each) for each in seconds).items():
+        for bucket, times in Counts(map(bisect_left, repeat(self._upper_bounds), seconds)).items():
             buckets[bucket].inc(times)
 
 

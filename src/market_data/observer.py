@@ -1,25 +1,26 @@
 """What every request leaves behind: an ID on its answer, a line in the log, counts in the metrics.
 
-It is wrapped around the whole application, for the framework's own middleware does not see what its router refuses (404,
-405). Litestar's Prometheus middleware, which counts the same, looks its metrics up anew for every request and alone costs
-several times all of this: `tests/benchmarks/observability.py` compares the two.
+It stands before the gate, and sees what that refuses as well. Litestar's Prometheus middleware, which counts the same, looks
+its metrics up anew for every request and alone costs several times all of this: `tests/benchmarks/observability.py` compares
+the two.
 """
 
 import asyncio
-import itertools
 import logging
 import re
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Final
+from typing import Final, cast
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from market_data import logs
+from market_data.gate import Gate
 from market_data.logs import RequestLine, write
 from market_data.metrics import REQUEST_SECONDS, REQUESTS, RUNNING_REQUESTS
+from market_data.passage import Header, Passage, first_headers
 
 logger = logging.getLogger("market_data.requests")
 
@@ -55,10 +56,11 @@ MOST_WAITING: Final = 1000
 """How much of it may wait."""
 
 
-Id = tuple[str, tuple[bytes, bytes]]
+Id = tuple[str, Header]
 """Of a request, and the header of its answer that has it."""
 
-MOST_IDS: Final = 250
+ENDINGS: Final = [f"{number:02x}" for number in reversed(range(256))]
+"""Of the IDs that are made together, the last one first."""
 
 
 class _Kind:
@@ -86,57 +88,53 @@ Seen = tuple[str, str, int, float, float, str, str, tuple[str, int] | None, str 
 
 
 class Observer:
-    """An application, observed. What is done here while a request runs costs it time: the rest is left to `flush`."""
+    """The gate, observed. What is done here while a request runs costs it time: the rest is left to `flush`."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
         self.annotate: Annotate | None = None
         self._kinds: dict[tuple[str, str, int], _Kind] = {}
-        self._prefix = token_hex(4)
-        self._numbers = itertools.count()
         self._ids: list[Id] = []
         self._running = 0
         self._seen: list[Seen] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
             await self._listen(scope, receive, send)
             return
+        scope = cast("HTTPScope", scope)
         start = time.perf_counter()
-        request_id, header = self._identify(scope)
-        status = 0
-        streams = False
-
-        async def observed_send(message: Message) -> None:
-            nonlocal status, streams
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], header]
-                if self.annotate:
-                    self.annotate(f"{scope['method']} {_route(scope)}")
-                if status == 200 and _route(scope) in STREAMS:
-                    streams = True
-                    self._running -= 1
-                    self._kind(scope["method"], _route(scope), status).answered.inc()
-                    self._log(scope, "stream opened", request_id)
-            await send(message)
-
+        passage = Passage(scope, receive, send)
+        request_id, header = self._identify(passage.given)
+        passage.more.append(header)
+        streams = scope["path"].rstrip("/") in STREAMS
+        if streams or self.annotate:
+            passage.begun = self._begun
         self._running += 1
         try:
-            await self.app(scope, receive, observed_send)
+            await self.gate.answer(passage)
         except Exception:
-            status = status or 500
+            passage.status = passage.status or 500
             raise
         finally:
             end = time.perf_counter()
-            if streams:
-                self._log(scope, "stream closed", request_id, end - start)
+            if streams and passage.status == 200:
+                self._log(scope, "stream closed", end - start)
             else:
                 self._running -= 1
                 method, path, client = scope["method"], scope["path"], scope["client"]
                 trace = logs.TRACE_ID.get() if self.annotate else None
-                self._see((method, _route(scope), status or GONE, start, end, path, request_id, client, trace))
+                self._see((method, _route(scope), passage.status or GONE, start, end, path, request_id, client, trace))
+
+    def _begun(self, passage: Passage) -> None:
+        scope = passage.scope
+        if self.annotate:
+            self.annotate(f"{scope['method']} {_route(scope)}")
+        if _route(scope) in STREAMS and passage.status == 200:
+            self._running -= 1
+            self._kind(scope["method"], _route(scope), passage.status).answered.inc()
+            self._log(scope, "stream opened")
 
     def _see(self, seen: Seen) -> None:
         self._seen.append(seen)
@@ -150,17 +148,21 @@ class Observer:
         """Count and write what was observed since the last time."""
         RUNNING_REQUESTS.set(self._running)
         answered, self._seen = self._seen, []
-        began = datetime.now(UTC) - timedelta(seconds=time.perf_counter())
+        began = time.time() - time.perf_counter()
         lines: list[RequestLine] = []
         least = logger.getEffectiveLevel()
+        kinds = self._kinds
+        moment, timestamp = 0, datetime.fromtimestamp(0, UTC)
         for method, route, status, start, end, path, request_id, client, trace in answered:
-            kind = self._kind(method, route, status)
+            kind = kinds.get((method, route, status)) or self._kind(method, route, status)
             seconds = end - start
             kind.seconds.append(seconds)
             if kind.level >= least:
+                if moment != (moment := int((began + end) * 1000)):  # many end in the same millisecond
+                    timestamp = datetime.fromtimestamp(moment / 1000, UTC)
                 lines.append(
                     RequestLine(
-                        began + timedelta(0, end),
+                        timestamp,
                         kind.level_name,
                         "request",
                         kind.method,
@@ -176,9 +178,9 @@ class Observer:
             kind.count()
         write(lines)
 
-    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _listen(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        request_id, header = self._identify(scope)
+        _, header = self._identify(first_headers(scope))
         opened = False
 
         async def observed_send(message: Message) -> None:
@@ -189,41 +191,31 @@ class Observer:
                 opened = True
                 if self.annotate:
                     self.annotate(f"websocket {_route(scope)}")
-                self._log(scope, "stream opened", request_id)
+                self._log(scope, "stream opened")
             await send(message)
 
         try:
-            await self.app(scope, receive, observed_send)
+            await self.gate.listen(scope, receive, observed_send)
         finally:
-            self._log(scope, "stream closed" if opened else "stream refused", request_id, time.perf_counter() - start)
+            self._log(scope, "stream closed" if opened else "stream refused", time.perf_counter() - start)
 
-    def _identify(self, scope: Scope) -> Id:
-        """The ID that the client gave, if it is fit; else a new one, all of which have the same length."""
+    def _identify(self, given: Mapping[bytes, bytes]) -> Id:
+        """The ID that the client gave, if it is fit; else a new one."""
         if not self._ids:
-            self._make_ids()
+            self._ids = _new_ids()
         found = self._ids.pop()
-        for name, given in scope["headers"]:
-            if name == HEADER and GIVEN_ID.fullmatch(given):
-                found = given.decode(), (HEADER, given)
+        if HEADER in given and GIVEN_ID.fullmatch(given[HEADER]):
+            found = given[HEADER].decode(), (HEADER, given[HEADER])
         logs.REQUEST_ID.set(found[0])  # for the task of this request and those that it starts
         return found
 
-    def _make_ids(self) -> None:
-        """Make many at once: to write a number costs several times as much between other things."""
-        texts = [f"{self._prefix}{number:08x}" for number in itertools.islice(self._numbers, MOST_IDS)]
-        self._ids = [(text, (HEADER, text.encode())) for text in reversed(texts)]
-
     def _kind(self, method: str, path: str, status: int) -> _Kind:
         key = (method, path, status)
-        if kind := self._kinds.get(key):
-            return kind
         if path == UNKNOWN:  # of whose methods there is no end
             key = (method if method in METHODS else UNKNOWN, path, status)
-            if kind := self._kinds.get(key):
-                return kind
-        return self._kinds.setdefault(key, _Kind(*key))
+        return self._kinds.get(key) or self._kinds.setdefault(key, _Kind(*key))
 
-    def _log(self, scope: Scope, event: str, request_id: str, seconds: float | None = None) -> None:
+    def _log(self, scope: Scope, event: str, seconds: float | None = None) -> None:
         client = scope["client"]
         line = RequestLine(
             datetime.now(UTC),
@@ -233,7 +225,7 @@ class Observer:
             scope["path"][:SHOWN_PATH],
             None,
             None if seconds is None else round(seconds * 1000, 3),
-            request_id,
+            logs.REQUEST_ID.get(),
             client[0] if client else None,
             logs.TRACE_ID.get(),
         )
@@ -244,3 +236,10 @@ class Observer:
 def _route(scope: Scope) -> str:
     """The path of the route that answers, which is found while it does."""
     return scope["path_template"] if "path_template" in scope else UNKNOWN  # noqa: SIM401 - `get` has half a type only
+
+
+def _new_ids() -> list[Id]:
+    """IDs that nobody else has. Many at once: to make one between other things costs several times as much."""
+    beginning = token_hex(7)
+    texts = [beginning + ending for ending in ENDINGS]
+    return [(text, (HEADER, text.encode())) for text in texts]

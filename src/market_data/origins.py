@@ -3,7 +3,7 @@
 Not the framework's CORS, which takes the place of an answer's `Vary`, and so lets a cache confuse the forms of one answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 from market_data.settings import Settings
@@ -52,12 +52,11 @@ class Origins:
         """Whether the pages of an origin may read answers."""
         return self._all or origin in self._some
 
-    def allows_socket(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def allows_socket(self, given: Mapping[bytes, bytes]) -> bool:
         """Whether a WebSocket may be opened: browsers let every page do it, and leave it to the server to refuse.
 
         What comes from no page (it has no `Origin`) or from a page of this service may, and what CORS_ORIGINS lets read.
         """
-        given = dict(headers)
         origin = given.get(b"origin")
         if origin is None or self.allows(origin):
             return True

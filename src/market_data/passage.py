@@ -2,55 +2,70 @@
 
 import asyncio
 import logging
-from contextvars import copy_context
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar.exceptions import HTTPException
-from litestar.types import HTTPScope, Message, Receive, Send
+from litestar.types import HTTPResponseStartEvent, HTTPScope, Message, Receive, Send, WebSocketScope
 
 from market_data import problems
 from market_data.errors import TookTooLong
 
 logger = logging.getLogger(__name__)
 
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
 
 CONTENT_POLICY: Final = b"content-security-policy"
 NO_PAGE: Final = (CONTENT_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 """What browsers are told of answers that say nothing about it themselves."""
 
 
+def first_headers(scope: HTTPScope | WebSocketScope) -> Mapping[bytes, bytes]:
+    """The headers of a request by their names; of those with one name, the first."""
+    return dict(reversed(cast("list[Header]", scope["headers"])))
+
+
 class Passage:
-    """One request. Its answer gets `headers`, and what is in `more` by then."""
+    """One request. Its answer gets the headers in `headers` and in `more`, as they are by then."""
 
     __slots__ = (
         "_awaits_body",
-        "_deadlines",
         "_has_body",
-        "_headers",
         "_receive",
-        "_scope",
         "_send",
+        "begun",
         "context",
+        "deadlines",
         "due",
+        "given",
+        "headers",
         "late",
         "more",
+        "scope",
+        "status",
         "task",
     )
 
     due: float
     """When its time is over, by the clock of the event loop."""
+    context: Context
+    """That of the request: the timer has that of whichever request set it."""
 
-    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, headers: Headers, deadlines: "Deadlines") -> None:
-        self._scope = scope
+    def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.given = first_headers(scope)
         self._receive = receive
         self._send = send
-        self._headers = headers
-        self._deadlines = deadlines
         self._has_body = self._awaits_body = False
-        self.more: Headers = []
-        self.context = copy_context()  # that of whose request set the timer is another one
+        self.headers: Sequence[Header] = ()
+        self.more: list[Header] = []
+        self.status = 0
+        """Of its answer, once that has begun."""
+        self.begun: Callable[[Passage], None] | None = None
+        """Is called when it begins."""
+        self.deadlines: Deadlines | None = None
         self.task = asyncio.current_task()
         self.late: asyncio.Task[None] | None = None
         """Tells the client that its time is over, once it is."""
@@ -69,14 +84,27 @@ class Passage:
         if self.late:
             return
         if message["type"] == "http.response.start":
-            self._deadlines.lift(self)
-            headers = [*message["headers"], *self._headers, *self.more]
-            for name, _ in message["headers"]:
-                if name == CONTENT_POLICY:
-                    break
-            else:
-                headers.append(NO_PAGE)
-            message["headers"] = headers
+            if self.deadlines:
+                self.deadlines.lift(self)
+            self._begin(message)
+        await self._send(message)
+
+    def _begin(self, message: HTTPResponseStartEvent) -> None:
+        self.status = message["status"]
+        headers = [*message["headers"], *self.headers, *self.more]
+        for name, _ in message["headers"]:
+            if name == CONTENT_POLICY:
+                break
+        else:
+            headers.append(NO_PAGE)
+        message["headers"] = headers
+        if self.begun:
+            self.begun(self)
+
+    async def _tell(self, message: Message) -> None:
+        """Give the client a piece of what it is told when its time is over."""
+        if message["type"] == "http.response.start":
+            self._begin(message)
         await self._send(message)
 
     def give_up(self, seconds: float) -> None:
@@ -90,8 +118,7 @@ class Passage:
             error = HTTPException(detail, status_code=HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
         else:
             logger.warning("a request is answered 503: no answer within %g s", seconds)
-        more = [*self._headers, *self.more, NO_PAGE]
-        self.late = asyncio.create_task(problems.refuse(self._scope, self._send, error, more))
+        self.late = asyncio.create_task(problems.refuse(self.scope, self._tell, error))
         if self.task:
             self.task.cancel()
 
@@ -117,6 +144,8 @@ class Deadlines:
     def set(self, passage: Passage) -> None:
         """Give a request its time."""
         loop = asyncio.get_running_loop()
+        passage.deadlines = self
+        passage.context = copy_context()
         passage.due = loop.time() + self._seconds
         self._waiting[passage] = None
         if self._timer is None:

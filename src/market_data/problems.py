@@ -1,7 +1,7 @@
 """Exceptions as problem details (RFC 9457): one shape on every path."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, cast
 
@@ -95,15 +95,15 @@ def write(error: Exception, method: str, path: str) -> Written:
     return Written(status.value, headers, msgspec.json.encode(problem))
 
 
-async def refuse(scope: Scope, send: Send, error: Exception, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Answer in place of the application, be it a request or a WebSocket that asks to be opened. `more` are headers."""
+async def refuse(scope: Scope, send: Send, error: Exception) -> None:
+    """Answer in place of the application, be it a request or a WebSocket that asks to be opened."""
     written = write(error, scope["method"] if scope["type"] == "http" else "GET", scope["path"])
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)})
         return
     kind = "http" if scope["type"] == "http" else "websocket.http"
     given = {**written.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Content-Length": str(len(written.body))}
-    headers = [*((name.lower().encode(), value.encode()) for name, value in given.items()), *more]
+    headers = [(name.lower().encode(), value.encode()) for name, value in given.items()]
     # The framework has no types for the answers to a WebSocket.
     await send(cast("Message", {"type": f"{kind}.response.start", "status": written.status, "headers": headers}))
     await send(cast("Message", {"type": f"{kind}.response.body", "body": written.body, "more_body": False}))

@@ -7,16 +7,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, get
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 import market_data.app
 from market_data.observer import Observer
+from market_data.passage import Passage
 from market_data.server import create_worker
 
 FIGURES = "/figures"
@@ -77,4 +78,9 @@ def create() -> Litestar:
 
 def _bare(app: Litestar) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     assert isinstance(app.asgi_handler, Observer)
-    return app.asgi_handler.app
+    gate = app.asgi_handler.gate
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.answer(Passage(cast("HTTPScope", scope), receive, send))
+
+    return answer

@@ -116,16 +116,17 @@ def test_an_answer_that_its_client_does_not_wait_for_counts_once(client: TestCli
     async def ask() -> None:
         observer = client.app.state.observer
 
-        async def never(scope: object, receive: object, send: object) -> None:
+        async def never(*_: object) -> None:
             await asyncio.sleep(60)
 
-        inner, observer.app = observer.app, never
+        inner, observer.gate._app = observer.gate._app, never
         try:
             scope = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
+            scope |= {"raw_path": b"/symbols", "query_string": b"", "state": {}}
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(observer(scope, None, None), 0.05)
         finally:
-            observer.app = inner
+            observer.gate._app = inner
             observer.flush()
 
     before = value(client, "requests_total", method="GET", path="unknown", status_code="499") or 0
