@@ -53,9 +53,11 @@ def shared_connection(new_migrated_database: Databases) -> Iterator[Connection]:
 
 @pytest.fixture
 def untouched(shared_connection: Connection) -> Iterator[Connection]:
-    """To a filled database, for a test that drops nothing and leaves nothing."""
+    """To a filled database, for a test that drops nothing and leaves nothing.
+
+    One that sets a retention does so in a transaction, of which the job that would drop trades at once sees nothing.
+    """
     yield shared_connection
-    shared_connection.execute("CALL set_retention(NULL)")
     assert count(shared_connection) == len(AGES)
 
 
@@ -114,8 +116,9 @@ def test_chunks_dropped_by_hand_leave_all_candles_whatever_runs_afterwards(conne
 def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
     run_all_jobs(untouched)
     assert count(untouched) == len(AGES)
-    untouched.execute("CALL set_retention('30 days')")
-    untouched.execute("CALL set_retention(NULL)")
+    with untouched.transaction():
+        untouched.execute("CALL set_retention('30 days')")
+        untouched.execute("CALL set_retention(NULL)")
     run_all_jobs(untouched)
     assert count(untouched) == len(AGES)
 
@@ -123,19 +126,23 @@ def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
 def test_job_of_retention_is_scheduled_only_while_there_is_one(untouched: Connection):
     scheduled = "SELECT scheduled FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_trades'"
     assert untouched.execute(scheduled).fetchone() == (False,)
-    untouched.execute("CALL set_retention('30 days')")
-    assert untouched.execute(scheduled).fetchone() == (True,)
-    untouched.execute("CALL set_retention(NULL)")
+    with untouched.transaction():
+        untouched.execute("CALL set_retention('30 days')")
+        assert untouched.execute(scheduled).fetchone() == (True,)
+        untouched.execute("CALL set_retention(NULL)")
     assert untouched.execute(scheduled).fetchone() == (False,)
 
 
 def test_trade_beyond_the_retention_horizon_is_refused_with_the_reason(untouched: Connection):
-    untouched.execute("CALL set_retention('30 days')")
-    with pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon") as refused:
-        store(untouched, trade_ago(untouched, 31))
-    assert refused.value.diag.constraint_name == "trades_within_retention"
-    store(untouched, kept := trade_ago(untouched, 29.5))
-    untouched.execute("DELETE FROM trades WHERE time = %s", kept[:1])
+    with untouched.transaction(force_rollback=True):
+        untouched.execute("CALL set_retention('30 days')")
+        with (
+            pytest.raises(psycopg.errors.CheckViolation, match="older than the retention horizon") as refused,
+            untouched.transaction(),
+        ):
+            store(untouched, trade_ago(untouched, 31))
+        assert refused.value.diag.constraint_name == "trades_within_retention"
+        store(untouched, trade_ago(untouched, 29.5))
 
 
 def test_what_has_been_dropped_stays_out_of_reach_when_retention_is_lengthened(connection: Connection):
