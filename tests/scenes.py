@@ -9,8 +9,12 @@ from operator import itemgetter
 from typing import LiteralString
 
 import psycopg
+from alembic import command
+from alembic.config import Config
 from hypothesis import strategies as st
 from support import T0, Connection, Trade, store, trade
+
+from market_data import migrate
 
 Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 Databases = Callable[[], AbstractContextManager[str]]
@@ -104,6 +108,14 @@ def migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterato
         if not jobs:
             connection.execute(UNSCHEDULE)
         yield connection
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Undo the migrations after this one."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate.scripts()))
+    config.attributes["database_url"] = connection.info.dsn
+    command.downgrade(config, revision)
 
 
 def run_all_jobs(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """Candles of every interval against a plain grouping of the same trades."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -15,6 +16,7 @@ from scenes import (
     Databases,
     Scene,
     differing,
+    downgrade,
     grouped,
     migrated,
     moved,
@@ -23,6 +25,8 @@ from scenes import (
 )
 from service import eventually
 from support import T0, Connection, Trade, store, trade
+
+from market_data import migrate
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +181,17 @@ def test_view_of_all_candles_reads_one_aggregate(connection: Connection, interva
     finer = list(LEVELS)[: list(LEVELS).index(interval) + 1]
     coarser = {name for view, name in materializations if view.removeprefix("candles_") not in finer}
     assert not [name for name in coarser if f"{name}." in plan or f"{name} " in plan]
+
+
+def test_upgrade_refreshes_what_refresh_candles_once_forgot(new_migrated_database: Databases):
+    trades = [trade(0, "1"), trade(-400 * 86_400, "2"), trade(-800 * 86_400, "3")]
+    with migrated(new_migrated_database) as connection:
+        downgrade(connection, "0010")
+        store(connection, *trades[:2])
+        connection.execute("CALL refresh_candles()")
+        store(connection, trades[2])
+        connection.execute("DELETE FROM stale_ranges")
+        migrate.upgrade(connection.info.dsn)
+        assert connection.execute("SELECT count(*) FROM stale_ranges").fetchone() == (1,)
+        connection.execute("CALL refresh_candles()")
+        assert differing(connection, trades, T0 - timedelta(days=900)) == []

@@ -4,13 +4,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from scenes import differing, migrated
 from service import eventually
-from support import SERVER, Connection, store
+from support import SERVER, T0, Connection, store
 from support import trade as stored_trade
 
 from market_data import queries
@@ -84,6 +86,23 @@ if SERVER:
         ):
             other.commit()
         assert connection.execute(NEWEST).fetchall() == [(1,)]
+
+    def test_a_trade_older_than_all_others_reaches_the_candles_though_they_are_being_refreshed(
+        new_migrated_database: Callable[[], AbstractContextManager[str]],
+    ):
+        trades = [stored_trade(0, "1"), stored_trade(-400 * 86_400, "2")]
+        with (
+            migrated(new_migrated_database) as connection,
+            psycopg.connect(connection.info.dsn) as other,
+            psycopg.connect(connection.info.dsn, autocommit=True) as third,
+        ):
+            store(connection, trades[0])
+            other.execute("LOCK TABLE stale_ranges IN SHARE MODE")  # until it commits, the refresh can but begin
+            other.execute(INSERT, trades[1])
+            with meanwhile(connection, third.execute, "CALL refresh_candles()"):
+                other.commit()
+            connection.execute("CALL refresh_candles()")
+            assert differing(connection, trades, T0 - timedelta(days=500)) == []
 
     def test_writers_that_add_no_newest_trade_do_not_wait_for_each_other(connection: Connection, other: Connection):
         store(connection, stored_trade(9, "9"))

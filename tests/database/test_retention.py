@@ -7,11 +7,8 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
+from scenes import downgrade
 from support import Connection, Trade, store, trade
-
-from market_data import migrate
 
 DAY = timedelta(days=1)
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
@@ -200,10 +197,7 @@ def test_downgrade_after_a_drop_leaves_the_candles(connection: Connection):
     connection.execute("CALL set_retention('30 days')")
     connection.execute("CALL drop_old_trades()")
     before = connection.execute("SELECT count(*) FROM candles_1m").fetchall()
-    config = Config()
-    config.set_main_option("script_location", str(migrate.scripts()))
-    config.attributes["database_url"] = connection.info.dsn
-    command.downgrade(config, "0001")
+    downgrade(connection, "0001")
     run_all_jobs(connection)
     assert connection.execute("SELECT count(*) FROM candles_1m").fetchall() == before
 

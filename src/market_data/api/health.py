@@ -16,7 +16,7 @@ from market_data.errors import DatabaseUnavailable
 from market_data.ingest import Ingest
 from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
 
-NEEDED_REVISION = "0010"
+NEEDED_REVISION = "0011"
 """The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0
