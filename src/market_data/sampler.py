@@ -1,6 +1,7 @@
 """What the metrics tell of the database: read now and then, by each worker for itself, not at each scrape.
 
-What can't be read any more is left out after a while, so that nobody takes it for the present state.
+What can't be read any more is left out after a while, so that nobody takes it for the present state. Whoever looks also sees
+to it that the jobs go on.
 """
 
 import asyncio
@@ -57,6 +58,7 @@ class Sampler(Collector):
             try:
                 # A connection for each look: it takes none from the requests, and holds none in between.
                 async with await connect(self._database_url, self._query_timeout) as connection:
+                    await self._see_to_jobs(connection)
                     await self._look(connection, sizes=turn % SIZE_ROUNDS == 0)
                 turn += 1
             except psycopg.Error as error:  # of a lost database `database` and `ingest` tell
@@ -64,6 +66,11 @@ class Sampler(Collector):
             except Exception:
                 logger.exception("no samples for the metrics")
             await asyncio.sleep(EVERY_SECONDS)
+
+    async def _see_to_jobs(self, connection: Connection) -> None:
+        with Deadline(connection, self._query_timeout):
+            if await queries.start_scheduler(connection):
+                logger.warning("TimescaleDB's scheduler of jobs had ended, and was started again")
 
     async def _look(self, connection: Connection, *, sizes: bool) -> None:
         with Deadline(connection, self._query_timeout):

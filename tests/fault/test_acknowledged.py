@@ -119,8 +119,8 @@ def _is_healthy(stage: Stage) -> None:
     with psycopg.connect(stage.url, autocommit=True) as connection:
         before = [connection.execute(query).fetchall() for query in (FED, REFRESHED)]
         eventually(lambda: connection.execute(FED).fetchall() > before[0])
-        # A server's scheduler of jobs, where it has ended on a full disk, is started again within a minute, and then lets a
-        # job whose end it could not note wait for five.
+        # A server's scheduler of jobs, which a full disk ends, is started again by the service within 15 s, and then lets a
+        # job whose end it could not note wait for five minutes.
         eventually(lambda: connection.execute(REFRESHED).fetchall() > before[1], 400)
 
 

@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import psycopg
 import pytest
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from support import Connection, store, trade
+from service import eventually
+from support import SERVER, Connection, store, trade
 
 from market_data import metrics, sampler
 from market_data.settings import Settings
@@ -94,6 +97,32 @@ def test_the_database_is_sampled(settings: Settings, make_client: MakeClient, co
         assert value(client, "pool_connections", state="idle") == 4
         assert value(client, "pool_connections", state="in_use") == 0
         assert value(client, "pool_waiting") == 0
+
+
+if SERVER:
+    SCHEDULER = """
+        SELECT pid
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'TimescaleDB Background Worker Scheduler'
+    """
+
+    def test_the_scheduler_of_jobs_is_started_again_where_it_has_ended(
+        settings: Settings,
+        make_client: MakeClient,
+        new_migrated_database: Callable[[], AbstractContextManager[str]],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ):
+        monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.1)
+        with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
+            ((ended,),) = eventually(lambda: connection.execute(SCHEDULER).fetchall())
+            with make_client(msgspec.structs.replace(settings, database_url=url)):
+                connection.execute("SELECT pg_terminate_backend(%s)", (ended,))
+                eventually(lambda: connection.execute(SCHEDULER).fetchall() not in ([], [(ended,)]))
+                eventually(lambda: "was started again" in caplog.text)
+                told = caplog.text
+                time.sleep(1)
+                assert caplog.text.count("was started again") == told.count("was started again")
 
 
 def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(

@@ -47,6 +47,7 @@ from market_data.queries.status import (
     LEVELS,
     REVISION,
     SIZE,
+    START_SCHEDULER,
     TABLES,
     Ingestion,
     JobRun,
@@ -58,6 +59,7 @@ from market_data.queries.status import (
     newest_trade,
     revision,
     size,
+    start_scheduler,
 )
 from market_data.queries.stream import (
     ADVANCE_STREAM,
@@ -118,6 +120,7 @@ __all__ = [
     "PACKED_TRADE",
     "REVISION",
     "SIZE",
+    "START_SCHEDULER",
     "STORE_FEED_TRADES",
     "STORE_TRADES",
     "STREAM_CANDLES",
@@ -180,6 +183,7 @@ __all__ = [
     "note_key_uses",
     "revision",
     "size",
+    "start_scheduler",
     "store_feed_trades",
     "stored",
     "stream_candles",

@@ -88,6 +88,26 @@ async def jobs(connection: Connection) -> list[JobRun]:
     return await cursor.fetchall()
 
 
+# The embedded engine has no launcher. Others than superusers see neither process, and may not start one.
+START_SCHEDULER = """
+    SELECT _timescaledb_functions.start_background_workers()
+    FROM pg_stat_activity
+    HAVING bool_or(backend_type = 'TimescaleDB Background Worker Launcher') AND NOT bool_or(
+        backend_type = 'TimescaleDB Background Worker Scheduler' AND datname = current_database()
+    ) AND current_setting('is_superuser')::boolean
+"""
+
+
+async def start_scheduler(connection: Connection) -> bool:
+    """Start TimescaleDB's scheduler, which runs the jobs, where it has ended; whether it had.
+
+    It ends when it can't write, on a full disk say, and by default TimescaleDB lets it be then.
+    """
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(START_SCHEDULER)
+    return await cursor.fetchone() is not None
+
+
 HOLDER = "SELECT holder FROM leases WHERE name = %s AND expires_at > clock_timestamp()"
 
 
