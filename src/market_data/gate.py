@@ -67,24 +67,31 @@ class Gate:
     async def answer(self, passage: Passage) -> None:
         """Answer a request, or refuse it."""
         passage.headers = self._headers
-        if not self._crowd.takes(len(self._deadlines)) and passage.scope["path"] not in NEVER_TOO_MANY:
-            self._refusals.note(f"{len(self._deadlines)} are under way")
-            await self._answer_others(passage, Overloaded(OVERLOADED))
-            return
-        self._deadlines.set(passage)
         try:
-            error = await self._look_at(passage.scope, passage.given, passage.more)
-            if error is None and not self._shares:
-                await self._app(passage.scope, passage.receive, passage.send)
-            else:
-                await self._answer_others(passage, error)
-        except asyncio.CancelledError:
-            if not passage.late:
-                raise
+            if not self._crowd.takes(len(self._deadlines)) and passage.scope["path"] not in NEVER_TOO_MANY:
+                self._refusals.note(f"{len(self._deadlines)} are under way")
+                await self._answer_others(passage, Overloaded(OVERLOADED))
+                return
+            self._deadlines.set(passage)
+            try:
+                error = await self._look_at(passage.scope, passage.given, passage.more)
+                if error is None and not self._shares:
+                    await self._app(passage.scope, passage.receive, passage.send)
+                else:
+                    await self._answer_others(passage, error)
+            except asyncio.CancelledError:
+                if not passage.late:
+                    raise
+            finally:
+                self._deadlines.lift(passage)
+            if passage.late:
+                await passage.told(passage.late)
+        except Exception:
+            passage.status = passage.status or 500
+            raise
         finally:
-            self._deadlines.lift(passage)
-        if passage.late:
-            await passage.told(passage.late)
+            if passage.ended:
+                passage.ended(passage)
 
     async def _answer_others(self, passage: Passage, error: Exception | None) -> None:
         """Answer what is refused, or where pages of others may read."""

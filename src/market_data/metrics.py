@@ -6,10 +6,8 @@ by each worker for itself: `sampler`.
 """
 
 import os
-from bisect import bisect_left
-from collections import Counter as Counts
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any, Final, cast
 
 from prometheus_client import (
@@ -58,8 +56,12 @@ class Durations(Histogram):
         # The library has neither a public way to do it nor types for this one.
         self._sum.inc(sum(seconds))  # pyright: ignore[reportUnknownMemberType]
         buckets = cast("list[Any]", self._buckets)  # pyright: ignore[reportUnknownMemberType]
-        for bucket, times in Counts(map(bisect_left, repeat(self._upper_bounds), seconds)).items():
-            buckets[bucket].inc(times)
+        ordered, before = sorted(seconds), 0
+        for bucket, bound in zip(buckets, self._upper_bounds, strict=True):
+            after = bisect_right(ordered, bound, before)
+            if after > before:
+                bucket.inc(after - before)
+            before = after
 
 
 REQUESTS: Final = Counter(

@@ -9,10 +9,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from itertools import repeat
 from secrets import token_hex
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from litestar.types import HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
@@ -98,34 +99,19 @@ class Observer:
         self._running = 0
         self._seen: list[Seen] = []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Answer a request."""
         if scope["type"] == "websocket":
-            await self._listen(scope, receive, send)
-            return
+            return self._listen(scope, receive, send)
         scope = cast("HTTPScope", scope)
-        start = time.perf_counter()
         passage = Passage(scope, receive, send)
-        request_id, header = self._identify(passage.given)
+        passage.id, header = self._identify(passage.given)
         passage.more.append(header)
-        streams = scope["path"].rstrip("/") in STREAMS
-        if streams or self.annotate:
+        passage.ended = self._ended
+        if self.annotate or scope["path"].rstrip("/") in STREAMS:
             passage.begun = self._begun
         self._running += 1
-        try:
-            await self.gate.answer(passage)
-        except Exception:
-            passage.status = passage.status or 500
-            raise
-        finally:
-            end = time.perf_counter()
-            if streams and passage.status == 200:
-                self._log(scope, "stream closed", end - start)
-            else:
-                self._running -= 1
-                method, path, client = scope["method"], scope["path"], scope["client"]
-                trace = logs.TRACE_ID.get() if self.annotate else None
-                self._see((method, _route(scope), passage.status or GONE, start, end, path, request_id, client, trace))
+        return self.gate.answer(passage)
 
     def _begun(self, passage: Passage) -> None:
         scope = passage.scope
@@ -135,20 +121,28 @@ class Observer:
             self._running -= 1
             self._kind(scope["method"], _route(scope), passage.status).answered.inc()
             self._log(scope, "stream opened")
+            passage.ended = self._closed
 
-    def _see(self, seen: Seen) -> None:
-        self._seen.append(seen)
-        waiting = len(self._seen)
-        if waiting == 1:
+    def _closed(self, passage: Passage) -> None:
+        self._log(passage.scope, "stream closed", time.monotonic() - passage.began)
+
+    def _ended(self, passage: Passage) -> None:
+        end = time.monotonic()
+        self._running -= 1
+        scope, seen = passage.scope, self._seen
+        if not seen:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-        elif waiting >= MOST_WAITING:
+        trace = logs.TRACE_ID.get() if self.annotate else None
+        status, path, client = passage.status or GONE, scope["path"], scope["client"]
+        seen.append((scope["method"], _route(scope), status, passage.began, end, path, passage.id, client, trace))
+        if len(seen) >= MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:
         """Count and write what was observed since the last time."""
         RUNNING_REQUESTS.set(self._running)
         answered, self._seen = self._seen, []
-        began = time.time() - time.perf_counter()
+        began = time.time() - time.monotonic()
         lines: list[RequestLine] = []
         least = logger.getEffectiveLevel()
         kinds = self._kinds
@@ -179,7 +173,7 @@ class Observer:
         write(lines)
 
     async def _listen(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        start = time.perf_counter()
+        start = time.monotonic()
         _, header = self._identify(first_headers(scope))
         opened = False
 
@@ -197,7 +191,7 @@ class Observer:
         try:
             await self.gate.listen(scope, receive, observed_send)
         finally:
-            self._log(scope, "stream closed" if opened else "stream refused", time.perf_counter() - start)
+            self._log(scope, "stream closed" if opened else "stream refused", time.monotonic() - start)
 
     def _identify(self, given: Mapping[bytes, bytes]) -> Id:
         """The ID that the client gave, if it is fit; else a new one."""
@@ -241,5 +235,5 @@ def _route(scope: Scope) -> str:
 def _new_ids() -> list[Id]:
     """IDs that nobody else has. Many at once: to make one between other things costs several times as much."""
     beginning = token_hex(7)
-    texts = [beginning + ending for ending in ENDINGS]
-    return [(text, (HEADER, text.encode())) for text in texts]
+    texts = beginning + f" {beginning}".join(ENDINGS)
+    return list(zip(texts.split(), zip(repeat(HEADER), texts.encode().split(), strict=False), strict=False))

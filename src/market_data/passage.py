@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from http import HTTPStatus
@@ -35,12 +36,14 @@ class Passage:
         "_has_body",
         "_receive",
         "_send",
+        "began",
         "begun",
         "context",
         "deadlines",
-        "due",
+        "ended",
         "given",
         "headers",
+        "id",
         "late",
         "more",
         "scope",
@@ -48,13 +51,12 @@ class Passage:
         "task",
     )
 
-    due: float
-    """When its time is over, by the clock of the event loop."""
     context: Context
     """That of the request: the timer has that of whichever request set it."""
 
     def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         self.scope = scope
+        self.began = time.monotonic()
         self.given = first_headers(scope)
         self._receive = receive
         self._send = send
@@ -65,6 +67,9 @@ class Passage:
         """Of its answer, once that has begun."""
         self.begun: Callable[[Passage], None] | None = None
         """Is called when it begins."""
+        self.ended: Callable[[Passage], None] | None = None
+        """Is called when nothing more is done for it."""
+        self.id = ""
         self.deadlines: Deadlines | None = None
         self.task = asyncio.current_task()
         self.late: asyncio.Task[None] | None = None
@@ -143,13 +148,11 @@ class Deadlines:
 
     def set(self, passage: Passage) -> None:
         """Give a request its time."""
-        loop = asyncio.get_running_loop()
         passage.deadlines = self
         passage.context = copy_context()
-        passage.due = loop.time() + self._seconds
         self._waiting[passage] = None
         if self._timer is None:
-            self._timer = loop.call_at(passage.due, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
 
     def lift(self, passage: Passage) -> None:
         """Let a request take as long as it likes, for its answer has begun."""
@@ -157,10 +160,10 @@ class Deadlines:
 
     def _look(self) -> None:
         self._timer = None
-        loop = asyncio.get_running_loop()
         for passage in list(self._waiting):
-            if passage.due > loop.time():
-                self._timer = loop.call_at(passage.due, self._look)
+            left = passage.began + self._seconds - time.monotonic()
+            if left > 0:
+                self._timer = asyncio.get_running_loop().call_later(left, self._look)
                 return
             self.lift(passage)
             passage.context.run(passage.give_up, self._seconds)

@@ -5,7 +5,7 @@ The turns are taken within one process, many times a second, so that whatever el
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, cast
 
@@ -76,11 +76,7 @@ def create() -> Litestar:
     return app
 
 
-def _bare(app: Litestar) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+def _bare(app: Litestar) -> ASGIApp:
     assert isinstance(app.asgi_handler, Observer)
     gate = app.asgi_handler.gate
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await gate.answer(Passage(cast("HTTPScope", scope), receive, send))
-
-    return answer
+    return lambda scope, receive, send: gate.answer(Passage(cast("HTTPScope", scope), receive, send))
