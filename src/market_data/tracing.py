@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from market_data import logs
 from market_data.models import SERVICE
@@ -88,9 +88,12 @@ def traced(app: Observer) -> "tuple[ASGIApp, TracerProvider]":
         span.update_name(name)
         span.set_attribute("http.route", name.partition(" ")[2])
 
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # others than coroutines it takes for ASGI 2
+        await app(scope, receive, send)
+
     app.annotate = annotate
     middleware = OpenTelemetryMiddleware(
-        app,
+        answer,
         tracer_provider=provider,
         default_span_details=describe,
         server_request_hook=begin,
