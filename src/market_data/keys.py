@@ -33,6 +33,9 @@ FORM: Final = re.compile(r"md_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 RING_SECONDS: Final = 0.5
 """How old what is known of the keys may be: a revoked one is refused everywhere within this and one read."""
 
+LOOK_SECONDS: Final = 0.05
+"""How old it must be to be read anew for a key that is not among them, which may just have been made."""
+
 NOTE_SECONDS: Final = 60.0
 """How often the last use of a key is written at the most."""
 
@@ -128,16 +131,22 @@ class KeyRing:
     async def find(self, secret: str) -> Key | None:
         """The valid key that this is, by what the database held half a second ago at the earliest.
 
+        A new one is known at once: a key is refused by what the database held when it was given, or after that.
+
         Raises:
             DatabaseUnavailable: It can't be asked.
         """
         prefix = prefix_of(secret)
         if prefix is None:
             return None
-        await self._refresh()
-        stored = self._keys.get(prefix)
-        same = hmac.compare_digest(hash_of(secret), stored.hash if stored else DUMMY)
-        if stored is None or not same or not _holds(stored):
+        given = time.monotonic()
+        await self._refresh(given - RING_SECONDS)
+        stored = self._match(prefix, secret)
+        if stored is None and self._read_at < given:
+            await asyncio.sleep(self._read_at + LOOK_SECONDS - given)  # who tries keys is not to keep the database busy
+            await self._refresh(given)
+            stored = self._match(prefix, secret)
+        if stored is None:
             return None
         self._uses[stored.id] = datetime.now(UTC)
         return Key(stored.id, stored.name, with_included(stored.scopes), stored.ends_at)
@@ -148,13 +157,19 @@ class KeyRing:
         Raises:
             DatabaseUnavailable: It can't be asked.
         """
-        await self._refresh()
+        await self._refresh(time.monotonic() - RING_SECONDS)
         return frozenset(stored.id for stored in self._keys.values() if _holds(stored))
 
-    async def _refresh(self) -> None:
-        asked = time.monotonic()
-        if asked - self._read_at <= RING_SECONDS:
+    def _match(self, prefix: str, secret: str) -> StoredKey | None:
+        stored = self._keys.get(prefix)
+        same = hmac.compare_digest(hash_of(secret), stored.hash if stored else DUMMY)
+        return stored if stored and same and _holds(stored) else None
+
+    async def _refresh(self, since: float) -> None:
+        """Know the keys as they were at this time, or later."""
+        if self._read_at >= since:
             return
+        asked = time.monotonic()
         keys = await self._database.share(queries.valid_keys, None)
         if asked > self._read_at:
             self._keys, self._read_at = keys, asked

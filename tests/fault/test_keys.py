@@ -4,12 +4,13 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from fault.proxy import Proxy
 from keyed import bearer, revoke, store_key
@@ -19,7 +20,7 @@ from support import Connection, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from market_data import keys
+from market_data import keys, queries
 from market_data.app import create_app
 from market_data.settings import Settings
 
@@ -132,14 +133,32 @@ def test_last_use_is_written_when_the_service_stops(database_url: str, connectio
     assert used[0] is not None
 
 
-def test_unknown_keys_cost_no_query_each(address: str, database_url: str):
+def test_new_key_is_known_at_once(address: str, database_url: str):
     with httpx.Client(base_url=address) as client:
-        assert client.get("/symbols", headers=bearer(keys.make_key())).status_code == 401
-        with psycopg.connect(database_url) as blocking:
-            blocking.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
-            # The first one may wait for the keys; those after it, within half a second, ask nothing.
-            answers = [client.get("/symbols", headers=bearer(keys.make_key()), timeout=0.4) for _ in range(5)]
-    assert {answer.status_code for answer in answers} == {401}
+        for _ in range(20):
+            assert client.get("/symbols", headers=bearer(keys.make_key())).status_code == 401
+            assert client.get("/symbols", headers=bearer(store_key(database_url, "read"))).status_code == 200
+
+
+def test_unknown_keys_cost_no_query_each(address: str, monkeypatch: pytest.MonkeyPatch):
+    read, reads = queries.valid_keys, 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*arguments)
+
+    monkeypatch.setattr(queries, "valid_keys", counted)
+
+    def ask(client: httpx.Client) -> set[int]:
+        return {client.get("/symbols", headers=bearer(keys.make_key())).status_code for _ in range(10)}
+
+    begun = time.monotonic()
+    with httpx.Client(base_url=address, timeout=30) as client, ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(ask, [client] * 20))
+    assert answers == [{401}] * 20
+    assert reads <= 2 + 2 * (time.monotonic() - begun) / keys.LOOK_SECONDS
+    assert 0 < reads < 100
 
 
 def test_no_key_gets_through_while_the_database_is_away(
@@ -163,13 +182,12 @@ def test_no_key_gets_through_while_the_database_is_away(
 
 
 def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
-    known = store_key(database_url, "read")  # here, for within half a second of a refusal the service looks for no new ones
     for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": keys.make_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)
             assert said in line
             assert "MARKET_DATA_KEY" in line
             assert environment.get("MARKET_DATA_KEY", "no key") not in line
-    told = command("status", "--url", address, MARKET_DATA_KEY=known)
+    told = command("status", "--url", address, MARKET_DATA_KEY=store_key(database_url, "read"))
     assert "no feed runs" in told.stdout
     assert told.stderr == ""
