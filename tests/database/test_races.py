@@ -4,13 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from scenes import differing, migrated
+from scenes import Databases, differing, migrated
 from service import eventually
 from support import SERVER, T0, Connection, store
 from support import trade as stored_trade
@@ -88,7 +88,7 @@ if SERVER:
         assert connection.execute(NEWEST).fetchall() == [(1,)]
 
     def test_a_trade_older_than_all_others_reaches_the_candles_though_they_are_being_refreshed(
-        new_migrated_database: Callable[[], AbstractContextManager[str]],
+        new_migrated_database: Databases,
     ):
         trades = [stored_trade(0, "1"), stored_trade(-400 * 86_400, "2")]
         with (

@@ -1,34 +1,29 @@
 """Trades that are dropped, and candles that stay."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from scenes import downgrade
+from scenes import DAY, Databases, downgrade, migrated, run_all_jobs
 from support import Connection, Trade, store, trade
 
-DAY = timedelta(days=1)
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 
 CANDLES = 'SELECT * FROM candles ORDER BY "interval", symbol, bucket'
-JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY job_id"
 TO_COLUMNSTORE = "SELECT compress_chunk(chunk) FROM show_chunks('trades', older_than => INTERVAL '8 days') AS chunk"
 
 
 AGES = range(0, 60, 4)
 """Of the trades, in days."""
 
-Databases = Callable[[], AbstractContextManager[str]]
-
 
 @contextmanager
 def filled(new_migrated_database: Databases) -> Iterator[Connection]:
     """A database with 60 days of trades, all their candles materialized, the older trades in the columnstore."""
-    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+    with migrated(new_migrated_database) as connection:
         store(connection, *(trade_ago(connection, days) for days in AGES))
         connection.execute("CALL refresh_candles()")
         connection.execute(TO_COLUMNSTORE)
@@ -73,11 +68,6 @@ def count(connection: Connection) -> int:
 def candles(connection: Connection) -> list[tuple[object, ...]]:
     """All candles, but for the last column: whether a bucket has ended changes with time."""
     return [row[:-1] for row in connection.execute(CANDLES).fetchall()]
-
-
-def run_all_jobs(connection: Connection) -> None:
-    for (job,) in connection.execute(JOBS).fetchall():
-        connection.execute("CALL run_job(%s)", (job,))
 
 
 def test_dropping_old_trades_leaves_all_candles_whatever_runs_afterwards(connection: Connection):
@@ -166,8 +156,7 @@ def test_trades_whose_candles_are_stale_are_not_dropped(connection: Connection):
 
 
 def test_trades_that_no_refresh_has_reached_are_not_dropped(new_migrated_database: Databases):
-    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+    with migrated(new_migrated_database) as connection:
         store(connection, trade_ago(connection, 100))
         connection.execute("DELETE FROM stale_ranges")  # as if it had come in time, before the database stopped
         connection.execute("CALL set_retention('30 days')")
