@@ -5,7 +5,7 @@ import logging
 from alembic import context
 from alembic.util import CommandError
 
-from market_data import migrate
+from market_data.database import migrations
 from market_data.errors import MarketDataError
 from market_data.settings import read_settings
 
@@ -14,23 +14,23 @@ def run_offline() -> None:
     """Print the SQL of the migrations, for psql."""
     context.configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
     with context.begin_transaction():
-        context.execute(migrate.ONE_AT_A_TIME)
-        context.execute(migrate.LOCK_TIMEOUT)
+        context.execute(migrations.ONE_AT_A_TIME)
+        context.execute(migrations.LOCK_TIMEOUT)
         context.run_migrations()
 
 
 def run_online() -> None:
     """Migrate in one transaction, which begins by waiting for any other migration to end."""
-    with migrate.engine(service_database() or command_line_database()).connect() as connection:
+    with migrations.engine(service_database() or command_line_database()).connect() as connection:
         context.configure(connection=connection)
         with context.begin_transaction():
-            context.execute(migrate.ONE_AT_A_TIME)
-            context.execute(migrate.LOCK_TIMEOUT)
+            context.execute(migrations.ONE_AT_A_TIME)
+            context.execute(migrations.LOCK_TIMEOUT)
             context.run_migrations()
 
 
 def service_database() -> str | None:
-    """What `migrate.upgrade` was called with."""
+    """What `migrations.upgrade` was called with."""
     return context.config.attributes.get("database_url")
 
 
@@ -44,7 +44,7 @@ def command_line_database() -> str:
             raise CommandError(
                 "Set DATABASE_URL to the server to migrate (the embedded engine is migrated by `market-data serve`)."
             )
-        migrate.check_server(url)
+        migrations.check_server(url)
     except MarketDataError as error:
         raise CommandError(str(error)) from None
     return url

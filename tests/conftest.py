@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from support import SERVER, Connection, changed_url
+from helpers.support import SERVER, Connection, changed_url
 
-from market_data import embedded, migrate
+from market_data import embedded
+from market_data.database import migrations
 
 
 def pytest_report_header() -> str:
@@ -87,7 +88,7 @@ def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def make(home: Path) -> None:
         with embedded.owned_engine(shutil.copytree(seed, home), say=say) as url:
-            migrate.upgrade(url)
+            migrations.upgrade(url)
 
     return _made_once(tmp_path_factory, "engine-migrated", make)
 
@@ -115,7 +116,7 @@ def new_migrated_database(
     @contextmanager
     def on_server(server: str) -> Iterator[str]:
         with _on_server(server) as url:
-            migrate.upgrade(url)
+            migrations.upgrade(url)
             yield url
 
     def make() -> AbstractContextManager[str]:

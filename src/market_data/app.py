@@ -9,19 +9,20 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 
-from market_data import problems, tracing
-from market_data.access import Access, open_paths
 from market_data.api import HANDLERS, openapi_config, pages
-from market_data.database import Database
+from market_data.api.http import problems
+from market_data.auth.api_keys import ApiKeyCache
+from market_data.database.metrics_collector import DatabaseMetrics
+from market_data.database.pool import Database
+from market_data.database.replica import Replica
 from market_data.errors import StartError
-from market_data.gate import Gate
-from market_data.ingest import Ingest
-from market_data.keys import KeyRing
-from market_data.live import Hub
-from market_data.observer import Observer
-from market_data.replica import Replica
-from market_data.sampler import Sampler
+from market_data.feed.feeder import Feeder
+from market_data.middleware import tracing
+from market_data.middleware.access_log import AccessLog
+from market_data.middleware.authorization import RequireScope, open_paths
+from market_data.middleware.gate import Gate
 from market_data.settings import Settings, read_settings
+from market_data.streaming.hub import Hub
 
 FEED_STOP_SECONDS = 1.5
 """How long the feed may take to store what it is at, once the service is told to stop."""
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app = Litestar(
         [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
         lifespan=[_lifespan(database_url, direct_url, settings), _sampling(direct_url, settings)],
-        middleware=[DefineMiddleware(Access, required=settings.auth == "required")],
+        middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
         exception_handlers={Exception: problems.answer},
         openapi_config=openapi_config(required=settings.auth == "required"),
         logging_config=None,
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         state=State({"settings": settings, "ingest": None}),
     )
     gate = Gate(app.asgi_handler, settings, app.state, open_paths(app))
-    app.asgi_handler = app.state.observer = Observer(gate)
+    app.asgi_handler = app.state.observer = AccessLog(gate)
     if tracing.asked_for():
         app.asgi_handler, app.state.tracer = tracing.traced(app.state.observer)
     return app
@@ -60,7 +61,7 @@ def _lifespan(database_url: str, direct_url: str, settings: Settings):
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         async with (
             Database(database_url, settings) as database,
-            KeyRing(database) as keys,
+            ApiKeyCache(database) as keys,
             _replica(settings, database) as app.state["replica"],
             _following(Hub(direct_url, settings, database), keys) as hub,
         ):
@@ -70,7 +71,7 @@ def _lifespan(database_url: str, direct_url: str, settings: Settings):
             if not settings.feed_enabled:
                 yield
                 return
-            app.state.ingest = ingest = Ingest(direct_url, settings)
+            app.state.ingest = ingest = Feeder(direct_url, settings)
             async with _feeding(ingest):
                 yield
 
@@ -80,7 +81,7 @@ def _lifespan(database_url: str, direct_url: str, settings: Settings):
 def _sampling(direct_url: str, settings: Settings):
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        app.state.sampler = sampler = Sampler(direct_url, settings, app.state.database)
+        app.state.sampler = sampler = DatabaseMetrics(direct_url, settings, app.state.database)
         tasks = [
             asyncio.create_task(sampler.run(), name="samples"),
             asyncio.create_task(sampler.keep_noted(app.state.observer.flush), name="notes"),
@@ -107,7 +108,7 @@ async def _replica(settings: Settings, database: Database) -> AsyncGenerator[Rep
 
 
 @asynccontextmanager
-async def _following(hub: Hub, keys: KeyRing) -> AsyncGenerator[Hub]:
+async def _following(hub: Hub, keys: ApiKeyCache) -> AsyncGenerator[Hub]:
     tasks = [
         asyncio.create_task(hub.run(), name="streams"),
         asyncio.create_task(hub.keep_out(keys), name="keys of streams"),
@@ -122,7 +123,7 @@ async def _following(hub: Hub, keys: KeyRing) -> AsyncGenerator[Hub]:
 
 
 @asynccontextmanager
-async def _feeding(ingest: Ingest) -> AsyncGenerator[None]:
+async def _feeding(ingest: Feeder) -> AsyncGenerator[None]:
     task = asyncio.create_task(ingest.run(), name="feed")
     try:
         yield

@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 from filled import DAY, START, SYMBOLS
 from msgspec import Raw
 
-from market_data import queries
-from market_data.api.operation import encoded_rows
-from market_data.database import Database
+from market_data.api.http.openapi import encoded_rows
+from market_data.database.pool import Database
 from market_data.models import CandleList, TradeList
+from market_data.queries.candles import read_candles
+from market_data.queries.latest_prices import read_latest_price
+from market_data.queries.trades import read_trades
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def _latest(name: str, symbols: list[str]) -> Case:
     turns = cycle(symbols)
 
     async def read(database: Database) -> Raw:
-        latest = await database.read(queries.latest_price, next(turns))
+        latest = await database.read(read_latest_price, next(turns))
         assert latest is not None
         return latest
 
@@ -41,7 +43,7 @@ def _candles(start: datetime, count: int) -> Case:
     end = start + timedelta(minutes=count)
 
     async def read(database: Database) -> CandleList:
-        page = await database.read(queries.candles, "AAPL", "1m", start, end, count)
+        page = await database.read(read_candles, "AAPL", "1m", start, end, count)
         assert page.count == count
         return CandleList("AAPL", "1m", start, end, count, encoded_rows(page), None)
 
@@ -52,7 +54,7 @@ def _trades(start: datetime, count: int) -> Case:
     end = start + timedelta(days=1)
 
     async def read(database: Database) -> TradeList:
-        page = await database.read(queries.trades, "AAPL", start, end, count)
+        page = await database.read(read_trades, "AAPL", start, end, count)
         assert page.count == count
         return TradeList("AAPL", start, end, count, count, encoded_rows(page), None)
 

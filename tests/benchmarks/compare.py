@@ -75,7 +75,7 @@ def main() -> None:
         print(*("", *(f"{name} {version(name)}" for name in LIBRARIES)), sep=", ")
         os.environ.update(SETTINGS, DATABASE_URL=database_url)
         contenders = {
-            "service": ["-m", "market_data.cli", "serve", "--port"],
+            "service": ["-m", "market_data.cli.main", "serve", "--port"],
             "FastAPI": _uvicorn("peers", "fastapi_service:create"),
             "bare": _uvicorn("peers", "bare_service:create"),
             "static": _uvicorn(".", "static:create"),

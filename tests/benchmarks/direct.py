@@ -12,8 +12,8 @@ import time
 import uvloop
 from cases import CASES
 
-from market_data.api.operation import encode
-from market_data.database import Database
+from market_data.api.http.openapi import encode
+from market_data.database.pool import Database
 from market_data.settings import Settings
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 
-from market_data import migrate
+from market_data.database import migrations
 
 SYMBOLS = ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]
 
@@ -30,7 +30,7 @@ FILL = """
 
 def fill(database_url: str) -> str:
     """Migrate and fill an empty database, and stop its jobs, which would disturb. Returns what its server is."""
-    migrate.upgrade(database_url)
+    migrations.upgrade(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         connection.execute("SELECT setseed(0.5)")

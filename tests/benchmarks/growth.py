@@ -7,7 +7,7 @@ minutes, the last 365 days, the first page; but for the deep page, which is alwa
 there is a year to read from the smallest size on, a thin year comes first. "As of now" is the time of the newest trade:
 chunks go to the columnstore once they are older than that by what the policies say.
 
-Ingest is timed over one connection, COPY in batches of a day, made beforehand; the rest comes over several. The import's
+Feeder is timed over one connection, COPY in batches of a day, made beforehand; the rest comes over several. The import's
 batches go through a temporary table, half of each being there already. Progress goes to standard error, two tables in
 Markdown to standard output.
 """

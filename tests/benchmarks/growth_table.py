@@ -12,7 +12,7 @@ import psycopg
 from growth_history import History, Trades, joined
 from psycopg import sql
 
-from market_data import migrate
+from market_data.database import migrations
 
 Connection = psycopg.Connection[Any]
 
@@ -120,7 +120,7 @@ class Table:
         self.newest = 0
         self._converted = 0
         self._connections = connections
-        migrate.upgrade(database_url)
+        migrations.upgrade(database_url)
         self.connection = connect(database_url)
         self.connection.execute(PAUSE_JOBS)
         self.connection.execute(ADD_SYMBOLS, [[name.decode() for name in self.history.names]])

@@ -16,9 +16,9 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 import market_data.app
-from market_data.observer import Observer
-from market_data.passage import Passage
-from market_data.server import create_worker
+from market_data.middleware.access_log import AccessLog
+from market_data.middleware.timeout import Passage
+from market_data.server.serve import create_worker
 
 FIGURES = "/figures"
 TURN_SECONDS = 0.1
@@ -60,7 +60,7 @@ def create() -> Litestar:
     market_data.app.Litestar = Litestar  # type: ignore[misc]
     app = create_worker()
     observer = app.asgi_handler
-    assert isinstance(observer, Observer)
+    assert isinstance(observer, AccessLog)
     turns = Turns(bare=_bare(app), whole=observer, plugin=with_plugin)
 
     @get(FIGURES, include_in_schema=False)
@@ -77,6 +77,6 @@ def create() -> Litestar:
 
 
 def _bare(app: Litestar) -> ASGIApp:
-    assert isinstance(app.asgi_handler, Observer)
+    assert isinstance(app.asgi_handler, AccessLog)
     gate = app.asgi_handler.gate
     return lambda scope, receive, send: gate.answer(Passage(cast("HTTPScope", scope), receive, send))

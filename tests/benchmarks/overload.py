@@ -225,9 +225,9 @@ def main() -> None:
             connection.execute("SELECT alter_job(job_id, scheduled => true) FROM timescaledb_information.jobs")
         time.sleep(JOBS_SECONDS)
         os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
-        command = [sys.executable, "-m", "market_data.cli", "keys", "create", "load", "--scope", "write"]
+        command = [sys.executable, "-m", "market_data.cli.main", "keys", "create", "load", "--scope", "write"]
         key = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        process, port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        process, port = stack.enter_context(_serving("-m", "market_data.cli.main", "serve", "--port"))
         load = Load(port, Mix(key))
         load.closed(CAPACITY_CONNECTIONS, 5)
         capacity = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)

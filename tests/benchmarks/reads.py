@@ -44,7 +44,7 @@ def main() -> None:
             *("", *(f"{name} {version(name)}" for name in ("litestar", "uvicorn", "uvloop", "psycopg", "msgspec"))), sep=", "
         )
         os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
-        service, service_port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        service, service_port = stack.enter_context(_serving("-m", "market_data.cli.main", "serve", "--port"))
         static, static_port = stack.enter_context(
             _serving(
                 "-m",

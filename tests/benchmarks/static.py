@@ -3,7 +3,7 @@
 from litestar import Litestar, get
 from litestar.response.base import ASGIResponse
 
-from market_data.server import create_worker
+from market_data.server.serve import create_worker
 
 PATH = "/static"
 BODY = b'{"symbol":"AAPL","price":189.44,"volume":104.9,"timestamp":"2026-02-08T10:30:00Z"}'

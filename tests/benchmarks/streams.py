@@ -23,7 +23,7 @@ import psycopg
 from filled import new_database
 from reads import _peak_memory, _serving
 
-from market_data import migrate
+from market_data.database import migrations
 
 INSERT = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
@@ -43,12 +43,12 @@ def main() -> None:
     options = _options()
     with ExitStack() as stack:
         database_url = stack.enter_context(new_database())
-        migrate.upgrade(database_url)
+        migrations.upgrade(database_url)
         with psycopg.connect(database_url, autocommit=True) as connection:
             names = ["IDLE", *(f"BUSY{number}" for number in range(len(options.cases)))]
             connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", [names])
         os.environ.update(DATABASE_URL=database_url, FEED_ENABLED="false", LOG_LEVEL="WARNING")
-        service, port = stack.enter_context(_serving("-m", "market_data.cli", "serve", "--port"))
+        service, port = stack.enter_context(_serving("-m", "market_data.cli.main", "serve", "--port"))
         print(f"machine: {os.cpu_count()} processors; {options.rate} commits a second for {options.seconds:g} s\n")
         print(
             f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}"

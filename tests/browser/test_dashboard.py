@@ -13,9 +13,9 @@ from typing import Literal
 import httpx
 import pytest
 from browser.visits import Visit, visiting
+from helpers.service import Service, eventually
+from helpers.support import Connection, serving, store
 from playwright.sync_api import Browser, Page, Route, expect
-from service import Service, eventually
-from support import Connection, serving, store
 
 from market_data.api import dashboard
 from market_data.app import create_app

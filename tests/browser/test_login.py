@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from browser.visits import Visit, visiting
-from keyed import revoke, store_key
+from helpers.api_keys import revoke, store_key
+from helpers.support import Connection, serving, store
 from playwright.sync_api import Browser, Page, expect
-from support import Connection, serving, store
 
 from market_data.app import create_app
-from market_data.keys import make_key
+from market_data.auth.api_keys import make_key
 from market_data.settings import Settings
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()

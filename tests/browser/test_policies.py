@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from browser.visits import Visit, visiting
+from helpers.support import serving
 from playwright.sync_api import Browser
-from support import serving
 
 from market_data.app import create_app
 from market_data.settings import Settings

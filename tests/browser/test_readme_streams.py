@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.service import eventually, running
+from helpers.support import PROJECT
 from playwright.sync_api import Browser, ConsoleMessage
-from service import eventually, running
-from support import PROJECT
 
 SECTION = (PROJECT / "README.md").read_text().partition("## Live\n")[2].partition("\n## ")[0]
 

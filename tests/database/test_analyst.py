@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 import psycopg
 import pytest
+from helpers.support import Connection, store, trade
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from support import Connection, store, trade
 
 RELATIONS = """
     SELECT relname

@@ -12,12 +12,12 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from helpers.service import command, complaint, eventually
+from helpers.support import Connection, store
 from psycopg import sql
-from service import command, complaint, eventually
-from support import Connection, store
 
-from market_data.commands.backfill import History, backfill
-from market_data.feed import LISTINGS
+from market_data.cli.data.backfill import History, backfill
+from market_data.feed.random_walk import LISTINGS
 
 TWO = LISTINGS[:2]
 WEEKS = ("backfill", "--days", "21", "--rate", "1m", "--seed", "1", "--symbols", "AAPL,GOOGL")
@@ -86,7 +86,7 @@ def test_interrupted_and_killed_it_goes_on_where_it_stopped(fresh_url: str, fres
     done = 0
     for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         process = subprocess.Popen(
-            [sys.executable, "-m", "market_data.cli", *WEEKS],
+            [sys.executable, "-m", "market_data.cli.main", *WEEKS],
             env={**os.environ, "DATABASE_URL": fresh_url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from database.backups import Place, Places, contents, fill
 from database.test_migrations import alembic
-from service import command, complaint, eventually, running
-from streams import listening
-from support import SERVER
+from helpers.backups import Place, Places, contents, fill
+from helpers.service import command, complaint, eventually, running
+from helpers.sse_client import listening
+from helpers.support import SERVER
 
 
 @pytest.fixture(scope="module")

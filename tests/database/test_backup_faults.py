@@ -15,13 +15,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from database.backups import PG_BIN
+from helpers.backups import PG_BIN
+from helpers.service import command, complaint, eventually
+from helpers.support import SERVER
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from service import command, complaint, eventually
-from support import SERVER
 
-from market_data.commands.pgtools import find_tool
+from market_data.cli.care.pg_tools import find_tool
 from market_data.errors import CommandFailed
 
 
@@ -97,7 +97,7 @@ if SERVER:
         kept = tmp_path / "kept"
         kept.mkdir()
         process = subprocess.Popen(
-            [sys.executable, "-m", "market_data.cli", "backup", str(kept / "file")],
+            [sys.executable, "-m", "market_data.cli.main", "backup", str(kept / "file")],
             env={**os.environ, "DATABASE_URL": session_database, "PG_BIN": str(fake.parent)},
             stderr=subprocess.PIPE,
             text=True,
@@ -177,7 +177,7 @@ else:
         for number in range(2):
             (home / "data" / f"filler-{number}").write_bytes(os.urandom(15_000_000))
         ended = subprocess.run(
-            [sys.executable, "-m", "market_data.cli", "backup", str(kept / "file.tar.gz")],
+            [sys.executable, "-m", "market_data.cli.main", "backup", str(kept / "file.tar.gz")],
             env={**os.environ, "MARKET_DATA_HOME": str(home), "DATABASE_URL": ""},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
             capture_output=True,

@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from hypothesis import given, settings
-from scenes import (
+from helpers.candle_scenarios import (
     DAY,
     HOUR,
     LEVELS,
@@ -23,10 +22,11 @@ from scenes import (
     run_all_jobs,
     start_of,
 )
-from service import eventually
-from support import T0, Connection, Trade, store, trade
+from helpers.service import eventually
+from helpers.support import T0, Connection, Trade, store, trade
+from hypothesis import given, settings
 
-from market_data import migrate
+from market_data.database import migrations
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_upgrade_refreshes_what_refresh_candles_once_forgot(new_migrated_databas
         connection.execute("CALL refresh_candles()")
         store(connection, trades[2])
         connection.execute("DELETE FROM stale_ranges")
-        migrate.upgrade(connection.info.dsn)
+        migrations.upgrade(connection.info.dsn)
         assert connection.execute("SELECT count(*) FROM stale_ranges").fetchone() == (1,)
         connection.execute("CALL refresh_candles()")
         assert differing(connection, trades, T0 - timedelta(days=900)) == []

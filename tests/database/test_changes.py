@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from helpers.candle_scenarios import CANDLES, THE_VIEW, TRADES, Databases, Scene, migrated
+from helpers.support import T0, Connection, Trade, store, trade
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import CANDLES, THE_VIEW, TRADES, Databases, Scene, migrated
-from support import T0, Connection, Trade, store, trade
 
-from market_data import queries
+from market_data.queries.trade_changes import CANCEL_TRADE, CORRECT_TRADE
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def stage(new_migrated_database: Databases) -> Iterator[Connection]:
 
 def cancel(connection: Connection, *trades: Trade) -> None:
     for time, symbol, number, *_ in trades:
-        assert connection.execute(queries.CANCEL_TRADE, (symbol, time, number), prepare=False).rowcount == 1
+        assert connection.execute(CANCEL_TRADE, (symbol, time, number), prepare=False).rowcount == 1
 
 
 def correct(connection: Connection, trade: Trade, price: str) -> Trade:
     """The trade as it is then."""
     time, symbol, number, _, volume = trade
     values = {"symbol": symbol, "time": time, "trade_id": number, "price": price, "volume": None}
-    connection.execute(queries.CORRECT_TRADE, values, prepare=False)
+    connection.execute(CORRECT_TRADE, values, prepare=False)
     return (time, symbol, number, Decimal(price), volume)
 
 

@@ -4,8 +4,8 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from helpers.support import T0, Connection, store, trade
 from psycopg import errors
-from support import T0, Connection, store, trade
 
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
 

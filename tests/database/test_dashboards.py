@@ -13,11 +13,11 @@ from typing import LiteralString, cast
 import psycopg
 import pytest
 import yaml
-from dashboards import FOLDER, metrics, statements
-from service import eventually, running
-from support import PROJECT, Connection
+from helpers.grafana_dashboards import FOLDER, metrics, statements
+from helpers.service import eventually, running
+from helpers.support import PROJECT, Connection
 
-from market_data.commands.psql import environment as database_environment
+from market_data.cli.operate.psql import environment as database_environment
 
 FILL = """
     INSERT INTO trades (time, symbol, price, volume)

@@ -9,13 +9,13 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 from database.test_migrations import PARTS
+from helpers.service import eventually
+from helpers.support import SERVER, Connection
 from psycopg.conninfo import make_conninfo
-from service import eventually
-from support import SERVER, Connection
 
-from market_data.commands.checks import Finding
-from market_data.commands.checks.policies import EXPECTED
-from market_data.commands.doctor import findings
+from market_data.cli.care.checks import Finding
+from market_data.cli.care.checks.policies import EXPECTED
+from market_data.cli.care.doctor import findings
 from market_data.settings import Settings
 
 Databases = Callable[[], AbstractContextManager[str]]

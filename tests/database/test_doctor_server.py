@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from database.test_doctor import complaint, complaints, examined
+from helpers.service import command
+from helpers.support import SERVER, Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from service import command
-from support import SERVER, Connection
 
-from market_data.commands.checks import Finding
+from market_data.cli.care.checks import Finding
 
 
 @pytest.fixture(scope="module")

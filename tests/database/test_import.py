@@ -18,14 +18,14 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.service import command, complaint
+from helpers.support import T0, Connection, Trade, store, trade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
-from service import command, complaint
-from support import T0, Connection, Trade, store, trade
 
-from market_data.commands.files import open_source
-from market_data.commands.importing import Rejects, import_trades
+from market_data.cli.data.import_trades import Rejects, import_trades
+from market_data.cli.data.trade_files import open_source
 
 HEADER = ("symbol", "timestamp", "price", "volume", "trade_id")
 STORED = "SELECT time, symbol, trade_id, price, volume FROM trades ORDER BY symbol, time, trade_id"
@@ -128,7 +128,7 @@ def test_rejected_rows_are_in_a_file_with_line_and_reason(url: str, emptied: Con
     path = tmp_path / "some trades.csv"
     path.write_text("\n".join(lines), errors="surrogateescape")
     ended = subprocess.run(
-        [sys.executable, "-m", "market_data.cli", "import", str(path)],
+        [sys.executable, "-m", "market_data.cli.main", "import", str(path)],
         env={**os.environ, "DATABASE_URL": url},
         cwd=tmp_path,
         capture_output=True,
@@ -232,7 +232,7 @@ def test_standard_input_is_told_by_its_beginning(url: str, emptied: Connection, 
         b'\n{"symbol":"AAPL","time":"2026-02-08T10:31:00Z","price":3,"volume":1}\n',
     ):
         ended = subprocess.run(
-            [sys.executable, "-m", "market_data.cli", "import", "-"],
+            [sys.executable, "-m", "market_data.cli.main", "import", "-"],
             env={**os.environ, "DATABASE_URL": url},
             cwd=tmp_path,
             input=text,

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from keyed import store_key
-from service import command, complaint
+from helpers.api_keys import store_key
+from helpers.service import command, complaint
 
-from market_data.keys import FORM
+from market_data.auth.api_keys import FORM
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,16 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import psycopg
-from support import T0, Connection, store, trade
+from helpers.support import T0, Connection, store, trade
 
-from market_data import queries
-from market_data.feed import FeedTrade, Listing
+from market_data.feed.random_walk import FeedTrade, Listing
+from market_data.queries.leases import (
+    acquire_lease,
+    insert_symbols,
+    read_last_prices,
+    release_lease,
+    store_feed_trades,
+)
 
 T = TypeVar("T")
 
@@ -30,67 +36,67 @@ def run(database_url: str, query: Callable[..., Awaitable[T]], *arguments: Any) 
 
 def test_lease_has_one_holder_until_it_is_given_back(database_url: str):
     def take(holder: str) -> bool:
-        return run(database_url, queries.take_lease, "feed", holder, 60)
+        return run(database_url, acquire_lease, "feed", holder, 60)
 
     assert [take("one"), take("two"), take("one")] == [True, False, True]
-    run(database_url, queries.end_lease, "feed", "two")
+    run(database_url, release_lease, "feed", "two")
     assert not take("two"), "it is not his to end"
-    run(database_url, queries.end_lease, "feed", "one")
+    run(database_url, release_lease, "feed", "one")
     assert take("two")
 
 
 def test_lease_that_ran_out_is_free(database_url: str, connection: Connection):
-    run(database_url, queries.take_lease, "feed", "one", 60)
+    run(database_url, acquire_lease, "feed", "one", 60)
     connection.execute("UPDATE leases SET expires_at = clock_timestamp() - INTERVAL '1 second'")
-    assert run(database_url, queries.take_lease, "feed", "two", 60)
-    assert not run(database_url, queries.take_lease, "feed", "one", 60)
+    assert run(database_url, acquire_lease, "feed", "two", 60)
+    assert not run(database_url, acquire_lease, "feed", "one", 60)
 
 
 def test_lease_that_was_taken_before_the_clock_was_put_back_is_free(database_url: str, connection: Connection):
-    run(database_url, queries.take_lease, "feed", "one", 60)
+    run(database_url, acquire_lease, "feed", "one", 60)
     connection.execute("UPDATE leases SET expires_at = expires_at + INTERVAL '1 hour'")
-    assert run(database_url, queries.take_lease, "feed", "two", 60)
-    assert not run(database_url, queries.take_lease, "feed", "one", 60)
+    assert run(database_url, acquire_lease, "feed", "two", 60)
+    assert not run(database_url, acquire_lease, "feed", "one", 60)
 
 
 def test_trades_are_stored_only_by_the_holder_whose_lease_they_extend(database_url: str, connection: Connection):
-    run(database_url, queries.add_symbols, [APPLE])
-    assert not run(database_url, queries.store_feed_trades, "one", 60, BATCH)
-    run(database_url, queries.take_lease, "feed", "one", 1)
-    assert not run(database_url, queries.store_feed_trades, "two", 60, BATCH)
+    run(database_url, insert_symbols, [APPLE])
+    assert not run(database_url, store_feed_trades, "one", 60, BATCH)
+    run(database_url, acquire_lease, "feed", "one", 1)
+    assert not run(database_url, store_feed_trades, "two", 60, BATCH)
     assert connection.execute("SELECT count(*) FROM trades").fetchone() == (0,)
 
-    assert run(database_url, queries.store_feed_trades, "one", 60, BATCH)
+    assert run(database_url, store_feed_trades, "one", 60, BATCH)
     ((left,),) = connection.execute("SELECT expires_at - clock_timestamp() FROM leases").fetchall()
     assert left > timedelta(seconds=50)
 
 
 def test_batch_stored_twice_is_there_once(database_url: str, connection: Connection):
-    run(database_url, queries.add_symbols, [APPLE])
-    run(database_url, queries.take_lease, "feed", "one", 60)
+    run(database_url, insert_symbols, [APPLE])
+    run(database_url, acquire_lease, "feed", "one", 60)
     for _ in range(2):
-        assert run(database_url, queries.store_feed_trades, "one", 60, BATCH)
+        assert run(database_url, store_feed_trades, "one", 60, BATCH)
     rows = connection.execute("SELECT time, symbol, trade_id, price, volume FROM trades").fetchall()
     assert rows == [tuple(BATCH[0])]
 
 
 def test_symbol_that_is_known_keeps_its_name(database_url: str, connection: Connection):
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apples')")
-    run(database_url, queries.add_symbols, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
+    run(database_url, insert_symbols, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
     rows = connection.execute("SELECT symbol, name FROM symbols ORDER BY symbol").fetchall()
     assert rows == [("AAPL", "Apples"), ("MSFT", "Microsoft")]
 
 
 def test_last_prices_are_those_of_the_newest_trades(database_url: str, connection: Connection):
     store(connection, trade(1, "1.10"), trade(2, "2.20"), trade(2, "3.30", trade_id=1), trade(9, "9", symbol="ACME"))
-    prices = run(database_url, queries.last_prices, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
+    prices = run(database_url, read_last_prices, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
     assert prices == {"AAPL": Decimal("3.30")}
 
 
 def test_a_symbol_that_is_not_active_rests(database_url: str, connection: Connection):
-    run(database_url, queries.add_symbols, [APPLE, Listing("MSFT", "Microsoft", 500_00, 0.2)])
+    run(database_url, insert_symbols, [APPLE, Listing("MSFT", "Microsoft", 500_00, 0.2)])
     connection.execute("UPDATE symbols SET active = false WHERE symbol = 'AAPL'")
-    run(database_url, queries.take_lease, "feed", "one", 60)
+    run(database_url, acquire_lease, "feed", "one", 60)
     batch = [*BATCH, FeedTrade(T0, "MSFT", 0, Decimal(1), Decimal(1))]
-    assert run(database_url, queries.store_feed_trades, "one", 60, batch)
+    assert run(database_url, store_feed_trades, "one", 60, batch)
     assert connection.execute("SELECT symbol FROM trades").fetchall() == [("MSFT",)]

@@ -18,9 +18,9 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
-from support import PROJECT, Connection
+from helpers.support import PROJECT, Connection
 
-from market_data import migrate
+from market_data.database import migrations
 from market_data.errors import StartError
 
 Databases = Callable[[], AbstractContextManager[str]]
@@ -129,7 +129,7 @@ def empty(url: str) -> None:
 def fresh(new_database: Databases) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """A database that ten processes migrate at once, while it is still empty; its schema after that."""
     with new_database() as url:
-        program = "import sys; from market_data import migrate; migrate.upgrade(sys.argv[1])"
+        program = "import sys; from market_data import migrate; migrations.upgrade(sys.argv[1])"
         running = [
             subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(10)
         ]
@@ -158,7 +158,7 @@ def test_base_and_back_leaves_the_same_schema(fresh: tuple[str, dict[str, list[s
     left = described(url)
     assert [line.partition(" | ")[0] for line in left["relations"]] == ["alembic_version"]
     assert not any(left[part] for part in ("hypertables", "continuous_aggregates", "jobs", "revision"))
-    migrate.upgrade(url)
+    migrations.upgrade(url)
     assert described(url) == schema
 
 
@@ -184,26 +184,26 @@ def test_printed_script_makes_the_same_schema_in_psql(fresh: tuple[str, dict[str
     run = subprocess.run(psql, input=script.stdout, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert described(url) == schema
-    migrate.upgrade(url)
+    migrations.upgrade(url)
     assert described(url) == schema
 
 
 def test_migrating_what_is_migrated_changes_nothing(fresh: tuple[str, dict[str, list[str]]]):
     url, schema = fresh
-    migrate.upgrade(url)
+    migrations.upgrade(url)
     assert described(url) == schema
 
 
 def test_newest_schema_is_known_without_alembic(fresh: tuple[str, dict[str, list[str]]]):
     url, _ = fresh
-    program = "import sys; from market_data import migrate; migrate.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    program = "import sys; from market_data import migrate; migrations.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
 def test_migrations_are_in_files_that_are_named_after_their_revisions():
-    known = ScriptDirectory(str(migrate.scripts())).walk_revisions()
-    assert migrate.revisions() == [script.revision for script in known][::-1]
+    known = ScriptDirectory(str(migrations.scripts())).walk_revisions()
+    assert migrations.revisions() == [script.revision for script in known][::-1]
 
 
 def test_schema_of_a_newer_version_is_told_and_left_alone(fresh: tuple[str, dict[str, list[str]]]):
@@ -212,7 +212,7 @@ def test_schema_of_a_newer_version_is_told_and_left_alone(fresh: tuple[str, dict
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         try:
             with pytest.raises(StartError, match="does not know"):
-                migrate.upgrade(url)
+                migrations.upgrade(url)
         finally:
             connection.execute("UPDATE alembic_version SET version_num = %s", (schema["revision"][0],))
     assert described(url) == schema

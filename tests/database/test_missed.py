@@ -5,13 +5,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from support import T0, Connection, store, trade
+from helpers.support import T0, Connection, store, trade
 
-from market_data.database import Database
-from market_data.live import Client, EventId, Hub, Message, Subscription
-from market_data.live.batches import MOST_BUCKETS, NEAR, _ranges
-from market_data.live.missed import missed
+from market_data.database.pool import Database
 from market_data.settings import Settings
+from market_data.streaming.clients import Client
+from market_data.streaming.event_batches import MOST_BUCKETS, NEAR, _ranges
+from market_data.streaming.events import EventId, Message
+from market_data.streaming.hub import Hub
+from market_data.streaming.replay import missed
+from market_data.streaming.subscriptions import Subscription
 
 LARGE = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
@@ -51,7 +54,7 @@ def test_nothing_beyond_the_bound_counts_as_told(database_url: str, connection: 
 
 
 def test_rare_symbol_is_found_behind_many_others(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("market_data.live.missed.POSITIONS", 3)
+    monkeypatch.setattr("market_data.streaming.replay.POSITIONS", 3)
     store(connection, *(trade(second, "1") for second in range(20)))
     store(connection, trade(0, "2", symbol="RARE"))
     end = EventId.after(last_position(connection))

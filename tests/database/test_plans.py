@@ -7,10 +7,18 @@ from typing import Any, LiteralString, get_args
 
 import psycopg
 import pytest
+from helpers.support import T0, Connection
 from psycopg import sql
-from support import T0, Connection
 
-from market_data import queries
+from market_data.queries.candles import CANDLE_BOUND, CANDLES
+from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
+from market_data.queries.health import NEWEST_TRADE, TRADE_COUNT
+from market_data.queries.intervals import INTERVALS, WEEK_START
+from market_data.queries.latest_prices import LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
+from market_data.queries.leases import LAST_PRICES
+from market_data.queries.row_pages import Order
+from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
+from market_data.queries.trades import TRADES
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -134,14 +142,14 @@ def used(statement: LiteralString, parameters: dict[str, Any]) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("statement", "parameters", "start", "end"),
     [
-        pytest.param(queries.TRADES["desc", "json"], asked(MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="hour"),
-        pytest.param(queries.TRADES["desc", "json"], asked(T0, END + DAY), END - 2 * HOUR, END + DAY, id="newest trades"),
-        pytest.param(queries.TRADES["desc", "json"], asked(T0, MIDDLE), MIDDLE - 2 * HOUR, MIDDLE + SECOND, id="deep page"),
-        pytest.param(queries.TRADES["asc", "json"], asked(T0, END + DAY), T0, T0 + 2 * HOUR, id="oldest trades"),
-        pytest.param(queries.TRADES["asc", "json"], asked(MIDDLE, END + DAY), MIDDLE, MIDDLE + 2 * HOUR, id="deep, upwards"),
+        pytest.param(TRADES["desc", "json"], asked(MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="hour"),
+        pytest.param(TRADES["desc", "json"], asked(T0, END + DAY), END - 2 * HOUR, END + DAY, id="newest trades"),
+        pytest.param(TRADES["desc", "json"], asked(T0, MIDDLE), MIDDLE - 2 * HOUR, MIDDLE + SECOND, id="deep page"),
+        pytest.param(TRADES["asc", "json"], asked(T0, END + DAY), T0, T0 + 2 * HOUR, id="oldest trades"),
+        pytest.param(TRADES["asc", "json"], asked(MIDDLE, END + DAY), MIDDLE, MIDDLE + 2 * HOUR, id="deep, upwards"),
         *(
             pytest.param(statement, asked(start, end, 10_000), start, end, id=f"{interval} candles of {name}")
-            for (interval, order, form), statement in queries.CANDLES.items()
+            for (interval, order, form), statement in CANDLES.items()
             if (order, form) == ("asc", "json")
             for name, start, end in (
                 ("an hour, materialized", MIDDLE, MIDDLE + HOUR),
@@ -171,40 +179,38 @@ PAGES = [(T0, END + DAY), (MIDDLE, END + DAY), (T0, MIDDLE)]
 """The first page of a long range, and those deep in it: upwards from the middle, and downwards."""
 
 
-@pytest.mark.parametrize("order", get_args(queries.Order))
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize(("start", "end"), PAGES)
 def test_page_of_trades_anywhere_in_a_long_range_reads_its_own_rows(
-    planned: Connection, order: queries.Order, start: datetime, end: datetime
+    planned: Connection, order: Order, start: datetime, end: datetime
 ):
-    statement = queries.TRADES[order, "json"]
+    statement = TRADES[order, "json"]
     assert rows_read(executed(planned, statement, used(statement, asked(start, end)))) == LIMIT + 1
 
 
-@pytest.mark.parametrize("order", get_args(queries.Order))
+@pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize(("start", "end"), PAGES)
-@pytest.mark.parametrize("interval", queries.INTERVALS)
+@pytest.mark.parametrize("interval", INTERVALS)
 def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own_rows(
-    planned: Connection, interval: str, order: queries.Order, start: datetime, end: datetime
+    planned: Connection, interval: str, order: Order, start: datetime, end: datetime
 ):
-    reach = (LIMIT + 1) * queries.INTERVALS[interval]
+    reach = (LIMIT + 1) * INTERVALS[interval]
     near = asked(start, start + reach) if order == "asc" else asked(end - reach, end)
     enough = (LIMIT + 2) * len(SYMBOLS)
-    statement = queries.CANDLES[interval, order, "json"]
+    statement = CANDLES[interval, order, "json"]
     assert rows_read(executed(planned, statement, used(statement, near)), tail(planned)) <= enough
     planned.execute("SET plan_cache_mode = force_custom_plan")  # the next one is never prepared
-    statement = queries.CANDLE_BOUND[interval, order]
+    statement = CANDLE_BOUND[interval, order]
     read = rows_read(executed(planned, statement, used(statement, asked(start, end))), tail(planned))
     assert read <= (enough if interval in ("1m", "5m") else FEW)
 
 
-@pytest.mark.parametrize("fill", get_args(queries.Fill))
-@pytest.mark.parametrize("interval", queries.INTERVALS)
-def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(
-    planned: Connection, interval: str, fill: queries.Fill
-):
-    width = queries.INTERVALS[interval]
-    start = queries.WEEK_START + (MIDDLE - queries.WEEK_START) // width * width
-    statement = queries.FILLED_CANDLES[interval, fill, "asc", "json"]
+@pytest.mark.parametrize("fill", get_args(Fill))
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(planned: Connection, interval: str, fill: Fill):
+    width = INTERVALS[interval]
+    start = WEEK_START + (MIDDLE - WEEK_START) // width * width
+    statement = GAPFILLED_CANDLES[interval, fill, "asc", "json"]
     parameters = used(statement, asked(start, start + LIMIT * width))
     nodes = executed(planned, statement, parameters)
     assert scanned(nodes) <= chunks(planned, start - 14 * DAY, start + LIMIT * width) | tail(planned)
@@ -216,11 +222,11 @@ def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (queries.LATEST_PRICE, {"symbol": "MSFT"}),
-        (queries.LATEST_PRICES, {}),
-        (queries.LATEST_PRICES_OF, {"symbols": SYMBOLS}),
-        (queries.LAST_PRICES, {"symbols": SYMBOLS}),
-        (queries.NEWEST_TRADE, {}),
+        (LATEST_PRICE, {"symbol": "MSFT"}),
+        (LATEST_PRICES, {}),
+        (LATEST_PRICES_OF, {"symbols": SYMBOLS}),
+        (LAST_PRICES, {"symbols": SYMBOLS}),
+        (NEWEST_TRADE, {}),
     ],
 )
 def test_newest_prices_read_no_chunk(planned: Connection, statement: LiteralString, parameters: dict[str, Any]):
@@ -229,10 +235,10 @@ def test_newest_prices_read_no_chunk(planned: Connection, statement: LiteralStri
     assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "newest_trades") <= len(SYMBOLS)
 
 
-@pytest.mark.parametrize("interval", queries.INTERVALS)
+@pytest.mark.parametrize("interval", INTERVALS)
 def test_candle_of_a_stream_reads_by_index_what_is_not_materialized(planned: Connection, interval: str):
-    bucket = END - (END - queries.WEEK_START) % queries.INTERVALS[interval]
-    nodes = executed(planned, queries.STREAM_CANDLES[interval], {"symbols": ["MSFT"], "first": bucket, "last": bucket})
+    bucket = END - (END - WEEK_START) % INTERVALS[interval]
+    nodes = executed(planned, STREAM_CANDLES[interval], {"symbols": ["MSFT"], "first": bucket, "last": bucket})
     assert scanned(nodes) <= chunks(planned, bucket, END + DAY) | tail(planned)
     assert "Seq Scan" not in {node["Node Type"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_")}
 
@@ -243,7 +249,7 @@ def test_page_of_a_stream_reads_its_own_rows_however_large_the_commit(planned: C
         SELECT position, count(*) FROM stream_commits JOIN stream_events USING (statement) GROUP BY 1 ORDER BY 1 LIMIT 1
     """).fetchall()
     assert rows > 100_000
-    statement = queries.STREAM_EVENTS.replace("%(until)s", "NULL").replace("%(symbols)s", "NULL")
+    statement = STREAM_EVENTS.replace("%(until)s", "NULL").replace("%(symbols)s", "NULL")
     nodes = executed(planned, statement, {"position": first, "number": number, "limit": LIMIT})
     read = [node["Actual Rows"] for node in nodes if node.get("Relation Name") == "stream_events"]
     assert read
@@ -251,8 +257,8 @@ def test_page_of_a_stream_reads_its_own_rows_however_large_the_commit(planned: C
 
 
 def test_trades_are_counted_up_to_ten_thousand_and_no_further(planned: Connection):
-    nodes = executed(planned, queries.TRADE_COUNT, {})
+    nodes = executed(planned, TRADE_COUNT, {})
     read = sum(node["Actual Rows"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_"))
     assert read == 10_001
-    ((count,),) = planned.execute(queries.TRADE_COUNT).fetchall()
+    ((count,),) = planned.execute(TRADE_COUNT).fetchall()
     assert count == pytest.approx(DAYS * 24 * 6 * len(SYMBOLS), rel=0.01)

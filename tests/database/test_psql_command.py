@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from service import command, complaint
+from helpers.service import command, complaint
 
-from market_data.commands.psql import environment
+from market_data.cli.operate.psql import environment
 
 PROBE = f"""#!{sys.executable}
 import os, sys

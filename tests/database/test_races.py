@@ -10,14 +10,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from scenes import Databases, differing, migrated
-from service import eventually
-from support import SERVER, T0, Connection, store
-from support import trade as stored_trade
+from helpers.candle_scenarios import Databases, differing, migrated
+from helpers.service import eventually
+from helpers.support import SERVER, T0, Connection, store
+from helpers.support import trade as stored_trade
 
-from market_data import queries
-from market_data.connection import connect
-from market_data.rows import Checker, Row, Trade
+from market_data.database.connection import connect
+from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
+from market_data.trade_validation import Row, Trade, TradeValidator
 
 NEWEST = "SELECT price FROM newest_trades WHERE symbol = 'AAPL'"
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
@@ -27,15 +27,15 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 def sent(number: int, price: str = "1") -> Trade:
     """A trade as it arrives."""
-    return Checker(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
+    return TradeValidator(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
 
 
-def written(url: str, trades: Mapping[int, Trade]) -> queries.Outcome:
+def written(url: str, trades: Mapping[int, Trade]) -> Outcome:
     """What the service makes of a call with these trades and `partial`."""
 
-    async def write() -> queries.Outcome:
+    async def write() -> Outcome:
         async with await connect(url, 30) as connection:
-            return await queries.write_trades(connection, trades, 60, partial=True)
+            return await write_trades(connection, trades, 60, partial=True)
 
     return asyncio.run(write())
 
@@ -121,7 +121,7 @@ if SERVER:
             other.commit()
         stored, existing, rejected = outcome.result()
         assert (stored, existing, list(rejected)) == (1, 1, [1])
-        assert isinstance(rejected[1], queries.Conflicting)
+        assert isinstance(rejected[1], ConflictingTrade)
 
     def test_a_retry_while_the_trade_is_cancelled_does_not_bring_it_back(
         connection: Connection, other: Connection, database_url: str
@@ -140,7 +140,7 @@ if SERVER:
         calls = [{index: sent((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
         start = threading.Barrier(len(calls))
 
-        def call(trades: Mapping[int, Trade]) -> queries.Outcome:
+        def call(trades: Mapping[int, Trade]) -> Outcome:
             start.wait()
             return written(database_url, trades)
 

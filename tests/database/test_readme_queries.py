@@ -7,7 +7,7 @@ from typing import LiteralString, cast
 
 import psycopg
 import pytest
-from support import PROJECT, Connection
+from helpers.support import PROJECT, Connection
 
 SECTION = (PROJECT / "README.md").read_text().partition("\n## For analysts\n")[2].partition("\n## ")[0]
 QUERIES = [query.strip() for block in re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL) for query in block.split(";\n")]

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from scenes import DAY, Databases, downgrade, migrated, run_all_jobs
-from support import Connection, Trade, store, trade
+from helpers.candle_scenarios import DAY, Databases, downgrade, migrated, run_all_jobs
+from helpers.support import Connection, Trade, store, trade
 
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
-from service import command
-from support import store
+from helpers.service import command
+from helpers.support import store
 
 
 def test_retention_is_shown_set_and_ended(new_migrated_database: Callable[[], AbstractContextManager[str]]):

@@ -6,21 +6,26 @@ from typing import Any, LiteralString
 
 import msgspec
 import pytest
+from helpers.support import T0, Connection, store, trade
 from msgspec import Struct
-from support import T0, Connection, store, trade
 
-from market_data import queries
 from market_data.models import Candle, FilledCandle, LatestPrice, Symbol, Trade
+from market_data.queries.candles import CANDLES
+from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES
+from market_data.queries.intervals import WEEK_START
+from market_data.queries.latest_prices import LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
+from market_data.queries.symbols import SYMBOLS
+from market_data.queries.trades import TRADES
 
 WEEK = timedelta(weeks=1)
 
 # A week that begins on a Monday, with T0 in it, of which `fill` makes one bucket at the least.
-START = queries.WEEK_START + (T0 - queries.WEEK_START) // WEEK * WEEK
+START = WEEK_START + (T0 - WEEK_START) // WEEK * WEEK
 RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "end_id": 0, "limit": 10}
 
 
 def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connection):
-    columns = connection.execute(queries.SYMBOLS).description or []
+    columns = connection.execute(SYMBOLS).description or []
     assert tuple(column.name for column in columns) == Symbol.__struct_fields__
     assert [connection.adapters.types[column.type_code].name for column in columns] == [
         "text",
@@ -33,12 +38,12 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
 @pytest.mark.parametrize(
     ("statement", "parameters", "struct"),
     [
-        (queries.LATEST_PRICE, ("AAPL",), LatestPrice),
-        (queries.LATEST_PRICES, (), LatestPrice),
-        (queries.LATEST_PRICES_OF, (["AAPL", "MSFT"],), LatestPrice),
-        *((statement, RANGE, Trade) for (*_, form), statement in queries.TRADES.items() if form == "json"),
-        *((statement, RANGE, Candle) for (*_, form), statement in queries.CANDLES.items() if form == "json"),
-        *((statement, RANGE, FilledCandle) for (*_, form), statement in queries.FILLED_CANDLES.items() if form == "json"),
+        (LATEST_PRICE, ("AAPL",), LatestPrice),
+        (LATEST_PRICES, (), LatestPrice),
+        (LATEST_PRICES_OF, (["AAPL", "MSFT"],), LatestPrice),
+        *((statement, RANGE, Trade) for (*_, form), statement in TRADES.items() if form == "json"),
+        *((statement, RANGE, Candle) for (*_, form), statement in CANDLES.items() if form == "json"),
+        *((statement, RANGE, FilledCandle) for (*_, form), statement in GAPFILLED_CANDLES.items() if form == "json"),
     ],
 )
 @pytest.mark.parametrize(("seconds", "volume"), [(0, "0"), (1.5, "12.50"), (59.999999, "0.000000000001")])

@@ -10,25 +10,25 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from market_data import migrate
+from market_data.database import migrations
 from market_data.errors import StartError
 
 
 def test_release_that_is_too_old_is_told(session_database: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(migrate, "NEEDED_VERSION", (99, 1))
+    monkeypatch.setattr(migrations, "NEEDED_VERSION", (99, 1))
     with pytest.raises(StartError, match=r"^TimescaleDB \S+ is too old, 99\.1 or newer is needed: [^\n]+$"):
-        migrate.check_server(session_database)
+        migrations.check_server(session_database)
 
 
 def test_server_that_is_not_there_is_an_operational_error():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(psycopg.OperationalError):
-            migrate.check_server(f"postgresql://127.0.0.1:{bound.getsockname()[1]}/database")
+            migrations.check_server(f"postgresql://127.0.0.1:{bound.getsockname()[1]}/database")
 
 
 def test_fit_server_passes(session_database: str):
-    migrate.check_server(session_database)
+    migrations.check_server(session_database)
 
 
 # The embedded engine has one database, which is fit: only a server can be unfit in these ways.
@@ -56,9 +56,9 @@ if "TEST_DATABASE_URL" in os.environ:
     def test_role_that_may_not_create_the_extension_is_told_who_may(stranger: dict[str, str]):
         create_database(stranger["dbname"], "UTF8")
         with pytest.raises(StartError, match=r"^This role may not create the extension timescaledb: [^\n]+$"):
-            migrate.check_server(make_conninfo(SERVER, **stranger))
+            migrations.check_server(make_conninfo(SERVER, **stranger))
 
     def test_database_that_is_not_in_utf_8_is_told(stranger: dict[str, str]):
         create_database(stranger["dbname"], "LATIN1")
         with pytest.raises(StartError, match=r"^The database is encoded in LATIN1; [^\n]+$"):
-            migrate.check_server(make_conninfo(SERVER, dbname=stranger["dbname"]))
+            migrations.check_server(make_conninfo(SERVER, dbname=stranger["dbname"]))

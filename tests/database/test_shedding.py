@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from market_data.connection import Connection
-from market_data.database import Database
+from market_data.database.connection import Connection
+from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import Connection, store, trade
+from helpers.support import Connection, store, trade
 
-from market_data import queries
-from market_data.commands.statements import NOT_STREAMED
-from market_data.connection import connect
+from market_data.cli.data.statements import NOT_STREAMED
+from market_data.database.connection import connect
+from market_data.queries.stream import read_stream_range
 
 WHAT_IS_TOLD = """
     SELECT position, number, kind, symbol, time, "interval"
@@ -260,7 +260,7 @@ def test_trimming_keeps_an_hour_and_the_last_one_before_it(known: Connection):
 def test_reach_is_complete_until_something_was_deleted(known: Connection, database_url: str):
     async def reach() -> tuple[bool, int]:
         async with await connect(database_url, 5) as connection:
-            found = await queries.stream_reach(connection)
+            found = await read_stream_range(connection)
             return found.complete, found.last - found.first
 
     assert asyncio.run(reach()) == (True, 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from service import eventually
+from helpers.service import eventually
 
 STATS = """
     SELECT last_run_status, total_runs, total_successes, total_failures, next_start > last_run_started_at

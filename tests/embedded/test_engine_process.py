@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from embedded.raw_client import RawClient, fields, query
+from helpers.service import eventually, is_running
 from psycopg.conninfo import conninfo_to_dict
-from service import eventually, is_running
 
 from market_data.embedded import EngineBusy, EngineError, attached_engine, owned_engine
 

@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from service import command, eventually
-from terminal import terminal
+from helpers.service import command, eventually
+from helpers.terminal import terminal
 
 from market_data.embedded import owned_engine
 from market_data.embedded.home import Home

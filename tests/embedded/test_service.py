@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from service import Service, command, complaint, eventually, is_running, running
+from helpers.service import Service, command, complaint, eventually, is_running, running
 
 
 @pytest.fixture(scope="module")

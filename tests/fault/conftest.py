@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault.proxy import Proxy, proxy_to
+from helpers.support import changed_url
+from helpers.tcp_proxy import Proxy, proxy_to
 from psycopg.conninfo import conninfo_to_dict
-from support import changed_url
 
 HERE = Path(__file__).parent
 

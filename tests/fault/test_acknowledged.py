@@ -16,14 +16,14 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from fault.faults import FAULTS, Fault
-from fault.stages import Databases, Stage
-from fault.writers import SYMBOLS, Change, Identity, Writers
-from keyed import store_key
-from scenes import differing
-from service import eventually
-from streams import Listener
-from support import SERVER, Connection, Trade
+from helpers.api_keys import store_key
+from helpers.candle_scenarios import differing
+from helpers.environments import Databases, Stage
+from helpers.faults import FAULTS, Fault
+from helpers.load_clients import SYMBOLS, Change, Identity, Writers
+from helpers.service import eventually
+from helpers.sse_client import Listener
+from helpers.support import SERVER, Connection, Trade
 
 KEY = "writers"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service import Service, eventually, is_running, running
-from support import SERVER
+from helpers.service import Service, eventually, is_running, running
+from helpers.support import SERVER
 
 BUSY = {"INGESTION_INTERVAL_SECONDS": "0.05", "FEED_LEASE_SECONDS": "1"}
 

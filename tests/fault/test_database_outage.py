@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from fault.proxy import Proxy
-from service import Service, eventually, running
+from helpers.service import Service, eventually, running
+from helpers.tcp_proxy import Proxy
 
 SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import psycopg
-from service import Service, eventually, running
-from support import Connection
+from helpers.service import Service, eventually, running
+from helpers.support import Connection
 
 SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "FEED_LEASE_SECONDS": "2"}
 

@@ -12,16 +12,17 @@ from typing import Any
 
 import httpx
 import pytest
-from fault.proxy import Proxy
-from keyed import bearer, revoke, store_key
-from service import command, complaint, eventually, running
-from streams import Events
-from support import Connection, serving
+from helpers.api_keys import bearer, revoke, store_key
+from helpers.service import command, complaint, eventually, running
+from helpers.sse_client import Events
+from helpers.support import Connection, serving
+from helpers.tcp_proxy import Proxy
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from market_data import keys, queries
 from market_data.app import create_app
+from market_data.auth import api_keys
+from market_data.queries.api_keys import read_valid_keys
 from market_data.settings import Settings
 
 A_SECOND = 1.2
@@ -114,7 +115,7 @@ def test_last_use_is_written_soon_and_then_once_a_minute(address: str, database_
     secret = store_key(database_url, "read")
 
     def last_use() -> object:
-        used = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (keys.prefix_of(secret),))
+        used = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.prefix_of(secret),))
         return used.fetchall()[0][0]
 
     assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
@@ -129,35 +130,37 @@ def test_last_use_is_written_when_the_service_stops(database_url: str, connectio
     secret = store_key(database_url, "read")
     with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
         assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
-    (used,) = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (keys.prefix_of(secret),)).fetchall()
+    (used,) = connection.execute(
+        "SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.prefix_of(secret),)
+    ).fetchall()
     assert used[0] is not None
 
 
 def test_new_key_is_known_at_once(address: str, database_url: str):
     with httpx.Client(base_url=address) as client:
         for _ in range(20):
-            assert client.get("/symbols", headers=bearer(keys.make_key())).status_code == 401
+            assert client.get("/symbols", headers=bearer(api_keys.make_key())).status_code == 401
             assert client.get("/symbols", headers=bearer(store_key(database_url, "read"))).status_code == 200
 
 
 def test_unknown_keys_cost_no_query_each(address: str, monkeypatch: pytest.MonkeyPatch):
-    read, reads = queries.valid_keys, 0
+    read, reads = read_valid_keys, 0
 
     async def counted(*arguments: Any) -> Any:
         nonlocal reads
         reads += 1
         return await read(*arguments)
 
-    monkeypatch.setattr(queries, "valid_keys", counted)
+    monkeypatch.setattr(api_keys, "read_valid_keys", counted)
 
     def ask(client: httpx.Client) -> set[int]:
-        return {client.get("/symbols", headers=bearer(keys.make_key())).status_code for _ in range(10)}
+        return {client.get("/symbols", headers=bearer(api_keys.make_key())).status_code for _ in range(10)}
 
     begun = time.monotonic()
     with httpx.Client(base_url=address, timeout=30) as client, ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(ask, [client] * 20))
     assert answers == [{401}] * 20
-    assert reads <= 2 + 2 * (time.monotonic() - begun) / keys.LOOK_SECONDS
+    assert reads <= 2 + 2 * (time.monotonic() - begun) / api_keys.MISS_REFRESH_SECONDS
     assert 0 < reads < 100
 
 
@@ -182,7 +185,7 @@ def test_no_key_gets_through_while_the_database_is_away(
 
 
 def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
-    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": keys.make_key()})):
+    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.make_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)
             assert said in line

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from service import Service, complaint, eventually, is_running, running
-from support import Connection, store, trade
+from helpers.service import Service, complaint, eventually, is_running, running
+from helpers.support import Connection, store, trade
 
 QUIET = {"FEED_ENABLED": "false"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service import Service, complaint, running
+from helpers.service import Service, complaint, running
 
 
 def statuses(address: str, requests: int) -> Counter[int]:

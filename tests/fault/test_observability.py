@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers.service import Service, eventually, running
 from prometheus_client.parser import text_string_to_metric_families
-from service import Service, eventually, running
 
 Labels = frozenset[tuple[str, str]]
 

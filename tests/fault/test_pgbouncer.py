@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
-from pgbouncer import POOL_SIZE, PROGRAM, bouncing
+from helpers.pgbouncer import POOL_SIZE, PROGRAM, bouncing
+from helpers.service import Service, command, complaint, eventually, running
+from helpers.sse_client import listening
+from helpers.support import SERVER
 from psycopg import AsyncConnection
-from service import Service, command, complaint, eventually, running
-from streams import listening
-from support import SERVER
 
-from market_data.commands.doctor import findings
-from market_data.database import Database
+from market_data.cli.care.doctor import findings
+from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from fault.proxy import Proxy
-from keyed import bearer, store_key
-from service import eventually, running
-from support import SERVER
+from helpers.api_keys import bearer, store_key
+from helpers.service import eventually, running
+from helpers.support import SERVER
+from helpers.tcp_proxy import Proxy
 
 SETTINGS = {"FEED_ENABLED": "false", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
 PRICE = "/price/latest?symbol=AAPL"

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from scripted import PROBLEM, Reply, scripted
-from service import command, complaint, eventually, running
-from support import Connection, store, trade
+from helpers.fake_service import PROBLEM, Reply, scripted
+from helpers.service import command, complaint, eventually, running
+from helpers.support import Connection, store, trade
 
 JSON = {"Content-Type": "application/json"}
 WELCOME = Reply(json.dumps({"service": "market-data-platform", "version": "0.1.0"}), headers=JSON)

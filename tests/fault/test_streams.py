@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from fault.proxy import Proxy
-from service import Service, eventually, running
-from streams import Listener, listening, next_trade, open_raw
-from support import Connection, store, trade
+from helpers.service import Service, eventually, running
+from helpers.sse_client import Listener, listening, next_trade, open_raw
+from helpers.support import Connection, store, trade
+from helpers.tcp_proxy import Proxy
 
 QUIET = {"FEED_ENABLED": "false", "POOL_TIMEOUT_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "1"}
 

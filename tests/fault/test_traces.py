@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from collector import attributes, collecting
-from service import eventually, running
-from support import Connection, store, trade
+from helpers.service import eventually, running
+from helpers.support import Connection, store, trade
+from helpers.trace_collector import attributes, collecting
 
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 

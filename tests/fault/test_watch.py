@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from service import Service, complaint, eventually, running
-from terminal import terminal
+from helpers.service import Service, complaint, eventually, running
+from helpers.terminal import terminal
 
 FAST = {"INGESTION_INTERVAL_SECONDS": "0.2"}
 
@@ -19,7 +19,7 @@ FAST = {"INGESTION_INTERVAL_SECONDS": "0.2"}
 @contextmanager
 def piped(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
-        [sys.executable, "-m", "market_data.cli", *arguments],
+        [sys.executable, "-m", "market_data.cli.main", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,7 +13,7 @@ import pytest
 from litestar.testing import TestClient
 
 from market_data.app import create_app
-from market_data.keys import hash_of, make_key, prefix_of
+from market_data.auth.api_keys import hash_of, make_key, prefix_of
 from market_data.settings import Settings
 
 Document = dict[str, Any]

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 import pytest
-from keyed import bearer, store_key
+from helpers.api_keys import bearer, store_key
+from helpers.support import serving
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.testing import TestClient
-from support import serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from market_data.app import create_app
-from market_data.keys import make_key
+from market_data.auth.api_keys import make_key
 from market_data.settings import Settings
 
 ALWAYS_OPEN = {"/", "/health", "/health/live", "/health/ready", "/docs", "/redoc", "/dashboard"}

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from helpers.support import T0, Connection, Trade, store, trade
 from litestar.testing import TestClient
-from support import T0, Connection, Trade, store, trade
 
 HOUR = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
 

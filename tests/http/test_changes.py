@@ -4,8 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from helpers.support import T0, Connection, store, trade
 from litestar.testing import TestClient
-from support import T0, Connection, store, trade
 
 TIME = "2026-02-08T10:30:00Z"
 THIS = {"symbol": "aapl", "timestamp": TIME, "reason": "fat finger"}

@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 import schemathesis
+from helpers.api_keys import bearer, store_key
+from helpers.support import Connection, serving, store, trade
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.errors import FlakyStrategyDefinition
-from keyed import bearer, store_key
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from support import Connection, serving, store, trade
 
 from market_data.app import create_app
 from market_data.settings import Settings

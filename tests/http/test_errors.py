@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 import httpx
 import pytest
+from helpers.support import Connection, store, trade
 from litestar import Litestar
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 PATHS = [
     "/",

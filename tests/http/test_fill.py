@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
-from market_data.queries import INTERVALS, WEEK_START
+from market_data.queries.intervals import INTERVALS, WEEK_START
 
 MINUTES = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:28:00Z", "end": "2026-02-08T10:35:00Z"}
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
-from market_data.api import tables
+from market_data.api.http import row_responses
 
 HOUR = {"symbol": "aapl", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
 CSV, ARROW, JSON = "text/csv", "application/vnd.apache.arrow.stream", "application/json"
@@ -166,7 +166,7 @@ def test_answer_of_several_pages_is_streamed_whole(
     form: str,
     page_rows: int,
 ):
-    monkeypatch.setattr(tables, "PAGE_ROWS", page_rows)
+    monkeypatch.setattr(row_responses, "PAGE_ROWS", page_rows)
     response = client.get(path, params=parameters | {"format": form})
     assert "content-length" not in response.headers
     assert "link" not in response.headers

@@ -12,16 +12,16 @@ import httpx
 import msgspec
 import psycopg
 import pytest
-from keyed import bearer, store_key
+from helpers.api_keys import bearer, store_key
+from helpers.service import eventually
+from helpers.support import serving
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.testing import TestClient
 from litestar.types import Receive, Scope, Send
-from service import eventually
-from support import serving
 
-from market_data.gate import Gate
-from market_data.observer import Observer
+from market_data.middleware.access_log import AccessLog
+from market_data.middleware.gate import Gate
 from market_data.settings import Settings
 
 MakeClient = Callable[[Settings], TestClient]
@@ -147,7 +147,7 @@ class Answers:
 @contextmanager
 def guarded(answers: Answers) -> Iterator[str]:
     """The address of a gate in front of it, that lets no request take longer than 0.3 seconds."""
-    gate = Observer(Gate(answers, Settings(request_timeout_seconds=0.3), State(), ()))
+    gate = AccessLog(Gate(answers, Settings(request_timeout_seconds=0.3), State(), ()))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from helpers.service import eventually
+from helpers.support import PROJECT, Connection, store, trade
 from litestar.testing import TestClient
-from service import eventually
-from support import PROJECT, Connection, store, trade
 
 from market_data.api.health import NEEDED_REVISION
 from market_data.settings import Settings

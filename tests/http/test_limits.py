@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import msgspec
 import pytest
-from keyed import bearer, revoke, store_key
+from helpers.api_keys import bearer, revoke, store_key
 from litestar.testing import TestClient
 
 from market_data.settings import Settings

@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
-from service import eventually
-from streams import listening, next_trade, open_raw
-from support import Connection, Trade, serving, store, trade
+from helpers.service import eventually
+from helpers.sse_client import listening, next_trade, open_raw
+from helpers.support import Connection, Trade, serving, store, trade
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from market_data.app import create_app
-from market_data.live import clients, hub
-from market_data.metrics import STREAM_CLIENTS, STREAM_DROPPED
 from market_data.settings import Settings
+from market_data.streaming import clients, hub
+from market_data.telemetry.metrics import STREAM_CLIENTS, STREAM_DROPPED
 
 
 @pytest.fixture(scope="module")

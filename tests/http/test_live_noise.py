@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from helpers.support import serving, store, trade
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import serving, store, trade
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import psycopg
 import pytest
+from helpers.service import eventually
+from helpers.support import SERVER, Connection, store, trade
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from service import eventually
-from support import SERVER, Connection, store, trade
 
-from market_data import metrics, sampler
+from market_data.database import metrics_collector
 from market_data.settings import Settings
+from market_data.telemetry import metrics
 
 MakeClient = Callable[[Settings], TestClient]
 
@@ -113,7 +114,7 @@ if SERVER:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ):
-        monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(metrics_collector, "EVERY_SECONDS", 0.1)
         with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
             ((ended,),) = eventually(lambda: connection.execute(SCHEDULER).fetchall())
             with make_client(msgspec.structs.replace(settings, database_url=url)):
@@ -131,12 +132,12 @@ def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
     nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
     with make_client(nowhere) as client:
         seen = client.app.state.sampler
-        seen._levels, seen._levels_at = [sampler.queries.Level("1m", datetime.now(UTC), 5.0)], time.monotonic()
+        seen._levels, seen._levels_at = [metrics_collector.CandleLevel("1m", datetime.now(UTC), 5.0)], time.monotonic()
         assert value(client, "watermark_lag_seconds", interval="1m") == 5
         start = time.monotonic()
         assert value(client, "requests_in_progress") == 1
         assert time.monotonic() - start < 2
-        monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.001)
+        monkeypatch.setattr(metrics_collector, "EVERY_SECONDS", 0.001)
         assert value(client, "watermark_lag_seconds", interval="1m") is None
         assert value(client, "last_trade_age_seconds") is None
 

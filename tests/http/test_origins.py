@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import msgspec
 import pytest
+from helpers.support import Connection, serving, store, trade
 from litestar.testing import TestClient
-from support import Connection, serving, store, trade
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin

@@ -14,17 +14,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from keyed import bearer, store_key
+from helpers.api_keys import bearer, store_key
+from helpers.service import running
+from helpers.sse_client import listening
+from helpers.support import Connection, serving, store, trade
+from helpers.write_requests import GIVEN, IDENTITY, WRITES, unchanged
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.testing import TestClient
 from psycopg.conninfo import conninfo_to_dict
-from service import running
-from streams import listening
-from support import Connection, serving, store, trade
-from writes import GIVEN, IDENTITY, WRITES, unchanged
 
 from market_data.app import create_app
-from market_data.keys import hash_of, make_key
+from market_data.auth.api_keys import hash_of, make_key
 from market_data.settings import Settings
 
 Document = dict[str, Any]

@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from helpers.support import T0, Connection, store, trade
 from litestar.testing import TestClient
-from support import T0, Connection, store, trade
 
 Body = dict[str, Any]
 Follow = Callable[[TestClient, str, dict[str, Any]], Iterator[Body]]

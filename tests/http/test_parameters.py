@@ -4,8 +4,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 GOOD = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z", "interval": "1m"}
 TAKES = {

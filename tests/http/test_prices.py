@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 
 @pytest.mark.parametrize("path", ["/price/latest", "/price"])

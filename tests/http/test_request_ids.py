@@ -7,8 +7,8 @@ import time
 
 import psycopg
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 NEW = re.compile(r"[0-9a-f]{16}")
 RANGE = {"start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}

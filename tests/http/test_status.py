@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
-from market_data.queries import INTERVALS
+from market_data.queries.intervals import INTERVALS
 from market_data.settings import Settings
 
 MakeClient = Callable[[Settings], TestClient]

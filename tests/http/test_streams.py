@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from service import running
-from support import Connection, serving, store, trade
+from helpers.service import running
+from helpers.support import Connection, serving, store, trade
 
 from market_data.app import create_app
 from market_data.settings import Settings

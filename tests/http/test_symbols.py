@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from helpers.support import Connection
 from litestar.testing import TestClient
-from support import Connection
 
 from market_data import __version__
 

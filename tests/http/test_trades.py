@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 HOUR = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
 

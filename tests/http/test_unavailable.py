@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import msgspec
 import pytest
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from support import Connection, store, trade
 
 from market_data.settings import Settings
 
@@ -96,7 +96,7 @@ def test_what_needs_no_database_works_without_one(cut_off: TestClient):
 def test_loss_is_logged_once_and_without_the_password(cut_off: TestClient, caplog: pytest.LogCaptureFixture):
     for _ in range(3):
         cut_off.get("/symbols")
-    told = [record for record in caplog.records if record.name == "market_data.database"]
+    told = [record for record in caplog.records if record.name == "market_data.database.pool"]
     assert len(told) == 1
     assert "h0rse-battery" not in caplog.text
 

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from helpers.support import Connection
 from litestar.testing import TestClient
-from support import Connection
 
 TIME = "2026-02-08T10:30:00Z"
 STORED = "SELECT trade_id, price::text, volume::text FROM trades ORDER BY symbol, time, trade_id"

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import PROJECT
+from helpers.support import PROJECT
 
-from market_data import keys
-from market_data.commands import key_parsers
+from market_data.auth import api_keys
+from market_data.cli.operate import key_parsers
 
 
 def test_imports_point_one_way():
@@ -32,7 +32,7 @@ def test_a_command_imports_nothing_that_it_does_without(arguments: list[str], ne
     """Half a second and more, which whoever runs it would wait for."""
     program = """
 import sys
-from market_data.cli import main
+from market_data.cli.main import main
 try:
     main(sys.argv[1:])
 finally:
@@ -48,4 +48,4 @@ finally:
 
 
 def test_scopes_that_the_command_line_takes_are_those_that_there_are():
-    assert key_parsers.SCOPES == keys.SCOPES
+    assert key_parsers.SCOPES == api_keys.SCOPES

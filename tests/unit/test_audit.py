@@ -7,7 +7,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
-from support import PROJECT
+from helpers.support import PROJECT
 
 spec = spec_from_file_location("audit", PROJECT / ".ci" / "audit.py")
 assert spec

@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from market_data.commands.board import Board, Trade
+from market_data.cli.operate.price_table import Board, Trade
 
 NOW = datetime(2026, 2, 8, 10, 30, tzinfo=UTC)
 

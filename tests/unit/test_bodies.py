@@ -8,22 +8,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from market_data.api.bodies import TradeReader
-from market_data.rows import Rejected, Trade
+from market_data.api.http.bodies import TradeReader
+from market_data.trade_validation import InvalidTrade, Trade
 
 HEAD = b'{"symbol":"AAPL","timestamp":"2026-02-08T10:30:00Z"'
 
 steady = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 
 
-def read(text: bytes) -> Trade | Rejected:
+def read(text: bytes) -> Trade | InvalidTrade:
     """What becomes of one trade."""
     reader = TradeReader()
     reader.add(text)
     return reader.trades[0] if reader.trades else reader.rejected[0]
 
 
-def with_numbers(price: str, volume: str = "1", trade_id: str = "0") -> Trade | Rejected:
+def with_numbers(price: str, volume: str = "1", trade_id: str = "0") -> Trade | InvalidTrade:
     return read(HEAD + f',"price":{price},"volume":{volume},"trade_id":{trade_id}}}'.encode())
 
 
@@ -51,7 +51,7 @@ def test_a_number_is_taken_as_it_is_written_or_refused_by_name(number: str, quot
         assert isinstance(row, Trade)
         assert Decimal(row.price) == Decimal(number)
     else:
-        assert isinstance(row, Rejected)
+        assert isinstance(row, InvalidTrade)
         assert row.part == "price"
     volume = with_numbers("1", text)
     assert isinstance(volume, Trade) == (fits or re.fullmatch(r"-?0(\.0+)?", number) is not None)
@@ -68,7 +68,7 @@ def test_a_trade_id_keeps_all_its_digits(number: int, quoted: bool):
         assert isinstance(row, Trade)
         assert row.trade_id == number
     else:
-        assert isinstance(row, Rejected)
+        assert isinstance(row, InvalidTrade)
         assert row.part == "trade_id"
 
 
@@ -101,7 +101,7 @@ def test_no_other_text_is_a_number(text: str):
 )
 def test_whatever_is_sent_is_read_or_refused(text: bytes):
     row = read(text)
-    assert isinstance(row, Rejected)
+    assert isinstance(row, InvalidTrade)
     assert row.detail
     assert len(str(row)) < 300
 
@@ -112,6 +112,6 @@ def test_whatever_is_sent_is_read_or_refused(text: bytes):
 def test_a_long_text_is_refused_at_once(field: str, piece: str):
     fields = {"symbol": "A", "timestamp": "2026-02-08T10:30:00Z", "price": "1", "volume": "1", "trade_id": "1"}
     row = read(json.dumps(fields | {field: piece * (1_000_000 // len(piece)) + "x"}).encode())
-    assert isinstance(row, Rejected)
+    assert isinstance(row, InvalidTrade)
     assert row.part == field
     assert len(str(row)) < 300

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 import yaml
+from helpers.support import PROJECT
 from psycopg.conninfo import conninfo_to_dict
-from support import PROJECT
 
-from market_data import cli
 from market_data.api.docs import REDOC, SCRIPTS, SWAGGER
+from market_data.cli import main
 from market_data.settings import Settings, read_settings
 
 EMBEDDED_ONLY = {"MARKET_DATA_HOME", "EMBEDDED_PORT", "DOCS_ASSETS"}
@@ -193,7 +193,7 @@ def test_all_that_is_copied_from_the_checkout_is_there_and_sent_to_the_build() -
         ".venv/pyvenv.cfg",
         "tests/support.py",
         "uv.lock",
-        "src/market_data/__pycache__/cli.pyc",
+        "src/market_data/__pycache__/main.pyc",
         "src/market_data/embedded/node/node_modules/redoc/package.json",
         "alembic/versions/__pycache__/0001_core.pyc",
     ],
@@ -212,7 +212,7 @@ def test_alembic_finds_its_files_in_the_working_directory() -> None:
 def test_the_image_starts_the_service_on_the_port_that_it_exposes_checks_and_publishes() -> None:
     program, *arguments = command()
     assert program in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
-    parsed = cli._parser().parse_args(arguments)
+    parsed = main._parser().parse_args(arguments)
     assert (parsed.host, str(parsed.port)) == ("0.0.0.0", shipped().last("EXPOSE"))
     assert f"'127.0.0.1', {parsed.port}" in health_check()[-1]
     assert compose()["api"]["ports"] == [f"127.0.0.1:8000:{parsed.port}"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from market_data.commands.durations import duration_between, in_words
+from market_data.cli.durations import duration_between, in_words
 
 
 @pytest.mark.parametrize(

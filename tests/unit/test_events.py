@@ -6,11 +6,11 @@ import time
 from itertools import islice
 
 import pytest
-from scripted import PROBLEM, Reply, Scripted, scripted
+from helpers.fake_service import PROBLEM, Reply, Scripted, scripted
 
-from market_data.commands import events
-from market_data.commands.client import open_client
-from market_data.commands.events import Event, parse, read_stream
+from market_data.cli.operate import sse_client
+from market_data.cli.operate.service_client import open_client
+from market_data.cli.operate.sse_client import Event, parse, read_stream
 from market_data.errors import CommandFailed
 
 
@@ -31,7 +31,7 @@ def problem(status: int, detail: str, **headers: str) -> Reply:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(sse_client, "FIRST_PAUSE", 0.01)
 
 
 def test_lines_make_events():
@@ -66,7 +66,7 @@ def test_a_goodbye_is_a_loss_with_its_reason():
 
 
 def test_a_silent_connection_counts_as_lost(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(sse_client, "SILENCE_SECONDS", 0.3)
     with scripted(Reply(message("trade", 1), holds=True), Reply(message("trade", 2), holds=True)) as server:
         assert [event.name for event in told(server, 5)] == ["open", "trade", "lost", "open", "trade"]
     assert server.asked[1][1] == "1"
@@ -101,7 +101,7 @@ def test_nothing_that_answers_at_first_ends_it_with_the_remedy():
 
 
 def test_a_service_that_goes_away_later_is_asked_again_and_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(sse_client, "LONGEST_PAUSE", 0.02)
     with scripted(Reply(message("trade", 1))) as server, open_client(server.url) as client:
         stream = read_stream(client, {})
         assert [next(stream).name for _ in range(3)] == ["open", "trade", "lost"]

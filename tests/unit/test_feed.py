@@ -8,11 +8,11 @@ from itertools import pairwise
 from statistics import fmean, pstdev
 
 import pytest
+from helpers.support import T0
 from hypothesis import given
 from hypothesis import strategies as st
-from support import T0
 
-from market_data.feed import LARGEST_STEP, LISTINGS, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
+from market_data.feed.random_walk import LARGEST_STEP, LISTINGS, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
 
 CENT = Decimal("0.01")
 ONE = Listing("ONE", "One", 500_00, 0.3)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from market_data.flights import Flights
+from market_data.database.coalescing import RequestCoalescer
 
 
 class Search:
@@ -23,22 +23,22 @@ class Search:
         return await end
 
 
-def scene(play: Callable[[Search, Flights[str]], Coroutine[Any, Any, None]]) -> None:
+def scene(play: Callable[[Search, RequestCoalescer[str]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         search = Search()
-        await play(search, Flights(search.find))
+        await play(search, RequestCoalescer(search.find))
 
     asyncio.run(run())
 
 
-async def ask(flights: Flights[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
+async def ask(flights: RequestCoalescer[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
     asked = [asyncio.create_task(flights.join(key)) for _ in range(times)]
     await asyncio.sleep(0.01)
     return asked
 
 
 def test_who_asks_while_one_is_found_waits_for_the_next():
-    async def play(search: Search, flights: Flights[str]) -> None:
+    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
         first, (second, third) = await ask(flights, 1), await ask(flights, 2)
         assert search.begun == ["AAPL"]
         search.ends[0].set_result(1)
@@ -53,7 +53,7 @@ def test_who_asks_while_one_is_found_waits_for_the_next():
 
 
 def test_other_keys_are_found_at_the_same_time():
-    async def play(search: Search, flights: Flights[str]) -> None:
+    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
         await ask(flights, 1, "AAPL")
         (other,) = await ask(flights, 1, "MSFT")
         search.ends[1].set_result(2)
@@ -64,7 +64,7 @@ def test_other_keys_are_found_at_the_same_time():
 
 
 def test_a_failure_is_told_to_all_who_wait_and_the_next_is_found_anew():
-    async def play(search: Search, flights: Flights[str]) -> None:
+    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
         asked = await ask(flights, 1) + await ask(flights, 2)
         search.ends[0].set_exception(LookupError("gone"))
         for task in asked:
@@ -78,7 +78,7 @@ def test_a_failure_is_told_to_all_who_wait_and_the_next_is_found_anew():
 
 
 def test_who_gives_up_takes_nothing_from_the_others():
-    async def play(search: Search, flights: Flights[str]) -> None:
+    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
         leaving, staying = await ask(flights, 2)
         leaving.cancel()
         await asyncio.sleep(0.01)
@@ -90,7 +90,7 @@ def test_who_gives_up_takes_nothing_from_the_others():
 
 
 def test_nobody_is_left_waiting_when_it_is_stopped():
-    async def play(search: Search, flights: Flights[str]) -> None:
+    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
         asked = await ask(flights, 1) + await ask(flights, 2)
         await flights.stop()
         done, waiting = await asyncio.wait(asked, timeout=1)

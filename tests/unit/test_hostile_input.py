@@ -19,23 +19,23 @@ from hypothesis import strategies as st
 from litestar import Request
 from litestar.testing import RequestFactory
 
-from market_data.api import parameters
-from market_data.api.bodies import TradeReader, read_object, read_trades
-from market_data.api.fields import Fields
-from market_data.api.forms import MEDIA_TYPES, accepted
-from market_data.api.parameters import Query, QueryParameter
+from market_data.api.http import parameters
+from market_data.api.http.bodies import TradeReader, read_object, read_trades
+from market_data.api.http.fields import Fields
+from market_data.api.http.parameters import Query, QueryParameter
+from market_data.api.http.response_formats import MEDIA_TYPES, accepted
 from market_data.app import create_app
-from market_data.commands import terminal
-from market_data.commands.files import CsvSource, NdjsonSource, Source
-from market_data.commands.importing import batches
-from market_data.commands.parquet import ParquetSource
+from market_data.auth.api_keys import given_key, prefix_of
+from market_data.cli import console
+from market_data.cli.data.import_trades import batches
+from market_data.cli.data.parquet import ParquetSource
+from market_data.cli.data.trade_files import CsvSource, NdjsonSource, Source
 from market_data.errors import BadParameters, CommandFailed, TooLarge, Unauthorized, UnsupportedMedia
-from market_data.keys import given_key, prefix_of
-from market_data.live import EventId
-from market_data.logs import without_secrets
 from market_data.models import ParameterProblem
-from market_data.rows import SYMBOL
 from market_data.settings import Settings
+from market_data.streaming.events import EventId
+from market_data.telemetry.logging import without_secrets
+from market_data.trade_validation import SYMBOL
 
 MOST_SAID = 300
 """Characters of one complaint, however much there is to complain about."""
@@ -80,7 +80,7 @@ def assert_one_line(text: str) -> None:
     """That a command which fails with this tells it in a line that a terminal only shows."""
     said = io.StringIO()
     with redirect_stderr(said):
-        terminal.say(text)
+        console.say(text)
     line = said.getvalue().removesuffix("\n")
     assert line.isprintable()
     assert len(line) <= MOST_SAID

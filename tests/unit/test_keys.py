@@ -5,9 +5,9 @@ from hashlib import sha256
 
 import pytest
 
+from market_data.auth.api_keys import given_key, hash_of, make_key, prefix_of, with_included
 from market_data.errors import Unauthorized
-from market_data.keys import given_key, hash_of, make_key, prefix_of, with_included
-from market_data.logs import without_secrets
+from market_data.telemetry.logging import without_secrets
 
 
 def test_key_has_its_form_and_is_new_each_time():

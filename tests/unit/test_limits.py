@@ -10,15 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data import limits
-from market_data.limits import ROWS, SECOND, WAYS, Allowance, Limiter, Table, network
+from market_data.middleware import rate_limit
+from market_data.middleware.rate_limit import (
+    ROWS,
+    SECOND,
+    SLOTS_PER_BUCKET,
+    RateLimiter,
+    RateLimitStatus,
+    SharedBuckets,
+    network,
+)
 
 STEP = 1_000
 
 
 @given(limit=st.integers(1, 20), gaps=st.lists(st.integers(0, 3 * STEP), max_size=200))
 def test_it_grants_what_a_bucket_of_tokens_would(limit: int, gaps: list[int]):
-    table, now, tokens = Table.own(), 1, Fraction(limit)
+    table, now, tokens = SharedBuckets.own(), 1, Fraction(limit)
     for gap in gaps:
         now += gap
         tokens = min(Fraction(limit), tokens + Fraction(gap, STEP))
@@ -38,31 +46,31 @@ class Clock:
 
 def test_an_allowance_says_what_is_left_and_how_long_to_wait():
     clock = Clock()
-    limiter = Limiter(3, 60, Table.own(), clock)
+    limiter = RateLimiter(3, 60, SharedBuckets.own(), clock)
     assert [limiter.take("10.0.0.1") for _ in range(4)] == [
-        Allowance(granted=True, remaining=2, reset=20, retry=0),
-        Allowance(granted=True, remaining=1, reset=40, retry=0),
-        Allowance(granted=True, remaining=0, reset=60, retry=20),
-        Allowance(granted=False, remaining=0, reset=60, retry=20),
+        RateLimitStatus(granted=True, remaining=2, reset=20, retry=0),
+        RateLimitStatus(granted=True, remaining=1, reset=40, retry=0),
+        RateLimitStatus(granted=True, remaining=0, reset=60, retry=20),
+        RateLimitStatus(granted=False, remaining=0, reset=60, retry=20),
     ]
     clock.now += 19_999_999_999
-    assert limiter.take("10.0.0.1") == Allowance(granted=False, remaining=0, reset=41, retry=1)
+    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=False, remaining=0, reset=41, retry=1)
     clock.now += 1
-    assert limiter.take("10.0.0.1") == Allowance(granted=True, remaining=0, reset=60, retry=20)
+    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=True, remaining=0, reset=60, retry=20)
     clock.now += 59 * SECOND
-    assert limiter.take("10.0.0.1") == Allowance(granted=True, remaining=1, reset=21, retry=0)
+    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=True, remaining=1, reset=21, retry=0)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 600, 999_983, 1_000_000])
 def test_the_whole_limit_may_be_used_at_once(limit: int):
-    limiter = Limiter(limit, 60, Table.own(), Clock())
+    limiter = RateLimiter(limit, 60, SharedBuckets.own(), Clock())
     tried = min(limit, 5000)
     assert all(limiter.take(1).granted for _ in range(tried))
     assert limiter.take(1).granted == (tried < limit)
 
 
 def test_keys_and_addresses_are_counted_apart():
-    limiter = Limiter(1, 60, Table.own(), Clock())
+    limiter = RateLimiter(1, 60, SharedBuckets.own(), Clock())
     clients = [1, 2, "1", "10.0.0.1", "10.0.0.2", "2001:db8:0:1::5", "2001:db8:0:2::5", ""]
     assert [limiter.take(client).granted for client in clients] == [True] * len(clients)
     assert not any(limiter.take(client).granted for client in clients)
@@ -84,24 +92,26 @@ def test_an_address_counts_as_its_network(address: str, counted: str):
 
 
 def test_where_no_place_is_left_requests_are_let_in():
-    table = Table.own()
-    names = [5 + ROWS * number for number in range(1, WAYS + 1)]
+    table = SharedBuckets.own()
+    names = [5 + ROWS * number for number in range(1, SLOTS_PER_BUCKET + 1)]
     for name in names:
         assert table.advance(name, STEP, STEP, 1) == (True, STEP)
     assert [table.advance(5, STEP, STEP, 2) for _ in range(3)] == [(True, STEP)] * 3
-    assert [table.advance(name, STEP, STEP, 2)[0] for name in names] == [False] * WAYS, "and nobody else gains by it"
+    assert [table.advance(name, STEP, STEP, 2)[0] for name in names] == [False] * SLOTS_PER_BUCKET, (
+        "and nobody else gains by it"
+    )
     assert table.advance(5, STEP, STEP, STEP + 1) == (True, STEP), "in the place of one whose time has passed"
     assert table.advance(5, STEP, STEP, STEP + 2) == (False, STEP - 1)
 
 
 def test_names_can_not_be_foreseen():
-    assert Table.own().name("10.0.0.1") != Table.own().name("10.0.0.1")
+    assert SharedBuckets.own().name("10.0.0.1") != SharedBuckets.own().name("10.0.0.1")
 
 
 COUNT = """
 import os, sys
-from market_data import limits
-table = limits.Table.shared(os.environ[limits.FILE])
+from market_data.middleware import rate_limit
+table = rate_limit.SharedBuckets.shared(os.environ[rate_limit.FILE])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20_000):
@@ -109,8 +119,8 @@ for _ in range(20_000):
 """
 HAMMER = """
 import sys, time
-from market_data import limits
-limiter = limits.limiter(500, 2)
+from market_data.middleware import rate_limit
+limiter = rate_limit.limiter(500, 2)
 print("ready", flush=True)
 sys.stdin.readline()
 end, granted = time.monotonic() + 1.5, 0
@@ -137,14 +147,14 @@ def outputs(program: str) -> list[str]:
 
 
 def test_processes_lose_no_request_of_each_other():
-    with limits.shared_table():
+    with rate_limit.shared_table():
         outputs(COUNT)
-        assert Table.shared(os.environ[limits.FILE]).advance(7, 1, 10**9, 1) == (True, 80_001)
-    assert limits.FILE not in os.environ
+        assert SharedBuckets.shared(os.environ[rate_limit.FILE]).advance(7, 1, 10**9, 1) == (True, 80_001)
+    assert rate_limit.FILE not in os.environ
 
 
 def test_processes_grant_one_limit_together():
-    with limits.shared_table():
+    with rate_limit.shared_table():
         start = time.monotonic()
         granted = sum(int(text) for text in outputs(HAMMER))
         seconds = time.monotonic() - start
@@ -152,4 +162,4 @@ def test_processes_grant_one_limit_together():
 
 
 def test_there_is_no_limiter_without_a_limit():
-    assert limits.limiter(0, 60) is None
+    assert rate_limit.limiter(0, 60) is None

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from market_data.logs import without_secrets
+from market_data.telemetry.logging import without_secrets
 
 PROGRAM = """
 import logging
 from datetime import UTC, datetime
-from market_data import logs
-logs.configure("INFO")
+from market_data.telemetry.logging import REQUEST_ID, RequestLine, configure, write
+configure("INFO")
 logger = logging.getLogger("market_data.somewhere")
-logs.REQUEST_ID.set("7f0c")
+REQUEST_ID.set("7f0c")
 logger.info("lost %s", "postgresql://someone:s3cret@host/db")
 logger.debug("not asked for")
 try:
@@ -25,8 +25,8 @@ try:
     raise ValueError("password=s3cret is wrong")
 except ValueError:
     logger.exception("it failed")
-line = logs.RequestLine(datetime.now(UTC), "info", "request", "GET", "/\\x1b[31m", 200, 1.25, "7f0c", "127.0.0.1")
-logs.write([line, line])
+line = RequestLine(datetime.now(UTC), "info", "request", "GET", "/\\x1b[31m", 200, 1.25, "7f0c", "127.0.0.1")
+write([line, line])
 logging.getLogger("uvicorn.error").warning("said by a library")
 """
 

@@ -4,7 +4,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from market_data.metrics import Durations
+from market_data.telemetry.metrics import Durations
 
 
 def test_many_observations_at_once_count_as_each_by_itself():

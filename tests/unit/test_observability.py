@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from dashboards import DASHBOARDS, FOLDER
-from support import PROJECT
+from helpers.grafana_dashboards import DASHBOARDS, FOLDER
+from helpers.support import PROJECT
 
 ALERTS = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 

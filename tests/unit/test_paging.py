@@ -4,11 +4,11 @@ from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 
 import pytest
+from helpers.support import T0
 from hypothesis import given
 from hypothesis import strategies as st
-from support import T0
 
-from market_data.api.paging import page_token, read_page_token
+from market_data.api.http.paging import page_token, read_page_token
 
 PARAMETERS = ("/trades", "AAPL", T0, T0)
 KEYS = st.tuples(st.datetimes(timezones=st.just(UTC)), st.integers(-(2**63), 2**63 - 1))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support import PROJECT
+from helpers.support import PROJECT
 
 from market_data.errors import SettingsError
 from market_data.settings import Settings, read_settings

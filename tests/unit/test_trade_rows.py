@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_data.commands.files import CsvSource, NdjsonSource, Source, open_source
-from market_data.commands.importing import batches
+from market_data.cli.data.import_trades import batches
+from market_data.cli.data.trade_files import CsvSource, NdjsonSource, Source, open_source
 from market_data.errors import CommandFailed
 
 HEADER = "symbol,timestamp,price,volume,trade_id\n"

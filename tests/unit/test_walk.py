@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from market_data.commands.backfill import CHUNK, slices
-from market_data.commands.walk import BackwardWalk, copy_data
-from market_data.feed import LISTINGS, YEAR_SECONDS, Listing
+from market_data.cli.data.backfill import CHUNK, slices
+from market_data.cli.data.backward_walk import BackwardWalk, copy_data
+from market_data.feed.random_walk import LISTINGS, YEAR_SECONDS, Listing
 
 NOW = 1_790_000_000_000_000
 SECOND = 1_000_000

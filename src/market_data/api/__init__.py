@@ -7,15 +7,15 @@ from market_data.api import dashboard, docs
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
 from market_data.api.health import health, liveness, readiness
-from market_data.api.live import messages, no_websocket, stream
+from market_data.api.http.allow_header import allowing
 from market_data.api.metrics import metrics
-from market_data.api.options import allowing
 from market_data.api.prices import latest_price, latest_prices
+from market_data.api.root import welcome
 from market_data.api.status import ingestion_status
+from market_data.api.stream import messages, no_websocket, stream
 from market_data.api.symbols import add_symbol, change_symbol, symbols
+from market_data.api.trade_writes import cancel_trade, correct_trade, store_trades, trade_changes
 from market_data.api.trades import trades
-from market_data.api.welcome import welcome
-from market_data.api.writing import cancel_trade, correct_trade, store_trades, trade_changes
 
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 

@@ -7,11 +7,10 @@ from typing import Any, Final
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data import queries
-from market_data.api.caching import is_past
-from market_data.api.forms import accepted
-from market_data.api.operation import answers, encoded_rows, operation
-from market_data.api.parameters import (
+from market_data.api.http.caching import is_past
+from market_data.api.http.consistency import reads
+from market_data.api.http.openapi import answers, encoded_rows, operation
+from market_data.api.http.parameters import (
     CANDLES_LIMIT,
     CANDLES_ORDER,
     END,
@@ -23,10 +22,14 @@ from market_data.api.parameters import (
     SYMBOL,
     Query,
 )
-from market_data.api.reads import reads
-from market_data.api.tables import Table, answer
+from market_data.api.http.response_formats import accepted
+from market_data.api.http.row_responses import Table, answer
 from market_data.errors import BadParameters
 from market_data.models import Candle, CandleList, FilledCandle, FilledCandleList, ParameterProblem
+from market_data.queries.candles import PACKED_CANDLE, PACKED_FILLED_CANDLE, read_candles
+from market_data.queries.gapfilled_candles import read_gapfilled_candles
+from market_data.queries.intervals import INTERVALS, WEEK_START
+from market_data.queries.row_pages import Page, RowFormat, RowKey
 
 MOST_FILLED: Final = 10_000_000
 """Candles of one answer that is not cut into pages, where the empty ones are asked for: any range has any number of them."""
@@ -67,13 +70,13 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
     if fill and not limited and (buckets := _buckets(interval, start, end)) > MOST_FILLED:
         raise BadParameters([ParameterProblem(START.name, TOO_MANY.format(buckets))])
 
-    def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
+    def read(limit: int, after: RowKey | None, form: RowFormat) -> Awaitable[Page]:
         asked = (symbol, interval, start, end, limit)
         if fill is None:
-            return reads(request).read(queries.candles, *asked, order=order, after=after, form=form)
-        return reads(request).read(queries.filled_candles, *asked, fill=fill, order=order, after=after, form=form)
+            return reads(request).read(read_candles, *asked, order=order, after=after, form=form)
+        return reads(request).read(read_gapfilled_candles, *asked, fill=fill, order=order, after=after, form=form)
 
-    def listed(page: queries.Page, token: str | None) -> CandleList | FilledCandleList:
+    def listed(page: Page, token: str | None) -> CandleList | FilledCandleList:
         kind = CandleList if fill is None else FilledCandleList
         return kind(symbol, interval, start, end, page.count, encoded_rows(page), token)
 
@@ -85,7 +88,7 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
         limit=limit if limited else None,
         settled=_is_settled(interval, end),
         fields=("symbol", *(Candle if fill is None else FilledCandle).__struct_fields__),
-        packed=queries.PACKED_CANDLE if fill is None else queries.PACKED_FILLED_CANDLE,
+        packed=PACKED_CANDLE if fill is None else PACKED_FILLED_CANDLE,
         read=read,
         listed=listed,
     )
@@ -94,10 +97,10 @@ async def candles(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 def _buckets(interval: str, start: datetime, end: datetime) -> int:
     """How many buckets of a range have begun, or one more."""
-    return (min(end, datetime.now(UTC)) - start) // queries.INTERVALS[interval] + 1
+    return (min(end, datetime.now(UTC)) - start) // INTERVALS[interval] + 1
 
 
 def _is_settled(interval: str, end: datetime) -> bool:
     """Whether the last bucket that starts before `end` has ended."""
-    width = queries.INTERVALS[interval]
-    return is_past(end) and is_past(end + (queries.WEEK_START - end) % width)
+    width = INTERVALS[interval]
+    return is_past(end) and is_past(end + (WEEK_START - end) % width)

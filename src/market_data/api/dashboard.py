@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data.api.caching import conditional
-from market_data.api.operation import OPEN
+from market_data.api.http.caching import conditional
+from market_data.api.http.openapi import OPEN
 from market_data.errors import NotFound
 
 FOLDER = Path(__file__).parents[1] / "dashboard"

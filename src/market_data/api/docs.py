@@ -18,8 +18,8 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 from litestar.response import File
 
 from market_data import __version__
-from market_data.api.caching import ASK_AGAIN, STATIC
-from market_data.api.operation import OPEN, WITH_KEY
+from market_data.api.http.caching import ASK_AGAIN, STATIC
+from market_data.api.http.openapi import OPEN, WITH_KEY
 from market_data.errors import NotFound
 
 DESCRIPTION = """

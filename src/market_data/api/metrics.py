@@ -6,10 +6,10 @@ from litestar import Request, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
-from market_data.api.caching import LIVE
-from market_data.api.operation import PROBLEMS, operation
-from market_data.metrics import MEDIA_TYPE, exposition
-from market_data.sampler import Sampler
+from market_data.api.http.caching import LIVE
+from market_data.api.http.openapi import PROBLEMS, operation
+from market_data.database.metrics_collector import DatabaseMetrics
+from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 
 
 @get(
@@ -27,7 +27,7 @@ from market_data.sampler import Sampler
     },
 )
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
-    sampler: Sampler = request.app.state.sampler
+    sampler: DatabaseMetrics = request.app.state.sampler
     await sampler.find_newest()
     sampler.note_pool()
     request.app.state.observer.flush()

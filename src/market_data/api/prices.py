@@ -5,13 +5,13 @@ from typing import Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data import queries
-from market_data.api.caching import LIVE
-from market_data.api.operation import answers, encoded_rows, json, operation, require_symbol, require_symbols
-from market_data.api.parameters import SYMBOL, SYMBOLS, Query
-from market_data.api.reads import reads
+from market_data.api.http.caching import LIVE
+from market_data.api.http.consistency import reads
+from market_data.api.http.openapi import answers, encoded_rows, json, operation, require_symbol, require_symbols
+from market_data.api.http.parameters import SYMBOL, SYMBOLS, Query
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList
+from market_data.queries.latest_prices import read_latest_price, read_latest_prices
 
 
 @get(
@@ -25,7 +25,7 @@ from market_data.models import LatestPrice, PriceList
 async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbol = query.take(SYMBOL)
-    latest = await reads(request).share(queries.latest_price, symbol)
+    latest = await reads(request).share(read_latest_price, symbol)
     if latest is None:
         await require_symbol(request, symbol)
         raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
@@ -46,7 +46,7 @@ async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
 async def latest_prices(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbols = query.take(SYMBOLS)
-    page = await reads(request).share(queries.latest_prices, symbols)
+    page = await reads(request).share(read_latest_prices, symbols)
     if symbols and page.count < len(symbols):
         await require_symbols(request, symbols)
     return json(PriceList(encoded_rows(page), page.count), LIVE)

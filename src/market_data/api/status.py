@@ -6,10 +6,10 @@ from typing import Any, Literal
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data import queries
-from market_data.api.caching import LIVE
-from market_data.api.operation import answers, database, json, operation
+from market_data.api.http.caching import LIVE
+from market_data.api.http.openapi import answers, database, json, operation
 from market_data.models import IngestionStatus, JobStatus, LevelStatus
+from market_data.queries.status import read_ingestion
 from market_data.settings import Settings
 
 INTERVALS_TO_STALE = 3
@@ -29,7 +29,7 @@ INTERVALS_TO_STALE = 3
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     settings: Settings = request.app.state.settings
-    found = await database(request).share(queries.ingestion, None)
+    found = await database(request).share(read_ingestion, None)
     threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
     age = None
     if found.newest_trade:

@@ -6,16 +6,16 @@ from litestar import Request, get, patch, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
-from market_data import queries
-from market_data.api.bodies import read_object
-from market_data.api.caching import ASK_AGAIN
-from market_data.api.fields import Fields
-from market_data.api.operation import WRITING, answers, database, json, operation
-from market_data.api.parameters import SYMBOL_OF_PATH
-from market_data.api.reads import reads, written
-from market_data.api.schemas import NEW_SYMBOL_BODY, SYMBOL_BODY
+from market_data.api.http.bodies import read_object
+from market_data.api.http.caching import ASK_AGAIN
+from market_data.api.http.consistency import reads, written
+from market_data.api.http.fields import Fields
+from market_data.api.http.openapi import WRITING, answers, database, json, operation
+from market_data.api.http.parameters import SYMBOL_OF_PATH
+from market_data.api.http.schemas import NEW_SYMBOL_BODY, SYMBOL_BODY
 from market_data.errors import BadParameters, Conflict, NotFound
 from market_data.models import ParameterProblem, Symbol, SymbolList
+from market_data.queries.symbols import insert_symbol, read_symbols, update_symbol
 
 
 @get(
@@ -27,7 +27,7 @@ from market_data.models import ParameterProblem, Symbol, SymbolList
     responses=answers(SymbolList),
 )
 async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
-    found = await reads(request).read(queries.symbols)
+    found = await reads(request).read(read_symbols)
     return json(SymbolList(found, len(found)), ASK_AGAIN)
 
 
@@ -48,7 +48,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     fields = Fields(await read_object(request, ("symbol", "name")))
     symbol, name = fields.symbol(), fields.name()
     fields.end()
-    added = await database(request).write(queries.add_symbol, symbol, name)
+    added = await database(request).write(insert_symbol, symbol, name)
     if added.symbol.name != name:
         message = f"{symbol} is known as {added.symbol.name!r}; PATCH /symbols/{symbol} changes its name"
         raise Conflict(f"{message}.", [ParameterProblem("name", message)])
@@ -77,7 +77,7 @@ async def change_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     if not fields.has("name") and not fields.has("active"):
         fields.refuse("body", "is empty; give name, active or both")
     fields.end()
-    changed = await database(request).write(queries.change_symbol, symbol, name, active)
+    changed = await database(request).write(update_symbol, symbol, name, active)
     if changed is None:
         raise NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
     return json(changed, written(request))

@@ -6,14 +6,15 @@ from typing import Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data import queries
-from market_data.api.caching import is_past
-from market_data.api.forms import accepted
-from market_data.api.operation import answers, encoded_rows, operation
-from market_data.api.parameters import END, FORMAT, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, TRADES_ORDER, Query
-from market_data.api.reads import reads
-from market_data.api.tables import Table, answer
+from market_data.api.http.caching import is_past
+from market_data.api.http.consistency import reads
+from market_data.api.http.openapi import answers, encoded_rows, operation
+from market_data.api.http.parameters import END, FORMAT, PAGE_TOKEN, START, SYMBOL, TRADES_LIMIT, TRADES_ORDER, Query
+from market_data.api.http.response_formats import accepted
+from market_data.api.http.row_responses import Table, answer
 from market_data.models import Trade, TradeList
+from market_data.queries.row_pages import Page, RowFormat, RowKey
+from market_data.queries.trades import PACKED_TRADE, read_trades
 
 
 @get(
@@ -36,10 +37,10 @@ async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
         after = query.take_page("/trades", symbol, order, start=start, end=end)
         form = query.take(FORMAT) or accepted(request)
 
-    def read(limit: int, after: queries.Key | None, form: queries.Form) -> Awaitable[queries.Page]:
-        return reads(request).read(queries.trades, symbol, start, end, limit, order=order, after=after, form=form)
+    def read(limit: int, after: RowKey | None, form: RowFormat) -> Awaitable[Page]:
+        return reads(request).read(read_trades, symbol, start, end, limit, order=order, after=after, form=form)
 
-    def listed(page: queries.Page, token: str | None) -> TradeList:
+    def listed(page: Page, token: str | None) -> TradeList:
         return TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token)
 
     table = Table(
@@ -50,7 +51,7 @@ async def trades(request: Request[Any, Any, Any]) -> ASGIResponse:
         limit=limit if form == "json" or query.has(TRADES_LIMIT) else None,
         settled=is_past(end),
         fields=Trade.__struct_fields__,
-        packed=queries.PACKED_TRADE,
+        packed=PACKED_TRADE,
         read=read,
         listed=listed,
     )

@@ -5,7 +5,18 @@ from datetime import datetime, timedelta
 from typing import LiteralString
 
 from market_data.queries.intervals import INTERVALS, LENGTHS
-from market_data.queries.pages import Column, Connection, Form, Key, KeyReaders, Order, Page, csv_time, cut, packed_key
+from market_data.queries.row_pages import (
+    Column,
+    Connection,
+    KeyReaders,
+    Order,
+    Page,
+    RowFormat,
+    RowKey,
+    csv_time,
+    cut,
+    packed_key,
+)
 
 CANDLE_FIELDS: LiteralString = """
     '"timestamp":"' || to_char(bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -53,7 +64,7 @@ PACKED_FILLED_CANDLE: Mapping[str, Column] = {**PACKED_CANDLE, "filled": "flag"}
 ORDERS: Mapping[Order, LiteralString] = {"asc": "ASC", "desc": "DESC"}
 
 
-def rows(form: Form, order: Order, *, filled: bool = False) -> LiteralString:
+def rows(form: RowFormat, order: Order, *, filled: bool = False) -> LiteralString:
     """The expression that writes all rows of `page`."""
     by: LiteralString = f"ORDER BY bucket {ORDERS[order]}"
     match form, filled:
@@ -71,9 +82,9 @@ def rows(form: Form, order: Order, *, filled: bool = False) -> LiteralString:
             return f"string_agg({PACKED} || boolsend(filled), '' {by})"
 
 
-FORMS: tuple[Form, ...] = ("json", "csv", "packed")
+FORMS: tuple[RowFormat, ...] = ("json", "csv", "packed")
 
-CANDLES: Mapping[tuple[str, Order, Form], LiteralString] = {
+CANDLES: Mapping[tuple[str, Order, RowFormat], LiteralString] = {
     (interval, order, form): f"""
         SELECT {rows(form, order)}, count(*)
         FROM (
@@ -108,7 +119,7 @@ CANDLE_BOUND: Mapping[tuple[str, Order], LiteralString] = {
 }
 
 
-async def candles(
+async def read_candles(
     connection: Connection,
     symbol: str,
     interval: str,
@@ -117,8 +128,8 @@ async def candles(
     limit: int,
     *,
     order: Order = "asc",
-    after: Key | None = None,
-    form: Form = "json",
+    after: RowKey | None = None,
+    form: RowFormat = "json",
 ) -> Page:
     """Candles of a symbol whose buckets start in a range; with `after`, those that follow that one in this order.
 
@@ -151,11 +162,11 @@ async def candles(
     return await read(start, end, prepare=False)
 
 
-def _csv_key(line: str) -> Key:
+def _csv_key(line: str) -> RowKey:
     return csv_time(line.split(",", 2)[1]), 0
 
 
-def _packed_key(row: bytes) -> Key:
+def _packed_key(row: bytes) -> RowKey:
     return packed_key(row)[0], 0
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from psycopg.rows import scalar_row
 
-from market_data.queries.pages import Connection
+from market_data.queries.row_pages import Connection
 
 # Counts a few rows exactly and stops; beyond, the planner's statistics, which cost nothing and follow each ANALYZE.
 TRADE_COUNT = """
@@ -17,7 +17,7 @@ TRADE_COUNT = """
 NEWEST_TRADE = "SELECT max(time) FROM newest_trades"
 
 
-async def stored(connection: Connection) -> tuple[int, datetime | None]:
+async def read_trade_totals(connection: Connection) -> tuple[int, datetime | None]:
     """Trades stored (exact up to 10,000, beyond that an estimate that is never lower), and time of the newest."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(TRADE_COUNT)

@@ -6,29 +6,29 @@ from typing import NamedTuple
 
 from psycopg.rows import args_row, scalar_row
 
-from market_data.queries.feed import FEED_LEASE
 from market_data.queries.health import NEWEST_TRADE
 from market_data.queries.intervals import INTERVALS
-from market_data.queries.pages import Connection
+from market_data.queries.leases import FEED_LEASE
+from market_data.queries.row_pages import Connection
 
 REVISION = "SELECT max(version_num) FROM alembic_version"
 
 
-async def revision(connection: Connection, _: None) -> str | None:
+async def read_revision(connection: Connection, _: None) -> str | None:
     """The revision of the schema. A migration that has not been committed yet does not show, and is not waited for."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(REVISION, prepare=True)
     return await cursor.fetchone()
 
 
-async def newest_trade(connection: Connection, _: None) -> datetime | None:
+async def read_newest_trade_time(connection: Connection, _: None) -> datetime | None:
     """The time of the newest trade, whoever stored it."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(NEWEST_TRADE, prepare=True)
     return await cursor.fetchone()
 
 
-class Level(NamedTuple):
+class CandleLevel(NamedTuple):
     """How far the candles of an interval are materialized."""
 
     interval: str
@@ -47,9 +47,9 @@ LEVELS = """
 """
 
 
-async def levels(connection: Connection) -> list[Level]:
+async def read_candle_levels(connection: Connection) -> list[CandleLevel]:
     """Every level of candles, the finest first."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(Level))
+    cursor = connection.cursor(binary=True, row_factory=args_row(CandleLevel))
     await cursor.execute(LEVELS, (list(INTERVALS),), prepare=True)
     return await cursor.fetchall()
 
@@ -81,7 +81,7 @@ JOBS = """
 """
 
 
-async def jobs(connection: Connection) -> list[JobRun]:
+async def read_jobs(connection: Connection) -> list[JobRun]:
     """The policies and other jobs that this schema has."""
     cursor = connection.cursor(binary=True, row_factory=args_row(JobRun))
     await cursor.execute(JOBS)
@@ -117,16 +117,21 @@ class Ingestion(NamedTuple):
     newest_trade: datetime | None
     holder: str | None
     """Of the feed's lease, while that is valid."""
-    levels: Sequence[Level]
+    levels: Sequence[CandleLevel]
     jobs: Sequence[JobRun]
 
 
-async def ingestion(connection: Connection, _: None) -> Ingestion:
+async def read_ingestion(connection: Connection, _: None) -> Ingestion:
     """Who feeds, since when nothing has come, and how far everything else is."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(HOLDER, (FEED_LEASE,))
     holder = await cursor.fetchone()
-    return Ingestion(await newest_trade(connection, None), holder, await levels(connection), await jobs(connection))
+    return Ingestion(
+        await read_newest_trade_time(connection, None),
+        holder,
+        await read_candle_levels(connection),
+        await read_jobs(connection),
+    )
 
 
 TABLES = ("trades", *(f"candles_{interval}" for interval in INTERVALS))
@@ -142,7 +147,7 @@ class Size(NamedTuple):
     bytes: int
 
 
-async def size(connection: Connection, table: str) -> Size:
+async def read_sizes(connection: Connection, table: str) -> Size:
     """Chunks and bytes of a hypertable or of candles. Asks the file system about each chunk: 0.3 ms for one of them."""
     cursor = connection.cursor(row_factory=args_row(Size))
     await cursor.execute(SIZE, {"table": table})

@@ -8,7 +8,7 @@ from psycopg.rows import args_row
 
 from market_data.queries.candles import CANDLE_FIELDS
 from market_data.queries.intervals import LENGTHS
-from market_data.queries.pages import Connection
+from market_data.queries.row_pages import Connection
 from market_data.queries.trades import TRADE_JSON
 
 LISTEN_TO_STREAM = "LISTEN market_data_stream"
@@ -27,7 +27,7 @@ async def advance_stream(connection: Connection) -> None:
     await connection.execute(ADVANCE_STREAM)
 
 
-class Reach(NamedTuple):
+class StreamRange(NamedTuple):
     """Positions between which the stream can be read; both 0 while there is nothing."""
 
     first: int
@@ -36,7 +36,7 @@ class Reach(NamedTuple):
     """Whether nothing older has been deleted."""
 
 
-STREAM_REACH = """
+STREAM_RANGE = """
     SELECT
         coalesce(min(position), 0),
         coalesce(max(position), 0),
@@ -45,15 +45,15 @@ STREAM_REACH = """
 """
 
 
-async def stream_reach(connection: Connection) -> Reach:
+async def read_stream_range(connection: Connection) -> StreamRange:
     """How far back the stream can be read, and up to where."""
-    cursor = connection.cursor(row_factory=args_row(Reach))
-    await cursor.execute(STREAM_REACH)
+    cursor = connection.cursor(row_factory=args_row(StreamRange))
+    await cursor.execute(STREAM_RANGE)
     (reach,) = await cursor.fetchall()
     return reach
 
 
-class Told(NamedTuple):
+class StreamRow(NamedTuple):
     """One row of stream_events, with what its commit says of it."""
 
     position: int
@@ -94,7 +94,7 @@ STREAM_EVENTS = f"""
 """
 
 
-async def stream_events(
+async def read_stream_events(
     connection: Connection,
     position: int,
     number: int,
@@ -102,9 +102,9 @@ async def stream_events(
     limit: int,
     until: int | None = None,
     symbols: Collection[str] | None = None,
-) -> list[Told]:
+) -> list[StreamRow]:
     """What follows a position and number, up to another position, of some symbols (None: of all)."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(Told))
+    cursor = connection.cursor(binary=True, row_factory=args_row(StreamRow))
     wanted = None if symbols is None else list(symbols)
     parameters = {"position": position, "number": number, "until": until, "symbols": wanted, "limit": limit}
     await cursor.execute(STREAM_EVENTS, parameters)
@@ -135,7 +135,7 @@ STREAM_CANDLES: Mapping[str, LiteralString] = {
 }
 
 
-async def stream_candles(
+async def read_stream_candles(
     connection: Connection, interval: str, symbols: Sequence[str], first: datetime, last: datetime
 ) -> list[StreamedCandle]:
     """The candles of some symbols whose buckets start in a closed range."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from psycopg.rows import args_row, scalar_row
 
 from market_data.models import Symbol
-from market_data.queries.pages import Connection
+from market_data.queries.row_pages import Connection
 
 SYMBOLS = """
     SELECT symbol, name, created_at, active
@@ -15,7 +15,7 @@ SYMBOLS = """
 """
 
 
-async def symbols(connection: Connection) -> list[Symbol]:
+async def read_symbols(connection: Connection) -> list[Symbol]:
     """All symbols, in alphabetical order."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(SYMBOLS)
@@ -37,7 +37,7 @@ class Added(NamedTuple):
     is_new: bool
 
 
-async def add_symbol(connection: Connection, symbol: str, name: str) -> Added:
+async def insert_symbol(connection: Connection, symbol: str, name: str) -> Added:
     """Make a symbol known; one that is stays as it is."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(ADD_SYMBOL, (symbol, name))
@@ -56,7 +56,7 @@ CHANGE_SYMBOL = """
 """
 
 
-async def change_symbol(connection: Connection, symbol: str, name: str | None, active: bool | None) -> Symbol | None:
+async def update_symbol(connection: Connection, symbol: str, name: str | None, active: bool | None) -> Symbol | None:
     """Change what is not None; the symbol as it is then, or None where it is not known."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(CHANGE_SYMBOL, (name, active, symbol))

@@ -4,7 +4,18 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import LiteralString
 
-from market_data.queries.pages import Column, Connection, Form, Key, KeyReaders, Order, Page, csv_time, cut, packed_key
+from market_data.queries.row_pages import (
+    Column,
+    Connection,
+    KeyReaders,
+    Order,
+    Page,
+    RowFormat,
+    RowKey,
+    csv_time,
+    cut,
+    packed_key,
+)
 
 TRADE_JSON: LiteralString = """
     '{"symbol":"' || symbol
@@ -16,7 +27,7 @@ TRADE_JSON: LiteralString = """
 """
 
 # Each for all rows of `page`, in an order. Without the quotes that `to_json` puts around a time.
-ROWS: Mapping[Form, tuple[LiteralString, LiteralString]] = {
+ROWS: Mapping[RowFormat, tuple[LiteralString, LiteralString]] = {
     "json": (f"string_agg({TRADE_JSON}, ','", ")"),
     "csv": (
         """
@@ -50,7 +61,7 @@ ORDERS: Mapping[Order, LiteralString] = {
     "desc": "time DESC, trade_id DESC",
 }
 # The plain bounds of time stand beside the comparisons of rows, which alone would not exclude any chunk.
-TRADES: Mapping[tuple[Order, Form], LiteralString] = {
+TRADES: Mapping[tuple[Order, RowFormat], LiteralString] = {
     (order, form): f"""
         SELECT {begin} ORDER BY {by} {end}, count(*)
         FROM (
@@ -68,7 +79,7 @@ TRADES: Mapping[tuple[Order, Form], LiteralString] = {
 }
 
 
-async def trades(
+async def read_trades(
     connection: Connection,
     symbol: str,
     start: datetime,
@@ -76,8 +87,8 @@ async def trades(
     limit: int,
     *,
     order: Order = "desc",
-    after: Key | None = None,
-    form: Form = "json",
+    after: RowKey | None = None,
+    form: RowFormat = "json",
 ) -> Page:
     """Trades of a symbol in a range; with `after`, those that follow that one in this order."""
     first, beyond = (start, LOWEST_ID), (end, LOWEST_ID)
@@ -106,7 +117,7 @@ async def trades(
 WINDOWS = (timedelta(days=8), timedelta(days=60), timedelta(days=500))
 
 
-def _windows(first: Key, beyond: Key, order: Order) -> Iterator[tuple[Key, Key]]:
+def _windows(first: RowKey, beyond: RowKey, order: Order) -> Iterator[tuple[RowKey, RowKey]]:
     """Where to look for a page: at the near end of a range at first, and farther while too little is found there.
 
     To plan for a chunk costs a tenth of a millisecond whether it is read or not, so the first page of a history of years
@@ -122,13 +133,13 @@ def _windows(first: Key, beyond: Key, order: Order) -> Iterator[tuple[Key, Key]]
 LOWEST_ID, HIGHEST_ID = -(2**63), 2**63 - 1
 
 
-def _next(key: Key) -> Key:
+def _next(key: RowKey) -> RowKey:
     """The lowest key above one."""
     time, trade_id = key
     return (time, trade_id + 1) if trade_id < HIGHEST_ID else (time + timedelta(microseconds=1), LOWEST_ID)
 
 
-def _csv_key(line: str) -> Key:
+def _csv_key(line: str) -> RowKey:
     *_, time, trade_id = line.split(",")
     return csv_time(time), int(trade_id)
 

@@ -1,0 +1,1 @@
+"""Commands that check, save and restore the database."""

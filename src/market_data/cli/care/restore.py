@@ -1,0 +1,218 @@
+"""A backup put back: into an empty database of a server, or into an embedded engine's empty folder."""
+
+import re
+import tempfile
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from market_data import embedded
+from market_data.cli.care import snapshots
+from market_data.cli.care.atomic_files import sync_all
+from market_data.cli.care.backup import NO_DUMP, Server, inspect, unless_interrupted
+from market_data.cli.care.pg_tools import find_tool, run_tool
+from market_data.cli.console import say, tell
+from market_data.database import migrations
+from market_data.embedded.errors import EngineBusy
+from market_data.embedded.home import Home
+from market_data.errors import CommandFailed, first_line
+from market_data.settings import Settings
+
+DUMP = b"PGDMP"
+"""How a custom dump begins."""
+
+NOT_ALLOWED = (
+    "Only a superuser may restore, or on a managed server its administrator: let DATABASE_URL have that role for it. "
+    "What is restored belongs to whom it belonged before."
+)
+
+FILLED_HALFWAY = "The database is incomplete now: drop it and create it anew before the next attempt"
+
+CREATE_EXTENSION = "CREATE EXTENSION timescaledb VERSION {}"
+
+
+def restore(settings: Settings, path: Path) -> int:
+    """Put a backup back. Returns the exit status.
+
+    Raises:
+        CommandFailed: It can't be; the message says what has become of the database.
+    """
+    if not path.exists():
+        raise CommandFailed(f"There is no {path}.")
+    direct_url = settings.direct_url
+    if direct_url:
+        return unless_interrupted(lambda: _restore_dump(direct_url, path), FILLED_HALFWAY)
+    return unless_interrupted(lambda: _restore_copy(settings.home, path), "nothing was restored")
+
+
+def _restore_dump(database_url: str, path: Path) -> None:
+    if path.is_dir() or path.open("rb").read(len(DUMP)) != DUMP:
+        raise CommandFailed(f"{path} is no backup of a server. One of an embedded engine is restored without DATABASE_URL.")
+    server = inspect(database_url)
+    if server.embedded:
+        raise CommandFailed(NO_DUMP)
+    if server.foreign:
+        raise CommandFailed(
+            f"The database is not empty, it has {server.foreign}: "
+            "restore into a new one (createdb), and let DATABASE_URL name it."
+        )
+    program = find_tool("pg_restore", server.major)
+    revision = _value(program, path, database_url, "alembic_version", r"^(\w+)$")
+    _check_revision(path, revision)
+    release = _value(program, path, database_url, "metadata", r"^timescaledb_version\t([^\t]+)")
+    try:
+        _prepare(database_url, server, release)
+        _fill(program, path, database_url, server)
+        _finish(database_url)
+        migrations.upgrade(database_url)
+    except psycopg.Error as error:
+        raise CommandFailed(f"The database refused: {first_line(error)}. {FILLED_HALFWAY}.") from None
+    _tell(revision)
+
+
+def _value(program: Path, path: Path, database_url: str, table: str, form: str) -> str:
+    """What a table with one value has in the dump."""
+    printed = run_tool(program, ["--data-only", f"--table={table}", "--file=-", path], database_url)
+    rows = printed.partition("FROM stdin;\n")[2].partition("\n\\.")[0]
+    found = re.search(form, rows, re.MULTILINE)
+    if not found:
+        raise CommandFailed(f"{path} is a dump of something else: it has no {table}.")
+    return found[1]
+
+
+def _check_revision(path: Path, revision: str) -> None:
+    if revision not in migrations.revisions():
+        raise CommandFailed(f"{path} has the schema {revision}, which this version does not know; run a newer one.")
+
+
+CREATE_ANALYST = """
+    DO $$
+    BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'analyst') THEN
+            CREATE ROLE analyst LOGIN CONNECTION LIMIT 20;
+        END IF;
+    END
+    $$
+"""
+
+
+def _prepare(database_url: str, server: Server, release: str) -> None:
+    """Have the extension in the release that the dump is of, whose tables it fills, and the role that it grants to."""
+    if server.extension is None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            try:
+                connection.execute(sql.SQL(CREATE_EXTENSION).format(release))
+            except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile, psycopg.errors.InvalidParameterValue):
+                raise CommandFailed(
+                    f"The backup is of TimescaleDB {release}, which this server does not have: restore it on one that has "
+                    f"(the image timescale/timescaledb:{release}-pg{server.major}), and update the extension there."
+                ) from None
+    elif server.extension != release:
+        raise CommandFailed(
+            f"The backup is of TimescaleDB {release}, the database has {server.extension}: "
+            "run DROP EXTENSION timescaledb in it, then the same command."
+        )
+    migrations.check_server(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(CREATE_ANALYST)
+
+
+def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
+    """Run pg_restore between TimescaleDB's two steps, without which its triggers and jobs would be in the way."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        try:
+            connection.execute("SELECT timescaledb_pre_restore()")
+        except psycopg.errors.InsufficientPrivilege:
+            raise CommandFailed(NOT_ALLOWED) from None
+    name = make_conninfo(dbname=str(conninfo_to_dict(database_url).get("dbname") or ""))
+    owner = [] if server.superuser else ["--no-owner"]
+    entries = run_tool(program, ["--list", path], database_url)
+    with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen:
+        # The extension is there, and only its owner may comment on it.
+        chosen.writelines(f"{line}\n" for line in entries.splitlines() if " EXTENSION " not in line)
+        chosen.flush()
+        try:
+            run_tool(
+                program, ["--exit-on-error", *owner, f"--use-list={chosen.name}", f"--dbname={name}", path], database_url
+            )
+        except CommandFailed as error:
+            raise CommandFailed(f"{error}. {FILLED_HALFWAY}.") from None
+
+
+# Ids that were given out after the backup would be given out again, for other events. A row that seems to be older than an
+# hour says that what came before it has been deleted.
+FORGET_STREAM = """
+    DO $$
+    BEGIN
+        IF to_regclass('public.stream_commits') IS NOT NULL THEN
+            DELETE FROM public.stream_events;
+            DELETE FROM public.stream_commits;
+            INSERT INTO public.stream_commits (position, statement, stored_at, closed_until)
+            SELECT
+                setval('public.stream_positions', nextval('public.stream_positions') + 1000000000000),
+                nextval('public.stream_statements'), now() - INTERVAL '2 hours', closed_until
+            FROM public.stream_clock;
+        END IF;
+    END
+    $$
+"""
+
+# Of what belongs to the database itself a dump has nothing; as in the migration 0005.
+LIMIT_ANALYST = """
+    DO $$
+    BEGIN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO analyst', current_database());
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET default_transaction_read_only = on', current_database());
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET statement_timeout = ''60s''', current_database());
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET timezone = ''UTC''', current_database());
+    EXCEPTION
+        WHEN insufficient_privilege THEN NULL;
+    END
+    $$
+"""
+
+
+def _finish(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FORGET_STREAM)
+        connection.execute(LIMIT_ANALYST)
+        connection.execute("SELECT timescaledb_post_restore()")
+        connection.execute("ANALYZE")
+
+
+def _restore_copy(home: Path, path: Path) -> None:
+    place = Home(home)
+    manifest = snapshots.read_manifest(path)
+    _check_revision(path, manifest.revision)
+    try:
+        with place.claim():
+            if place.data.exists():
+                raise CommandFailed(f"There is a database in {place.path} already; set MARKET_DATA_HOME to another folder.")
+            _make_copy(path, place)
+    except EngineBusy as busy:
+        raise CommandFailed(f"There is a database already: {busy}.") from None
+    except psycopg.Error as error:
+        raise CommandFailed(f"The copy can't be used, so nothing was restored: {first_line(error)}.") from None
+    _tell(manifest.revision)
+
+
+def _make_copy(path: Path, place: Home) -> None:
+    """Make all of it in a folder beside its place, so that nobody finds it half made."""
+    with tempfile.TemporaryDirectory(dir=place.path, prefix="restoring-") as folder:
+        draft = Home(Path(folder))
+        snapshots.unpack(path, draft.data)
+        with embedded.owned_engine(draft.path, say=say) as database_url:
+            with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
+                connection.execute(FORGET_STREAM)
+            migrations.upgrade(database_url)
+        sync_all(draft.data)
+        draft.data.rename(place.data)
+
+
+def _tell(revision: str) -> None:
+    newest = migrations.revisions()[-1]
+    brought = "" if revision == newest else f", brought from schema {revision} to {newest}"
+    tell(f"the backup is restored{brought}; streams tell clients with older ids of a gap")

@@ -1,0 +1,152 @@
+"""Alembic in-process, one at a time however many start."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from market_data.errors import StartError, first_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7164051126)"
+"""Held until the transaction ends: on one database, migrations run one after the other."""
+
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+"""From here on: a migration that can't have its lock gives up before the readers queue up behind it."""
+
+CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS timescaledb"
+
+LICENSE = "SELECT current_setting('timescaledb.license')"
+
+CONNECT_SECONDS = 20
+"""How long a connection may take to be made: on the embedded engine, as long as the migration of another process."""
+
+NEEDED_VERSION = (2, 23)
+"""The oldest release that the suite runs on: the embedded engine's."""
+
+EXTENSION_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+
+READABLE = "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"
+"""NULL where there is no such table yet."""
+
+REVISION = "SELECT max(version_num) FROM alembic_version"
+
+
+def upgrade(database_url: str) -> None:
+    """Bring a database up to the newest revision; it may be there already, or another process may be at it.
+
+    Raises:
+        StartError: The server can't carry the schema.
+        psycopg.OperationalError: The server can't be reached.
+    """
+    if check_server(database_url) != revisions()[-1]:
+        _migrate(database_url)
+
+
+def _migrate(database_url: str) -> None:
+    # Only here, for they take half a second, and most starts find the newest revision.
+    import sqlalchemy.exc  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StartError(f"The database has a schema that this version does not know ({error}); run a newer one.") from None
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.OperationalError):
+            raise error.orig from None
+        raise StartError(f"The migration failed, and has changed nothing: {error.orig}") from error
+
+
+def scripts() -> Path:
+    """The folder of the migrations: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_alembic"
+    return installed if installed.is_dir() else package.parents[1] / "alembic"
+
+
+def revisions() -> list[str]:
+    """What this version knows, the newest last: files are named after their revision."""
+    return sorted(path.name.partition("_")[0] for path in (scripts() / "versions").glob("*.py"))
+
+
+def engine(database_url: str) -> "Engine":
+    """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
+    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - as in `_migrate`
+
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(
+            database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"
+        ),
+        poolclass=NullPool,
+    )
+
+
+def check_server(database_url: str) -> str | None:
+    """Make sure that the database is UTF-8, on TimescaleDB, recent enough and with its Community edition's features.
+
+    Returns the revision of its schema, once any migration that runs has ended; None where it has none.
+
+    Raises:
+        StartError: It has not; the message says what to run instead.
+        psycopg.OperationalError: The server can't be reached.
+    """
+    try:
+        with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
+            _check(connection)
+            return _revision(connection)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
+
+
+REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
+
+
+def _check(connection: psycopg.Connection) -> None:
+    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+        raise StartError(f"The database is encoded in {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0.")
+    connection.execute(ONE_AT_A_TIME)
+    version = connection.execute(EXTENSION_VERSION).fetchone()
+    if version is None:
+        _create_extension(connection)
+        version = connection.execute(EXTENSION_VERSION).fetchone() or ("0",)
+    if tuple(int(part) for part in version[0].split("-")[0].split(".")[:2]) < NEEDED_VERSION:
+        needed = ".".join(map(str, NEEDED_VERSION))
+        raise StartError(f"TimescaleDB {version[0]} is too old, {needed} or newer is needed: {REMEDY}.")
+    (edition,) = connection.execute(LICENSE).fetchone() or ("",)
+    if edition != "timescale":
+        raise StartError(
+            f"This TimescaleDB is the {edition.capitalize()} edition, which has no continuous aggregates: {REMEDY}."
+        )
+
+
+def _revision(connection: psycopg.Connection) -> str | None:
+    (readable,) = connection.execute(READABLE).fetchone() or (None,)
+    row = connection.execute(REVISION).fetchone() if readable else None
+    return row[0] if row else None
+
+
+def _create_extension(connection: psycopg.Connection) -> None:
+    try:
+        connection.execute(CREATE_EXTENSION)
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
+        raise StartError(f"The database server does not have the extension timescaledb: {REMEDY}.") from None
+    except psycopg.errors.InternalError_:
+        raise StartError(
+            "The server does not preload timescaledb: add it to shared_preload_libraries, and restart the server."
+        ) from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise StartError(
+            "This role may not create the extension timescaledb: "
+            "let a superuser run CREATE EXTENSION timescaledb in this database once."
+        ) from None

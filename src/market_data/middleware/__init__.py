@@ -1,0 +1,1 @@
+"""The request path: one ASGI middleware a file."""

@@ -1,0 +1,1 @@
+"""Uvicorn: start, workers, signals and the HTTP protocol."""

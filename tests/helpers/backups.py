@@ -1,0 +1,154 @@
+"""Databases to save and to restore into: of a server those that TEST_DATABASE_URL has, of the embedded engine folders."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from database.test_migrations import described
+from helpers.support import SERVER, Connection
+
+from market_data import embedded
+
+PG_BIN = os.environ.get("PG_BIN", "/opt/pg17/bin")
+"""Where the tools are on the machine of the tests, if they are nowhere else."""
+
+PASSED_BY = ("stream_events", "stream_commits", "leases")
+"""What is not as it was in a restored database."""
+
+
+@dataclass
+class Place:
+    """A database that may be stopped, if it can be."""
+
+    environment: dict[str, str]
+    home: Path | None = None
+    url: str | None = None
+    suffix: str = field(default=".dump" if SERVER else ".tar.gz")
+
+    @contextmanager
+    def up(self) -> Iterator[str]:
+        """Its URL; the embedded engine runs meanwhile."""
+        if self.url:
+            yield self.url
+        elif self.home:
+            with embedded.owned_engine(self.home, say=print) as url:
+                yield url
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        with self.up() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+            yield connection
+
+
+class Places:
+    """Makes them, for the length of a `with`."""
+
+    def __init__(self, folder: Path, seed: Path, new: Callable[..., AbstractContextManager[str]]) -> None:
+        self._stack = ExitStack()
+        self._folder = folder
+        self._seed = seed
+        self._new = new
+        self._count = 0
+
+    def __enter__(self) -> "Places":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def empty(self) -> Place:
+        if SERVER:
+            url = self._stack.enter_context(self._new())
+            return Place({"DATABASE_URL": url, "PG_BIN": PG_BIN}, url=url)
+        self._count += 1
+        home = self._folder / f"home-{self._count}"
+        return Place({"MARKET_DATA_HOME": str(home), "DATABASE_URL": ""}, home=home)
+
+    def migrated(self) -> Place:
+        place = self.empty()
+        if place.home:
+            shutil.copytree(self._seed, place.home)
+        else:
+            from market_data.database import migrations
+
+            assert place.url
+            migrations.upgrade(place.url)
+        return place
+
+
+FILL = """
+    SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs;
+    CALL set_retention(INTERVAL '36500 days');
+    INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft');
+    INSERT INTO trades (time, symbol, trade_id, price, volume)
+    SELECT moment, symbol, 3, 100 + extract(minute FROM moment), 0.1
+    FROM symbols
+    CROSS JOIN (VALUES (INTERVAL '40 days'), (INTERVAL '25 hours')) AS ago (since)
+    CROSS JOIN LATERAL generate_series(now() - since, now() - since + INTERVAL '1 day', '17 minutes') AS moment
+"""
+
+
+def fill(connection: Connection) -> None:
+    """Store something in every way that there is, with all jobs but one stopped."""
+    for statement in FILL.split(";"):
+        connection.execute(statement)  # type: ignore[arg-type]
+    connection.execute("CALL refresh_candles()")
+    for level in ("5m", "15m", "30m", "1h"):
+        connection.execute(f"CALL refresh_continuous_aggregate('candles_{level}', NULL, now() - INTERVAL '2 hours')")  # type: ignore[arg-type]
+    for (chunk,) in connection.execute("SELECT show_chunks('trades', older_than => INTERVAL '20 days')::text").fetchall():
+        connection.execute("CALL convert_to_columnstore(%s::regclass)", (chunk,))
+    # A late one, whose candles are to be refreshed after the restore; one that is cancelled; one that is still open.
+    connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now() - INTERVAL '2 days', 'AAPL', 1, 1)")
+    connection.execute("DELETE FROM trades WHERE symbol = 'MSFT' AND time < now() - INTERVAL '39 days 22 hours'")
+    connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'MSFT', 123.456, 7)")
+    connection.execute("""
+        INSERT INTO api_keys (name, prefix, hash, scopes)
+        VALUES ('writer', '0123abcd', sha256('secret'), '{write}')
+    """)
+
+
+TABLES = """
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e'
+    )
+    ORDER BY relname
+"""
+
+REST = """
+    SELECT 'sequence', sequencename, last_value::text FROM pg_sequences
+    WHERE schemaname = 'public' AND sequencename NOT IN ('stream_positions', 'stream_statements')
+    UNION ALL
+    SELECT 'chunk', range_start::text, is_compressed::text FROM timescaledb_information.chunks
+    WHERE hypertable_name = 'trades'
+    UNION ALL
+    SELECT 'setting', setrole::regrole::text, setconfig::text FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND setrole = 'analyst'::regrole
+    UNION ALL
+    SELECT 'may', privilege, has_database_privilege('analyst', current_database(), privilege)::text
+    FROM unnest(ARRAY['CONNECT', 'TEMPORARY', 'CREATE']) AS privilege
+    UNION ALL
+    SELECT 'owner', relname, relowner::regrole::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+    ORDER BY 1, 2, 3
+"""
+
+
+def contents(url: str) -> dict[str, Any]:
+    """Everything in a database that can be compared: its schema, jobs and grants, and each row of every table and view."""
+    found: dict[str, Any] = dict(described(url))
+    with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        for (table,) in connection.execute(TABLES).fetchall():
+            if table not in PASSED_BY:
+                rows = connection.execute(f'SELECT to_jsonb(each) FROM "{table}" AS each')  # type: ignore[arg-type]
+                # What depends on the moment of the question.
+                found[table] = sorted(json.dumps({**row, "closed": None}, sort_keys=True) for (row,) in rows)
+        found["rest"] = connection.execute(REST).fetchall()
+    return found

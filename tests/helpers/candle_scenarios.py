@@ -1,0 +1,178 @@
+"""Scenes for tests of candles: trades in a stretch of time of their own, and what their candles must be."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import LiteralString
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from helpers.support import T0, Connection, Trade, store, trade
+from hypothesis import strategies as st
+
+from market_data.database import migrations
+
+Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
+Databases = Callable[[], AbstractContextManager[str]]
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+LEVELS = {
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": HOUR,
+    "4h": 4 * HOUR,
+    "1d": DAY,
+    "1w": 7 * DAY,
+}
+MONDAY = datetime(2000, 1, 3, tzinfo=UTC)
+
+CANDLES: Mapping[str, LiteralString] = {
+    interval: f"""
+        SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
+        FROM candles_{interval}
+        WHERE bucket >= %s
+        ORDER BY symbol, bucket
+    """
+    for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+}
+THE_VIEW = """
+    SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
+    FROM candles
+    WHERE "interval" = %s AND bucket >= %s
+    ORDER BY symbol, bucket
+"""
+UNSCHEDULE = "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs"
+JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY job_id"
+TO_COLUMNSTORE = """
+    SELECT compress_chunk(format('%%I.%%I', chunk_schema, chunk_name)::regclass, if_not_compressed => true)
+    FROM timescaledb_information.chunks
+    WHERE range_end <= %s AND hypertable_name IN (
+        SELECT 'trades'
+        UNION ALL
+        SELECT materialization_hypertable_name
+        FROM timescaledb_information.continuous_aggregates
+        WHERE view_name IN ('candles_1m', 'candles_5m', 'candles_15m')
+    )
+"""
+
+
+def start_of(interval: str, time: datetime) -> datetime:
+    """The bucket of a time."""
+    width = LEVELS[interval]
+    return MONDAY + (time - MONDAY) // width * width
+
+
+def grouped(trades: Iterable[Trade], interval: str = "1m") -> list[Row]:
+    """The candles of trades, without a database."""
+
+    def bucket(each: Trade) -> tuple[str, datetime]:
+        time, symbol, *_ = each
+        return symbol, start_of(interval, time)
+
+    rows: list[Row] = []
+    for key, group in groupby(sorted(trades, key=lambda each: (each[1], each[0], each[2])), bucket):
+        within = list(group)
+        prices = [price for *_, price, _ in within]
+        volume = sum((volume for *_, volume in within), Decimal(0))
+        turnover = sum((price * volume for *_, price, volume in within), Decimal(0))
+        rows.append((*key, prices[0], max(prices), min(prices), prices[-1], volume, turnover, len(within)))
+    return rows
+
+
+def moved(trades: Iterable[Trade], offset: timedelta) -> list[Trade]:
+    """The same trades at another time."""
+    return [(time + offset, symbol, number, price, volume) for time, symbol, number, price, volume in trades]
+
+
+def differing(connection: Connection, trades: Iterable[Trade], since: datetime) -> list[str]:
+    """The intervals whose candles from a time on are not those of these trades."""
+    trades = list(trades)
+    return [
+        interval
+        for interval, query in CANDLES.items()
+        if connection.execute(query, (since,)).fetchall() != grouped(trades, interval)
+        or connection.execute(THE_VIEW, (interval, since)).fetchall() != grouped(trades, interval)
+    ]
+
+
+@contextmanager
+def migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterator[Connection]:
+    """A migrated database of its own, whose jobs do not run by themselves unless wanted."""
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
+        if not jobs:
+            connection.execute(UNSCHEDULE)
+        yield connection
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Undo the migrations after this one."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations.scripts()))
+    config.attributes["database_url"] = connection.info.dsn
+    command.downgrade(config, revision)
+
+
+def run_all_jobs(connection: Connection) -> None:
+    """Run every policy and job once, as the scheduler would."""
+    for (job,) in connection.execute(JOBS).fetchall():
+        connection.execute("CALL run_job(%s)", (job,))
+
+
+class Scene:
+    """Four weeks of a stage, in which nothing has happened yet."""
+
+    length = 28 * DAY
+    number = 0
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.start = MONDAY + Scene.number * self.length
+        Scene.number += 1
+        self.trades: list[Trade] = []
+
+    def store(self, trades: Iterable[Trade]) -> None:
+        """Store trades, their times counted from the start of the scene, but those that are there already."""
+        taken = {each[:3] for each in self.trades}
+        new = [each for each in moved(trades, self.start - T0) if each[:3] not in taken]
+        self.trades += new
+        store(self.connection, *new)
+
+    def refresh(self) -> None:
+        self.connection.execute("CALL refresh_candles()")
+
+    def compress(self) -> None:
+        """Convert all that has ended within the scene to the columnstore."""
+        self.connection.execute(TO_COLUMNSTORE, (self.start + self.length,))
+
+    @property
+    def differing(self) -> list[str]:
+        return differing(self.connection, self.trades, self.start)
+
+
+# Few instants, symbols and ids, so that many trades share one; around the borders of minutes, hours, days and weeks.
+MOMENTS = st.builds(
+    lambda unit, count, milliseconds: unit * count + milliseconds / 1000,
+    st.sampled_from([60, 300, 3600, 86_400, 604_800]),
+    st.integers(0, 3),
+    st.integers(0, 2) | st.integers(59_998, 60_002),
+)
+TRADES = st.lists(
+    st.builds(
+        lambda seconds, price, volume, symbol, number: trade(
+            seconds, str(price), str(volume), symbol=symbol, trade_id=number
+        ),
+        MOMENTS,
+        st.decimals("0.01", "999.99", places=2),
+        st.just(Decimal(0)) | st.decimals("0.01", "99.99", places=2),
+        st.sampled_from(["AAPL", "MSFT"]),
+        st.integers(-1, 3),
+    ),
+    max_size=30,
+    unique_by=itemgetter(0, 1, 2),
+)

@@ -1,0 +1,228 @@
+"""Clients that write over HTTP all the while, and repeat each call until it is acknowledged."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any, NamedTuple
+
+import httpx
+from helpers.api_keys import bearer
+from helpers.service import eventually
+
+SYMBOLS = ("ONE", "TWO", "THREE")
+"""What all writers write to, so that they get in each other's way."""
+
+GIVE_UP_SECONDS = 60.0
+"""After so long without an acknowledgement the service needs help."""
+
+Identity = tuple[str, datetime, int]
+Values = tuple[Decimal, Decimal]
+"""Price and volume."""
+
+
+class Change(NamedTuple):
+    """A row of the trail, as it was acknowledged."""
+
+    id: int
+    action: str
+    trade: Identity
+    before: Values
+    after: Values | None
+
+
+@dataclass
+class Writer:
+    """One of them. Which trades it writes follows from its number alone; how far it gets does not."""
+
+    number: int
+    address: str
+    key: str
+    now: datetime
+    over: threading.Event
+    trades: dict[Identity, Values] = field(default_factory=dict[Identity, Values])
+    """Those that were acknowledged, with their newest values, but those that were cancelled."""
+    changes: list[Change] = field(default_factory=list[Change])
+    calls: int = 0
+    """That were acknowledged."""
+    retries: Counter[str] = field(default_factory=Counter[str])
+    """What the others ended with."""
+    longest: float = 0.0
+    """Seconds between a call and its acknowledgement."""
+    failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Write until it is over."""
+        self._random = Random(self.number)
+        self._next_id = self.number * 1_000_000
+        try:
+            with httpx.Client(base_url=self.address, headers=bearer(self.key), timeout=5) as self._client:
+                while not self.over.is_set():
+                    self._call()
+                    self.calls += 1
+        except BaseException as error:
+            self.failure = error
+
+    def _call(self) -> None:
+        kind = self._random.random()
+        if kind < 0.15 and self.trades:
+            self._cancel(self._random.choice(list(self.trades)))
+        elif kind < 0.3 and self.trades:
+            self._correct(self._random.choice(list(self.trades)))
+        elif kind < 0.6:
+            self._store(self._random.randint(2, 40))
+        else:
+            self._store(1)
+
+    def _store(self, count: int) -> None:
+        trades = dict(self._trade() for _ in range(count))
+        listed = [body_of(trade, values) for trade, values in trades.items()]
+        answer, attempts = self._send("/trades", listed if count > 1 else listed[0])
+        assert answer["received"] == answer["stored"] + answer["existing"] == count, answer
+        # An answer that was not the first may count what an earlier call has stored; the first one may not.
+        assert attempts > 1 or answer["stored"] == count, answer
+        self.trades |= trades
+
+    def _cancel(self, trade: Identity) -> None:
+        self._change("cancel", trade, None, body_of(trade))
+
+    def _correct(self, trade: Identity) -> None:
+        price, volume = self.trades[trade]
+        values = (price + 1, volume)
+        self._change("correct", trade, values, body_of(trade, values))
+
+    def _change(self, action: str, trade: Identity, after: Values | None, body: dict[str, Any]) -> None:
+        answer, attempts = self._send(f"/trades/{action}", {**body, "reason": f"by writer {self.number}"})
+        assert attempts > 1 or answer["changed"], answer
+        self.changes.append(Change(answer["id"], action, trade, self.trades.pop(trade), after))
+        if after:
+            self.trades[trade] = after
+
+    def _trade(self) -> tuple[Identity, Values]:
+        """A new one: most are new, some late; at whole seconds, so that many share an instant."""
+        ago = self._random.choice([60, 60, 60, 3 * 3600, 20 * 86_400])
+        time = self.now - timedelta(seconds=self._random.randrange(ago))
+        self._next_id += 1
+        price, volume = self._random.randrange(100, 99_999), self._random.randrange(0, 9_999)
+        identity = self._random.choice(SYMBOLS), time, self._next_id
+        return identity, (Decimal(price).scaleb(-2), Decimal(volume).scaleb(-2))
+
+    def _send(self, path: str, body: Any) -> tuple[Any, int]:
+        """The answer to a call, repeated until there is one, and how often it was made."""
+        began = time.monotonic()
+        content, headers = json.dumps(body), {"Content-Type": "application/json"}
+        for attempt in range(1, 10_000):
+            try:
+                response = self._client.post(path, content=content, headers=headers)
+            except httpx.TransportError as error:
+                reason = type(error).__name__
+            else:
+                if response.status_code == 200:
+                    self.longest = max(self.longest, time.monotonic() - began)
+                    return response.json(), attempt
+                assert response.status_code >= 500, f"{path} {content} was answered {response.status_code}: {response.text}"
+                reason = str(response.status_code)
+            self.retries[reason] += 1
+            assert time.monotonic() - began < GIVE_UP_SECONDS, f"{path} is not acknowledged: {self.retries}"
+            time.sleep(0.2)
+        raise AssertionError
+
+
+def body_of(trade: Identity, values: Values | None = None) -> dict[str, Any]:
+    """A trade, or what names it, as a call has it."""
+    symbol, at, trade_id = trade
+    body = {"symbol": symbol, "timestamp": at.isoformat(), "trade_id": trade_id}
+    return body if values is None else {**body, "price": str(values[0]), "volume": str(values[1])}
+
+
+class Writers:
+    """All of them, and what they know together."""
+
+    def __init__(self, address: str, key: str, now: datetime, count: int = 4) -> None:
+        self._over = threading.Event()
+        self._all = [Writer(number, address, key, now, self._over) for number in range(1, count + 1)]
+        self._threads = [threading.Thread(target=writer.run) for writer in self._all]
+
+    def __enter__(self) -> "Writers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def end(self) -> None:
+        """Have each finish its call."""
+        self.__exit__()
+        self._look()
+
+    def _look(self) -> None:
+        for writer in self._all:
+            if writer.failure:
+                raise writer.failure
+
+    def go_on(self, calls: int = 20) -> None:
+        """Wait until so many further calls have been acknowledged."""
+        wanted = self.calls + calls
+
+        def reached() -> bool:
+            self._look()
+            return self.calls >= wanted
+
+        eventually(reached, GIVE_UP_SECONDS)
+
+    @property
+    def calls(self) -> int:
+        return sum(writer.calls for writer in self._all)
+
+    @property
+    def retries(self) -> Counter[str]:
+        return sum((writer.retries for writer in self._all), Counter[str]())
+
+    @property
+    def longest(self) -> float:
+        return max(writer.longest for writer in self._all)
+
+    def __str__(self) -> str:
+        repeated = ", ".join(f"{what}: {count:,}" for what, count in self.retries.most_common())
+        return f"{self.calls:,} calls acknowledged within {self.longest:.1f} s, repeated for {repeated or 'nothing'}"
+
+    @property
+    def trades(self) -> dict[Identity, Values]:
+        """All that must be stored."""
+        return {trade: values for writer in self._all for trade, values in writer.trades.items()}
+
+    @property
+    def changes(self) -> list[Change]:
+        """The trail that must have been left, in its order."""
+        return sorted(change for writer in self._all for change in writer.changes)
+
+
+@contextmanager
+def reading(address: str, count: int) -> Iterator[Counter[str]]:
+    """So many readers that ask for as much as they can; what they were answered."""
+    over, answers = threading.Event(), Counter[str]()
+
+    def read() -> None:
+        query = {"symbol": SYMBOLS[0], "start": "2000-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z", "limit": "1000"}
+        with httpx.Client(base_url=address, timeout=30) as client:
+            while not over.is_set():
+                answers[str(client.get("/trades", params=query).status_code)] += 1
+
+    threads = [threading.Thread(target=read) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

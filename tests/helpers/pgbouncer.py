@@ -1,0 +1,92 @@
+"""PgBouncer on loopback, in transaction mode, configured as the README says."""
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from helpers.support import PROJECT, changed_url
+from psycopg.conninfo import conninfo_to_dict
+
+PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+
+POOL_SIZE = 2
+
+SECRETS = """auth_type = scram-sha-256
+auth_file = /etc/pgbouncer/userlist.txt
+"""
+
+
+def readme_ini() -> str:
+    """The configuration that the README recommends."""
+    (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    return text
+
+
+@contextmanager
+def bouncing(database_url: str) -> Iterator[str]:
+    """The URL through a PgBouncer in front of a database."""
+    # Not in a folder of pytest, whose parents only their owner may enter.
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
+        yield from _bouncing(database_url, Path(folder))
+
+
+def _bouncing(database_url: str, folder: Path) -> Iterator[str]:
+    assert PROGRAM
+    target = {"password": None, **conninfo_to_dict(database_url)}
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        own_port = bound.getsockname()[1]
+    server = [f"{name}={target[name]}" for name in ("host", "port", "dbname", "user", "password") if target[name]]
+    changes = {
+        "market_data = host=10.0.0.5 port=5432 dbname=market_data": f"{target['dbname']} = {' '.join(server)}",
+        "listen_port = 6432": f"listen_port = {own_port}\nunix_socket_dir =\nlogfile = {folder}/pgbouncer.log",
+        SECRETS: "auth_type = any\n",  # as the servers of the tests do
+        "default_pool_size = 20": f"default_pool_size = {POOL_SIZE}",
+    }
+    text = readme_ini()
+    for theirs, ours in changes.items():
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    (folder / "pgbouncer.ini").write_text(text)
+    process = subprocess.Popen(
+        [PROGRAM, "--quiet", *_as_nobody(folder), "pgbouncer.ini"], cwd=folder, stdin=subprocess.DEVNULL
+    )
+    url = changed_url(database_url, port=own_port)
+    try:
+        _wait_for(url, process, folder)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _as_nobody(folder: Path) -> list[str]:
+    """It refuses to run as root, and then needs the folder to be somebody else's."""
+    if os.geteuid():
+        return []
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return ["--user", "nobody"]
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            log = folder / "pgbouncer.log"
+            assert process.poll() is None, log.read_text() if log.exists() else "pgbouncer ended"
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,131 @@
+"""The service as its users start it: a process of its own, reached over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+
+class Service:
+    """A running `market-data serve`, in a session of its own so that a test can signal its whole process group."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.log = folder / f"service-{time.monotonic_ns()}.log"
+        inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "market_data.cli.main", "serve", "--port", "0", *arguments],
+                env={**inherited, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    def wait_until_ready(self, seconds: float = 60) -> str:
+        """Its base URL, once it says that it is ready."""
+
+        def base() -> str | None:
+            assert self.process.poll() is None, f"the service ended: {self.text}"
+            return next((line.split()[3].rstrip(",") for line in self.text.splitlines() if ": ready on" in line), None)
+
+        return eventually(base, seconds)
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def wait(self, seconds: float = 15) -> int:
+        """Its exit status."""
+        return self.process.wait(seconds)
+
+    def descendants(self) -> list[int]:
+        """The processes below it."""
+        found = [self.process.pid]
+        for parent in found:
+            found.extend(_children(parent))
+        return found[1:]
+
+    def workers(self) -> list[int]:
+        """Its worker processes, where it has several."""
+        return _children(self.process.pid, "-f", "spawn_main")
+
+    def end(self) -> None:
+        """Make sure that nothing of it is left."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGKILL, group=True)
+                self.wait()
+
+
+def _children(parent: int, *matching: str) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(parent), *matching], capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple[Service, httpx.Client]]:
+    """A service that is ready, and a client of it."""
+    service = Service(folder, *arguments, **environment)
+    try:
+        with httpx.Client(base_url=service.wait_until_ready(), timeout=30) as client:
+            yield service, client
+    finally:
+        service.end()
+
+
+def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command of the service, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "market_data.cli.main", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def complaint(*arguments: str, **environment: str) -> str:
+    """The one line that a command which can't succeed prints."""
+    ended = command(*arguments, **environment)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
+
+
+def eventually(find: Callable[[], T | None], seconds: float = 30) -> T:
+    """The first thing found that is true, asked for again and again."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.05)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

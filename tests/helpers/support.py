@@ -1,0 +1,68 @@
+"""What tests of several groups share."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import uvicorn
+from litestar import Litestar
+from psycopg.conninfo import conninfo_to_dict
+
+SERVER = os.environ.get("TEST_DATABASE_URL")
+"""The server to test on; None for the embedded engine."""
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+Connection = psycopg.Connection[Any]
+Trade = tuple[datetime, str, int, Decimal, Decimal]
+"""time, symbol, trade_id, price, volume"""
+
+T0 = datetime(2026, 2, 8, 10, 30, tzinfo=UTC)
+"""An arbitrary minute that the tests' trades happen around."""
+
+
+def store(connection: Connection, *trades: Trade) -> None:
+    """Store trades, and first the symbols that they need."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO symbols (symbol, name) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [(symbol, f"{symbol} Ltd.") for symbol in {trade[1] for trade in trades}],
+        )
+        cursor.executemany("INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)", trades)
+
+
+def trade(seconds: float, price: str, volume: str = "1", *, symbol: str = "AAPL", trade_id: int = 0) -> Trade:
+    """A trade so many seconds after T0."""
+    return (T0 + timedelta(seconds=seconds), symbol, trade_id, Decimal(price), Decimal(volume))
+
+
+def changed_url(url: str, *, port: int | None = None, database: str | None = None) -> str:
+    """The URL of another port or database with the same user and password."""
+    parts = conninfo_to_dict(url)
+    credentials = ":".join(str(parts[key]) for key in ("user", "password") if parts.get(key))
+    host = f"{parts['host']}:{port or parts['port']}"
+    return f"postgresql://{credentials}@{host}/{database or parts['dbname']}"
+
+
+@contextmanager
+def serving(app: Litestar) -> Iterator[str]:
+    """The address of an application that listens on a port of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,33 @@
+"""Every way to write, and what must be as before where nothing was written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from helpers.support import Connection
+
+TIME = "2026-02-08T10:30:00Z"
+GIVEN = {"symbol": "AAPL", "price": 1.5, "volume": 2, "timestamp": TIME}
+IDENTITY = {"symbol": "AAPL", "timestamp": TIME, "reason": "a test"}
+EVERYTHING = """
+    SELECT (SELECT json_agg(t ORDER BY symbol, time, trade_id) FROM trades t)::text,
+           (SELECT json_agg(s ORDER BY symbol) FROM symbols s)::text,
+           (SELECT json_agg(c ORDER BY id) FROM trade_changes c)::text
+"""
+
+WRITES: list[tuple[str, str, Any]] = [
+    ("POST", "/trades", GIVEN | {"trade_id": 9}),
+    ("POST", "/trades?partial=true", [GIVEN | {"trade_id": 9}]),
+    ("POST", "/trades/cancel", IDENTITY),
+    ("POST", "/trades/correct", IDENTITY | {"trade_id": 8, "price": 9}),
+    ("POST", "/symbols", {"symbol": "NEW", "name": "New"}),
+    ("PATCH", "/symbols/AAPL", {"name": "Apple"}),
+]
+
+
+@contextmanager
+def unchanged(connection: Connection) -> Iterator[None]:
+    """Nothing that the service keeps is other at the end."""
+    before = connection.execute(EVERYTHING).fetchone()
+    yield
+    assert connection.execute(EVERYTHING).fetchone() == before
