@@ -1,12 +1,12 @@
-"""The application: wiring and lifespans only."""
+"""The application: wiring and lifespan only."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 
 from market_data.api import HANDLERS, openapi_config, pages
@@ -21,85 +21,69 @@ from market_data.middleware import tracing
 from market_data.middleware.access_log import AccessLog
 from market_data.middleware.authorization import RequireScope, open_paths
 from market_data.middleware.gate import Gate
+from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.streaming.hub import Hub
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 FEED_STOP_SECONDS = 1.5
-"""How long the feed may take to store what it is at, once the service is told to stop."""
+"""Time that the feeder has to store its current batch after the service was told to stop."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
-    """The ASGI application of one worker, on a database that is migrated already.
+    """Return the ASGI application of one worker, for a database that is migrated already.
 
     Raises:
-        SettingsError: The environment has a value that can't be used.
+        SettingsError: An environment variable has an invalid value.
         StartError: There is no DATABASE_URL; the embedded engine is started by `market-data serve`, which sets one.
     """
     settings = settings or read_settings()
-    database_url, direct_url = settings.database_url, settings.direct_url
-    if database_url is None or direct_url is None:
+    if settings.database_url is None:
         raise StartError("DATABASE_URL is not set; `market-data serve` starts the embedded engine and sets it.")
     app = Litestar(
         [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
-        lifespan=[_lifespan(database_url, direct_url, settings), _sampling(direct_url, settings)],
+        lifespan=[lambda app: _run_services(app, settings, access_log.flush, spans)],
         middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
         exception_handlers={Exception: problems.answer},
         openapi_config=openapi_config(required=settings.auth == "required"),
         logging_config=None,
         request_max_body_size=settings.max_body_bytes,
-        state=State({"settings": settings, "ingest": None}),
     )
-    gate = Gate(app.asgi_handler, settings, app.state, open_paths(app))
-    app.asgi_handler = app.state.observer = AccessLog(gate)
-    if tracing.asked_for():
-        app.asgi_handler, app.state.tracer = tracing.traced(app.state.observer)
+    access_log = AccessLog(Gate(app.asgi_handler, settings, app.state, open_paths(app)))
+    app.asgi_handler, spans = tracing.traced(access_log) if tracing.asked_for() else (access_log, None)
     return app
 
 
-def _lifespan(database_url: str, direct_url: str, settings: Settings):
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with (
-            Database(database_url, settings) as database,
-            ApiKeyCache(database) as keys,
-            _replica(settings, database) as app.state["replica"],
-            _following(Hub(direct_url, settings, database), keys) as hub,
-        ):
-            app.state["keys"] = keys
-            app.state.database = database
-            app.state.hub = hub
-            if not settings.feed_enabled:
-                yield
-                return
-            app.state.ingest = ingest = Feeder(direct_url, settings)
-            async with _feeding(ingest):
-                yield
-
-    return lifespan
-
-
-def _sampling(direct_url: str, settings: Settings):
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        app.state.sampler = sampler = DatabaseMetrics(direct_url, settings, app.state.database)
-        tasks = [
-            asyncio.create_task(sampler.run(), name="samples"),
-            asyncio.create_task(sampler.keep_noted(app.state.observer.flush), name="notes"),
-        ]
-        try:
-            async with tracing.sending(app.state.get("tracer")):
-                yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            app.state.observer.flush()
-
-    return lifespan
+@asynccontextmanager
+async def _run_services(
+    app: Litestar, settings: Settings, flush_access_log: Callable[[], None], spans: "TracerProvider | None"
+) -> AsyncGenerator[None]:
+    """Open the services in the order in which they need each other, and run their background tasks."""
+    database_url, direct_url = str(settings.database_url), str(settings.direct_url)
+    async with (
+        Database(database_url, settings) as database,
+        ApiKeyCache(database) as api_keys,
+        _open_replica(settings, database) as replica,
+        tracing.sending(spans),
+    ):
+        services = app.state.services = Services(
+            settings,
+            database,
+            replica,
+            api_keys,
+            Hub(direct_url, settings, database),
+            Feeder(direct_url, settings) if settings.feed_enabled else None,
+            DatabaseMetrics(direct_url, settings, database),
+            flush_access_log,
+        )
+        async with _run_hub(services), _run_metrics(services), _run_feeder(services.feeder):
+            yield
 
 
 @asynccontextmanager
-async def _replica(settings: Settings, database: Database) -> AsyncGenerator[Replica | None]:
+async def _open_replica(settings: Settings, database: Database) -> AsyncGenerator[Replica | None]:
     if settings.database_read_url is None:
         yield None
         return
@@ -108,27 +92,47 @@ async def _replica(settings: Settings, database: Database) -> AsyncGenerator[Rep
 
 
 @asynccontextmanager
-async def _following(hub: Hub, keys: ApiKeyCache) -> AsyncGenerator[Hub]:
-    tasks = [
-        asyncio.create_task(hub.run(), name="streams"),
-        asyncio.create_task(hub.keep_out(keys), name="keys of streams"),
-    ]
-    try:
-        yield hub
-    finally:
-        hub.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+async def _run_hub(services: Services) -> AsyncGenerator[None]:
+    async with _run_tasks(streams=services.hub.run(), revoked_keys=services.hub.keep_out(services.api_keys)):
+        try:
+            yield
+        finally:
+            services.hub.stop()
 
 
 @asynccontextmanager
-async def _feeding(ingest: Feeder) -> AsyncGenerator[None]:
-    task = asyncio.create_task(ingest.run(), name="feed")
-    try:
+async def _run_metrics(services: Services) -> AsyncGenerator[None]:
+    metrics, flush = services.database_metrics, services.flush_access_log
+    async with _run_tasks(database_metrics=metrics.run(), shared_metrics=metrics.keep_noted(flush)):
         yield
-    finally:
-        ingest.stop()
+    flush()
+
+
+@asynccontextmanager
+async def _run_feeder(feeder: Feeder | None) -> AsyncGenerator[None]:
+    if feeder is None:
+        yield
+        return
+
+    async def stop() -> None:
+        feeder.stop()
         await asyncio.wait([task], timeout=FEED_STOP_SECONDS)
-        task.cancel()
-        await asyncio.wait([task])
+
+    async with _run_tasks(stop, feed=feeder.run()) as (task,):
+        yield
+
+
+@asynccontextmanager
+async def _run_tasks(
+    before_cancel: Callable[[], Awaitable[None]] | None = None, **coroutines: Coroutine[Any, Any, None]
+) -> AsyncGenerator[list[asyncio.Task[None]]]:
+    """Run named tasks until the end of the block; then cancel them and wait for their end."""
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()]
+    try:
+        yield tasks
+    finally:
+        if before_cancel:
+            await before_cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -129,7 +129,7 @@ def empty(url: str) -> None:
 def fresh(new_database: Databases) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """A database that ten processes migrate at once, while it is still empty; its schema after that."""
     with new_database() as url:
-        program = "import sys; from market_data import migrate; migrations.upgrade(sys.argv[1])"
+        program = "import sys; from market_data.database import migrations; migrations.upgrade(sys.argv[1])"
         running = [
             subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(10)
         ]
@@ -196,7 +196,10 @@ def test_migrating_what_is_migrated_changes_nothing(fresh: tuple[str, dict[str, 
 
 def test_newest_schema_is_known_without_alembic(fresh: tuple[str, dict[str, list[str]]]):
     url, _ = fresh
-    program = "import sys; from market_data import migrate; migrations.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    program = (
+        "import sys; from market_data.database import migrations; "
+        "migrations.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -131,7 +131,7 @@ def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
 ):
     nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
     with make_client(nowhere) as client:
-        seen = client.app.state.sampler
+        seen = client.app.state.services.database_metrics
         seen._levels, seen._levels_at = [metrics_collector.CandleLevel("1m", datetime.now(UTC), 5.0)], time.monotonic()
         assert value(client, "watermark_lag_seconds", interval="1m") == 5
         start = time.monotonic()
@@ -144,7 +144,7 @@ def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
 
 def test_an_answer_that_its_client_does_not_wait_for_counts_once(client: TestClient):
     async def ask() -> None:
-        observer = client.app.state.observer
+        observer = client.app.asgi_handler
 
         async def never(*_: object) -> None:
             await asyncio.sleep(60)

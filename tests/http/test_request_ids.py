@@ -40,11 +40,11 @@ def test_error_bodies_have_it(client: TestClient, path: str, status: int):
 
 
 def test_each_request_has_one_line_without_its_query(client: TestClient, caplog: pytest.LogCaptureFixture):
-    client.app.state.observer.flush()  # what other tests have left
+    client.app.state.services.flush_access_log()  # what other tests have left
     with caplog.at_level(logging.INFO, "market_data.requests"):
         client.get("/symbols?key=s3cret", headers={"X-Request-ID": "this-one", "Authorization": "Bearer s3cret"})
         client.get("/health")
-        client.app.state.observer.flush()
+        client.app.state.services.flush_access_log()
     (line,) = [record for record in caplog.records if record.name == "market_data.requests"]
     told = line.__dict__
     assert (told["method"], told["path"], told["status"], told["request_id"]) == ("GET", "/symbols", 401, "this-one")

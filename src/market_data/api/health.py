@@ -10,12 +10,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import OPEN, PROBLEMS, RETRY_SECONDS, database, json, operation
+from market_data.api.http.openapi import OPEN, PROBLEMS, RETRY_SECONDS, json, operation
 from market_data.errors import DatabaseUnavailable
-from market_data.feed.feeder import Feeder
 from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
 from market_data.queries.health import read_trade_totals
 from market_data.queries.status import read_revision
+from market_data.services import services_of
 
 NEEDED_REVISION = "0011"
 """The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
@@ -41,7 +41,7 @@ UNREADY = {**LIVE, "Retry-After": str(RETRY_SECONDS)}
 )
 async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
-        trades, newest = await database(request).read(read_trade_totals)
+        trades, newest = await services_of(request).database.read(read_trade_totals)
     except DatabaseUnavailable:
         return json(_report("unhealthy", None, None), UNREADY, status=503)
     return json(_report("healthy", trades, newest), LIVE)
@@ -84,9 +84,9 @@ async def liveness() -> ASGIResponse:
     },
 )
 async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:
-    ingest: Feeder | None = request.app.state.ingest
+    feeder = services_of(request).feeder
     schema, pool = await _look(request)
-    checks = ReadinessChecks(schema, pool, ingest.state if ingest else "disabled")
+    checks = ReadinessChecks(schema, pool, feeder.state if feeder else "disabled")
     if schema == "ok" and pool == "ok" and checks.feed != "dead":
         return json(Readiness("ready", checks), LIVE)
     return json(Readiness("unready", checks), UNREADY, status=503)
@@ -99,7 +99,7 @@ Pool = Literal["ok", "unavailable"]
 async def _look(request: Request[Any, Any, Any]) -> tuple[Schema, Pool]:
     try:
         async with asyncio.timeout(READY_SECONDS):
-            revision = await database(request).share(read_revision, None)
+            revision = await services_of(request).database.share(read_revision, None)
     except (DatabaseUnavailable, TimeoutError):
         return "unknown", "unavailable"
     except psycopg.errors.UndefinedTable:

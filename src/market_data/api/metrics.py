@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import LIVE
 from market_data.api.http.openapi import PROBLEMS, operation
-from market_data.database.metrics_collector import DatabaseMetrics
+from market_data.services import services_of
 from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 
 
@@ -27,8 +27,8 @@ from market_data.telemetry.metrics import MEDIA_TYPE, exposition
     },
 )
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
-    sampler: DatabaseMetrics = request.app.state.sampler
-    await sampler.find_newest()
-    sampler.note_pool()
-    request.app.state.observer.flush()
-    return ASGIResponse(body=exposition(sampler), media_type=MEDIA_TYPE, headers=LIVE)
+    services = services_of(request)
+    await services.database_metrics.find_newest()
+    services.database_metrics.note_pool()
+    services.flush_access_log()
+    return ASGIResponse(body=exposition(services.database_metrics), media_type=MEDIA_TYPE, headers=LIVE)

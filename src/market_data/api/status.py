@@ -7,10 +7,10 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import answers, database, json, operation
+from market_data.api.http.openapi import answers, json, operation
 from market_data.models import IngestionStatus, JobStatus, LevelStatus
 from market_data.queries.status import read_ingestion
-from market_data.settings import Settings
+from market_data.services import services_of
 
 INTERVALS_TO_STALE = 3
 """How many intervals of ingestion may pass without a trade."""
@@ -28,8 +28,8 @@ INTERVALS_TO_STALE = 3
     responses=answers(IngestionStatus),
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
-    settings: Settings = request.app.state.settings
-    found = await database(request).share(read_ingestion, None)
+    settings = services_of(request).settings
+    found = await services_of(request).database.share(read_ingestion, None)
     threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
     age = None
     if found.newest_trade:

@@ -26,6 +26,7 @@ from market_data.api.http.readers import read_channels, read_symbols
 from market_data.api.http.streaming_response import Stream
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
+from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.events import EventId, Message
 from market_data.streaming.hub import Hub
@@ -119,7 +120,7 @@ def _key_id(request: ASGIConnection[Any, Any, Any, Any]) -> int | None:
 
 
 def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
-    return request.app.state.hub
+    return services_of(request).hub
 
 
 MOST_SAID = 300

@@ -10,12 +10,13 @@ from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import ASK_AGAIN
 from market_data.api.http.consistency import reads, written
 from market_data.api.http.fields import Fields
-from market_data.api.http.openapi import WRITING, answers, database, json, operation
+from market_data.api.http.openapi import WRITING, answers, json, operation
 from market_data.api.http.parameters import SYMBOL_OF_PATH
 from market_data.api.http.schemas import NEW_SYMBOL_BODY, SYMBOL_BODY
 from market_data.errors import BadParameters, Conflict, NotFound
 from market_data.models import ParameterProblem, Symbol, SymbolList
 from market_data.queries.symbols import insert_symbol, read_symbols, update_symbol
+from market_data.services import services_of
 
 
 @get(
@@ -48,7 +49,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     fields = Fields(await read_object(request, ("symbol", "name")))
     symbol, name = fields.symbol(), fields.name()
     fields.end()
-    added = await database(request).write(insert_symbol, symbol, name)
+    added = await services_of(request).database.write(insert_symbol, symbol, name)
     if added.symbol.name != name:
         message = f"{symbol} is known as {added.symbol.name!r}; PATCH /symbols/{symbol} changes its name"
         raise Conflict(f"{message}.", [ParameterProblem("name", message)])
@@ -77,7 +78,7 @@ async def change_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     if not fields.has("name") and not fields.has("active"):
         fields.refuse("body", "is empty; give name, active or both")
     fields.end()
-    changed = await database(request).write(update_symbol, symbol, name, active)
+    changed = await services_of(request).database.write(update_symbol, symbol, name, active)
     if changed is None:
         raise NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
     return json(changed, written(request))

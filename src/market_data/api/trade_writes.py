@@ -10,7 +10,7 @@ from market_data.api.http.bodies import TradeReader, read_object, read_trades
 from market_data.api.http.caching import LIVE
 from market_data.api.http.consistency import written
 from market_data.api.http.fields import Fields
-from market_data.api.http.openapi import WRITING, answers, database, encode, json, operation, require_symbol
+from market_data.api.http.openapi import WRITING, answers, encode, json, operation, require_symbol
 from market_data.api.http.paging import next_link, page_token, read_page_token
 from market_data.api.http.parameters import CHANGES_LIMIT, CHANGES_SYMBOL, PAGE_TOKEN, PARTIAL, Query
 from market_data.api.http.schemas import CANCEL_BODY, CORRECT_BODY, TRADES_BODY
@@ -27,6 +27,7 @@ from market_data.queries.trade_changes import (
     update_trade,
 )
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
+from market_data.services import services_of
 from market_data.trade_validation import InvalidTrade
 
 
@@ -51,10 +52,10 @@ async def store_trades(request: Request[Any, Any, Any]) -> ASGIResponse:
     reader = await read_trades(request)
     if reader.rejected and not partial:
         raise _refusal(reader, reader.rejected)
-    tolerance: float = request.app.state.settings.future_tolerance_seconds
+    tolerance = services_of(request).settings.future_tolerance_seconds
     outcome = Outcome(0, 0, {})
     if reader.trades:
-        outcome = await database(request).write(write_trades, reader.trades, tolerance, partial=partial)
+        outcome = await services_of(request).database.write(write_trades, reader.trades, tolerance, partial=partial)
     if outcome.rejected and not partial:
         raise _refusal(reader, outcome.rejected)
     rejected = reader.rejected | dict(outcome.rejected)
@@ -90,7 +91,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     fields = Fields(await read_object(request, ("symbol", "timestamp", "trade_id", "reason")))
     trade, reason = fields.identity(), fields.reason()
     fields.end()
-    changed = await database(request).write(delete_trade, trade, actor(request), reason)
+    changed = await services_of(request).database.write(delete_trade, trade, actor(request), reason)
     if changed.change is None or changed.change.action != "cancel":
         raise await _not_found(request, trade, changed)
     return _answer(request, changed.change.json, changed=changed.by_this)
@@ -114,10 +115,10 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     trade, reason = fields.identity(), fields.reason()
     price, volume = fields.values()
     fields.end()
-    changed = await database(request).write(update_trade, trade, price, volume, actor(request), reason)
+    changed = await services_of(request).database.write(update_trade, trade, price, volume, actor(request), reason)
     if changed.by_this and changed.change:
         return _answer(request, changed.change.json, changed=True)
-    unchanged = await database(request).write(read_unchanged_trade, trade)
+    unchanged = await services_of(request).database.write(read_unchanged_trade, trade)
     if unchanged is None:
         raise await _not_found(request, trade, changed)
     return _answer(request, changed.change.json if changed.change else unchanged, changed=False)
@@ -143,7 +144,7 @@ async def trade_changes(request: Request[Any, Any, Any]) -> ASGIResponse:
                 _, before = read_page_token(token, ("/trades/changes", symbol))
             except ValueError as error:
                 query.refuse(PAGE_TOKEN.name, str(error))
-    page = await database(request).read(read_trade_changes, symbol, before, limit)
+    page = await services_of(request).database.read(read_trade_changes, symbol, before, limit)
     if not page.count and symbol is not None:
         await require_symbol(request, symbol)
     following = None
@@ -172,7 +173,7 @@ async def _not_found(request: Request[Any, Any, Any], trade: TradeIdentity, chan
     if changed.change and changed.change.action == "cancel":
         at = changed.change.changed_at.isoformat().replace("+00:00", "Z")
         return NotFound(f"The trade {named} was cancelled at {at}.")
-    if await database(request).read(is_beyond_retention, trade.time):
+    if await services_of(request).database.read(is_beyond_retention, trade.time):
         return NotFound(
             f"There is no trade {named}: it is beyond the retention horizon, from where trades have been dropped."
         )

@@ -17,7 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send, WebSocketScope
 
 from market_data.api.http import problems
-from market_data.auth.api_keys import WRONG_KEY, ApiKey, ApiKeyCache, given_key
+from market_data.auth.api_keys import WRONG_KEY, ApiKey, given_key
 from market_data.errors import BadParameters, Overloaded, TooManyRequests, Unauthorized
 from market_data.middleware import rate_limit
 from market_data.middleware.cors import PREFLIGHT, CorsPolicy
@@ -25,6 +25,7 @@ from market_data.middleware.load_shedding import LoadShedder
 from market_data.middleware.rate_limit import RateLimitStatus
 from market_data.middleware.timeout import NO_PAGE, Deadlines, Header, Passage, first_headers
 from market_data.models import ParameterProblem
+from market_data.services import Services
 from market_data.settings import Settings
 from market_data.telemetry.logging import ThrottledWarning
 
@@ -167,8 +168,8 @@ class Gate:
         secret = given_key(scope["headers"])
         if secret is None:
             return None
-        ring: ApiKeyCache = self._state["keys"]  # `state.keys` is a method
-        key = await ring.find(secret)
+        services: Services = self._state.services  # set by the lifespan, before any request
+        key = await services.api_keys.find(secret)
         if key is None:
             raise Unauthorized(WRONG_KEY)
         return key

@@ -27,6 +27,7 @@ from market_data.errors import StartError
 from market_data.middleware import rate_limit
 from market_data.server.http_protocol import Protocol
 from market_data.server.signals import configure_logging
+from market_data.services import Services
 from market_data.settings import read_settings
 from market_data.telemetry import metrics
 
@@ -198,8 +199,9 @@ def _stop_streams_first(app: Litestar) -> None:
         then = signal.getsignal(number)
 
         def stop(signal_number: int, frame: FrameType | None, then: Any = then) -> None:
-            if hub := app.state.get("hub"):
-                loop.call_soon_threadsafe(hub.stop)
+            services: Services | None = app.state.get("services")
+            if services:
+                loop.call_soon_threadsafe(services.hub.stop)
             if callable(then):
                 then(signal_number, frame)
 

@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from market_data.errors import BadParameters, TooLarge, UnsupportedMedia
 from market_data.models import ParameterProblem
+from market_data.services import services_of
 from market_data.trade_validation import InvalidTrade, Row, Trade, TradeValidator, shown
 
 JSON: Final = ("application/json",)
@@ -259,7 +260,7 @@ def _media_type(request: Request[Any, Any, Any], known: Sequence[str]) -> str:
 
 
 def _most_bytes(request: Request[Any, Any, Any]) -> int:
-    return request.app.state.settings.max_body_bytes
+    return services_of(request).settings.max_body_bytes
 
 
 async def _whole(request: Request[Any, Any, Any], most: int) -> bytes:

@@ -5,11 +5,11 @@ from typing import Any
 from litestar.connection import ASGIConnection
 
 from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import database
 from market_data.database.pool import Database
-from market_data.database.replica import Reads, Replica
+from market_data.database.replica import Reads
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
+from market_data.services import services_of
 
 READ_AFTER = "X-Read-After"
 WRITTEN = "X-Write-Position"
@@ -22,16 +22,16 @@ def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | Reads:
     Raises:
         BadParameters: The header that says how far it must be can't be read.
     """
-    replica: Replica | None = request.app.state["replica"]
-    if replica is None:
-        return database(request)
+    services = services_of(request)
+    if services.replica is None:
+        return services.database
     text = request.headers.get(READ_AFTER, "0")
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= MOST_POSITION:
         raise BadParameters([ParameterProblem(READ_AFTER, f"must be what an answer had as {WRITTEN}, not {text[:40]!r}")])
-    return replica.after(int(text))
+    return services.replica.after(int(text))
 
 
 def written(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
     """The headers of an answer that has stored something: with a replica, how far that must be to show it."""
-    position = database(request).written
+    position = services_of(request).database.written
     return {**LIVE, WRITTEN: str(position)} if position else dict(LIVE)

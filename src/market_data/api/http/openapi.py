@@ -21,11 +21,11 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.parameters import QueryParameter
-from market_data.database.pool import Database
 from market_data.errors import NotFound
 from market_data.models import ParameterProblem, Problem
 from market_data.queries.row_pages import Page
 from market_data.queries.symbols import symbol_exists, unknown_symbols
+from market_data.services import services_of
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -278,11 +278,6 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
 }
 
 
-def database(request: ASGIConnection[Any, Any, Any, Any]) -> Database:
-    """The database of the application that a request came to."""
-    return request.app.state.database
-
-
 def json(body: msgspec.Struct, headers: Mapping[str, str], *, status: int = 200) -> ASGIResponse:
     """A struct as an answer: encoded once, past the framework's own serialisation."""
     return ASGIResponse(body=encode(body), status_code=status, headers=dict(headers))
@@ -299,7 +294,7 @@ async def require_symbol(request: Request[Any, Any, Any], symbol: str) -> None:
     Raises:
         NotFound: It is not.
     """
-    if not await database(request).read(symbol_exists, symbol):
+    if not await services_of(request).database.read(symbol_exists, symbol):
         raise NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
 
 
@@ -313,7 +308,7 @@ async def require_symbols(request: ASGIConnection[Any, Any, Any, Any], symbols: 
     Raises:
         NotFound: Some are not; the message names them, up to ten.
     """
-    unknown = await database(request).read(unknown_symbols, symbols)
+    unknown = await services_of(request).database.read(unknown_symbols, symbols)
     if unknown:
         named, more = ", ".join(unknown[:NAMED_SYMBOLS]), len(unknown) - NAMED_SYMBOLS
         raise NotFound(
