@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support import PROJECT
+from helpers.support import PROJECT
 
 MAX_ROOT_LINES = 250
 MAX_LINES = 300
@@ -32,6 +32,7 @@ SUBJECTS = (
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FILE = re.compile(r"`([\w./-]+\.(?:py|js|mjs|css|yml|yaml|toml))`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 named = pytest.mark.parametrize("readme", READMES, ids=lambda path: path.relative_to(PROJECT).as_posix())
@@ -76,5 +77,14 @@ def test_links_between_files_resolve(readme: Path):
             assert fragment in anchors(target), link
 
 
-def test_the_pattern_finds_links():
+@named
+def test_files_that_are_named_exist(readme: Path):
+    for name in FILE.findall(prose(readme)):
+        folders = (readme.parent, PROJECT, PROJECT / "src/market_data")
+        beside = "/" not in name and next(readme.parent.rglob(name), None)
+        assert beside or any((folder / name).exists() for folder in folders), name
+
+
+def test_the_patterns_find_links_and_files():
+    assert FILE.findall(prose(PROJECT / "src/market_data/README.md"))
     assert len(LINK.findall(prose(PROJECT / "README.md"))) > len(SUBJECTS)
