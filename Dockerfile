@@ -1,34 +1,34 @@
-# The service, for production: without the embedded engine, on the TimescaleDB server that DATABASE_URL names.
+# Production image: no embedded engine; the service uses the TimescaleDB server in DATABASE_URL.
 
 FROM python:3.13.15-slim-trixie AS base
 
 
-# The scripts of /docs, /redoc and /dashboard, as npm's lock file holds them. Neither Node nor npm leave this stage.
+# Scripts of /docs, /redoc and /dashboard, pinned by npm's lock file. Node and npm stay in this stage.
 FROM node:24.19.0-trixie-slim AS pages
 WORKDIR /pages
 COPY src/market_data/embedded/node/package.json src/market_data/embedded/node/package-lock.json src/market_data/embedded/node/.npmrc ./
 RUN npm ci --ignore-scripts
 
 
-# A virtual environment with the service and what it needs, in the versions that `exclude-newer` of pyproject.toml leads
-# to: those which the tests run with, for the development tools are resolved along with them, though not installed.
+# Virtual environment with the service and its dependencies. `exclude-newer` of pyproject.toml pins the versions: the same as
+# in the tests, because the development tools are resolved with them, though not installed.
 FROM base AS build
 RUN pip install --no-cache-dir uv==0.13.9
 ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
-# First what changes seldom, so that a change of the code alone downloads nothing but the build backend.
+# Dependencies first: a change of the code alone then downloads only the build backend.
 COPY pyproject.toml ./
 RUN uv sync --no-default-groups --no-install-project
 COPY README.md alembic.ini ./
 COPY alembic alembic
 COPY src src
-# A checkout made under a strict umask must not end up unreadable to the user of the image.
+# Files of a checkout with a strict umask must be readable by the user of the image.
 RUN chmod -R u=rwX,go=rX alembic.ini alembic src \
     && uv sync --no-default-groups --no-editable
 
 
 FROM base
-# The files belong to root, who is not the user below: the service can't change its own code.
+# Files belong to root, and the service runs as another user: it can't change its own code.
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 DOCS_ASSETS=/opt/pages
 COPY --from=pages \
     /pages/node_modules/swagger-ui-dist/swagger-ui-bundle.js \
@@ -44,12 +44,12 @@ COPY --from=pages \
     /opt/pages/lightweight-charts/dist/
 COPY --from=pages /pages/node_modules/lightweight-charts/LICENSE /opt/pages/lightweight-charts/
 COPY --from=build /opt/venv /opt/venv
-# For `alembic` by hand; the service itself migrates with the copy inside its package.
+# For manual use of `alembic`; the service migrates with the copy inside its package.
 WORKDIR /app
 COPY --from=build /build/alembic.ini ./
 COPY --from=build /build/alembic alembic
 USER 10001:10001
 EXPOSE 8000
-# `http.client` and not `urllib`, which would go through a proxy that the environment names.
+# `http.client`, because `urllib` would use a proxy from the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "from http.client import HTTPConnection; connection = HTTPConnection('127.0.0.1', 8000, timeout=4); connection.request('GET', '/health'); raise SystemExit(connection.getresponse().status != 200)"]
 CMD ["market-data", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,7 +1,7 @@
-"""Known vulnerabilities of what this project is built on: pip-audit over what is installed, npm audit over the lock file.
+"""Known vulnerabilities of the dependencies: pip-audit for the installed packages, npm audit for the lock file.
 
-Fails where there are some. Where the data about them can't be had, it says so in a line, and succeeds: that there is no
-network is no fault of the project.
+Fails if there are any. If the vulnerability data is unavailable, prints a line and succeeds: a missing network is no fault
+of the project.
 """
 
 import json
@@ -17,92 +17,100 @@ from typing import Any
 from market_data.embedded.packages import NODE, node_wheel
 
 PYTHON_SECONDS, NPM_SECONDS = 40, 15
-"""How long each may take. The first asks for one package after the other, and has to be installed."""
+"""Time-outs. pip-audit has to be installed first, and queries one package after the other."""
 
 
-class NotToBeHad(Exception):
-    """The data, or what reads it, can't be had; the message says why."""
+class AuditUnavailable(Exception):
+    """The vulnerability data or the audit program is unavailable; the message says why."""
 
 
 def main() -> int:
-    """The exit status: 1 where something is vulnerable."""
-    found: list[str] = []
+    """Run both audits. Returns the exit status: 1 if a package is vulnerable."""
+    vulnerabilities: list[str] = []
     for name, audit in (("pip-audit", audit_python), ("npm audit", audit_npm)):
         try:
-            vulnerable, audited = audit()
-        except NotToBeHad as reason:
-            say(f"{name}: not done, for its data can't be had: {reason}")
+            vulnerable, summary = audit()
+        except AuditUnavailable as reason:
+            print_line(f"{name}: skipped, its data is unavailable: {reason}")
             continue
-        say(f"{name}: {audited}, {len(vulnerable) or 'none'} vulnerable")
-        found += vulnerable
-    for line in found:
-        say(f"vulnerable: {line}")
-    return 1 if found else 0
+        print_line(f"{name}: {summary}, {len(vulnerable) or 'none'} vulnerable")
+        vulnerabilities += vulnerable
+    for line in vulnerabilities:
+        print_line(f"vulnerable: {line}")
+    return 1 if vulnerabilities else 0
 
 
-def say(line: str) -> None:
-    """Tell whoever reads the log."""
+def print_line(line: str) -> None:
+    """Write a line to the CI log."""
     sys.stdout.write(f"{line}\n")
 
 
 def audit_python() -> tuple[list[str], str]:
-    """What is vulnerable of the packages that are installed beside this project, and how many were looked at."""
-    installed = run(5, "uv", "pip", "freeze", "--exclude-editable", "--python", sys.executable)  # asks nobody
+    """Audit the installed packages except this project. Returns the vulnerabilities and a summary."""
+    installed = run(5, "uv", "pip", "freeze", "--exclude-editable", "--python", sys.executable)  # needs no network
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(installed)
-        # Only what is known of these very versions is asked for: nothing is resolved or installed.
-        only = ("--no-deps", "--disable-pip", "--progress-spinner=off", "--timeout=5", "--format=json")
-        command = ("uv", "run", "--no-project", "--with", "pip-audit", "pip-audit", *only)
-        return judge_python(run(PYTHON_SECONDS, *command, "-r", str(requirements), cwd=folder))
+        # Query these exact versions only: nothing is resolved or installed.
+        options = ("--no-deps", "--disable-pip", "--progress-spinner=off", "--timeout=5", "--format=json")
+        command = ("uv", "run", "--no-project", "--with", "pip-audit", "pip-audit", *options)
+        return parse_pip_audit(run(PYTHON_SECONDS, *command, "-r", str(requirements), cwd=folder))
 
 
-def judge_python(answer: str) -> tuple[list[str], str]:
-    """What pip-audit's answer says."""
-    packages = read(answer).get("dependencies", [])
+def parse_pip_audit(report: str) -> tuple[list[str], str]:
+    """Parse pip-audit's report."""
+    packages = decode(report).get("dependencies", [])
     audited = [package for package in packages if "skip_reason" not in package]
     if not audited:
-        raise NotToBeHad(packages[0]["skip_reason"] if packages else "it looked at nothing")
+        raise AuditUnavailable(packages[0]["skip_reason"] if packages else "it audited no package")
     vulnerable = [
-        f"{package['name']} {package['version']}: {each['id']}, mended in {', '.join(each['fix_versions']) or 'no version'}"
+        f"{package['name']} {package['version']}: {each['id']}, fixed in {', '.join(each['fix_versions']) or 'no version'}"
         for package in audited
         for each in package["vulns"]
     ]
-    return vulnerable, f"{len(audited)} of {len(packages)} packages looked at"
+    return vulnerable, f"{len(audited)} of {len(packages)} packages audited"
 
 
 def audit_npm() -> tuple[list[str], str]:
-    """What is vulnerable of the packages of the embedded engine and the pages."""
+    """Audit the packages of the embedded engine and the pages. Returns the vulnerabilities and a summary."""
     npm = (str(node_wheel() / "bin" / "node"), str(node_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
     options = ("--json", "--package-lock-only", "--omit=dev", "--fetch-retries=0", "--fetch-timeout=10000")
-    return judge_npm(run(NPM_SECONDS, *npm, "audit", *options, cwd=NODE))
+    return parse_npm_audit(run(NPM_SECONDS, *npm, "audit", *options, cwd=NODE))
 
 
-def judge_npm(answer: str) -> tuple[list[str], str]:
-    """What npm's answer says."""
-    report = read(answer)
+def parse_npm_audit(text: str) -> tuple[list[str], str]:
+    """Parse npm's report."""
+    report = decode(text)
     if "metadata" not in report:
-        reason = report.get("error", {}).get("summary") or report.get("message") or "npm does not say why"
-        raise NotToBeHad(str(reason).partition("\n")[0])
+        reason = report.get("error", {}).get("summary") or report.get("message") or "npm gave no reason"
+        raise AuditUnavailable(str(reason).partition("\n")[0])
     vulnerable = [
         f"{name} {package['range']}: {package['severity']}, "
-        f"{'mended in a newer version' if package['fixAvailable'] else 'not mended in any version'}"
+        f"{'fixed in a newer version' if package['fixAvailable'] else 'not fixed in any version'}"
         for name, package in report["vulnerabilities"].items()
     ]
-    return vulnerable, f"{report['metadata']['dependencies']['total']} packages looked at"
+    return vulnerable, f"{report['metadata']['dependencies']['total']} packages audited"
 
 
-def read(answer: str) -> dict[str, Any]:
-    """A report in JSON."""
+def decode(text: str) -> dict[str, Any]:
+    """Decode a JSON report.
+
+    Raises:
+        AuditUnavailable: The text is not JSON.
+    """
     try:
-        report = json.loads(answer)
+        report = json.loads(text)
     except ValueError:
-        raise NotToBeHad("there is no report") from None
+        raise AuditUnavailable("the report is not JSON") from None
     return report if isinstance(report, dict) else {}
 
 
 def run(seconds: float, *command: str, cwd: Path | str | None = None) -> str:
-    """What a command prints, whatever its exit status. It and all that it has started end with its time."""
+    """Return the standard output of a command, whatever its exit status.
+
+    Raises:
+        AuditUnavailable: No output, or none within the time-out; then the command and its children are killed.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own command line
         command,
         cwd=cwd,
@@ -117,16 +125,16 @@ def run(seconds: float, *command: str, cwd: Path | str | None = None) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise NotToBeHad(f"no answer within {seconds:g} s") from None
+        raise AuditUnavailable(f"no output within {seconds:g} s") from None
     if not output:
-        raise NotToBeHad(last_line(errors))
+        raise AuditUnavailable(last_line(errors))
     return output
 
 
 def last_line(text: str) -> str:
-    """The line of an error that says most."""
+    """Last line that is not empty: the error itself in tracebacks and npm's logs."""
     lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it says nothing"
+    return lines[-1][:300] if lines else "no error message"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The examples of README's section on streams, run as they stand there."""
+"""The stream examples of `src/market_data/api/README.md`, run unchanged."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from helpers.service import eventually, running
 from helpers.support import PROJECT
 from playwright.sync_api import Browser, ConsoleMessage
 
-SECTION = (PROJECT / "README.md").read_text().partition("## Live\n")[2].partition("\n## ")[0]
+SECTION = (PROJECT / "src/market_data/api/README.md").read_text().partition("## Streams\n")[2].partition("\n## ")[0]
 
 
 @pytest.fixture(scope="module")

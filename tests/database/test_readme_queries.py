@@ -1,4 +1,4 @@
-"""The README's queries for analysts, each run as the analyst on a few days of trades."""
+"""The queries for analysts in `alembic/README.md`, each run as the analyst on a few days of trades."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from helpers.support import PROJECT, Connection
 
-SECTION = (PROJECT / "README.md").read_text().partition("\n## For analysts\n")[2].partition("\n## ")[0]
+TEXT = f"\n{(PROJECT / 'alembic/README.md').read_text()}"
+SECTION = TEXT.partition("\n## Queries for analysts\n")[2].partition("\n## ")[0]
 QUERIES = [query.strip() for block in re.findall(r"```sql\n(.*?)```", SECTION, re.DOTALL) for query in block.split(";\n")]
 QUERIES = [query for query in QUERIES if query]
 
@@ -38,7 +39,7 @@ def test_there_are_queries():
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: re.sub(r"\W+", " ", query)[:40])
-def test_query_of_the_readme_finds_something(analyst: Connection, query: str):
+def test_query_returns_rows(analyst: Connection, query: str):
     rows = analyst.execute(cast(LiteralString, query)).fetchall()
     assert rows
     assert any(value is not None for value in rows[-1])

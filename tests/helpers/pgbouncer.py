@@ -1,4 +1,4 @@
-"""PgBouncer on loopback, in transaction mode, configured as the README says."""
+"""PgBouncer on loopback, in transaction mode, with the configuration of `src/market_data/cli/README.md`."""
 
 import os
 import pwd
@@ -26,8 +26,8 @@ auth_file = /etc/pgbouncer/userlist.txt
 
 
 def readme_ini() -> str:
-    """The configuration that the README recommends."""
-    (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    """The recommended configuration."""
+    (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "src/market_data/cli/README.md").read_text(), re.DOTALL)
     return text
 
 

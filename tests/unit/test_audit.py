@@ -1,4 +1,4 @@
-"""What CI makes of the answers of pip-audit and npm audit."""
+"""Parsing of the reports of pip-audit and npm audit in CI."""
 
 import json
 import sys
@@ -23,64 +23,64 @@ ADVICE = {"range": "<2", "severity": "high", "fixAvailable": True}
 
 
 def python(*packages: Any) -> Any:
-    return audit.judge_python(json.dumps({"dependencies": packages, "fixes": []}))
+    return audit.parse_pip_audit(json.dumps({"dependencies": packages, "fixes": []}))
 
 
 def test_vulnerable_python_packages_are_named():
-    assert python(SKIPPED, SOUND) == ([], "1 of 2 packages looked at")
+    assert python(SKIPPED, SOUND) == ([], "1 of 2 packages audited")
     assert python(SKIPPED, SOUND, BAD) == (
-        ["c 1.0: PYSEC-1, mended in 1.1", "c 1.0: X, mended in no version"],
-        "2 of 3 packages looked at",
+        ["c 1.0: PYSEC-1, fixed in 1.1", "c 1.0: X, fixed in no version"],
+        "2 of 3 packages audited",
     )
 
 
 def test_vulnerable_npm_packages_are_named():
-    assert audit.judge_npm(json.dumps({"metadata": METADATA, "vulnerabilities": {}})) == ([], "9 packages looked at")
-    found, _ = audit.judge_npm(json.dumps({"metadata": METADATA, "vulnerabilities": {"x": ADVICE}}))
-    assert found == ["x <2: high, mended in a newer version"]
+    assert audit.parse_npm_audit(json.dumps({"metadata": METADATA, "vulnerabilities": {}})) == ([], "9 packages audited")
+    found, _ = audit.parse_npm_audit(json.dumps({"metadata": METADATA, "vulnerabilities": {"x": ADVICE}}))
+    assert found == ["x <2: high, fixed in a newer version"]
 
 
 @pytest.mark.parametrize(
-    ("judge", "answer"),
+    ("parse", "report"),
     [
-        ("judge_python", json.dumps({"dependencies": [SKIPPED]})),
-        ("judge_python", json.dumps({"dependencies": []})),
-        ("judge_python", "Traceback"),
-        ("judge_npm", json.dumps({"message": "405 Method Not Allowed", "error": {"summary": ""}})),
-        ("judge_npm", json.dumps({"error": {"summary": "no such host"}})),
-        ("judge_npm", "[]"),
-        ("judge_npm", ""),
+        ("parse_pip_audit", json.dumps({"dependencies": [SKIPPED]})),
+        ("parse_pip_audit", json.dumps({"dependencies": []})),
+        ("parse_pip_audit", "Traceback"),
+        ("parse_npm_audit", json.dumps({"message": "405 Method Not Allowed", "error": {"summary": ""}})),
+        ("parse_npm_audit", json.dumps({"error": {"summary": "no such host"}})),
+        ("parse_npm_audit", "[]"),
+        ("parse_npm_audit", ""),
     ],
 )
-def test_no_data_is_not_taken_for_no_vulnerability(judge: str, answer: str):
-    with pytest.raises(audit.NotToBeHad, match=r"\w"):
-        getattr(audit, judge)(answer)
+def test_missing_data_is_not_reported_as_no_vulnerability(parse: str, report: str):
+    with pytest.raises(audit.AuditUnavailable, match=r"\w"):
+        getattr(audit, parse)(report)
 
 
-def test_a_finding_fails_and_missing_data_does_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def nothing() -> Any:
-        raise audit.NotToBeHad("no network")
+def test_vulnerabilities_fail_and_missing_data_does_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def unavailable() -> Any:
+        raise audit.AuditUnavailable("no network")
 
-    monkeypatch.setattr(audit, "audit_python", nothing)
-    monkeypatch.setattr(audit, "audit_npm", nothing)
+    monkeypatch.setattr(audit, "audit_python", unavailable)
+    monkeypatch.setattr(audit, "audit_npm", unavailable)
     assert audit.main() == 0
     assert capsys.readouterr().out.splitlines() == [
-        "pip-audit: not done, for its data can't be had: no network",
-        "npm audit: not done, for its data can't be had: no network",
+        "pip-audit: skipped, its data is unavailable: no network",
+        "npm audit: skipped, its data is unavailable: no network",
     ]
-    monkeypatch.setattr(audit, "audit_npm", lambda: (["x <2: high"], "9 packages looked at"))
+    monkeypatch.setattr(audit, "audit_npm", lambda: (["x <2: high"], "9 packages audited"))
     assert audit.main() == 1
     assert "vulnerable: x <2: high" in capsys.readouterr().out
 
 
-def test_what_hangs_is_ended_with_all_that_it_started():
+def test_a_hanging_command_is_killed_with_its_children():
     started = time.monotonic()
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    with pytest.raises(audit.NotToBeHad, match=r"within 1 s"):
+    with pytest.raises(audit.AuditUnavailable, match=r"within 1 s"):
         audit.run(1, sys.executable, "-c", child)
     assert time.monotonic() - started < 30
 
 
-def test_what_fails_is_told_by_its_last_line():
-    with pytest.raises(audit.NotToBeHad, match=r"^no such host$"):
+def test_a_failing_command_is_reported_by_its_last_line():
+    with pytest.raises(audit.AuditUnavailable, match=r"^no such host$"):
         audit.run(30, sys.executable, "-c", "import sys; sys.exit('Traceback:\\nno such host\\n')")

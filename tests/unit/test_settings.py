@@ -152,12 +152,18 @@ def test_home_is_absolute_wherever_the_service_starts(monkeypatch: pytest.Monkey
     assert Settings().home.is_absolute()
 
 
-def test_readme_names_every_setting_with_its_default():
-    lines = (PROJECT / "README.md").read_text().splitlines()
+def settings_in(readme: str) -> dict[str, str]:
+    """The defaults in a README's table of settings, by variable."""
+    lines = (PROJECT / readme).read_text().splitlines()
     rows = [[cell.strip(" `") for cell in line.split("|")] for line in lines if line.startswith("|")]
-    table = {name: default for _, name, default, *_ in rows}
+    return {name: default for _, name, default, *_ in rows}
+
+
+def test_readme_names_every_setting_with_its_default():
+    table, beginners = settings_in("src/market_data/README.md"), settings_in("README.md")
     for field in msgspec.structs.fields(Settings):
         assert field.encode_name in table, "the README's table of settings"
+        assert beginners.get(field.encode_name, table[field.encode_name]) == table[field.encode_name]
         if field.default not in (None, ""):
             default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert table[field.encode_name].lower() == default.lower().removesuffix(".0")

@@ -1,0 +1,90 @@
+"""The READMEs: short enough to be read, with links that lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+from helpers.support import PROJECT
+
+MAX_ROOT_LINES = 250
+MAX_LINES = 300
+
+READMES = [
+    PROJECT / "README.md",
+    *(
+        path
+        for folder in ("alembic", "src", "tests")
+        for path in sorted((PROJECT / folder).rglob("README.md"))
+        if "node_modules" not in path.parts
+    ),
+]
+
+SUBJECTS = (
+    "alembic",
+    "src/market_data",
+    "src/market_data/api",
+    "src/market_data/cli",
+    "src/market_data/dashboard",
+    "src/market_data/embedded",
+    "tests",
+)
+"""Folders with a README of their own."""
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FILE = re.compile(r"`([\w./-]+\.(?:py|js|mjs|css|yml|yaml|toml))`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+named = pytest.mark.parametrize("readme", READMES, ids=lambda path: path.relative_to(PROJECT).as_posix())
+
+
+def prose(readme: Path) -> str:
+    """The text without its code blocks."""
+    return FENCED.sub("", readme.read_text())
+
+
+def anchors(readme: Path) -> set[str]:
+    """The fragments of the headings, as GitHub makes them."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(readme))}
+
+
+@pytest.mark.parametrize("folder", SUBJECTS)
+def test_each_subject_has_a_readme_that_the_first_one_links_to(folder: str):
+    readme = PROJECT / folder / "README.md"
+    assert readme.exists()
+    first = PROJECT / "README.md"
+    assert readme in {(first.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(first))}
+
+
+@named
+def test_readme_is_short(readme: Path):
+    lines = len(readme.read_text().splitlines())
+    if readme == PROJECT / "README.md":
+        assert lines <= MAX_ROOT_LINES
+    else:
+        assert lines < MAX_LINES
+
+
+@named
+def test_links_between_files_resolve(readme: Path):
+    for link in LINK.findall(prose(readme)):
+        if "://" in link:
+            continue
+        path, _, fragment = link.partition("#")
+        target = (readme.parent / path).resolve() if path else readme
+        assert target.exists(), link
+        if fragment:
+            assert fragment in anchors(target), link
+
+
+@named
+def test_files_that_are_named_exist(readme: Path):
+    for name in FILE.findall(prose(readme)):
+        folders = (readme.parent, PROJECT, PROJECT / "src/market_data")
+        beside = "/" not in name and next(readme.parent.rglob(name), None)
+        assert beside or any((folder / name).exists() for folder in folders), name
+
+
+def test_the_patterns_find_links_and_files():
+    assert FILE.findall(prose(PROJECT / "src/market_data/README.md"))
+    assert len(LINK.findall(prose(PROJECT / "README.md"))) > len(SUBJECTS)
