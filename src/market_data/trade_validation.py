@@ -47,7 +47,7 @@ class Row(NamedTuple):
     trade_id: str | None
 
 
-class Trade(NamedTuple):
+class NewTrade(NamedTuple):
     """A row that has been checked: the instant in microseconds since 1970 and as text, the numbers as they are written."""
 
     symbol: str
@@ -131,7 +131,7 @@ class TradeValidator:
             number = read_trade_id(trade_id or "")
         return f"{name}\t{moment}\t{number}\t{read_price(price)}\t{read_volume(volume)}\n"
 
-    def trade(self, row: Row) -> Trade:
+    def trade(self, row: Row) -> NewTrade:
         """The row as a trade; its `trade_id` is 0 where it has none.
 
         Raises:
@@ -143,7 +143,7 @@ class TradeValidator:
         name, _ = self._symbols.get(symbol) or self._symbol(symbol)
         instant, moment = self.read_time(time)
         number = 0 if trade_id is None else read_trade_id(trade_id)
-        return Trade(name, instant, moment, number, read_price(price), read_volume(volume))
+        return NewTrade(name, instant, moment, number, read_price(price), read_volume(volume))
 
     def read_time(self, text: str) -> tuple[int, str]:
         """Microseconds since 1970, and how the database reads the same: further digits are cut off."""

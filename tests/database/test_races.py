@@ -17,7 +17,7 @@ from helpers.support import trade as stored_trade
 
 from market_data.database.connection import connect
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
-from market_data.trade_validation import Row, Trade, TradeValidator
+from market_data.trade_validation import NewTrade, Row, TradeValidator
 
 NEWEST = "SELECT price FROM newest_trades WHERE symbol = 'AAPL'"
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
@@ -25,12 +25,12 @@ DELETE = "DELETE FROM trades WHERE price = %s"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def sent(number: int, price: str = "1") -> Trade:
+def sent(number: int, price: str = "1") -> NewTrade:
     """A trade as it arrives."""
     return TradeValidator(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
 
 
-def written(url: str, trades: Mapping[int, Trade]) -> Outcome:
+def written(url: str, trades: Mapping[int, NewTrade]) -> Outcome:
     """What the service makes of a call with these trades and `partial`."""
 
     async def write() -> Outcome:
@@ -140,7 +140,7 @@ if SERVER:
         calls = [{index: sent((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
         start = threading.Barrier(len(calls))
 
-        def call(trades: Mapping[int, Trade]) -> Outcome:
+        def call(trades: Mapping[int, NewTrade]) -> Outcome:
             start.wait()
             return written(database_url, trades)
 

@@ -9,21 +9,21 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from market_data.api.http.bodies import TradeReader
-from market_data.trade_validation import InvalidTrade, Trade
+from market_data.trade_validation import InvalidTrade, NewTrade
 
 HEAD = b'{"symbol":"AAPL","timestamp":"2026-02-08T10:30:00Z"'
 
 steady = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 
 
-def read(text: bytes) -> Trade | InvalidTrade:
+def read(text: bytes) -> NewTrade | InvalidTrade:
     """What becomes of one trade."""
     reader = TradeReader()
     reader.add(text)
     return reader.trades[0] if reader.trades else reader.rejected[0]
 
 
-def with_numbers(price: str, volume: str = "1", trade_id: str = "0") -> Trade | InvalidTrade:
+def with_numbers(price: str, volume: str = "1", trade_id: str = "0") -> NewTrade | InvalidTrade:
     return read(HEAD + f',"price":{price},"volume":{volume},"trade_id":{trade_id}}}'.encode())
 
 
@@ -48,13 +48,13 @@ def test_a_number_is_taken_as_it_is_written_or_refused_by_name(number: str, quot
         and Decimal(number) > 0
     )
     if fits:
-        assert isinstance(row, Trade)
+        assert isinstance(row, NewTrade)
         assert Decimal(row.price) == Decimal(number)
     else:
         assert isinstance(row, InvalidTrade)
         assert row.part == "price"
     volume = with_numbers("1", text)
-    assert isinstance(volume, Trade) == (fits or re.fullmatch(r"-?0(\.0+)?", number) is not None)
+    assert isinstance(volume, NewTrade) == (fits or re.fullmatch(r"-?0(\.0+)?", number) is not None)
 
 
 @steady
@@ -65,7 +65,7 @@ def test_a_number_is_taken_as_it_is_written_or_refused_by_name(number: str, quot
 def test_a_trade_id_keeps_all_its_digits(number: int, quoted: bool):
     row = with_numbers("1", "1", json.dumps(str(number) if quoted else number))
     if -(2**63) <= number < 2**63:
-        assert isinstance(row, Trade)
+        assert isinstance(row, NewTrade)
         assert row.trade_id == number
     else:
         assert isinstance(row, InvalidTrade)
@@ -79,7 +79,7 @@ def test_a_trade_id_keeps_all_its_digits(number: int, quoted: bool):
 @example("१")
 def test_no_other_text_is_a_number(text: str):
     row = with_numbers(json.dumps(text))
-    if isinstance(row, Trade):
+    if isinstance(row, NewTrade):
         assert re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*", text)
         assert Decimal(row.price) == Decimal(text)
     else:

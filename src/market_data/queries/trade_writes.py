@@ -14,16 +14,16 @@ from psycopg.errors import CheckViolation
 from psycopg.rows import class_row
 
 from market_data.queries.row_pages import Connection
-from market_data.trade_validation import InvalidTrade, Trade
+from market_data.trade_validation import InvalidTrade, NewTrade
 
-Identity = tuple[str, int, int]
+TradeKey = tuple[str, int, int]
 """Symbol, instant in microseconds since 1970, trade_id."""
 
 Values = tuple[Decimal, Decimal]
 """Price and volume."""
 
 
-def identity(trade: Trade) -> Identity:
+def identity(trade: NewTrade) -> TradeKey:
     """What tells a trade apart from all others."""
     return trade.symbol, trade.instant, trade.trade_id
 
@@ -76,7 +76,7 @@ STORE_TRADES = """
 """
 
 
-async def store_trades(connection: Connection, trades: Sequence[Trade]) -> list[Trade]:
+async def store_trades(connection: Connection, trades: Sequence[NewTrade]) -> list[NewTrade]:
     """Store trades, of which no two have one identity. Those that were there already, with whatever values."""
     prices, volumes = [trade.price for trade in trades], [trade.volume for trade in trades]
     cursor = await connection.execute(STORE_TRADES, (*_identities(trades), prices, volumes))
@@ -93,7 +93,7 @@ VALUES_OF = """
 """
 
 
-async def values_of(connection: Connection, trades: Sequence[Trade]) -> dict[Identity, Values]:
+async def values_of(connection: Connection, trades: Sequence[NewTrade]) -> dict[TradeKey, Values]:
     """What is stored under the identities of trades; without those that are not there."""
     bounds = [find(trades, key=lambda trade: trade.instant).time for find in (min, max)]
     cursor = await connection.execute(VALUES_OF, (*_identities(trades), *bounds), prepare=False)
@@ -113,13 +113,13 @@ CANCELS_OF = """
 """
 
 
-async def cancels_of(connection: Connection, trades: Sequence[Trade]) -> dict[Identity, datetime]:
+async def cancels_of(connection: Connection, trades: Sequence[NewTrade]) -> dict[TradeKey, datetime]:
     """Which of some trades were last cancelled, and when."""
     cursor = await connection.execute(CANCELS_OF, _identities(trades))
     return {identity(trades[int(number) - 1]): changed_at for number, changed_at in await cursor.fetchall()}
 
 
-def _identities(trades: Sequence[Trade]) -> tuple[list[str], list[str], list[int]]:
+def _identities(trades: Sequence[NewTrade]) -> tuple[list[str], list[str], list[int]]:
     """As columns."""
     return [trade.symbol for trade in trades], [trade.time for trade in trades], [trade.trade_id for trade in trades]
 
@@ -138,13 +138,13 @@ class ConflictingTrade(InvalidTrade):
 
 
 async def write_trades(
-    connection: Connection, trades: Mapping[int, Trade], future_tolerance: float, *, partial: bool
+    connection: Connection, trades: Mapping[int, NewTrade], future_tolerance: float, *, partial: bool
 ) -> Outcome:
     """Store trades, by their index: all of them, or with `partial` those that can be.
 
     Without `partial`, nothing is stored where the outcome has a rejection.
     """
-    cancelled: dict[Identity, datetime] = {}
+    cancelled: dict[TradeKey, datetime] = {}
     while True:
         try:
             async with connection.transaction():
@@ -166,9 +166,9 @@ class _Overtaken(Exception):
 
 async def _write(
     connection: Connection,
-    trades: Mapping[int, Trade],
+    trades: Mapping[int, NewTrade],
     future_tolerance: float,
-    cancelled: dict[Identity, datetime],
+    cancelled: dict[TradeKey, datetime],
     *,
     partial: bool,
 ) -> Outcome:
@@ -180,11 +180,11 @@ async def _write(
     rejected: dict[int, InvalidTrade] = await _refused(connection, trades, future_tolerance)
     if rejected and not partial:
         return Outcome(0, 0, rejected)
-    firsts: dict[Identity, Trade] = {}
+    firsts: dict[TradeKey, NewTrade] = {}
     for index, trade in trades.items():
         if index not in rejected and identity(trade) not in cancelled:
             firsts.setdefault(identity(trade), trade)
-    known: dict[Identity, Values] = {}
+    known: dict[TradeKey, Values] = {}
     if firsts:
         candidates = list(firsts.values())
         present = await store_trades(connection, candidates)
@@ -201,7 +201,7 @@ async def _write(
     return _outcome(trades, firsts, known, cancelled, rejected)
 
 
-async def _refused(connection: Connection, trades: Mapping[int, Trade], tolerance: float) -> dict[int, InvalidTrade]:
+async def _refused(connection: Connection, trades: Mapping[int, NewTrade], tolerance: float) -> dict[int, InvalidTrade]:
     """Why some of the trades can't be stored, whatever else is."""
     now, horizon, known = await bounds(connection, sorted({trade.symbol for trade in trades.values()}))
     latest = now + tolerance * 1_000_000
@@ -226,10 +226,10 @@ async def _refused(connection: Connection, trades: Mapping[int, Trade], toleranc
 
 
 def _outcome(
-    trades: Mapping[int, Trade],
-    firsts: Mapping[Identity, Trade],
-    known: Mapping[Identity, Values],
-    cancelled: Mapping[Identity, datetime],
+    trades: Mapping[int, NewTrade],
+    firsts: Mapping[TradeKey, NewTrade],
+    known: Mapping[TradeKey, Values],
+    cancelled: Mapping[TradeKey, datetime],
     rejected: dict[int, InvalidTrade],
 ) -> Outcome:
     """Each trade against what is stored now under its identity."""
@@ -264,7 +264,7 @@ GIVEN_OTHERWISE = (
 )
 
 
-def _values(trade: Trade) -> Values:
+def _values(trade: NewTrade) -> Values:
     return Decimal(trade.price), Decimal(trade.volume)
 
 

@@ -18,7 +18,7 @@ from msgspec import Raw
 from market_data.errors import BadParameters, TooLarge, UnsupportedMedia
 from market_data.models import ParameterProblem
 from market_data.services import services_of
-from market_data.trade_validation import InvalidTrade, Row, Trade, TradeValidator, shown
+from market_data.trade_validation import InvalidTrade, NewTrade, Row, TradeValidator, shown
 
 JSON: Final = ("application/json",)
 LINES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -62,7 +62,7 @@ class TradeReader:
 
     def __init__(self) -> None:
         self.count = 0
-        self.trades: dict[int, Trade] = {}
+        self.trades: dict[int, NewTrade] = {}
         self.rejected: dict[int, InvalidTrade] = {}
         self.alone = False
         """Whether the body is one trade, and no list."""

@@ -3,7 +3,7 @@
 A healthy database yields one finding that is `ok` from each of them.
 """
 
-from market_data.cli.care.checks.finding import CheckContext, Finding, Level, error, ok, warning
+from market_data.cli.care.checks.finding import CheckContext, Finding, Severity, error, ok, warning
 from market_data.cli.care.checks.maintenance import bloat, candles, clock, disk, jobs
 from market_data.cli.care.checks.security import analyst, password
 from market_data.cli.care.checks.server import connections, edition, extension, pooler, postgresql, schema, workers
@@ -13,4 +13,4 @@ SERVER = (postgresql, extension, edition, schema)
 
 REST = (jobs, workers, candles, bloat, clock, connections, pooler, disk, analyst, password)
 
-__all__ = ["REST", "SERVER", "CheckContext", "Finding", "Level", "error", "ok", "warning"]
+__all__ = ["REST", "SERVER", "CheckContext", "Finding", "Severity", "error", "ok", "warning"]

@@ -12,7 +12,7 @@ from psycopg.abc import QueryNoTemplate as Query
 
 from market_data.settings import Settings
 
-Level = Literal["ok", "warning", "error"]
+Severity = Literal["ok", "warning", "error"]
 
 QUERY_SECONDS = 10
 """How long a check may wait for the database's answer."""
@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 class Finding(Struct, frozen=True):
     """One line of the report."""
 
-    level: Level
+    level: Severity
     check: str
     finding: str
     remedy: str | None = None
