@@ -1,20 +1,20 @@
-"""One browser for all tests here, and the scripts that the pages load."""
+"""The browser, and the scripts that the pages load."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
-from browser.visits import CHROMIUM, QUIET
+from browser.recorded_page import CHROMIUM, CHROMIUM_ARGUMENTS
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from market_data import embedded
 
-expect.set_options(timeout=20_000)  # a busy machine takes longer than Playwright's five seconds
+expect.set_options(timeout=20_000)  # Playwright's default of 5 s is too short on a busy machine
 
 
 @pytest.fixture(scope="session")
 def assets() -> str:
-    """The scripts as `market-data serve` installs them."""
+    """`node_modules` folder, as `market-data serve` installs it."""
     return os.environ.get("DOCS_ASSETS") or str(embedded.node_modules(print))
 
 
@@ -23,6 +23,6 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()

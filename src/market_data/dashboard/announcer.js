@@ -1,19 +1,23 @@
-/** What a screen reader is told without being asked: one thing at a time, the newest, and never each tick. */
+/** Screen reader announcements: rate-limited, and only the latest text is spoken. Price ticks are not announced. */
+
+import { byId } from "./dom.js";
 
 const SPACING_MS = 1000;
+/** Delay that lets a second announcement of the same user action replace the first. */
+const MIN_DELAY_MS = 150;
 
-const place = /** @type {HTMLElement} */ (document.getElementById("announcer"));
+const liveRegion = byId("announcer");
 let timer = 0;
-let last = 0;
+let lastAnnouncedAt = 0;
 
 /** @param {string} text */
 export function announce(text) {
   clearTimeout(timer);
   timer = setTimeout(
     () => {
-      last = Date.now();
-      place.textContent = text;
+      lastAnnouncedAt = Date.now();
+      liveRegion.textContent = text;
     },
-    Math.max(150, last + SPACING_MS - Date.now()),
+    Math.max(MIN_DELAY_MS, lastAnnouncedAt + SPACING_MS - Date.now()),
   );
 }

@@ -1,289 +1,292 @@
-/** The dashboard: what is shown, and who is told of what happens. */
+/** Entry point: holds the selected symbol and interval, and connects the stream with the panels. */
 
-import { asked, onMove, tell } from "./address.js";
 import { announce } from "./announcer.js";
+import { getJson, sleep } from "./api_client.js";
+import { CandleView } from "./candle_view.js";
 import { Chart } from "./chart.js";
-import { heard, now } from "./clock.js";
-import { showConnection } from "./connection.js";
+import { showOverlay } from "./chart_overlay.js";
+import { showConnection } from "./connection_status.js";
+import { byId } from "./dom.js";
 import { countText, dateText, timeText } from "./formats.js";
 import { Freshness } from "./freshness.js";
-import { interval as named, INTERVALS } from "./intervals.js";
+import { findInterval, INTERVALS } from "./intervals.js";
 import { showCandle } from "./legend.js";
-import { notice, settle } from "./notices.js";
+import { dismissNotice, showNotice } from "./notices.js";
 import { Quote } from "./quote.js";
-import { ask, pause } from "./service.js";
-import { listen, showShortcuts } from "./shortcuts.js";
+import { now, syncFromHeartbeat } from "./service_clock.js";
+import { bindShortcuts, showShortcuts } from "./shortcuts.js";
 import { Stream } from "./stream.js";
 import { Tape } from "./tape.js";
-import { onTheme, theme, toggleTheme } from "./theme.js";
-import { cast, View } from "./view.js";
-import { WatchList } from "./watchlist.js";
+import { onThemeChange, otherTheme, toggleTheme } from "./theme.js";
+import { onNavigate, readUrl, writeUrl } from "./url_state.js";
+import { WatchList } from "./watch_list.js";
 
-/** With more symbols than this, only those in view are listened to. */
-const FEW = 60;
-/** Who holds an arrow key passes symbols by without loading them. */
-const SETTLE_MS = 120;
+/** With more symbols than this, subscribe to the visible ones only. */
+const MAX_SYMBOLS_SUBSCRIBED = 60;
+/** Debounce of the subscription while the watch list scrolls through many symbols. */
+const SUBSCRIBE_DEBOUNCE_MS = 300;
+/** Debounce of the selection: a held arrow key skips symbols without loading their candles. */
+const SELECT_DEBOUNCE_MS = 120;
 const RETRY_MS = 3000;
-/** Trades are shown together, however many there are a second. */
-const TOGETHER_MS = 40;
-/** The stream does not tell of imports. */
-const READ_AGAIN_MS = 60_000;
+/** Trades of this period are rendered together, which bounds the work at any trade rate. */
+const TRADE_BATCH_MS = 40;
+/** Interval of reading prices and candles again, because imported trades are not sent on the stream. */
+const REFRESH_MS = 60_000;
 
-const at = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+/** @typedef {import("./intervals.js").Interval} Interval */
 
 let symbol = "";
 let interval = INTERVALS[0];
-/** @type {View | null} */
+/** @type {CandleView | null} */
 let view = null;
 /** @type {number | undefined} Time of the candle under the crosshair. */
-let pointed;
-let settling = 0;
-let subscribing = 0;
-let rereading = 0;
-let listing = false;
-/** @type {any[]} Trades that are not shown yet. */
-const untold = [];
-/** Whether there has been a connection before the one that is opened. */
-let lost = false;
+let crosshairTime;
+let selectTimer = 0;
+let subscribeTimer = 0;
+let pricesTimer = 0;
+let readingSymbols = false;
+/** @type {any[]} Trades of the selected symbol that are not rendered yet. */
+const pendingTrades = [];
+/** True if a connection has been lost, and not just not opened yet. */
+let connectionLost = false;
 
 const freshness = new Freshness();
 const tape = new Tape();
-const chart = new Chart(at("chart"), {
-  nearStart: () => view?.loadOlder(),
-  pointed: (bar, byKeyboard) => {
-    pointed = bar?.time;
+const chart = new Chart(byId("chart"), {
+  onNearOldest: () => view?.loadOlder(),
+  onCrosshair: (bar, byKeyboard) => {
+    crosshairTime = bar?.time;
     showCandle(symbol, interval, bar ?? view?.candles.bars.at(-1), byKeyboard);
   },
-  scrolled: (away) => (at("latest").hidden = !away),
+  onScroll: (away) => (byId("latest").hidden = !away),
 });
 const watchList = new WatchList({
-  chosen: (chosen) => choose(chosen, interval),
-  seen: subscribe,
-  isOld: (time) => freshness.isOld(time),
+  onSelect: (newSymbol) => select(newSymbol, interval),
+  onVisibleChange: subscribe,
+  isStale: (time) => freshness.isStale(time),
 });
-const quote = new Quote((of, open) => watchList.changes.learn(of, open));
-const stream = new Stream({ event: take, opened: catchUp, state: showState });
+const quote = new Quote((ofSymbol, open) => watchList.dayChanges.setOpen(ofSymbol, open));
+const stream = new Stream({ onEvent: handleEvent, onOpen: readMissed, onState: showState });
 
-/** What the stream tells. @param {string} name @param {any} data */
-function take(name, data) {
-  if (name === "trade") trade(data);
-  else if (name === "candle") candle(data);
-  else if (name === "heartbeat") heard(data.timestamp);
+/** @param {string} name @param {any} data */
+function handleEvent(name, data) {
+  if (name === "trade") handleTrade(data);
+  else if (name === "candle") {
+    if (data.symbol === symbol && data.interval === interval.name) view?.apply(data);
+  } else if (name === "heartbeat") syncFromHeartbeat(data.timestamp);
   else if (name === "gap") {
     view?.reload();
     readPrices();
   }
 }
 
-/** @param {any} told */
-function trade(told) {
-  watchList.trade(told);
-  if (!watchList.listing(told.symbol)) readListings();
-  if (told.symbol !== symbol) return;
-  if (!untold.length) setTimeout(showTrades, TOGETHER_MS);
-  untold.push(told);
+/** @param {any} trade */
+function handleTrade(trade) {
+  watchList.addTrade(trade);
+  if (!watchList.listing(trade.symbol)) readSymbols();
+  if (trade.symbol !== symbol) return;
+  if (!pendingTrades.length) setTimeout(showPendingTrades, TRADE_BATCH_MS);
+  pendingTrades.push(trade);
 }
 
-/** Show what has been traded of the symbol since the last time. */
-function showTrades() {
-  const trades = untold.splice(0).filter((each) => each.symbol === symbol);
-  tape.add(trades);
-  quote.add(trades);
-  showAge();
+function showPendingTrades() {
+  const trades = pendingTrades.splice(0).filter((trade) => trade.symbol === symbol); // the selection may have changed
+  tape.addTrades(trades);
+  quote.addTrades(trades);
+  updateFreshness();
 }
 
-/** @param {any} told */
-function candle(told) {
-  if (told.symbol === symbol && told.interval === interval.name) view?.put(told);
-}
-
-/** There is a connection, and what was missed before it is to be read. @param {import("./stream.js").Opening} how */
-function catchUp(how) {
-  if (how === "anew" && lost) view?.reload();
+/** Read the data missed while there was no connection. @param {import("./stream.js").Opening} how */
+function readMissed(how) {
+  if (how === "restarted" && connectionLost) view?.reload();
   else view?.sync();
   if (how === "switched") {
-    if (watchList.count > FEW) readPrices(); // of those that have come into view
+    if (watchList.count > MAX_SYMBOLS_SUBSCRIBED) readPrices(); // the new subscription has other symbols
     return;
   }
   readPrices();
-  tape.read();
-  freshness.ask();
-  quote.readDay();
+  tape.refresh();
+  freshness.readStatus();
+  quote.refreshDay();
 }
 
 /** @param {import("./stream.js").State} state */
 function showState(state) {
-  if (state.kind !== "live") lost = state.heard > 0;
+  if (state.kind !== "live") connectionLost = state.lastMessageAt > 0;
   showConnection(state);
   freshness.connection = state;
-  at("now").textContent = timeText(now());
-  watchList.refresh();
+  byId("now").textContent = timeText(now());
+  watchList.queueRender();
 }
 
-/** @returns {string[]} The symbols that somebody may be looking at. */
-function inView() {
-  return [...new Set([symbol, ...watchList.seen])].sort();
+/** @returns {string[]} Selected and visible symbols. */
+function visibleSymbols() {
+  return [...new Set([symbol, ...watchList.visibleSymbols])].sort();
 }
 
-/** Listen to what is shown. */
+/** Subscribe to the trades of the visible symbols and the candles of the selected interval. */
 function subscribe() {
-  clearTimeout(subscribing);
-  const wait = watchList.count > FEW ? 300 : 0;
-  subscribing = setTimeout(() => {
-    stream.subscribe(watchList.count > FEW ? inView() : null, symbol ? ["trades", `candles_${interval.name}`] : ["trades"]);
-  }, wait);
+  clearTimeout(subscribeTimer);
+  const delay = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? SUBSCRIBE_DEBOUNCE_MS : 0;
+  subscribeTimer = setTimeout(() => {
+    const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? visibleSymbols() : null;
+    stream.subscribe(symbols, symbol ? ["trades", `candles_${interval.name}`] : ["trades"]);
+  }, delay);
 }
 
-/** The newest price of each symbol; of those in view only, where there are many and all have been read before. */
+/** Read the latest prices: of all symbols the first time, later of the visible ones if there are many. */
 async function readPrices() {
-  const known = watchList.count > FEW && watchList.newest(symbol);
+  const visibleOnly = watchList.count > MAX_SYMBOLS_SUBSCRIBED && watchList.lastTrade(symbol);
   try {
-    const { prices } = await ask("/prices/latest", known ? { symbols: inView().join() } : {});
-    for (const price of prices) if (watchList.trade(price) && price.symbol === symbol) quote.add([price]);
-    showAge();
-    settle("prices");
+    const { prices } = await getJson("/prices/latest", visibleOnly ? { symbols: visibleSymbols().join() } : {});
+    for (const price of prices) if (watchList.addTrade(price) && price.symbol === symbol) quote.addTrades([price]);
+    updateFreshness();
+    dismissNotice("prices");
   } catch (error) {
-    notice("prices", `Can't read the prices. ${/** @type {Error} */ (error).message}`);
-    // Without a connection they are read when there is one again.
-    clearTimeout(rereading);
-    if (stream.state.kind === "live") rereading = setTimeout(readPrices, RETRY_MS);
+    showNotice("prices", `Can't read the prices. ${/** @type {Error} */ (error).message}`);
+    clearTimeout(pricesTimer);
+    // Without a connection, readMissed() reads them when there is one again.
+    if (stream.state.kind === "live") pricesTimer = setTimeout(readPrices, RETRY_MS);
   }
 }
 
-/** The symbols. While there are none, or no answer, ask again. */
-async function readListings() {
-  if (listing) return;
-  listing = true;
+/** Read the symbols; retry until there is at least one. */
+async function readSymbols() {
+  if (readingSymbols) return;
+  readingSymbols = true;
   for (;;) {
     try {
-      const { symbols } = await ask("/symbols");
-      settle("symbols");
+      const { symbols } = await getJson("/symbols");
+      dismissNotice("symbols");
       watchList.listings = symbols;
       if (symbols.length) break;
-      cast("empty", "No symbols yet. They appear with the first trades.");
+      showOverlay("empty", "No symbols yet. They appear with the first trades.");
       subscribe();
     } catch (error) {
-      notice("symbols", `Can't read the symbols. ${/** @type {Error} */ (error).message}`);
+      showNotice("symbols", `Can't read the symbols. ${/** @type {Error} */ (error).message}`);
     }
-    await pause(RETRY_MS);
+    await sleep(RETRY_MS);
   }
-  listing = false;
+  readingSymbols = false;
 }
 
-function showAge() {
-  const newest = watchList.newest(symbol);
-  freshness.trade = newest ? Date.parse(newest.timestamp) : null;
+function updateFreshness() {
+  const trade = watchList.lastTrade(symbol);
+  freshness.lastTradeAt = trade ? Date.parse(trade.timestamp) : null;
 }
 
-/** Show what the address asks for, as far as there is such a thing. */
-function follow() {
-  const wanted = asked();
-  const first = watchList.first;
-  const known = wanted.symbol !== null && watchList.listing(wanted.symbol);
-  const chosen = known ? /** @type {string} */ (wanted.symbol) : first;
-  const length = named(wanted.interval) ?? INTERVALS[0];
-  const unknown = [];
-  if (wanted.symbol && !known) unknown.push(`There is no symbol ${wanted.symbol}; this is ${chosen}.`);
-  if (wanted.interval && length.name !== wanted.interval)
-    unknown.push(`There is no interval ${wanted.interval}; this is ${length.words}.`);
-  if (unknown.length) notice("address", unknown.join(" "), "hint");
-  else settle("address");
-  show(chosen, length);
-  tell(symbol, interval.name, { replace: true });
+/** Show the symbol and interval of the URL, or the defaults in place of unknown ones. */
+function showFromUrl() {
+  const requested = readUrl();
+  const knownSymbol = requested.symbol && watchList.listing(requested.symbol)?.symbol;
+  const knownInterval = findInterval(requested.interval);
+  const newSymbol = knownSymbol || watchList.defaultSymbol;
+  const newInterval = knownInterval ?? INTERVALS[0];
+  const problems = [];
+  if (requested.symbol && !knownSymbol) problems.push(`Unknown symbol ${requested.symbol}: showing ${newSymbol}.`);
+  if (requested.interval && !knownInterval)
+    problems.push(`Unknown interval ${requested.interval}: showing ${newInterval.title}.`);
+  if (problems.length) showNotice("url", problems.join(" "), "info");
+  else dismissNotice("url");
+  show(newSymbol, newInterval);
+  writeUrl(symbol, interval.name, { replace: true });
 }
 
-/** Somebody has chosen. @param {string} chosen @param {typeof interval} length */
-function choose(chosen, length) {
-  if (chosen === symbol && length === interval) return;
-  settle("address");
-  mark(chosen, length);
-  clearTimeout(settling);
-  settling = setTimeout(() => {
-    show(chosen, length);
-    tell(chosen, length.name);
-    announce(`${quote.sentence}. Candles of ${length.words}.`);
-  }, SETTLE_MS);
+/**
+ * Handle a choice of the user: mark it at once, load it after the debounce.
+ * @param {string} newSymbol
+ * @param {Interval} newInterval
+ */
+function select(newSymbol, newInterval) {
+  if (newSymbol === symbol && newInterval === interval) return;
+  dismissNotice("url");
+  mark(newSymbol, newInterval);
+  clearTimeout(selectTimer);
+  selectTimer = setTimeout(() => {
+    show(newSymbol, newInterval);
+    writeUrl(newSymbol, newInterval.name);
+    announce(`${quote.summary}. Candles of ${newInterval.title}.`);
+  }, SELECT_DEBOUNCE_MS);
 }
 
-/** Mark what is chosen. @param {string} chosen @param {typeof interval} length */
-function mark(chosen, length) {
-  if (chosen !== symbol) {
-    symbol = chosen;
-    const title = watchList.listing(chosen) ?? { symbol: chosen, name: "" };
-    quote.open(title, watchList.newest(chosen));
-    showAge();
+/** Mark the selection and show its quote. @param {string} newSymbol @param {Interval} newInterval */
+function mark(newSymbol, newInterval) {
+  if (newSymbol !== symbol) {
+    symbol = newSymbol;
+    quote.select(watchList.listing(newSymbol) ?? { symbol: newSymbol, name: "" }, watchList.lastTrade(newSymbol));
+    updateFreshness();
   }
-  interval = length;
-  watchList.select(chosen);
-  for (const button of at("intervals").children)
-    button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.interval === length.name));
+  interval = newInterval;
+  watchList.select(newSymbol);
+  for (const button of byId("intervals").children)
+    button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.interval === newInterval.name));
 }
 
-/** @param {string} chosen @param {typeof interval} length */
-function show(chosen, length) {
-  const other = chosen !== view?.candles.symbol;
-  mark(chosen, length);
-  if (!other && view?.candles.interval === length) return;
-  view?.leave();
-  view = new View(chart, chosen, length, () => showHistory());
-  showCandle(chosen, length, undefined);
+/** Mark the selection and load its candles and trades. @param {string} newSymbol @param {Interval} newInterval */
+function show(newSymbol, newInterval) {
+  const symbolChanged = newSymbol !== view?.candles.symbol;
+  mark(newSymbol, newInterval);
+  if (!symbolChanged && view?.candles.interval === newInterval) return;
+  view?.close();
+  view = new CandleView(chart, newSymbol, newInterval, showHistory);
+  showCandle(newSymbol, newInterval, undefined);
   view.load();
-  if (other) tape.open(chosen);
+  if (symbolChanged) tape.select(newSymbol);
   subscribe();
 }
 
-/** What is loaded, and the newest candle. */
+/** Show the extent of the loaded candles in the footer, and a candle in the legend. */
 function showHistory() {
-  const { candles } = /** @type {View} */ (view);
+  const { candles } = /** @type {CandleView} */ (view);
   const { bars, complete } = candles;
-  showCandle(symbol, interval, pointed === undefined ? bars.at(-1) : bars[candles.index(pointed)]);
-  const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? ", all there are" : ""}` : "";
-  const candlesText = `${countText(bars.length)} ${bars.length === 1 ? "candle" : "candles"}`;
-  at("history").textContent = `${candlesText} of ${interval.words}${since}`;
+  showCandle(symbol, interval, crosshairTime === undefined ? bars.at(-1) : bars[candles.indexAt(crosshairTime)]);
+  const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? " (complete history)" : ""}` : "";
+  const count = `${countText(bars.length)} ${bars.length === 1 ? "candle" : "candles"}`;
+  byId("history").textContent = `${count} of ${interval.title}${since}`;
 }
 
-function makeIntervals() {
+function createIntervalButtons() {
   INTERVALS.forEach((each, index) => {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.interval = each.name;
-    button.setAttribute("aria-label", each.words);
+    button.setAttribute("aria-label", each.title);
     button.setAttribute("aria-pressed", "false");
     button.setAttribute("aria-keyshortcuts", String(index + 1));
-    button.title = `${each.words} (${index + 1})`;
+    button.title = `${each.title} (${index + 1})`;
     button.textContent = each.label;
-    button.addEventListener("click", () => choose(symbol, each));
-    at("intervals").append(button);
+    button.addEventListener("click", () => select(symbol, each));
+    byId("intervals").append(button);
   });
 }
 
-function makeControls() {
-  at("latest").addEventListener("click", () => chart.showLatest());
-  at("theme").addEventListener("click", toggleTheme);
-  at("help").addEventListener("click", showShortcuts);
-  onTheme(() => {
-    const other = theme() === "dark" ? "light" : "dark";
-    at("theme").setAttribute("aria-label", `Use the ${other} theme`);
-    at("theme").title = `Use the ${other} theme (t)`;
+function bindControls() {
+  byId("latest").addEventListener("click", () => chart.showLatest());
+  byId("theme").addEventListener("click", toggleTheme);
+  byId("help").addEventListener("click", showShortcuts);
+  onThemeChange(() => {
+    const label = `Use the ${otherTheme()} theme`;
+    byId("theme").setAttribute("aria-label", label);
+    byId("theme").title = `${label} (t)`;
   });
-  listen({
-    interval: (index) => choose(symbol, INTERVALS[index]),
-    step: (by) => choose(symbol, INTERVALS[INTERVALS.indexOf(interval) + by] ?? interval),
-    find: () => WatchList.focusSearch(),
-    theme: toggleTheme,
-    speak: () => announce(quote.sentence),
+  bindShortcuts({
+    selectInterval: (index) => select(symbol, INTERVALS[index]),
+    stepInterval: (by) => select(symbol, INTERVALS[INTERVALS.indexOf(interval) + by] ?? interval),
+    focusSearch: WatchList.focusSearch,
+    toggleTheme,
+    announcePrice: () => announce(quote.summary),
   });
 }
 
-makeIntervals();
-makeControls();
+createIntervalButtons();
+bindControls();
 setInterval(() => {
   if (document.hidden || stream.state.kind !== "live") return;
   readPrices();
   view?.sync();
-}, READ_AGAIN_MS);
-// Not awaited: the page counts as loaded before the service has answered.
-Promise.all([readListings(), readPrices()]).then(() => {
-  onMove(follow);
-  follow();
+}, REFRESH_MS);
+// Not awaited at the top level, which would delay the load event until the service has responded.
+Promise.all([readSymbols(), readPrices()]).then(() => {
+  onNavigate(showFromUrl);
+  showFromUrl();
 });

@@ -1,14 +1,14 @@
-/** The candles of one symbol and interval, as far as they are loaded: pages from /candles, changes from the stream. */
+/** Loaded candles of one symbol and interval: pages of /candles, updated by candle events of the stream. */
 
-import { now } from "./clock.js";
-import { ask } from "./service.js";
+import { getJson } from "./api_client.js";
+import { now } from "./service_clock.js";
 
-const FIRST = 600;
-const MORE = 1000;
-const SINCE_EVER = "1970-01-01T00:00:00Z";
+const FIRST_PAGE_SIZE = 600;
+const OLDER_PAGE_SIZE = 1000;
+const EPOCH = "1970-01-01T00:00:00Z";
 
 /**
- * @typedef {object} Bar
+ * @typedef {object} Bar Candle in the form of the chart library.
  * @property {number} time Start of the bucket, in seconds since 1970.
  * @property {number} open
  * @property {number} high
@@ -17,73 +17,72 @@ const SINCE_EVER = "1970-01-01T00:00:00Z";
  * @property {number} volume
  * @property {number | null} vwap
  * @property {number} trades
- * @typedef {"end" | "inside" | "new inside" | "nowhere"} Place Where a candle has been put.
+ * @typedef {"last" | "earlier" | "inserted" | "ignored"} Change Effect of a candle: it updates or appends the last bar,
+ *   updates an earlier one, fills a hole between bars, or is dropped.
  */
 
-/** @returns {Bar} */
-function bar(/** @type {any} */ candle) {
+/** @param {any} candle @returns {Bar} */
+function toBar(candle) {
   const { timestamp, open, high, low, close, volume, vwap, trade_count: trades } = candle;
   return { time: Date.parse(timestamp) / 1000, open, high, low, close, volume, vwap, trades };
 }
 
 /** @param {number} seconds */
-function moment(seconds) {
+function isoTime(seconds) {
   return new Date(seconds * 1000).toISOString();
 }
 
 export class Candles {
   /** @type {Bar[]} Oldest first. */
   bars = [];
-  /** Whether there are none before the first one. */
+  /** True if the oldest candle of the service is loaded. */
   complete = false;
 
-  /** @param {string} symbol @param {{name: string, words: string, seconds: number}} interval */
+  /** @param {string} symbol @param {import("./intervals.js").Interval} interval */
   constructor(symbol, interval) {
     this.symbol = symbol;
     this.interval = interval;
   }
 
-  /** Read the newest ones, in place of what was there. @param {AbortSignal} signal */
+  /** Replace all bars by the newest page. @param {AbortSignal} signal */
   async loadNewest(signal) {
-    const page = await this.#read({ start: SINCE_EVER, end: this.#end(), limit: FIRST, order: "desc" }, signal);
+    const page = await this.#readPage({ start: EPOCH, end: this.#end(), limit: FIRST_PAGE_SIZE, order: "desc" }, signal);
     this.bars = page.bars.reverse();
-    this.complete = !page.more;
+    this.complete = !page.hasMore;
   }
 
-  /** Read those before the first one. @param {AbortSignal} signal */
+  /** Load the page before the oldest bar. @param {AbortSignal} signal */
   async loadOlder(signal) {
     const oldest = this.bars[0].time;
-    const page = await this.#read({ start: SINCE_EVER, end: moment(oldest), limit: MORE, order: "desc" }, signal);
-    if (this.bars[0]?.time !== oldest) return; // read anew meanwhile
+    const parameters = { start: EPOCH, end: isoTime(oldest), limit: OLDER_PAGE_SIZE, order: "desc" };
+    const page = await this.#readPage(parameters, signal);
+    if (this.bars[0]?.time !== oldest) return; // loadNewest() replaced the bars during the request
     this.bars = page.bars.reverse().concat(this.bars);
-    this.complete = !page.more;
+    this.complete = !page.hasMore;
   }
 
   /**
-   * Read what has become of the last one, and those after it.
+   * Read the last two candles again, because they may have changed, and all newer ones.
    * @param {AbortSignal} signal
-   * @returns {Promise<boolean>} False where there are so many that they had better be read from the start.
+   * @returns {Promise<boolean>} False if one page is not enough: call `loadNewest` instead.
    */
-  async loadSince(signal) {
+  async loadNewer(signal) {
     const from = this.bars.at(-2) ?? this.bars.at(-1);
-    const start = from ? moment(from.time) : SINCE_EVER;
-    const page = await this.#read({ start, end: this.#end(), limit: FIRST, order: "asc" }, signal);
-    if (page.more) return false;
-    for (const each of page.bars) this.#place(each, false);
+    const start = from ? isoTime(from.time) : EPOCH;
+    const page = await this.#readPage({ start, end: this.#end(), limit: FIRST_PAGE_SIZE, order: "asc" }, signal);
+    if (page.hasMore) return false;
+    for (const bar of page.bars) this.#merge(bar, false);
     return true;
   }
 
-  /**
-   * Take in what the stream tells.
-   * @returns {{bar: Bar, place: Place}}
-   */
-  put(/** @type {any} */ candle) {
-    const told = bar(candle);
-    return { bar: told, place: this.#place(told, candle.revised) };
+  /** Merge a candle event of the stream. @param {any} candle @returns {{bar: Bar, change: Change}} */
+  apply(candle) {
+    const bar = toBar(candle);
+    return { bar, change: this.#merge(bar, candle.revised) };
   }
 
-  /** @param {number} time @returns {number} Where the bar of a time is, or would be. */
-  index(time) {
+  /** @param {number} time @returns {number} Index of the first bar at or after a time. */
+  indexAt(time) {
     let [low, high] = [0, this.bars.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -94,41 +93,41 @@ export class Candles {
   }
 
   /**
-   * @param {Bar} told
-   * @param {boolean} certain Whether it is newer than what is there even with fewer trades.
-   * @returns {Place}
+   * @param {Bar} bar
+   * @param {boolean} revised True if trades were cancelled or corrected: the bar is newer even with fewer trades.
+   * @returns {Change}
    */
-  #place(told, certain) {
+  #merge(bar, revised) {
     const { bars } = this;
-    const index = this.index(told.time);
+    const index = this.indexAt(bar.time);
     const known = bars[index];
-    if (known?.time === told.time) {
-      // Answers and the stream may overtake each other: of two states of a candle, the one with more trades is later.
-      if (!certain && told.trades < known.trades) return "nowhere";
-      bars[index] = told;
-      return index === bars.length - 1 ? "end" : "inside";
+    if (known?.time === bar.time) {
+      // Responses and stream events may arrive in either order: the state with more trades is the newer one.
+      if (!revised && bar.trades < known.trades) return "ignored";
+      bars[index] = bar;
+      return index === bars.length - 1 ? "last" : "earlier";
     }
     if (index === bars.length) {
-      bars.push(told);
-      return "end";
+      bars.push(bar);
+      return "last";
     }
-    if (index === 0 && !this.complete) return "nowhere"; // it comes with its page
-    bars.splice(index, 0, told);
-    return "new inside";
+    if (index === 0 && !this.complete) return "ignored"; // loadOlder() will read it with its neighbours
+    bars.splice(index, 0, bar);
+    return "inserted";
   }
 
-  /** After the bucket that is open now, and the next one: clocks differ. */
+  /** End of the next bucket: one more than the open one, because the clocks differ. */
   #end() {
-    return moment((Math.floor(now() / 1000 / this.interval.seconds) + 2) * this.interval.seconds);
+    return isoTime((Math.floor(now() / 1000 / this.interval.seconds) + 2) * this.interval.seconds);
   }
 
   /** @param {Record<string, string | number>} parameters @param {AbortSignal} signal */
-  async #read(parameters, signal) {
-    const { candles, next_page_token: token } = await ask(
+  async #readPage(parameters, signal) {
+    const { candles, next_page_token: token } = await getJson(
       "/candles",
       { symbol: this.symbol, interval: this.interval.name, ...parameters },
       signal,
     );
-    return { bars: /** @type {Bar[]} */ (candles.map(bar)), more: token !== null };
+    return { bars: /** @type {Bar[]} */ (candles.map(toBar)), hasMore: token !== null };
   }
 }

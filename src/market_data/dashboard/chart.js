@@ -1,4 +1,4 @@
-/** Candles and volume on a canvas: TradingView's lightweight-charts, with our colours and keys. */
+/** Candlestick and volume chart: TradingView's lightweight-charts with the theme's colours and keyboard control. */
 
 import {
   CandlestickSeries,
@@ -6,24 +6,26 @@ import {
   CrosshairMode,
   HistogramSeries,
 } from "/assets/lightweight-charts.standalone.production.mjs";
-import { bucketText, learn, priceText, volumeText } from "./formats.js";
-import { colours, onTheme } from "./theme.js";
+import { bucketText, priceText, updateDecimals, volumeText } from "./formats.js";
+import { colours, onThemeChange } from "./theme.js";
 
 /** Empty bars between the newest candle and the price scale. */
-const MARGIN = 6;
-const SPACING = 8;
+const RIGHT_MARGIN_BARS = 6;
+const BAR_SPACING_PX = 8;
+const MIN_BAR_SPACING_PX = 0.5;
+const MAX_BAR_SPACING_PX = 60;
+/** Older candles are loaded once fewer bars than this remain left of the visible range. */
+const PREFETCH_BARS = 80;
 const COLOURS = [
   ...["up", "down", "volume-up", "volume-down", "label-up", "label-down"],
   ...["panel", "grid", "muted", "line", "crosshair", "label"],
 ];
-/** Bars left of the view below which older ones are loaded. */
-const NEAR = 80;
 
 /** @typedef {import("./candles.js").Bar} Bar */
 
 export class Chart {
   #element;
-  #tell;
+  #callbacks;
   #chart;
   #prices;
   #volumes;
@@ -31,26 +33,32 @@ export class Chart {
   #candles = null;
   /** @type {Record<string, string>} */
   #colours = {};
-  /** @type {number | null} Time of the candle that the keyboard is at. */
+  /** @type {number | null} Time of the candle that the keyboard has selected. */
   #cursor = null;
 
   /**
    * @param {HTMLElement} element
-   * @param {object} tell
-   * @param {() => void} tell.nearStart The view comes near the oldest candle.
-   * @param {(bar: Bar | undefined, byKeyboard: boolean) => void} tell.pointed None where the crosshair is gone.
-   * @param {(away: boolean) => void} tell.scrolled Whether the newest candle is out of view.
+   * @param {object} callbacks
+   * @param {() => void} callbacks.onNearOldest Called when the visible range comes close to the oldest candle.
+   * @param {(bar: Bar | undefined, byKeyboard: boolean) => void} callbacks.onCrosshair Undefined if there is no crosshair.
+   * @param {(away: boolean) => void} callbacks.onScroll True if the newest candle is not visible.
    */
-  constructor(element, tell) {
+  constructor(element, callbacks) {
     this.#element = element;
-    this.#tell = tell;
+    this.#callbacks = callbacks;
     this.#chart = createChart(element, {
       autoSize: true,
-      // It brings a style sheet of its own, which the content policy stops: the page's footer has the link.
+      // The CSP blocks the style sheet of the library's logo, so the footer has the attribution link.
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
       localization: { locale: "en-GB", timeFormatter: (time) => this.#timeText(time) },
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { rightOffset: MARGIN, barSpacing: SPACING, minBarSpacing: 0.5, timeVisible: true, secondsVisible: false },
+      timeScale: {
+        rightOffset: RIGHT_MARGIN_BARS,
+        barSpacing: BAR_SPACING_PX,
+        minBarSpacing: MIN_BAR_SPACING_PX,
+        timeVisible: true,
+        secondsVisible: false,
+      },
       rightPriceScale: { borderVisible: false, minimumWidth: 68 },
     });
     this.#prices = this.#chart.addSeries(CandlestickSeries, {
@@ -67,59 +75,59 @@ export class Chart {
       1,
     );
     this.#volumes.priceScale().applyOptions({ scaleMargins: { top: 0.2, bottom: 0 } });
-    const [above, below] = this.#chart.panes();
-    above.setStretchFactor(4);
-    below.setStretchFactor(1);
+    const [pricePane, volumePane] = this.#chart.panes();
+    pricePane.setStretchFactor(4);
+    volumePane.setStretchFactor(1);
     this.#chart.chartElement().setAttribute("aria-hidden", "true");
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.#moved(range));
-    this.#chart.subscribeCrosshairMove((event) => this.#pointed(event));
-    element.addEventListener("keydown", (event) => this.#press(event));
-    element.addEventListener("blur", () => this.#unpoint());
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.#onVisibleRangeChange(range));
+    this.#chart.subscribeCrosshairMove((event) => this.#onCrosshairMove(event));
+    element.addEventListener("keydown", (event) => this.#onKeydown(event));
+    element.addEventListener("blur", () => this.#clearCrosshair());
     element.addEventListener("pointermove", () => (this.#cursor = null));
-    onTheme(() => this.#paint());
+    onThemeChange(() => this.#applyTheme());
   }
 
-  /** @param {import("./candles.js").Candles} candles What is shown from now on; nothing yet. */
+  /** Empty the chart and bind it to other candles. @param {import("./candles.js").Candles} candles */
   clear(candles) {
     this.#candles = candles;
-    this.#unpoint();
+    this.#clearCrosshair();
     this.#prices.setData([]);
     this.#volumes.setData([]);
     this.#chart.timeScale().applyOptions({ timeVisible: candles.interval.seconds < 86400 });
-    this.#element.setAttribute("aria-label", `${candles.symbol}, candles of ${candles.interval.words}, times in UTC`);
-    this.#note();
+    this.#element.setAttribute("aria-label", `${candles.symbol}, candles of ${candles.interval.title}, times in UTC`);
+    this.#exposeState();
   }
 
-  /** Show all candles that there are: the newest ones, or with `keep` what is in view already. */
-  show({ keep = false } = {}) {
+  /** Draw all loaded candles; scroll to the newest one unless `keepRange` is set. */
+  show({ keepRange = false } = {}) {
     const { bars, symbol } = /** @type {import("./candles.js").Candles} */ (this.#candles);
-    const places = learn(symbol, ...bars.slice(-200).flatMap((bar) => [bar.open, bar.high, bar.low, bar.close]));
-    this.#prices.applyOptions({ priceFormat: { minMove: 10 ** -places } });
+    const decimals = updateDecimals(symbol, ...bars.slice(-200).flatMap((bar) => [bar.open, bar.high, bar.low, bar.close]));
+    this.#prices.applyOptions({ priceFormat: { minMove: 10 ** -decimals } });
     this.#prices.setData(bars);
-    this.#volumes.setData(bars.map((bar) => this.#volume(bar)));
-    this.#label();
-    if (!keep) this.showLatest();
-    this.#note();
+    this.#volumes.setData(bars.map((bar) => this.#volumeBar(bar)));
+    this.#updatePriceLabel();
+    if (!keepRange) this.showLatest();
+    this.#exposeState();
   }
 
-  /** @param {Bar} bar @param {boolean} inside Whether later ones are shown already. */
-  update(bar, inside) {
-    this.#prices.update(bar, inside);
-    if (!inside) this.#label();
-    this.#volumes.update(this.#volume(bar), inside);
-    this.#note();
+  /** @param {Bar} bar @param {boolean} earlier True if it is not the last bar. */
+  update(bar, earlier) {
+    this.#prices.update(bar, earlier);
+    if (!earlier) this.#updatePriceLabel();
+    this.#volumes.update(this.#volumeBar(bar), earlier);
+    this.#exposeState();
   }
 
-  /** Scroll to the newest candle. */
+  /** Scroll to the newest candle and reset the zoom. */
   showLatest() {
     const scale = this.#chart.timeScale();
-    scale.applyOptions({ barSpacing: SPACING });
-    scale.scrollToPosition(MARGIN, false);
+    scale.applyOptions({ barSpacing: BAR_SPACING_PX });
+    scale.scrollToPosition(RIGHT_MARGIN_BARS, false);
     this.#chart.priceScale("right").applyOptions({ autoScale: true });
   }
 
-  /** What the canvas shows, for tests and scripts. */
-  #note() {
+  /** Publish the state as data attributes, because tests can't read the canvas. */
+  #exposeState() {
     const bars = this.#candles?.bars ?? [];
     Object.assign(this.#element.dataset, {
       symbol: this.#candles?.symbol ?? "",
@@ -130,19 +138,19 @@ export class Chart {
     });
   }
 
-  /** Colour the label of the newest price: its white text needs a darker ground than the canvas gives the candle. */
-  #label() {
+  /** Colour the price label: its white text needs a darker background than the colour of the candle. */
+  #updatePriceLabel() {
     const last = this.#candles?.bars.at(-1);
     if (!last) return;
     this.#prices.applyOptions({ priceLineColor: this.#colours[last.close >= last.open ? "label-up" : "label-down"] });
   }
 
   /** @param {Bar} bar */
-  #volume({ time, volume, open, close }) {
+  #volumeBar({ time, volume, open, close }) {
     return { time, value: volume, color: this.#colours[close >= open ? "volume-up" : "volume-down"] };
   }
 
-  #paint() {
+  #applyTheme() {
     this.#colours = colours(...COLOURS);
     const { up, down, panel, grid, muted, line, crosshair, label } = this.#colours;
     const cross = { color: crosshair, labelBackgroundColor: label };
@@ -152,7 +160,7 @@ export class Chart {
       crosshair: { vertLine: cross, horzLine: cross },
       timeScale: { borderColor: line },
     });
-    // Up is hollow and down is full: it can be told without the colours.
+    // Rising candles are hollow, falling ones filled: the direction shows without colours.
     this.#prices.applyOptions({
       upColor: panel,
       downColor: down,
@@ -161,8 +169,8 @@ export class Chart {
       wickUpColor: up,
       wickDownColor: down,
     });
-    this.#volumes.setData(this.#candles?.bars.map((bar) => this.#volume(bar)) ?? []);
-    this.#label();
+    this.#volumes.setData(this.#candles?.bars.map((bar) => this.#volumeBar(bar)) ?? []);
+    this.#updatePriceLabel();
   }
 
   /** @param {number} time */
@@ -170,80 +178,80 @@ export class Chart {
     return bucketText(time, this.#candles?.interval.seconds ?? 60);
   }
 
-  /** @param {{from: number, to: number} | null} range In bars; the oldest one is 0. */
-  #moved(range) {
+  /** @param {{from: number, to: number} | null} range Indexes of bars. */
+  #onVisibleRangeChange(range) {
     const count = this.#candles?.bars.length ?? 0;
     if (!range || !count) return;
     const away = range.to < count - 1;
-    // The label would follow the last candle in view, and pass an old close off as the price.
+    // The library labels the last visible candle, whose close is not the current price.
     if (this.#prices.options().lastValueVisible === away) this.#prices.applyOptions({ lastValueVisible: !away });
-    this.#tell.scrolled(away);
-    if (range.from < NEAR) this.#tell.nearStart();
+    this.#callbacks.onScroll(away);
+    if (range.from < PREFETCH_BARS) this.#callbacks.onNearOldest();
   }
 
-  #pointed(/** @type {any} */ event) {
-    const candles = this.#candles;
-    if (!candles) return;
-    // What the keyboard points at has been told.
-    if (this.#cursor !== null) return;
-    this.#tell.pointed(event.time === undefined ? undefined : candles.bars[candles.index(event.time)], false);
+  /** @param {any} event */
+  #onCrosshairMove(event) {
+    if (!this.#candles || this.#cursor !== null) return; // #moveCrosshair() has reported the candle already
+    const { bars } = this.#candles;
+    this.#callbacks.onCrosshair(event.time === undefined ? undefined : bars[this.#candles.indexAt(event.time)], false);
   }
 
-  #unpoint() {
+  #clearCrosshair() {
     this.#cursor = null;
     this.#chart.clearCrosshairPosition();
-    this.#tell.pointed(undefined, false);
+    this.#callbacks.onCrosshair(undefined, false);
   }
 
   /** @param {KeyboardEvent} event */
-  #press(event) {
+  #onKeydown(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const step = event.shiftKey ? 10 : 1;
-    const acts = {
-      ArrowLeft: () => this.#step(-step),
-      ArrowRight: () => this.#step(step),
-      PageUp: () => this.#step(-50),
-      PageDown: () => this.#step(50),
-      Home: () => this.#step(-Infinity),
-      End: () => this.#step(Infinity),
+    const actions = {
+      ArrowLeft: () => this.#moveCrosshair(-step),
+      ArrowRight: () => this.#moveCrosshair(step),
+      PageUp: () => this.#moveCrosshair(-50),
+      PageDown: () => this.#moveCrosshair(50),
+      Home: () => this.#moveCrosshair(-Infinity),
+      End: () => this.#moveCrosshair(Infinity),
       "+": () => this.#zoom(1.25),
       "=": () => this.#zoom(1.25),
       "-": () => this.#zoom(0.8),
-      Escape: () => this.#unpoint(),
+      Escape: () => this.#clearCrosshair(),
     };
-    const act = acts[/** @type {keyof typeof acts} */ (event.key)];
-    if (!act) return;
+    const action = actions[/** @type {keyof typeof actions} */ (event.key)];
+    if (!action) return;
     event.preventDefault();
-    act();
+    action();
   }
 
-  /** @param {number} by Candles to move the crosshair by. */
-  #step(by) {
+  /** @param {number} by Number of candles, negative to the left. */
+  #moveCrosshair(by) {
     const candles = this.#candles;
     if (!candles?.bars.length) return;
-    const end = candles.bars.length - 1;
-    const from = this.#cursor === null ? end + (by < 0 ? 1 : 0) : candles.index(this.#cursor);
-    const index = Math.max(0, Math.min(end, from + by));
+    const last = candles.bars.length - 1;
+    const from = this.#cursor === null ? last + (by < 0 ? 1 : 0) : candles.indexAt(this.#cursor);
+    const index = Math.max(0, Math.min(last, from + by));
     const bar = candles.bars[index];
     this.#cursor = bar.time;
-    this.#reveal(index, end);
+    this.#scrollIntoView(index, last);
     this.#chart.setCrosshairPosition(bar.close, bar.time, this.#prices);
-    this.#tell.pointed(bar, true);
+    this.#callbacks.onCrosshair(bar, true);
   }
 
-  /** Scroll as far as it takes for a candle to be in view. @param {number} index @param {number} end */
-  #reveal(index, end) {
+  /** @param {number} index Of the candle. @param {number} last Index of the last candle. */
+  #scrollIntoView(index, last) {
     const scale = this.#chart.timeScale();
     const range = scale.getVisibleLogicalRange();
     if (!range) return;
     const width = range.to - range.from;
-    if (index < range.from + 1) scale.scrollToPosition(index - 2 + width - end, false);
-    else if (index > range.to - 1) scale.scrollToPosition(Math.min(index + 2 - end, MARGIN), false);
+    if (index < range.from + 1) scale.scrollToPosition(index - 2 + width - last, false);
+    else if (index > range.to - 1) scale.scrollToPosition(Math.min(index + 2 - last, RIGHT_MARGIN_BARS), false);
   }
 
-  /** @param {number} by */
-  #zoom(by) {
+  /** @param {number} factor */
+  #zoom(factor) {
     const scale = this.#chart.timeScale();
-    scale.applyOptions({ barSpacing: Math.max(0.5, Math.min(60, scale.options().barSpacing * by)) });
+    const spacing = scale.options().barSpacing * factor;
+    scale.applyOptions({ barSpacing: Math.max(MIN_BAR_SPACING_PX, Math.min(MAX_BAR_SPACING_PX, spacing)) });
   }
 }

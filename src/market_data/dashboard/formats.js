@@ -1,53 +1,56 @@
-/** Numbers and times as text. Times are in UTC, throughout. */
+/** Numbers and times as text. All times are in UTC. */
 
 const MINUS = "−";
-const NONE = "—";
+const MISSING = "—";
 
-/** @type {Map<string, number>} Decimals of each symbol's prices: as many as it has needed so far. */
-const places = new Map();
-const formatters = new Map();
+/** @type {Map<string, number>} Decimals shown for each symbol's prices; grows with the prices seen, never shrinks. */
+const decimalsBySymbol = new Map();
+/** @type {Map<number, Intl.NumberFormat>} */
+const formattersByDecimals = new Map();
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 2 });
 const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
 
-/** @param {number} value @returns {number} Decimals that its shortest form has. */
-function decimals(value) {
+/** @param {number} value @returns {number} Decimals of the shortest notation that round-trips. */
+function decimalsOf(value) {
   const [digits, exponent] = String(value).split("e");
   return Math.max(0, (digits.split(".")[1] ?? "").length - Number(exponent ?? 0));
 }
 
-/** @param {number} price @returns {number} Decimals that a price of this magnitude is worth. */
-function worth(price) {
+/** @param {number} price @returns {number} Maximum of decimals shown at this magnitude. */
+function maxDecimals(price) {
   if (price >= 1000) return 2;
   if (price >= 1 || price <= 0) return 4;
   return Math.min(12, 3 - Math.floor(Math.log10(price)));
 }
 
 /**
- * Note what prices a symbol has.
- * @returns {number} The decimals to show of them: at least two.
+ * Raise the decimals of a symbol to what these prices need, so that all its prices are shown with the same number.
+ * @param {string} symbol
+ * @param {number[]} prices
+ * @returns {number} Decimals of the symbol: at least two.
  */
-export function learn(/** @type {string} */ symbol, /** @type {number[]} */ ...prices) {
-  const needed = prices.map((price) => Math.min(worth(price), decimals(price)));
-  const most = Math.max(2, places.get(symbol) ?? 0, ...needed);
-  places.set(symbol, most);
-  return most;
+export function updateDecimals(symbol, ...prices) {
+  const needed = prices.map((price) => Math.min(maxDecimals(price), decimalsOf(price)));
+  const decimals = Math.max(2, decimalsBySymbol.get(symbol) ?? 0, ...needed);
+  decimalsBySymbol.set(symbol, decimals);
+  return decimals;
 }
 
 /** @param {string} symbol @param {number | null | undefined} price */
 export function priceText(symbol, price) {
-  if (price === null || price === undefined) return NONE;
-  const digits = places.get(symbol) ?? learn(symbol, price);
-  let formatter = formatters.get(digits);
+  if (price === null || price === undefined) return MISSING;
+  const decimals = decimalsBySymbol.get(symbol) ?? updateDecimals(symbol, price);
+  let formatter = formattersByDecimals.get(decimals);
   if (!formatter) {
-    formatter = new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-    formatters.set(digits, formatter);
+    formatter = new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    formattersByDecimals.set(decimals, formatter);
   }
   return formatter.format(price).replace("-", MINUS);
 }
 
 /** @param {number | null | undefined} volume */
 export function volumeText(volume) {
-  if (volume === null || volume === undefined) return NONE;
+  if (volume === null || volume === undefined) return MISSING;
   return volume >= 10_000 ? compact.format(volume) : plain.format(volume);
 }
 
@@ -56,18 +59,18 @@ export function countText(count) {
   return plain.format(count);
 }
 
-/** @param {number} difference @param {string} text Its absolute value. */
-export function signed(difference, text) {
+/** @param {number} difference @param {string} text Absolute value of the difference. */
+export function withSign(difference, text) {
   return difference > 0 ? `+${text}` : difference < 0 ? `${MINUS}${text}` : text;
 }
 
-/** @param {number} share 0.01 is a percent. */
-export function percentText(share) {
-  const rounded = Math.round(share * 1e4) / 100;
-  return `${signed(rounded, Math.abs(rounded).toFixed(2))}%`;
+/** @param {number} ratio 0.01 is one percent. */
+export function percentText(ratio) {
+  const rounded = Math.round(ratio * 1e4) / 100;
+  return `${withSign(rounded, Math.abs(rounded).toFixed(2))}%`;
 }
 
-/** @param {number} difference The shape beside the colour. */
+/** @param {number} difference @returns {string} Shows the direction to readers who can't tell the colours apart. */
 export function arrow(difference) {
   return difference > 0 ? "▲" : difference < 0 ? "▼" : "■";
 }
@@ -87,14 +90,14 @@ export function dateText(ms) {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** @param {number} ms @param {number} now @returns {string} The time; its date as well unless that is today's. */
-export function momentText(ms, now) {
+/** @param {number} ms @param {number} now @returns {string} 10:30:00, or 2026-02-08 10:30:00 on another day than `now`. */
+export function shortTimestampText(ms, now) {
   return dateText(ms) === dateText(now) ? timeText(ms) : `${dateText(ms)} ${timeText(ms)}`;
 }
 
-/** @param {number} seconds A bucket's start. @param {number} length Of the bucket, in seconds. */
-export function bucketText(seconds, length) {
-  const iso = new Date(seconds * 1000).toISOString();
+/** @param {number} start Seconds since 1970. @param {number} length In seconds. */
+export function bucketText(start, length) {
+  const iso = new Date(start * 1000).toISOString();
   return length >= 86400 ? iso.slice(0, 10) : `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
 }
 

@@ -1,105 +1,99 @@
 /**
- * How old the data of the shown symbol is: the age of its last trade, counted up, and stale beyond the service's threshold.
- * Nothing counts as fresh while the connection is not live, for then nobody knows.
+ * Freshness of the selected symbol: the age of its last trade, stale above the threshold of `/status/ingestion`.
+ * Data never counts as fresh without a live connection: there may be newer trades.
  */
 
 import { announce } from "./announcer.js";
-import { now } from "./clock.js";
-import { ageText, momentText, timeText } from "./formats.js";
-import { ask } from "./service.js";
+import { getJson } from "./api_client.js";
+import { byId, setText } from "./dom.js";
+import { ageText, shortTimestampText, timeText } from "./formats.js";
+import { now } from "./service_clock.js";
 
-/** Until the service has told its own. */
-const FALLBACK_MS = 10_000;
-const ASK_EVERY_MS = 30_000;
+/** Threshold until the service's own is known. */
+const DEFAULT_THRESHOLD_MS = 10_000;
+const STATUS_INTERVAL_MS = 30_000;
 
 const root = document.documentElement;
-const place = /** @type {HTMLElement} */ (document.getElementById("freshness"));
-const words = /** @type {HTMLElement} */ (place.querySelector(".text"));
-const asOf = /** @type {HTMLElement} */ (document.getElementById("as-of"));
-const flag = /** @type {HTMLElement} */ (document.getElementById("old-chart"));
+const label = /** @type {HTMLElement} */ (byId("freshness").querySelector(".text"));
+const priceAsOf = byId("price-as-of");
+const chartAsOf = byId("chart-as-of");
+
+/** @typedef {"fresh" | "stale" | "none" | "unknown"} Kind */
 
 export class Freshness {
-  threshold = FALLBACK_MS;
-  #disabled = false;
-  /** @type {number | null | undefined} Time of the last trade; null where there is none, undefined where it is not known. */
-  #trade = undefined;
+  #threshold = DEFAULT_THRESHOLD_MS;
+  #feedDisabled = false;
+  /** @type {number | null | undefined} In milliseconds; null if the symbol has no trades, undefined until known. */
+  #lastTradeAt = undefined;
   #live = false;
-  #heard = 0;
+  #lastMessageAt = 0;
 
   constructor() {
-    this.ask();
-    setInterval(() => this.ask(), ASK_EVERY_MS);
+    this.readStatus();
+    setInterval(() => this.readStatus(), STATUS_INTERVAL_MS);
   }
 
-  /** What the service says of its feed. */
-  async ask() {
+  async readStatus() {
     try {
-      const status = await ask("/status/ingestion");
-      this.threshold = status.threshold_seconds * 1000 || FALLBACK_MS;
-      this.#disabled = status.ingestion_status === "disabled";
+      const status = await getJson("/status/ingestion");
+      this.#threshold = status.threshold_seconds * 1000 || DEFAULT_THRESHOLD_MS;
+      this.#feedDisabled = status.ingestion_status === "disabled";
     } catch {
-      return; // what it said last still holds; the connection tells the rest
+      return; // keep the previous status; the connection status shows the failure
     }
-    this.show();
+    this.#show();
   }
 
-  /** @param {number | null | undefined} time Of the newest trade of the symbol shown, in milliseconds. */
-  set trade(time) {
-    this.#trade = time;
-    this.show();
+  /** @param {number | null} time In milliseconds; null if the selected symbol has no trades. */
+  set lastTradeAt(time) {
+    this.#lastTradeAt = time;
+    this.#show();
   }
 
-  /** @param {import("./stream.js").State} state */
-  set connection({ kind, heard }) {
+  /** Called every second, which keeps the age current. @param {import("./stream.js").State} state */
+  set connection({ kind, lastMessageAt }) {
     this.#live = kind === "live";
-    this.#heard = heard;
-    this.show();
+    this.#lastMessageAt = lastMessageAt;
+    this.#show();
   }
 
-  /** @param {number | undefined} time @returns {boolean} Whether a trade of that time is too old to be the present price. */
-  isOld(time) {
-    return !this.#live || (time !== undefined && now() - time > this.threshold);
+  /** @param {number | undefined} time Of a trade. @returns {boolean} True if its price may not be the current one. */
+  isStale(time) {
+    return !this.#live || (time !== undefined && now() - time > this.#threshold);
   }
 
-  show() {
-    const [kind, text] = this.#verdict();
-    const feed = this.#disabled ? "Feed disabled · " : "";
-    const sentence = feed + (feed ? text.charAt(0).toLowerCase() + text.slice(1) : text);
-    if (words.textContent !== sentence) words.textContent = sentence;
-    this.#mark(kind);
+  #show() {
+    const [kind, text] = this.#assess();
+    setText(label, this.#feedDisabled ? `Feed disabled · ${text.charAt(0).toLowerCase()}${text.slice(1)}` : text);
+    this.#showAsOf(kind);
     if (root.dataset.freshness === kind) return;
     if (kind === "stale" && root.dataset.freshness === "fresh") announce(`The data is stale. ${text}`);
     root.dataset.freshness = kind;
   }
 
-  /** @returns {["fresh" | "stale" | "none" | "unknown", string]} */
-  #verdict() {
-    if (this.#trade === undefined) return ["unknown", "No data yet"];
-    if (this.#trade === null) return ["none", "No trades yet"];
-    const age = now() - this.#trade;
-    if (age > this.threshold) return ["stale", `Stale: last trade ${ageText(age)} ago`];
+  /** @returns {[Kind, string]} */
+  #assess() {
+    if (this.#lastTradeAt === undefined) return ["unknown", "No data yet"];
+    if (this.#lastTradeAt === null) return ["none", "No trades yet"];
+    const age = now() - this.#lastTradeAt;
+    if (age > this.#threshold) return ["stale", `Stale: last trade ${ageText(age)} ago`];
     if (!this.#live) return ["unknown", `Last known trade ${ageText(age)} ago`];
     return ["fresh", `Last trade ${ageText(age)} ago`];
   }
 
-  /** @param {string} kind */
-  #mark(kind) {
-    const time = this.#time(kind);
-    asOf.hidden = flag.hidden = !time;
+  /** @param {Kind} kind */
+  #showAsOf(kind) {
+    const time = this.#asOf(kind);
+    priceAsOf.hidden = chartAsOf.hidden = !time;
     if (!time) return;
-    const text = `as of ${time}`;
-    if (asOf.textContent !== text) asOf.textContent = text;
-    const title = this.#live ? `Stale, ${text} UTC` : `Not live, ${text} UTC`;
-    if (flag.textContent !== title) flag.textContent = title;
+    setText(priceAsOf, `as of ${time}`);
+    setText(chartAsOf, `${this.#live ? "Stale" : "Not live"}, as of ${time} UTC`);
   }
 
-  /**
-   * @param {string} kind
-   * @returns {string} Until when what is shown was the present; empty while it is, or there is nothing.
-   */
-  #time(kind) {
-    if (typeof this.#trade !== "number") return "";
-    if (!this.#live && this.#heard) return timeText(this.#heard + now() - Date.now());
-    return kind === "stale" || !this.#live ? momentText(this.#trade, now()) : "";
+  /** @param {Kind} kind @returns {string} Time up to which the page is complete; empty if it is current or has no data. */
+  #asOf(kind) {
+    if (typeof this.#lastTradeAt !== "number") return "";
+    if (!this.#live && this.#lastMessageAt) return timeText(this.#lastMessageAt + now() - Date.now());
+    return kind === "stale" || !this.#live ? shortTimestampText(this.#lastTradeAt, now()) : "";
   }
 }

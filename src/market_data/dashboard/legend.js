@@ -1,14 +1,14 @@
-/** The newest candle, or the one under the crosshair, in text: what the canvas can't say. */
+/** Legend of the chart: the newest candle, or the one under the crosshair. Gives the canvas a text that can be read out. */
 
 import { announce } from "./announcer.js";
+import { byId, setText } from "./dom.js";
 import { arrow, bucketText, countText, direction, percentText, priceText, volumeText } from "./formats.js";
 
-const place = /** @type {HTMLElement} */ (document.getElementById("legend"));
-/** @type {Map<string, {row: HTMLElement, value: HTMLElement}>} */
-const parts = new Map();
-place.classList.add("none");
+const legend = byId("legend");
+/** @type {Map<string, HTMLElement>} */
+const values = new Map();
 
-for (const [key, term, short] of [
+for (const [field, term, abbreviation] of [
   ["time", "Candle", ""],
   ["open", "Open", "O"],
   ["high", "High", "H"],
@@ -16,38 +16,41 @@ for (const [key, term, short] of [
   ["close", "Close", "C"],
   ["change", "Change", ""],
   ["volume", "Volume", "Vol"],
-  ["vwap", "Average by volume", "VWAP"],
+  ["vwap", "Volume-weighted average price", "VWAP"],
   ["trades", "Trades", "Trades"],
 ]) {
   const row = document.createElement("div");
-  row.dataset.part = key;
+  row.dataset.field = field;
   const name = document.createElement("dt");
-  const full = document.createElement("span");
-  full.className = "hidden";
-  full.textContent = term;
-  const shown = document.createElement("span");
-  shown.setAttribute("aria-hidden", "true");
-  shown.textContent = short;
-  name.append(full, shown);
+  const spoken = document.createElement("span");
+  spoken.className = "visually-hidden";
+  spoken.textContent = term;
+  const visible = document.createElement("span");
+  visible.setAttribute("aria-hidden", "true");
+  visible.textContent = abbreviation;
+  name.append(spoken, visible);
   const value = document.createElement("dd");
-  value.textContent = key === "time" ? "" : "—";
   row.append(name, value);
-  place.append(row);
-  parts.set(key, { row, value });
+  legend.append(row);
+  values.set(field, value);
+}
+clear();
+
+/** Hide the legend, but keep its height. */
+function clear() {
+  legend.classList.add("no-candle");
+  for (const [field, value] of values) value.textContent = field === "time" ? "" : "—";
 }
 
 /**
  * @param {string} symbol
  * @param {{seconds: number}} interval
  * @param {import("./candles.js").Bar | undefined} bar
- * @param {boolean} [spoken] Whether a screen reader is told as well.
+ * @param {boolean} [announced] True to announce the candle to screen readers.
  */
-export function showCandle(symbol, interval, bar, spoken = false) {
-  place.classList.toggle("none", !bar);
-  if (!bar) {
-    for (const [key, { value }] of parts) value.textContent = key === "time" ? "" : "—";
-    return;
-  }
+export function showCandle(symbol, interval, bar, announced = false) {
+  if (!bar) return clear();
+  legend.classList.remove("no-candle");
   const difference = bar.close - bar.open;
   const texts = {
     time: bucketText(bar.time, interval.seconds),
@@ -60,12 +63,9 @@ export function showCandle(symbol, interval, bar, spoken = false) {
     vwap: priceText(symbol, bar.vwap),
     trades: countText(bar.trades),
   };
-  for (const [key, text] of Object.entries(texts)) {
-    const part = parts.get(key);
-    if (part && part.value.textContent !== text) part.value.textContent = text;
-  }
-  place.dataset.direction = direction(difference);
-  if (spoken) {
+  for (const [field, text] of Object.entries(texts)) setText(/** @type {HTMLElement} */ (values.get(field)), text);
+  legend.dataset.direction = direction(difference);
+  if (announced) {
     const { time, open, high, low, close, volume } = texts;
     announce(`${time}: open ${open}, high ${high}, low ${low}, close ${close}, volume ${volume}.`);
   }

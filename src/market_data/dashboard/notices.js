@@ -1,35 +1,37 @@
-/** Lines above the page about what went wrong: one for each subject. */
+/** Notices above the panels: at most one a subject, such as "prices". */
 
-const place = /** @type {HTMLElement} */ (document.getElementById("notices"));
+import { byId } from "./dom.js";
 
-/** @param {string} subject @param {string} text @param {"problem" | "hint"} [kind] */
-export function notice(subject, text, kind = "problem") {
-  const shown = find(subject);
-  if (shown?.dataset.text === text) return;
-  const line = document.createElement("div");
-  line.className = `notice ${kind}`;
-  line.dataset.subject = subject;
-  line.dataset.text = text;
-  line.setAttribute("role", kind === "problem" ? "alert" : "status");
-  const words = document.createElement("p");
-  words.textContent = text;
+const container = byId("notices");
+
+/** @param {string} subject @param {string} text @param {"problem" | "info"} [kind] */
+export function showNotice(subject, text, kind = "problem") {
+  const current = findNotice(subject);
+  if (current?.dataset.text === text) return; // a second alert would be spoken again
+  const notice = document.createElement("div");
+  notice.className = `notice ${kind}`;
+  notice.dataset.subject = subject;
+  notice.dataset.text = text;
+  notice.setAttribute("role", kind === "problem" ? "alert" : "status");
+  const message = document.createElement("p");
+  message.textContent = text;
   const close = document.createElement("button");
   close.type = "button";
   close.className = "icon";
   close.setAttribute("aria-label", "Dismiss");
   close.textContent = "✕";
-  close.addEventListener("click", () => line.remove());
-  line.append(words, close);
-  if (shown) shown.replaceWith(line);
-  else place.append(line);
+  close.addEventListener("click", () => notice.remove());
+  notice.append(message, close);
+  if (current) current.replaceWith(notice);
+  else container.append(notice);
 }
 
-/** @param {string} subject It is all right again. */
-export function settle(subject) {
-  find(subject)?.remove();
+/** @param {string} subject */
+export function dismissNotice(subject) {
+  findNotice(subject)?.remove();
 }
 
 /** @param {string} subject @returns {HTMLElement | undefined} */
-function find(subject) {
-  return /** @type {HTMLElement[]} */ ([...place.children]).find((line) => line.dataset.subject === subject);
+function findNotice(subject) {
+  return /** @type {HTMLElement[]} */ ([...container.children]).find((notice) => notice.dataset.subject === subject);
 }

@@ -1,110 +1,101 @@
-/** The symbol that is shown: its price, its day. */
+/** Quote panel: last price and 24-hour figures of the selected symbol. */
 
-import { arrow, direction, momentText, percentText, priceText, signed, volumeText } from "./formats.js";
-import { now } from "./clock.js";
-import { readDay } from "./changes.js";
+import { readDaySummary } from "./day_change.js";
+import { byId, flash } from "./dom.js";
+import { arrow, direction, percentText, priceText, shortTimestampText, volumeText, withSign } from "./formats.js";
+import { now } from "./service_clock.js";
 
-const DAY_EVERY_MS = 30_000;
+const DAY_REFRESH_MS = 30_000;
 
-const at = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const [symbolPlace, namePlace, pricePlace, changePlace] = ["symbol", "name", "price", "change"].map(at);
-const [highPlace, lowPlace, volumePlace, tradePlace] = ["day-high", "day-low", "day-volume", "last-trade"].map(at);
+const [symbolLabel, nameLabel, priceLabel, changeLabel] = ["symbol", "name", "price", "change"].map(byId);
+const [highLabel, lowLabel, volumeLabel, tradeTimeLabel] = ["day-high", "day-low", "day-volume", "last-trade"].map(byId);
 
 /** @typedef {{symbol: string, price: number, volume: number, timestamp: string}} Trade */
 
 export class Quote {
   #symbol = "";
-  /** @type {{open: number, high: number, low: number, volume: number} | null} */
+  /** @type {import("./day_change.js").DaySummary | null} */
   #day = null;
   /** @type {Trade | undefined} */
-  #trade = undefined;
-  #opened;
+  #lastTrade = undefined;
+  #onDayOpen;
 
-  /** @param {(symbol: string, open: number | null) => void} opened Called with the price of 24 hours ago. */
-  constructor(opened) {
-    this.#opened = opened;
-    setInterval(() => this.readDay(), DAY_EVERY_MS);
+  /** @param {(symbol: string, open: number | null) => void} onDayOpen Called with the price of 24 hours ago. */
+  constructor(onDayOpen) {
+    this.#onDayOpen = onDayOpen;
+    setInterval(() => this.refreshDay(), DAY_REFRESH_MS);
   }
 
-  /** @param {{symbol: string, name: string}} symbol @param {Trade | undefined} trade Its newest one. */
-  open({ symbol, name }, trade) {
+  /** @param {import("./watch_list.js").Listing} listing @param {Trade | undefined} lastTrade */
+  select({ symbol, name }, lastTrade) {
     this.#symbol = symbol;
     this.#day = null;
-    this.#trade = trade;
-    symbolPlace.textContent = symbol;
-    namePlace.textContent = name;
+    this.#lastTrade = lastTrade;
+    symbolLabel.textContent = symbol;
+    nameLabel.textContent = name;
     this.#show();
-    this.readDay();
+    this.refreshDay();
   }
 
-  /** @param {Trade[]} trades Of the same symbol, in the order in which they were told. */
-  add(trades) {
-    const before = this.#trade;
+  /** @param {Trade[]} trades Of the selected symbol, in the order of the stream. */
+  addTrades(trades) {
+    const before = this.#lastTrade;
     for (const trade of trades) {
-      if (!isOlder(trade, this.#trade)) this.#trade = trade;
+      if (!isOlder(trade, this.#lastTrade)) this.#lastTrade = trade;
       if (!this.#day) continue;
       this.#day.high = Math.max(this.#day.high, trade.price);
       this.#day.low = Math.min(this.#day.low, trade.price);
     }
-    if (!this.#trade || this.#trade === before) return;
-    if (!this.#day) this.readDay();
+    if (!this.#lastTrade || this.#lastTrade === before) return;
+    if (!this.#day) this.refreshDay();
     this.#show();
-    flash(pricePlace, this.#trade.price - (before ?? this.#trade).price);
+    flash(priceLabel, this.#lastTrade.price - (before ?? this.#lastTrade).price);
   }
 
-  /** What the day was like: high and low follow the trades, the volume is of the last reading. */
-  async readDay() {
+  /** Read the 24-hour figures. Trades update high and low in between; the volume stays until the next call. */
+  async refreshDay() {
     const symbol = this.#symbol;
     if (!symbol) return;
     try {
-      const day = await readDay(symbol);
+      const day = await readDaySummary(symbol);
       if (symbol !== this.#symbol) return;
       this.#day = day;
-      this.#opened(symbol, day?.open ?? null);
+      this.#onDayOpen(symbol, day?.open ?? null);
       this.#show();
     } catch {
-      // What is there stays; the next reading comes soon.
+      // Keep the previous figures until the next refresh.
     }
   }
 
-  /** @returns {string} In a sentence. */
-  get sentence() {
-    if (!this.#trade) return `${this.#symbol}: no trades yet`;
-    const change = changePlace.textContent?.trim();
-    return `${this.#symbol} ${pricePlace.textContent}${change ? `, ${change}` : ""}`;
+  /** @returns {string} Price and change for screen readers. */
+  get summary() {
+    if (!this.#lastTrade) return `${this.#symbol}: no trades yet`;
+    const change = changeLabel.textContent?.trim();
+    return `${this.#symbol} ${priceLabel.textContent}${change ? `, ${change}` : ""}`;
   }
 
   #show() {
-    const [symbol, trade, day] = [this.#symbol, this.#trade, this.#day];
-    pricePlace.textContent = priceText(symbol, trade?.price);
-    /** @type {HTMLDataElement} */ (pricePlace).value = String(trade?.price ?? "");
-    highPlace.textContent = priceText(symbol, day?.high);
-    lowPlace.textContent = priceText(symbol, day?.low);
-    volumePlace.textContent = volumeText(day?.volume);
-    tradePlace.textContent = trade ? momentText(Date.parse(trade.timestamp), now()) : "—";
+    const [symbol, trade, day] = [this.#symbol, this.#lastTrade, this.#day];
+    priceLabel.textContent = priceText(symbol, trade?.price);
+    /** @type {HTMLDataElement} */ (priceLabel).value = String(trade?.price ?? "");
+    highLabel.textContent = priceText(symbol, day?.high);
+    lowLabel.textContent = priceText(symbol, day?.low);
+    volumeLabel.textContent = volumeText(day?.volume);
+    tradeTimeLabel.textContent = trade ? shortTimestampText(Date.parse(trade.timestamp), now()) : "—";
     document.title = trade ? `${priceText(symbol, trade.price)} ${symbol} · Market Data` : `${symbol} · Market Data`;
     if (!trade || !day?.open) {
-      changePlace.textContent = "\u00a0";
-      delete changePlace.dataset.direction;
+      changeLabel.textContent = "\u00a0";
+      delete changeLabel.dataset.direction;
       return;
     }
     const difference = trade.price - day.open;
-    const amount = signed(difference, priceText(symbol, Math.abs(difference)));
-    changePlace.textContent = `${arrow(difference)} ${amount} (${percentText(difference / day.open)}) in 24 h`;
-    changePlace.dataset.direction = direction(difference);
+    const amount = withSign(difference, priceText(symbol, Math.abs(difference)));
+    changeLabel.textContent = `${arrow(difference)} ${amount} (${percentText(difference / day.open)}) in 24 h`;
+    changeLabel.dataset.direction = direction(difference);
   }
 }
 
-/** @param {Trade} trade @param {Trade | undefined} known */
-export function isOlder(trade, known) {
-  return known !== undefined && Date.parse(trade.timestamp) < Date.parse(known.timestamp);
-}
-
-/** Let an element light up for a moment. @param {HTMLElement} element @param {number} difference */
-export function flash(element, difference) {
-  if (!difference) return;
-  const name = difference > 0 ? "flash-up" : "flash-down";
-  element.classList.remove("flash-up", "flash-down");
-  void element.offsetWidth; // starts the animation anew
-  element.classList.add(name);
+/** @param {Trade} trade @param {Trade | undefined} other */
+export function isOlder(trade, other) {
+  return other !== undefined && Date.parse(trade.timestamp) < Date.parse(other.timestamp);
 }

@@ -1,168 +1,171 @@
 /**
- * The live connection: server-sent events that are taken up again, whatever ended them.
+ * Live connection to `/stream` that reconnects and resumes.
  *
- * No browser notices a connection that is dead but open, and none that is refused for now is tried again by itself. So every
- * link here is used once, watched, and replaced.
+ * Browsers do not detect a connection that is open but dead, and an `EventSource` does not retry after an error status. So
+ * each connection is used once, watched for silence and replaced.
  */
 
-import { locked } from "./key.js";
-import { Source } from "./source.js";
+import { isKeyRequired } from "./api_key_dialog.js";
+import { SseReader } from "./sse_reader.js";
 
-/** Heartbeats come every 10 s at least. */
+/** Limits of silence: the service sends a heartbeat at least every 10 s. */
 const LATE_MS = 13_000;
 const DEAD_MS = 25_000;
-const OPENING_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const OFFLINE_MS = 30_000;
-/** After a longer silence it is cheaper to read anew than to be told all that happened. */
-const RESUME_MS = 60_000;
-const WAITS_MS = [300, 600, 1200, 2500, 5000, 8000];
+/** After a longer silence, reading a snapshot is cheaper than replaying all events. */
+const MAX_RESUME_MS = 60_000;
+const RETRY_DELAYS_MS = [300, 600, 1200, 2500, 5000, 8000];
 
 /**
- * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "locked"} Kind
- * @typedef {{kind: Kind, since: number, heard: number}} State `heard` is the last sign of life, 0 for none.
- * @typedef {"switched" | "resumed" | "anew"} Opening What it takes the place of: one that still was there, one that was
- *   lost, or none that it could go on from.
- * @typedef {{source: Source, since: number, resumed: boolean}} Link
+ * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "unauthorized"} Kind
+ * @typedef {{kind: Kind, since: number, lastMessageAt: number}} State Local times in milliseconds; 0 for no message yet.
+ * @typedef {"switched" | "resumed" | "restarted"} Opening How the connection began: it replaced one that was still live, it
+ *   continued after the last event of one that was lost, or it missed events.
+ * @typedef {{reader: SseReader, since: number, resumed: boolean}} Connection
  */
 
 export class Stream {
-  /** @type {Link | null} What we listen to. */
-  #link = null;
-  /** @type {Link | null} What is to take its place as soon as it says something. */
+  /** @type {Connection | null} */
+  #current = null;
+  /** @type {Connection | null} Replaces the current one on its first message. */
   #next = null;
-  #wish = "";
-  #lastId = "";
-  #heard = 0;
-  #lost = Date.now();
+  #query = "";
+  #lastEventId = "";
+  #lastMessageAt = 0;
+  #lostAt = Date.now();
   #failures = 0;
-  #retry = 0;
-  /** @type {{event: (name: string, data: any) => void, opened: (how: Opening) => void, state: (state: State) => void}} */
-  #tell;
+  #retryTimer = 0;
+  #callbacks;
 
   /**
-   * @param {object} tell Called with what happens.
-   * @param {(name: string, data: any) => void} tell.event
-   * @param {(how: Opening) => void} tell.opened There is a connection.
-   * @param {(state: State) => void} tell.state Each second and on every change.
+   * @param {object} callbacks
+   * @param {(name: string, data: any) => void} callbacks.onEvent
+   * @param {(how: Opening) => void} callbacks.onOpen Called on the first message of a connection.
+   * @param {(state: State) => void} callbacks.onState Called every second and on every change.
    */
-  constructor(tell) {
-    this.#tell = tell;
-    setInterval(() => this.#watch(), 1000);
-    addEventListener("online", () => this.#hurry());
-    addEventListener("offline", () => this.#watch());
+  constructor(callbacks) {
+    this.#callbacks = callbacks;
+    setInterval(() => this.#checkTimeouts(), 1000);
+    addEventListener("online", () => this.#reconnectNow());
+    addEventListener("offline", () => this.#checkTimeouts());
     document.addEventListener("visibilitychange", () => {
-      this.#watch();
-      if (!document.hidden) this.#hurry();
+      this.#checkTimeouts();
+      if (!document.hidden) this.#reconnectNow();
     });
-    // A page that is put aside would keep a connection; one that comes back finds it dead.
-    addEventListener("pagehide", () => this.#leave());
-    addEventListener("pageshow", (event) => event.persisted && this.#open());
+    // A page in the back/forward cache must not hold a connection, and finds it dead when it returns.
+    addEventListener("pagehide", () => this.#disconnect());
+    addEventListener("pageshow", (event) => event.persisted && this.#connect());
   }
 
   /**
-   * Listen to this from now on. The connection before stays until the new one speaks.
-   * @param {string[] | null} symbols All where null.
+   * Change the subscription. The current connection stays until the new one has delivered a message.
+   * @param {string[] | null} symbols Null for all symbols.
    * @param {string[]} channels
    */
   subscribe(symbols, channels) {
     const query = new URLSearchParams(symbols ? { symbols: symbols.join(",") } : {});
     query.set("channels", channels.join(","));
-    if (query.toString() === this.#wish) return;
-    this.#wish = query.toString();
-    this.#open();
+    if (query.toString() === this.#query) return;
+    this.#query = query.toString();
+    this.#connect();
   }
 
   /** @returns {State} */
   get state() {
     const now = Date.now();
-    if (this.#link) {
-      const late = now - this.#heard > LATE_MS;
-      return { kind: late ? "late" : "live", since: this.#heard, heard: this.#heard };
-    }
-    if (locked()) return { kind: "locked", since: this.#lost, heard: this.#heard };
-    const offline = !navigator.onLine || now - this.#lost > OFFLINE_MS;
-    const kind = offline ? "offline" : this.#heard ? "reconnecting" : "connecting";
-    return { kind, since: this.#lost, heard: this.#heard };
+    const lastMessageAt = this.#lastMessageAt;
+    if (this.#current) return { kind: now - lastMessageAt > LATE_MS ? "late" : "live", since: lastMessageAt, lastMessageAt };
+    const offline = !navigator.onLine || now - this.#lostAt > OFFLINE_MS;
+    const waiting = offline ? "offline" : lastMessageAt ? "reconnecting" : "connecting";
+    return { kind: isKeyRequired() ? "unauthorized" : waiting, since: this.#lostAt, lastMessageAt };
   }
 
-  #open() {
-    clearTimeout(this.#retry);
-    if (locked()) return;
-    this.#next?.source.close();
-    const resumed = this.#lastId !== "" && Date.now() - this.#heard < RESUME_MS;
-    const query = resumed ? `${this.#wish}&${new URLSearchParams({ last_event_id: this.#lastId })}` : this.#wish;
-    /** @type {Link} */
-    const link = {
-      source: new Source(`/stream?${query}`, (message) => this.#hear(link, message), () => this.#drop(link)),
+  #connect() {
+    clearTimeout(this.#retryTimer);
+    if (isKeyRequired()) return;
+    this.#next?.reader.close();
+    const resumed = this.#lastEventId !== "" && Date.now() - this.#lastMessageAt < MAX_RESUME_MS;
+    const query = resumed ? `${this.#query}&${new URLSearchParams({ last_event_id: this.#lastEventId })}` : this.#query;
+    /** @type {Connection} */
+    const connection = {
+      reader: new SseReader(
+        `/stream?${query}`,
+        (message) => this.#receive(connection, message),
+        () => this.#close(connection),
+      ),
       since: Date.now(),
       resumed,
     };
-    this.#next = link;
-    this.#tell.state(this.state);
+    this.#next = connection;
+    this.#notifyState();
   }
 
-  /** @param {Link} link @param {import("./source.js").Message} message */
-  #hear(link, { name, id, data }) {
-    const opened = link === this.#next;
-    const how = this.#link ? "switched" : link.resumed ? "resumed" : "anew";
-    if (opened) {
-      this.#link?.source.close();
-      this.#link = link;
+  /** @param {Connection} connection @param {import("./sse_reader.js").Message} message */
+  #receive(connection, { name, id, data }) {
+    const isFirst = connection === this.#next;
+    const how = this.#current ? "switched" : connection.resumed ? "resumed" : "restarted";
+    if (isFirst) {
+      this.#current?.reader.close();
+      this.#current = connection;
       this.#next = null;
       this.#failures = 0;
     }
-    if (link !== this.#link) return;
-    this.#heard = Date.now();
-    this.#lastId = id;
-    if (opened) {
-      this.#tell.state(this.state);
-      this.#tell.opened(how);
+    if (connection !== this.#current) return;
+    this.#lastMessageAt = Date.now();
+    this.#lastEventId = id;
+    if (isFirst) {
+      this.#notifyState();
+      this.#callbacks.onOpen(how);
     }
-    this.#tell.event(name, JSON.parse(data));
-    if (name === "bye") this.#drop(link);
+    this.#callbacks.onEvent(name, JSON.parse(data));
+    if (name === "bye") this.#close(connection);
   }
 
-  /** @param {Link} link It has failed. */
-  #drop(link) {
-    link.source.close();
-    if (link === this.#next) this.#next = null;
-    else if (link === this.#link) {
-      this.#link = null;
-      this.#lost = Date.now();
+  /** Close a connection that has failed or ended, and schedule the next attempt. @param {Connection} connection */
+  #close(connection) {
+    connection.reader.close();
+    if (connection === this.#next) this.#next = null;
+    else if (connection === this.#current) {
+      this.#current = null;
+      this.#lostAt = Date.now();
     } else return;
     if (!this.#next) {
-      const wait = WAITS_MS[Math.min(this.#failures, WAITS_MS.length - 1)];
+      const delay = RETRY_DELAYS_MS[Math.min(this.#failures, RETRY_DELAYS_MS.length - 1)];
       this.#failures += 1;
-      clearTimeout(this.#retry);
-      this.#retry = setTimeout(() => this.#open(), wait * (0.75 + Math.random() / 2));
+      clearTimeout(this.#retryTimer);
+      // Jitter: after a restart of the service the pages should not all reconnect at once.
+      this.#retryTimer = setTimeout(() => this.#connect(), delay * (0.75 + Math.random() / 2));
     }
-    this.#tell.state(this.state);
+    this.#notifyState();
   }
 
-  /** Find out what the browser does not tell. */
-  #watch() {
+  #checkTimeouts() {
     const now = Date.now();
-    if (this.#link && now - this.#heard > DEAD_MS) {
-      const { source } = this.#link;
-      source.close();
-      this.#link = null;
-      this.#lost = this.#heard;
-      if (!this.#next) this.#open();
+    if (this.#current && now - this.#lastMessageAt > DEAD_MS) {
+      this.#current.reader.close();
+      this.#current = null;
+      this.#lostAt = this.#lastMessageAt;
+      if (!this.#next) this.#connect();
     }
-    if (this.#next && now - this.#next.since > OPENING_MS) this.#drop(this.#next);
-    this.#tell.state(this.state);
+    if (this.#next && now - this.#next.since > CONNECT_TIMEOUT_MS) this.#close(this.#next);
+    this.#notifyState();
   }
 
-  /** Don't wait for the next attempt: something has changed for the better. */
-  #hurry() {
-    if (this.#wish && !this.#link && !this.#next) this.#open();
+  /** Skip the retry delay: the network is back, or the page is visible again. */
+  #reconnectNow() {
+    if (this.#query && !this.#current && !this.#next) this.#connect();
   }
 
-  #leave() {
-    clearTimeout(this.#retry);
-    this.#next?.source.close();
-    this.#link?.source.close();
-    this.#next = this.#link = null;
-    this.#lost = Date.now();
+  #disconnect() {
+    clearTimeout(this.#retryTimer);
+    this.#next?.reader.close();
+    this.#current?.reader.close();
+    this.#next = this.#current = null;
+    this.#lostAt = Date.now();
+  }
+
+  #notifyState() {
+    this.#callbacks.onState(this.state);
   }
 }

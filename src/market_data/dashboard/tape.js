@@ -1,13 +1,14 @@
-/** The newest trades of the symbol that is shown. */
+/** Tape: the newest trades of the selected symbol. */
 
-import { now } from "./clock.js";
-import { arrow, direction, momentText, priceText, volumeText } from "./formats.js";
-import { ask } from "./service.js";
+import { getJson } from "./api_client.js";
+import { byId } from "./dom.js";
+import { arrow, direction, priceText, shortTimestampText, volumeText } from "./formats.js";
+import { now } from "./service_clock.js";
 
-const LENGTH = 60;
+const MAX_TRADES = 60;
 const MONTH_MS = 30 * 86_400_000;
 
-const place = /** @type {HTMLElement} */ (document.getElementById("tape"));
+const tableBody = byId("tape");
 
 /** @typedef {import("./quote.js").Trade & {trade_id: number}} Trade */
 
@@ -15,51 +16,51 @@ export class Tape {
   #symbol = "";
   /** @type {Trade[]} Newest first. */
   #trades = [];
-  #due = false;
+  #renderQueued = false;
 
   /** @param {string} symbol */
-  async open(symbol) {
+  select(symbol) {
     this.#symbol = symbol;
     this.#trades = [];
-    this.#show();
-    await this.read();
+    this.#render();
+    this.refresh();
   }
 
-  /** Read them anew, beside what the stream has told. */
-  async read() {
+  /** Read the newest trades and merge them with those of the stream. */
+  async refresh() {
     const symbol = this.#symbol;
     if (!symbol) return;
     try {
       const start = new Date(now() - MONTH_MS).toISOString();
       const end = new Date(now() + 3_600_000).toISOString();
-      const { trades } = await ask("/trades", { symbol, start, end, limit: LENGTH });
-      if (symbol === this.#symbol) this.add(trades);
+      const { trades } = await getJson("/trades", { symbol, start, end, limit: MAX_TRADES });
+      if (symbol === this.#symbol) this.addTrades(trades);
     } catch {
-      // The stream tells the next ones.
+      // The stream delivers new trades anyway.
     }
   }
 
-  /** @param {Trade[]} trades Of the symbol, in any order. */
-  add(trades) {
-    const all = new Map([...this.#trades, ...trades].map((trade) => [identity(trade), trade]));
-    this.#trades = [...all.values()].sort(byAge).slice(0, LENGTH);
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => this.#show());
+  /** @param {Trade[]} trades Of the selected symbol, in any order. */
+  addTrades(trades) {
+    const unique = new Map([...this.#trades, ...trades].map((trade) => [`${trade.timestamp} ${trade.trade_id}`, trade]));
+    this.#trades = [...unique.values()].sort(newestFirst).slice(0, MAX_TRADES);
+    if (this.#renderQueued) return;
+    this.#renderQueued = true;
+    requestAnimationFrame(() => this.#render());
   }
 
-  #show() {
-    this.#due = false;
-    place.replaceChildren(...this.#trades.map((trade, index) => this.#row(trade, this.#trades[index + 1])));
+  #render() {
+    this.#renderQueued = false;
+    tableBody.replaceChildren(...this.#trades.map((trade, index) => this.#createRow(trade, this.#trades[index + 1])));
   }
 
-  /** @param {Trade} trade @param {Trade | undefined} before */
-  #row(trade, before) {
-    const difference = before ? trade.price - before.price : 0;
+  /** @param {Trade} trade @param {Trade | undefined} previous */
+  #createRow(trade, previous) {
+    const difference = previous ? trade.price - previous.price : 0;
     const row = document.createElement("tr");
     row.dataset.direction = direction(difference);
     const price = `${difference ? arrow(difference) : ""} ${priceText(this.#symbol, trade.price)}`;
-    for (const text of [momentText(Date.parse(trade.timestamp), now()), price, volumeText(trade.volume)]) {
+    for (const text of [shortTimestampText(Date.parse(trade.timestamp), now()), price, volumeText(trade.volume)]) {
       const cell = document.createElement("td");
       cell.textContent = text;
       row.append(cell);
@@ -68,12 +69,7 @@ export class Tape {
   }
 }
 
-/** Newest first, as the service has it: by time, then by number. @param {Trade} one @param {Trade} other */
-function byAge(one, other) {
-  return Date.parse(other.timestamp) - Date.parse(one.timestamp) || other.trade_id - one.trade_id;
-}
-
-/** @param {Trade} trade */
-function identity(trade) {
-  return `${trade.timestamp} ${trade.trade_id}`;
+/** Sort as /trades does: by time, then by id, because trades may share a timestamp. @param {Trade} a @param {Trade} b */
+function newestFirst(a, b) {
+  return Date.parse(b.timestamp) - Date.parse(a.timestamp) || b.trade_id - a.trade_id;
 }

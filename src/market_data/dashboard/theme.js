@@ -1,50 +1,60 @@
-/** Dark or light: as the system has it, until somebody chooses otherwise. */
+/** Dark and light theme: the system's, until the user toggles it. */
 
-const KEY = "market-data.theme";
+const STORAGE_KEY = "market-data.theme";
 const root = document.documentElement;
-const system = matchMedia("(prefers-color-scheme: dark)");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
-/** @returns {"dark" | "light"} What is shown now. */
-export function theme() {
-  const chosen = root.dataset.theme;
-  return chosen === "dark" || chosen === "light" ? chosen : system.matches ? "dark" : "light";
+/** @returns {"dark" | "light"} */
+function systemTheme() {
+  return systemDark.matches ? "dark" : "light";
 }
 
-/** Show the other theme. To choose what the system has is to follow the system again. */
+/** @returns {"dark" | "light"} */
+function currentTheme() {
+  const chosen = root.dataset.theme;
+  return chosen === "dark" || chosen === "light" ? chosen : systemTheme();
+}
+
+/** @returns {"dark" | "light"} */
+export function otherTheme() {
+  return currentTheme() === "dark" ? "light" : "dark";
+}
+
+/** Switch the theme. Switching back to the system's theme removes the override. */
 export function toggleTheme() {
-  const other = theme() === "dark" ? "light" : "dark";
-  const follows = other === (system.matches ? "dark" : "light");
-  if (follows) delete root.dataset.theme;
-  else root.dataset.theme = other;
+  const theme = otherTheme();
+  const followsSystem = theme === systemTheme();
+  if (followsSystem) delete root.dataset.theme;
+  else root.dataset.theme = theme;
   try {
-    if (follows) localStorage.removeItem(KEY);
-    else localStorage.setItem(KEY, other);
+    if (followsSystem) localStorage.removeItem(STORAGE_KEY);
+    else localStorage.setItem(STORAGE_KEY, theme);
   } catch {
-    // It holds for this page then.
+    // Storage is blocked: the choice lasts until the page is closed.
   }
   root.dispatchEvent(new Event("themechange"));
 }
 
-/** @param {() => void} changed Called now and whenever the theme changes. */
-export function onTheme(changed) {
-  root.addEventListener("themechange", changed);
-  system.addEventListener("change", changed);
-  changed();
+/** @param {() => void} listener Called immediately and after every theme change. */
+export function onThemeChange(listener) {
+  root.addEventListener("themechange", listener);
+  systemDark.addEventListener("change", listener);
+  listener();
 }
 
 /**
- * Colours of the style sheet, resolved for the canvas.
- * @param {string[]} names Custom properties, without their dashes.
+ * Resolve colours of the style sheet for the canvas, which does not know custom properties.
+ * @param {string[]} names Custom properties, without the leading dashes.
  * @returns {Record<string, string>}
  */
 export function colours(...names) {
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
-  const found = names.map((name) => {
+  const resolved = names.map((name) => {
     probe.style.color = `var(--${name})`;
     return [name, getComputedStyle(probe).color];
   });
   probe.remove();
-  return Object.fromEntries(found);
+  return Object.fromEntries(resolved);
 }

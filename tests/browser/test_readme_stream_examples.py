@@ -16,7 +16,7 @@ SECTION = (PROJECT / "src/market_data/api/README.md").read_text().partition("## 
 
 @pytest.fixture(scope="module")
 def base(session_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service whose feed ticks fast."""
+    """URL of a service with a fast feed."""
     settings = {"DATABASE_URL": session_database, "INGESTION_INTERVAL_SECONDS": "0.2"}
     with running(tmp_path_factory.mktemp("service"), **settings) as (_, client):
         yield str(client.base_url).rstrip("/")
@@ -27,8 +27,8 @@ def example(language: str, base: str) -> str:
     return code.replace("http://127.0.0.1:8000", base)
 
 
-def printed(command: list[str], folder: Path, *expected: str) -> None:
-    """Wait until a command that never ends has printed all of this."""
+def expect_output(command: list[str], folder: Path, *expected: str) -> None:
+    """Start a command that does not end by itself, wait until its output contains all expected texts, and kill it."""
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -39,32 +39,32 @@ def printed(command: list[str], folder: Path, *expected: str) -> None:
         process.wait()
 
 
-def test_curl(base: str, tmp_path: Path):
+def test_curl_example(base: str, tmp_path: Path):
     (command,) = re.findall(r"^    (curl -N .*)$", SECTION, re.MULTILINE)
     command = command.replace("http://127.0.0.1:8000", base)
-    printed(["bash", "-c", f"exec {command}"], tmp_path, "event: trade", "event: candle", '"symbol":"MSFT"')
+    expect_output(["bash", "-c", f"exec {command}"], tmp_path, "event: trade", "event: candle", '"symbol":"MSFT"')
 
 
-def test_python(base: str, tmp_path: Path):
-    printed([sys.executable, "-c", example("python", base)], tmp_path, "heartbeat", "trade {'symbol': 'AAPL'")
+def test_python_example(base: str, tmp_path: Path):
+    expect_output([sys.executable, "-c", example("python", base)], tmp_path, "heartbeat", "trade {'symbol': 'AAPL'")
 
 
-def test_javascript(browser: Browser, base: str):
-    found: set[tuple[str, bool]] = set()
+def test_javascript_example(browser: Browser, base: str):
+    received: set[tuple[str, bool]] = set()
 
-    def note(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         for argument in message.args:
             data = argument.json_value()
-            found.add((data["symbol"], "interval" in data))
+            received.add((data["symbol"], "interval" in data))
 
-    page = browser.new_page(bypass_csp=True)  # no script of ours runs on what is no page
+    page = browser.new_page(bypass_csp=True)  # JSON responses have a CSP that allows no scripts
     page.goto(f"{base}/health")
-    page.on("console", note)
+    page.on("console", on_console)
     page.evaluate(example("js", base))
-    wanted = {("AAPL", False), ("AAPL", True)}
+    expected = {("AAPL", False), ("AAPL", True)}
     for _ in range(200):
-        if found == wanted:
+        if received == expected:
             break
         page.wait_for_timeout(50)
     page.close()
-    assert found == wanted
+    assert received == expected

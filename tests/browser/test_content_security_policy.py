@@ -1,16 +1,16 @@
-"""What the content policies of the pages keep a browser from."""
+"""Content security policies block injected scripts and frames."""
 
 from collections.abc import Iterator
 
 import pytest
-from browser.visits import Visit, visiting
+from browser.recorded_page import RecordedPage, recorded_page
 from helpers.support import serving
 from playwright.sync_api import Browser
 
 from market_data.app import create_app
 from market_data.settings import Settings
 
-INJECT = """() => {
+INJECT_SCRIPTS = """() => {
     const script = document.createElement('script')
     script.textContent = 'window.injected = true'
     document.body.append(script)
@@ -29,28 +29,26 @@ def address(session_database: str, assets: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser: Browser, address: str, database_url: str) -> Iterator[Visit]:
+def recorded(browser: Browser, address: str, database_url: str) -> Iterator[RecordedPage]:
     assert database_url
-    with visiting(browser, address) as visit:
-        yield visit
+    with recorded_page(browser, address) as recorded:
+        yield recorded
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/dashboard"])
-def test_a_script_that_gets_into_a_page_does_not_run(visit: Visit, path: str):
-    page = visit.page
+def test_injected_scripts_do_not_run(recorded: RecordedPage, path: str):
+    page = recorded.page
     page.goto(path)
-    page.evaluate(INJECT)
+    page.evaluate(INJECT_SCRIPTS)
     page.wait_for_timeout(500)
     assert page.evaluate("window.injected") is None
-    stopped = [
-        complaint for complaint in visit.complaints if "script" in complaint and "Content Security Policy" in complaint
-    ]
-    assert len(stopped) >= 3
+    blocked = [problem for problem in recorded.problems if "script" in problem and "Content Security Policy" in problem]
+    assert len(blocked) >= 3
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/dashboard", "/symbols"])
-def test_no_page_can_be_framed(visit: Visit, address: str, path: str):
-    visit.page.set_content(f'<iframe src="{address}{path}"></iframe>', wait_until="networkidle")
-    (frame,) = visit.page.main_frame.child_frames
+def test_pages_can_not_be_framed(recorded: RecordedPage, address: str, path: str):
+    recorded.page.set_content(f'<iframe src="{address}{path}"></iframe>', wait_until="networkidle")
+    (frame,) = recorded.page.main_frame.child_frames
     frame.wait_for_url("chrome-error://chromewebdata/", wait_until="commit")
-    assert any("frame-ancestors" in complaint for complaint in visit.complaints)
+    assert any("frame-ancestors" in problem for problem in recorded.problems)

@@ -1,9 +1,9 @@
-"""The documentation pages in a browser that can reach nothing but this service."""
+"""The documentation pages work without access to other hosts."""
 
 from collections.abc import Iterator
 
 import pytest
-from browser.visits import Visit, visiting
+from browser.recorded_page import RecordedPage, recorded_page
 from helpers.support import serving
 from playwright.sync_api import Browser, expect
 
@@ -21,14 +21,14 @@ def address(session_database: str, assets: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser: Browser, address: str, database_url: str) -> Iterator[Visit]:
-    assert database_url, "without thousands of symbols, which Swagger UI is slow to show"
-    with visiting(browser, address) as visit:
-        yield visit
+def recorded(browser: Browser, address: str, database_url: str) -> Iterator[RecordedPage]:
+    assert database_url, "empties the database: Swagger UI is slow with thousands of symbols"
+    with recorded_page(browser, address) as recorded:
+        yield recorded
 
 
-def test_swagger_ui_shows_and_tries_the_operations(visit: Visit, address: str):
-    page = visit.page
+def test_swagger_ui_lists_and_executes_operations(recorded: RecordedPage, address: str):
+    page = recorded.page
     page.goto("/docs", wait_until="networkidle")
     for path in OPERATIONS:
         expect(page.locator(f'.opblock-get .opblock-summary-path[data-path="{path}"]')).to_be_visible()
@@ -36,17 +36,17 @@ def test_swagger_ui_shows_and_tries_the_operations(visit: Visit, address: str):
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response .response-col_status")).to_contain_text("200")
-    assert visit.sent_elsewhere(address) == []
-    assert visit.stopped + visit.complaints == []
+    assert recorded.third_party_requests(address) == []
+    assert recorded.blocked + recorded.problems == []
 
 
-def test_redoc_shows_the_operations_and_asks_nobody_else(visit: Visit, address: str):
-    page = visit.page
+def test_redoc_lists_operations_without_third_party_requests(recorded: RecordedPage, address: str):
+    page = recorded.page
     page.goto("/redoc", wait_until="networkidle")
     expect(page.locator("h1").first).to_contain_text("Market Data Platform")
     for path in OPERATIONS:
         expect(page.get_by_role("button", name=path, exact=False).first).to_be_visible()
-    assert visit.sent_elsewhere(address) == []
-    # It would fetch its publisher's logo; that the content policy stops it is the one thing to be told in the console.
-    assert visit.stopped == ["https://cdn.redoc.ly/redoc/logo-mini.svg"]
-    assert [text for text in visit.complaints if "Content Security Policy" not in text or "cdn.redoc.ly" not in text] == []
+    assert recorded.third_party_requests(address) == []
+    # Redoc requests its publisher's logo, which the CSP blocks; nothing else may be in the console.
+    assert recorded.blocked == ["https://cdn.redoc.ly/redoc/logo-mini.svg"]
+    assert [text for text in recorded.problems if "Content Security Policy" not in text or "cdn.redoc.ly" not in text] == []

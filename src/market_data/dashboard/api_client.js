@@ -1,0 +1,53 @@
+/** Requests to the REST API. */
+
+import { authHeaders, requestKey } from "./api_key_dialog.js";
+import { syncFromDateHeader } from "./service_clock.js";
+
+const TIMEOUT_MS = 15_000;
+
+/** A failed request; the message is shown to the user. */
+class ApiError extends Error {
+  /** @param {string} detail @param {string} [requestId] */
+  constructor(detail, requestId) {
+    super(requestId ? `${detail} (request ${requestId})` : detail);
+  }
+}
+
+/**
+ * Return the JSON body of a GET request. After a 401 this opens the API key dialog and never returns: the page reloads.
+ * @param {string} path
+ * @param {Record<string, string | number>} [parameters]
+ * @param {AbortSignal} [signal]
+ * @throws {ApiError} If the service rejects the request or can't be reached.
+ */
+export async function getJson(path, parameters = {}, signal = undefined) {
+  const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response;
+  let body;
+  try {
+    response = await fetch(query.size ? `${path}?${query}` : path, {
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      headers: { Accept: "application/json", ...authHeaders() },
+    });
+    body = await response.json().catch((error) => {
+      if (!(error instanceof SyntaxError)) throw error;
+      return {}; // a proxy's error page
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError("The service can't be reached.");
+  }
+  syncFromDateHeader(response.headers.get("date"));
+  if (response.ok) return body;
+  if (response.status === 401) return requestKey();
+  throw new ApiError(body.detail ?? `The service answered ${response.status}.`, body.request_id);
+}
+
+/** @param {number} ms @param {AbortSignal} [signal] Ends the wait early. */
+export function sleep(ms, signal = undefined) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => (clearTimeout(timer), resolve(undefined)), { once: true });
+  });
+}
