@@ -240,7 +240,7 @@ function showHistory() {
   const { candles } = /** @type {CandleView} */ (view);
   const { bars, complete } = candles;
   showCandle(symbol, interval, crosshairTime === undefined ? bars.at(-1) : bars[candles.indexAt(crosshairTime)]);
-  const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? " (complete history)" : ""}` : "";
+  const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? " (complete)" : ""}` : "";
   const count = `${countText(bars.length)} ${bars.length === 1 ? "candle" : "candles"}`;
   byId("history").textContent = `${count} of ${interval.title}${since}`;
 }

@@ -87,7 +87,7 @@ def test_scrolling_back_loads_history_and_keeps_the_visible_range(recorded: Reco
     page.locator("#chart").focus()
     page.keyboard.press("Home")
     expect_chart(page, candles=1700)
-    expect(page.locator("#history")).to_have_text(re.compile(r"^1,700 candles of 1 minute since .* \(complete history\)$"))
+    expect(page.locator("#history")).to_have_text(re.compile(r"^1,700 candles of 1 minute since .* \(complete\)$"))
     assert chart_state(page, "first") == str(int((market.minute(ago=1) - timedelta(minutes=1699)).timestamp()))
     assert recorded.requests_with("page_token") == []
     page.get_by_role("button", name="Latest").click()
