@@ -1,4 +1,4 @@
-"""Engines for these tests: one a module, and homes of their own for tests that kill."""
+"""One engine a module, and a separate home for each test that kills an engine."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,37 +15,36 @@ Connect = Callable[..., psycopg.Connection]
 
 @pytest.fixture
 def home(seed: Path, tmp_path: Path) -> Path:
-    """A home of the test's own."""
     return shutil.copytree(seed, tmp_path / "home")
 
 
 @pytest.fixture(scope="module")
 def engine(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of an engine that the module's tests share."""
+    """DSN of an engine that the module's tests share."""
     home = shutil.copytree(seed, tmp_path_factory.mktemp("engine") / "home")
-    said: list[str] = []
-    with owned_engine(home, say=said.append) as dsn:
+    messages: list[str] = []
+    with owned_engine(home, say=messages.append) as dsn:
         yield dsn
-    assert said == [], "the engine died during the tests"
+    assert messages == [], "the engine died during the tests"
 
 
 @pytest.fixture
 def connect(engine: str) -> Iterator[Connect]:
-    """Opens connections in autocommit mode that are closed at the end."""
+    """Open autocommit connections, which are closed after the test."""
     opened: list[psycopg.Connection] = []
 
-    def open_one(**options: Any) -> psycopg.Connection:
+    def open_connection(**options: Any) -> psycopg.Connection:
         opened.append(psycopg.connect(engine, autocommit=True, **options))
         return opened[-1]
 
-    yield open_one
+    yield open_connection
     for connection in opened:
         connection.close()
 
 
 @pytest.fixture
 def table(connect: Connect, request: pytest.FixtureRequest) -> Iterator[LiteralString]:
-    """The name of an empty table (a integer primary key, b text)."""
+    """Name of an empty table (a integer primary key, b text)."""
     name = cast("LiteralString", request.node.name.split("[")[0])
     connection = connect()
     connection.execute(f'CREATE TABLE "{name}" (a integer PRIMARY KEY, b text)')

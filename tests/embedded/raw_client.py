@@ -1,4 +1,4 @@
-"""A client that says anything: bytes over a socket, and the messages to build them from."""
+"""A client that sends arbitrary bytes over a socket, and functions that build messages."""
 
 import socket
 import struct
@@ -40,7 +40,7 @@ FLUSH = message(b"H")
 
 
 class RawClient:
-    """Reads what the engine sends until it has nothing more to say, or closes."""
+    """A socket connected to the engine; with `start`, the start-up is complete."""
 
     def __init__(self, dsn: str, *, start: bool = True) -> None:
         address = urlsplit(dsn)
@@ -66,20 +66,20 @@ class RawClient:
         self.socket.sendall(data)
 
     def until(self, kind: bytes) -> list[tuple[bytes, bytes]]:
-        """All messages up to and with the first of this kind, or all until the engine closes."""
-        got: list[tuple[bytes, bytes]] = []
-        while not got or got[-1][0] != kind:
+        """Messages up to and including the first of this kind, or until the engine closes the connection."""
+        received: list[tuple[bytes, bytes]] = []
+        while not received or received[-1][0] != kind:
             head = self._exactly(5)
             if head is None:
                 break
             body = self._exactly(struct.unpack("!i", head[1:])[0] - 4)
             if body is None:
                 break
-            got.append((head[:1], body))
-        return got
+            received.append((head[:1], body))
+        return received
 
-    def closed(self) -> list[tuple[bytes, bytes]]:
-        """What the engine says before it closes; fails if it doesn't."""
+    def until_closed(self) -> list[tuple[bytes, bytes]]:
+        """Messages until the engine closes the connection; times out if it does not."""
         return self.until(b"")
 
     def _exactly(self, count: int) -> bytes | None:
@@ -96,5 +96,5 @@ class RawClient:
 
 
 def fields(body: bytes) -> dict[str, str]:
-    """An ErrorResponse's fields."""
+    """Fields of an ErrorResponse by their one-letter codes."""
     return {part[:1].decode(): part[1:].decode() for part in body.split(b"\0") if part}

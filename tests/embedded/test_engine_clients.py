@@ -1,4 +1,4 @@
-"""The clients people use work on the engine unchanged: psql, psycopg and its pools, SQLAlchemy."""
+"""Common clients work on the engine unchanged: psql, psycopg and its pools, SQLAlchemy."""
 
 import asyncio
 import random
@@ -76,19 +76,19 @@ def test_psql_runs_a_script_with_copy_data_and_a_transaction(engine, table):
 
 
 @needs_psql
-def test_psql_gets_every_result_of_one_query_string(engine):
+def test_psql_receives_every_result_of_one_query_string(engine):
     assert psql(engine, "-qAt", "-c", "SELECT 1; SELECT 'a' || ';'; SELECT 3") == "1\na;\n3\n"
 
 
 @needs_psql
-def test_psql_is_told_that_copy_must_stand_alone(engine, table):
-    told = psql(engine, "-c", f"SELECT 1; COPY {table} FROM STDIN", stdin="1\tone\n", code=1)
-    assert "only as a statement of its own" in told
+def test_psql_reports_that_copy_must_be_the_sole_statement(engine, table):
+    output = psql(engine, "-c", f"SELECT 1; COPY {table} FROM STDIN", stdin="1\tone\n", code=1)
+    assert "only as the sole statement" in output
     assert psql(engine, "-qAt", "-c", f"SELECT count(*) FROM {table}") == "0\n"
 
 
 def work(connection: psycopg.Connection, table: LiteralString, client: int, rounds: int) -> None:
-    """Reads and transactions; each client keeps its own rows and must find all of them."""
+    """Run reads and transactions; each client must find exactly the rows that it has kept."""
     chance = random.Random(client)
     kept = 0
     for at in range(rounds):
@@ -128,7 +128,7 @@ def test_an_async_pool_of_eight_keeps_prepared_statements_apart(engine):
         async with AsyncConnectionPool(engine, min_size=CLIENTS, max_size=CLIENTS, kwargs=options, open=False) as pool:
 
             async def client(number: int) -> None:
-                # Every connection calls its statements _pg3_0, _pg3_1, …, for different texts.
+                # Every connection names its statements _pg3_0, _pg3_1, …, for different queries.
                 async with pool.connection() as connection:
                     for at in range(30):
                         text = f"SELECT %s::integer + {(number + at) % 7}"
@@ -146,14 +146,14 @@ def test_a_pipeline_returns_its_results_in_order(connect, table):
         cursors = [connection.execute("SELECT %s::integer", (at,)) for at in range(50)]
         pipeline.sync()
         connection.execute(f"INSERT INTO {table} VALUES (1, 'x')")
-        # Asks for a result before the Sync: libpq sends a Flush.
+        # Requests a result before the Sync: libpq sends a Flush.
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
     assert [cursor.fetchone() for cursor in cursors] == [(at,) for at in range(50)]
 
 
-def test_an_error_in_a_pipeline_aborts_it_up_to_its_sync(connect, table):
+def test_an_error_aborts_a_pipeline_up_to_its_sync(connect, table):
     connection = connect()
-    with pytest.raises(errors.DivisionByZero), connection.pipeline() as pipeline:  # noqa: PT012 (the whole block has to fail)
+    with pytest.raises(errors.DivisionByZero), connection.pipeline() as pipeline:  # noqa: PT012 (the exception leaves the whole block)
         connection.execute(f"INSERT INTO {table} VALUES (1, 'x')")
         connection.execute("SELECT 1/0")
         connection.execute(f"INSERT INTO {table} VALUES (2, 'x')")
@@ -163,14 +163,14 @@ def test_an_error_in_a_pipeline_aborts_it_up_to_its_sync(connect, table):
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_half_finished_pipeline_keeps_others_out_and_ends_with_its_client(connect, table):
-    half, other = connect(), connect()
-    half.pgconn.enter_pipeline_mode()
-    half.pgconn.send_query_params(f"INSERT INTO {table} VALUES (1, 'x')".encode(), None)
-    half.pgconn.send_flush_request()
-    half.pgconn.flush()
+def test_an_unfinished_pipeline_blocks_others_and_is_rolled_back_with_its_client(connect, table):
+    unfinished, other = connect(), connect()
+    unfinished.pgconn.enter_pipeline_mode()
+    unfinished.pgconn.send_query_params(f"INSERT INTO {table} VALUES (1, 'x')".encode(), None)
+    unfinished.pgconn.send_flush_request()
+    unfinished.pgconn.flush()
     time.sleep(0.2)
-    half.pgconn.finish()
+    unfinished.pgconn.finish()
     assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
@@ -181,7 +181,7 @@ def test_a_result_of_fifty_megabytes_arrives_whole(connect):
     assert all(text == chr(65 + i % 26) * 10000 for i, text in rows)
 
 
-def test_a_client_that_does_not_read_blocks_no_one(connect):
+def test_a_client_that_does_not_read_does_not_block_others(connect):
     slow, other = connect(), connect()
     slow.pgconn.send_query(b"SELECT repeat('x', 10000) FROM generate_series(1, 5000)")
     slow.pgconn.flush()
@@ -226,7 +226,7 @@ def test_sqlalchemy_core_works(engine):
         database.dispose()
 
 
-def test_more_than_a_hundred_connections_are_too_many(engine):
+def test_more_than_a_hundred_connections_are_refused(engine):
     opened: list[psycopg.Connection] = []
     try:
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
@@ -248,14 +248,14 @@ def test_deep_expressions_do_not_overwrite_the_engine(connect):
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_settings_and_statements_of_a_flushed_pipeline_count_at_its_sync(connect):
+def test_settings_and_statements_of_a_flushed_pipeline_are_applied_at_its_sync(connect):
     connection, other = connect(), connect()
     connection.execute("PREPARE mine AS SELECT 1")
     with connection.pipeline():
         connection.execute("SET TimeZone = 'Asia/Tokyo'")
         connection.execute("DEALLOCATE ALL")
         connection.execute("LISTEN flushed")
-        # Its result is asked for before the Sync, so all of the above is run as a part of a batch.
+        # Requests a result before the Sync, so the engine executes the above as a part of a pipeline.
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert other.execute("SHOW TimeZone").fetchone() == ("UTC",)
     assert connection.execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",)

@@ -1,4 +1,4 @@
-"""COPY, in all its formats and with all that can go wrong."""
+"""COPY in all formats, and its failures."""
 
 from typing import LiteralString
 
@@ -36,7 +36,7 @@ def test_copy_goes_in_and_out(connect, table, options):
     assert count(connection, table) == 1000
 
 
-def test_the_client_learns_columns_and_format_before_it_sends(connect, table):
+def test_the_client_receives_columns_and_format_before_it_sends(connect, table):
     result = connect().pgconn.exec_(f"COPY {table} FROM STDIN (FORMAT binary)".encode())
     assert result.status == psycopg.pq.ExecStatus.COPY_IN
     assert (result.nfields, result.fformat(0)) == (2, 1)
@@ -57,14 +57,14 @@ def test_bad_data_is_an_error_and_nothing_is_copied(connect, table, data, error)
     assert count(connection, table) == 0
 
 
-def test_a_wrong_statement_is_an_error_before_any_data(connect):
+def test_an_error_in_the_statement_is_reported_before_any_data(connect):
     with pytest.raises(errors.UndefinedTable), connect().cursor().copy("COPY nowhere FROM STDIN"):
-        pytest.fail("the client was asked for data")
+        pytest.fail("the engine requested data")
 
 
 def test_copy_is_part_of_its_transaction(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError), connection.transaction():  # noqa: PT012 (the whole block has to fail)
+    with pytest.raises(ZeroDivisionError), connection.transaction():  # noqa: PT012 (the exception leaves the whole block)
         with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
             copy.write("1\tone\n")
         assert count(connection, table) == 1
@@ -83,15 +83,15 @@ def test_an_error_in_copy_fails_its_transaction(connect, table):
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_client_that_gives_up_leaves_nothing(connect, table):
+def test_an_aborted_copy_leaves_no_rows(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # noqa: PT012 (the whole block has to fail)
+    with pytest.raises(ZeroDivisionError), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # noqa: PT012 (the exception leaves the whole block)
         copy.write("1\tone\n")
         raise ZeroDivisionError
     assert count(connection, table) == 0
 
 
-def test_a_slow_copy_lets_others_work(connect, table):
+def test_a_slow_copy_does_not_block_others(connect, table):
     slow, other = connect(), connect()
     with slow.cursor().copy(f"COPY {table} FROM STDIN") as copy:
         copy.write("1\tone\n")
@@ -101,7 +101,7 @@ def test_a_slow_copy_lets_others_work(connect, table):
     assert count(other, table) == 3
 
 
-def test_a_client_that_dies_in_a_copy_leaves_nothing(connect, table):
+def test_a_client_that_dies_in_a_copy_leaves_no_rows(connect, table):
     dying, other = connect(), connect()
     dying.pgconn.exec_(f"COPY {table} FROM STDIN".encode())
     dying.pgconn.put_copy_data(b"1\tone\n")
@@ -128,7 +128,7 @@ def test_copy_through_the_extended_protocol(connect, table, in_transaction):
     assert count(connection, table) == 3
 
 
-def test_a_prepared_copy_can_be_run_again(connect, table):
+def test_a_prepared_copy_can_be_run_twice(connect, table):
     connection = connect()
     connection.pgconn.prepare(b"load", f"COPY {table} FROM STDIN".encode())
     for at in range(2):
@@ -149,7 +149,7 @@ def test_a_prepared_copy_can_be_run_again(connect, table):
         "COPY {} FROM STDIN;",
     ],
 )
-def test_every_spelling_of_copy_from_stdin_is_understood(connect, table, statement):
+def test_every_spelling_of_copy_from_stdin_is_recognized(connect, table, statement):
     result = connect().pgconn.exec_(statement.format(table).encode())
     assert result.status == psycopg.pq.ExecStatus.COPY_IN
 
@@ -162,9 +162,9 @@ def test_every_spelling_of_copy_from_stdin_is_understood(connect, table, stateme
         "BEGIN; COPY {} FROM STDIN; COMMIT",
     ],
 )
-def test_copy_among_other_statements_is_refused_and_the_engine_lives(connect, table, statement):
+def test_copy_among_other_statements_is_refused_and_the_engine_survives(connect, table, statement):
     connection = connect()
-    with pytest.raises(errors.QueryCanceled, match="only as a statement of its own"):
+    with pytest.raises(errors.QueryCanceled, match="only as the sole statement"):
         connection.execute(statement.replace("{}", table))
     connection.execute("ROLLBACK")
     assert count(connection, table) == 0
@@ -181,7 +181,7 @@ def test_copy_into_a_hypertable(connect):
     connection.execute("DROP TABLE copied")
 
 
-def test_a_million_rows(connect):
+def test_copy_of_a_million_rows(connect):
     connection = connect()
     connection.execute("CREATE TABLE million (a integer, b timestamptz)")
     with connection.cursor().copy("COPY million FROM STDIN") as copy:

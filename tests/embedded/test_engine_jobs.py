@@ -1,4 +1,4 @@
-"""Policies run by themselves, as they would on a server."""
+"""Jobs and autovacuum run without background workers as they do on a server."""
 
 import time
 from typing import Any
@@ -18,35 +18,35 @@ def stats(connection: psycopg.Connection, job: int) -> tuple[Any, ...] | None:
 
 
 def runs(connection: psycopg.Connection, job: int) -> int:
-    told = stats(connection, job)
-    return told[1] if told else 0
+    row = stats(connection, job)
+    return row[1] if row else 0
 
 
 @pytest.fixture
 def job(connect):
-    """Creates jobs from PL/pgSQL bodies, and removes them."""
+    """Create jobs from PL/pgSQL bodies; they are deleted after the test."""
     connection = connect()
-    made: list[int] = []
+    created: list[int] = []
 
-    def make(body: str, *, interval: str = "1 second", **options: Any) -> int:
-        name = f"job_{len(made)}"
+    def create(body: str, *, interval: str = "1 second", **options: Any) -> int:
+        name = f"job_{len(created)}"
         connection.execute(f"""
             CREATE OR REPLACE PROCEDURE {name}(job_id integer, config jsonb) LANGUAGE plpgsql
             AS $$ BEGIN {body} END $$
         """)
         row = connection.execute(f"SELECT add_job('{name}', '{interval}')").fetchone()
         assert row
-        made.append(row[0])
+        created.append(row[0])
         for option, value in options.items():
             connection.execute(f"SELECT alter_job({row[0]}, {option} => {value})")
         return row[0]
 
-    yield make
-    for number in made:
+    yield create
+    for number in created:
         connection.execute("SELECT delete_job(%s)", (number,))
 
 
-def test_a_refresh_policy_materializes_by_itself(connect):
+def test_a_refresh_policy_runs_on_its_schedule(connect):
     connection = connect()
     connection.execute("CREATE TABLE ticks (time timestamptz NOT NULL, price numeric)")
     connection.execute("SELECT create_hypertable('ticks', 'time')")
@@ -64,13 +64,13 @@ def test_a_refresh_policy_materializes_by_itself(connect):
     """).fetchone()
     assert row
     eventually(lambda: connection.execute("SELECT sum(total) FROM minutes").fetchone() == (200,))
-    # The second run is by schedule, not by being new.
+    # The first run was due to the policy being new; the second one follows the schedule.
     connection.execute("INSERT INTO ticks VALUES (now() - interval '5 minutes', 1000)")
     eventually(lambda: connection.execute("SELECT sum(total) FROM minutes").fetchone() == (1200,))
-    told = eventually(lambda: stats(connection, row[0]))
-    assert told[0] == "Success"
-    assert told[1] == told[2] >= 2
-    assert told[4]
+    status, total, successes, _, is_scheduled = eventually(lambda: stats(connection, row[0]))
+    assert status == "Success"
+    assert total == successes >= 2
+    assert is_scheduled
     connection.execute("DROP MATERIALIZED VIEW minutes")
     connection.execute("DROP TABLE ticks")
     assert stats(connection, row[0]) is None
@@ -107,26 +107,26 @@ def test_a_job_runs_as_its_owner_with_default_settings_in_utc(connect, job):
     connection.execute("DROP ROLE worker")
 
 
-def test_a_failing_job_is_tried_again_later_and_blocks_no_one(connect, job):
+def test_a_failing_job_is_retried_later_and_does_not_block_clients(connect, job):
     connection = connect()
-    number = job("RAISE EXCEPTION 'no luck';", retry_period="'1 second'")
-    told = eventually(lambda: (row := stats(connection, number)) and row[3] and row[3] >= 2 and row)
-    assert told[0] == "Failed"
-    assert told[4]
+    number = job("RAISE EXCEPTION 'failed';", retry_period="'1 second'")
+    status, _, _, _, is_scheduled = eventually(lambda: (row := stats(connection, number)) and row[3] and row[3] >= 2 and row)
+    assert status == "Failed"
+    assert is_scheduled
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_job_out_of_retries_is_not_scheduled_any_more(connect, job):
+def test_a_job_without_retries_left_is_unscheduled(connect, job):
     connection = connect()
-    number = job("RAISE EXCEPTION 'no luck';", retry_period="'100 milliseconds'", max_retries="1")
+    number = job("RAISE EXCEPTION 'failed';", retry_period="'100 milliseconds'", max_retries="1")
     query = "SELECT scheduled FROM timescaledb_information.jobs WHERE job_id = %s"
     eventually(lambda: connection.execute(query, (number,)).fetchone() == (False,))
-    told = stats(connection, number)
-    assert told
-    assert told[3] == 2
+    row = stats(connection, number)
+    assert row
+    assert row[3] == 2
 
 
-def test_a_job_that_ran_before_the_clock_was_put_back_runs_again(connect, job):
+def test_a_job_runs_after_the_clock_has_been_set_back(connect, job):
     connection = connect()
     number = job("NULL;", interval="1 day")
     eventually(lambda: runs(connection, number) == 1)
@@ -162,17 +162,17 @@ def test_jobs_wait_for_an_open_transaction_and_then_run(connect, job):
     row = stats(holder, number)
     assert row
     time.sleep(2.5)
-    # Our transaction sees what others commit.
+    # The isolation level is READ COMMITTED: the transaction would see the commits of a job.
     assert stats(holder, number) == row
     holder.execute("COMMIT")
     eventually(lambda: (now := stats(connection, number)) and now[1] > row[1])
 
 
-def test_a_notification_of_a_job_reaches_its_listeners(connect, job):
+def test_a_notification_of_a_job_reaches_the_listeners(connect, job):
     listener = connect()
     listener.execute("LISTEN done")
     job("NOTIFY done, 'by a job';", interval="1 day")
-    assert [note.payload for note in listener.notifies(timeout=10, stop_after=1)] == ["by a job"]
+    assert [notification.payload for notification in listener.notifies(timeout=10, stop_after=1)] == ["by a job"]
 
 
 def test_a_table_that_has_grown_is_analyzed(connect, table):
@@ -185,15 +185,15 @@ def test_a_table_that_has_grown_is_analyzed(connect, table):
     eventually(lambda: estimate() == 5000)
 
 
-def test_room_of_rows_that_are_gone_is_used_again(connect, table):
+def test_the_space_of_deleted_rows_is_reused(connect, table):
     connection = connect()
     insert = f"INSERT INTO {table} SELECT i, repeat('x', 100) FROM generate_series(1, 5000) AS i"
     connection.execute(insert)
     connection.execute(f"DELETE FROM {table}")
     connection.execute(insert)
 
-    def pages(known: str = f"pg_relation_size('{table}') / 8192") -> int:
-        return connection.execute(f"SELECT {known} FROM pg_class WHERE oid = '{table}'::regclass").fetchone()[0]
+    def pages(expression: str = f"pg_relation_size('{table}') / 8192") -> int:
+        return connection.execute(f"SELECT {expression} FROM pg_class WHERE oid = '{table}'::regclass").fetchone()[0]
 
     size = pages()
     eventually(lambda: pages("relpages") == size)

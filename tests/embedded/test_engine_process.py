@@ -1,4 +1,4 @@
-"""The engine's process: who owns it, who shares it, and what becomes of it when something dies."""
+"""The engine's process: ownership, attachment, and recovery after a crash of the engine or of its owner."""
 
 import json
 import os
@@ -33,7 +33,7 @@ with owned_engine(Path(sys.argv[1]), say=lambda line: print(line, file=sys.stder
 
 @contextmanager
 def owner(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that owns the engine on `home` until its standard input ends; and the DSN."""
+    """A process that owns the engine on `home` until its standard input ends, and the DSN."""
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home)],
         stdin=subprocess.PIPE,
@@ -67,7 +67,7 @@ def log(home: Path) -> str:
 
 @pytest.fixture(scope="module")
 def running(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A home that this process owns, and the DSN of the engine on it."""
+    """A home that this process owns, and the DSN of its engine."""
     home = shutil.copytree(seed, tmp_path_factory.mktemp("running") / "home")
     with owned_engine(home, say=pytest.fail) as dsn:
         yield home, dsn
@@ -85,7 +85,7 @@ def test_the_engine_listens_on_loopback_only(running):
     assert sockets == [f"0100007F{port}"]
 
 
-def test_a_port_that_is_free_is_taken_and_one_in_use_is_not_fought_for(home, tmp_path, seed):
+def test_the_given_port_is_used_if_it_is_free_and_another_one_otherwise(home, tmp_path, seed):
     with owned_engine(home, say=print) as dsn:
         port = int(str(conninfo_to_dict(dsn)["port"]))
     with owned_engine(home, say=print, port=port) as dsn:
@@ -97,21 +97,21 @@ def test_a_port_that_is_free_is_taken_and_one_in_use_is_not_fought_for(home, tmp
         assert answers(dsn)
 
 
-def test_a_second_owner_is_refused_and_told_who_has_it(running):
+def test_a_second_owner_is_refused_with_the_pid_of_the_first(running):
     home, dsn = running
     started = time.monotonic()
     with pytest.raises(EngineBusy) as refused, owned_engine(home, say=print, wait=0.5):
         pytest.fail("two owners")
     assert 0.5 <= time.monotonic() - started < 3
-    told = str(refused.value)
-    assert f"pid {os.getpid()}" in told
-    assert str(home) in told
-    assert "MARKET_DATA_HOME" in told
-    assert "\n" not in told
+    error = str(refused.value)
+    assert f"pid {os.getpid()}" in error
+    assert str(home) in error
+    assert "MARKET_DATA_HOME" in error
+    assert "\n" not in error
     assert answers(dsn)
 
 
-def test_an_owner_waits_for_one_that_is_just_dying(home):
+def test_an_owner_waits_for_another_one_that_is_stopping(home):
     with owner(home) as (process, dsn):
         assert answers(dsn)
         threading.Timer(1.0, process.stdin.close).start()  # type: ignore[union-attr]
@@ -119,14 +119,14 @@ def test_an_owner_waits_for_one_that_is_just_dying(home):
             assert answers(mine)
 
 
-def test_attaching_uses_the_engine_that_runs(running):
+def test_attaching_uses_the_running_engine(running):
     home, dsn = running
     with attached_engine(home, say=pytest.fail) as attached:
         assert attached == dsn
     assert answers(dsn)
 
 
-def test_attaching_to_nothing_starts_an_engine_for_the_block(home):
+def test_attaching_without_a_running_engine_starts_one_for_the_block(home):
     with attached_engine(home, say=print) as dsn:
         pid = engine_pid(home)
         assert answers(dsn)
@@ -134,33 +134,33 @@ def test_attaching_to_nothing_starts_an_engine_for_the_block(home):
     assert not (home / "engine.json").exists()
 
 
-def test_those_who_attach_at_once_share_one_engine(home):
-    got: list[str] = []
-    leave = threading.Barrier(3)
+def test_concurrent_attachments_share_one_engine(home):
+    dsns: list[str] = []
+    all_attached = threading.Barrier(3)
 
     def attach() -> None:
         with attached_engine(home, say=print) as dsn:
-            got.append(dsn)
-            leave.wait(60)
+            dsns.append(dsn)
+            all_attached.wait(60)
 
     threads = [threading.Thread(target=attach) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(got) == 3
-    assert len(set(got)) == 1
+    assert len(dsns) == 3
+    assert len(set(dsns)) == 1
 
 
-def test_an_exception_of_the_block_passes_and_the_engine_stops(home):
+def test_an_exception_in_the_block_propagates_and_the_engine_stops(home):
     pids: list[int] = []
-    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):  # noqa: PT012 (the whole block has to fail)
+    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):  # noqa: PT012 (the exception leaves the whole block)
         pids.append(engine_pid(home))
         raise EngineBusy("mine")
     assert not is_running(pids[0])
 
 
-def test_a_killed_owner_takes_the_engine_with_it(home):
+def test_the_engine_stops_after_its_owner_was_killed(home):
     with owner(home) as (process, dsn):
         pid = engine_pid(home)
         assert answers(dsn)
@@ -183,24 +183,24 @@ def test_a_signal_to_the_process_group_does_not_reach_the_engine(home):
         assert is_running(pid)
 
 
-def test_sigterm_to_the_engine_ends_it_in_order(home):
-    said: list[str] = []
-    with owned_engine(home, say=said.append) as dsn:
+def test_the_engine_shuts_down_cleanly_on_sigterm(home):
+    messages: list[str] = []
+    with owned_engine(home, say=messages.append) as dsn:
         pid = engine_pid(home)
         with RawClient(dsn) as client:
             client.send(query("BEGIN; CREATE TABLE uncommitted (a integer)"))
             client.until(b"Z")
             os.kill(pid, signal.SIGTERM)
-            [(_, told)] = client.closed()
-            assert fields(told)["C"] == "57P01"
+            [(_, error)] = client.until_closed()
+            assert fields(error)["C"] == "57P01"
         eventually(lambda: answers(dsn))
-        assert said[0] == "the embedded engine died (status 0); starting it again"
+        assert messages[0] == "the embedded engine died (status 0); restarting it"
         with psycopg.connect(dsn) as connection:
             assert connection.execute("SELECT to_regclass('uncommitted')").fetchone() == (None,)
     assert "not properly shut down" not in log(home)
 
 
-def test_an_orderly_stop_checkpoints_and_keeps_what_was_committed(home):
+def test_a_clean_stop_writes_a_checkpoint_and_keeps_committed_rows(home):
     with owned_engine(home, say=print) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (a integer)")
         connection.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
@@ -212,34 +212,34 @@ def test_an_orderly_stop_checkpoints_and_keeps_what_was_committed(home):
     assert "not properly shut down" not in log(home)[before:]
 
 
-def test_a_killed_engine_is_started_again_and_no_acknowledged_row_is_lost(home):
-    said: list[str] = []
-    with owned_engine(home, say=said.append) as dsn:
+def test_a_killed_engine_is_restarted_and_no_acknowledged_row_is_lost(home):
+    messages: list[str] = []
+    with owned_engine(home, say=messages.append) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CREATE TABLE numbers (a integer PRIMARY KEY)")
         acknowledged = 0
         for _ in range(2):
             killer = threading.Timer(0.2, os.kill, (engine_pid(home), signal.SIGKILL))
-            enough = acknowledged + 20
-            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:  # noqa: PT012 (the whole block has to fail)
+            kill_at = acknowledged + 20
+            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:  # noqa: PT012 (the exception leaves the whole block)
                 while True:
                     connection.execute("INSERT INTO numbers VALUES (%s)", (acknowledged + 1,))
                     acknowledged += 1
-                    if acknowledged == enough:
+                    if acknowledged == kill_at:
                         killer.start()
             eventually(lambda: answers(dsn))
             with psycopg.connect(dsn) as connection:
                 row = connection.execute("SELECT count(*), max(a) FROM numbers").fetchone()
             assert row
-            # The last one may have been written without its answer having arrived.
+            # The last row may have been committed without an acknowledgement.
             assert acknowledged <= row[0] == row[1] <= acknowledged + 1
             acknowledged = row[0]
-    assert said.count("the embedded engine runs again") == 2
+    assert messages.count("the embedded engine has restarted") == 2
 
 
-def test_a_statement_that_ends_the_engine_costs_one_restart(home):
-    said: list[str] = []
-    with owned_engine(home, say=said.append) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+def test_a_statement_that_crashes_the_engine_causes_one_restart(home):
+    messages: list[str] = []
+    with owned_engine(home, say=messages.append) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
         connection.execute("""
             CREATE FUNCTION endless(i integer) RETURNS integer LANGUAGE plpgsql
@@ -250,13 +250,13 @@ def test_a_statement_that_ends_the_engine_costs_one_restart(home):
         eventually(lambda: answers(dsn))
         with psycopg.connect(dsn) as again:
             assert again.execute("SELECT a FROM kept").fetchone() == (1,)
-    assert said == [
-        "the embedded engine died (status 70); starting it again",
-        "the embedded engine runs again",
+    assert messages == [
+        "the embedded engine died (status 70); restarting it",
+        "the embedded engine has restarted",
     ]
 
 
-def test_a_half_made_database_is_made_again(tmp_path):
+def test_an_interrupted_creation_of_the_database_is_repeated(tmp_path):
     home = tmp_path / "home"
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(home)],
@@ -272,14 +272,14 @@ def test_a_half_made_database_is_made_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", '{"dsn": 1}', '{"pid": 1, "port": 1}'])
-def test_a_stale_announcement_is_harmless(home, content):
+def test_a_stale_connection_file_is_ignored(home, content):
     (home / "engine.json").write_text(content)
     (home / "engine.lock").write_text(content)
     with attached_engine(home, say=print) as dsn:
         assert answers(dsn)
 
 
-def test_a_home_that_cannot_be_used_is_one_clear_line(tmp_path):
+def test_an_error_names_a_home_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(EngineError, match=r"can't use .*/file/home") as refused,
@@ -289,11 +289,11 @@ def test_a_home_that_cannot_be_used_is_one_clear_line(tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_a_database_that_is_damaged_is_an_error_that_names_the_log(home):
+def test_the_error_of_a_damaged_database_names_the_log(home):
     (home / "data" / "global" / "pg_control").write_bytes(b"")
     with pytest.raises(EngineError, match=r"engine\.log") as refused, owned_engine(home, say=print):
         pytest.fail("started")
     assert "\n" not in str(refused.value)
-    # Nothing of it is left.
+    # The failed engine holds no lock.
     with pytest.raises(EngineError, match="can't start"), owned_engine(home, say=print, wait=0):
         pytest.fail("started")

@@ -1,4 +1,4 @@
-"""Connections don't feel each other, although the engine has one session for all of them."""
+"""Connections are isolated from each other, although they share the engine's one session."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def test_a_fresh_connection_has_the_defaults_of_a_server(connect):
     assert connection.info.parameter_status("integer_datetimes") == "on"
 
 
-def test_what_one_connection_sets_does_not_reach_another(connect):
+def test_settings_of_one_connection_do_not_reach_another(connect):
     one, other = connect(), connect()
     one.execute("SET TimeZone = 'Asia/Kolkata'")
     one.execute("SET work_mem = '8MB'")
@@ -46,7 +46,7 @@ def test_what_one_connection_sets_does_not_reach_another(connect):
     assert show(one, "my.other") == "one"
 
 
-def test_start_up_options_are_applied_and_are_what_reset_returns_to(connect):
+def test_startup_options_are_applied_and_reset_returns_to_them(connect):
     connection = connect(options=r"-c TimeZone=Europe/Berlin --application_name=two\ words -c statement_timeout=5s")
     other = connect(application_name="the other")
     assert show(connection, "TimeZone") == "Europe/Berlin"
@@ -78,7 +78,7 @@ def test_settings_follow_transactions(connect, end):
     assert show(connection, "work_mem") == "4MB"
 
 
-def test_settings_changed_inside_a_do_block_stay_with_their_connection(connect):
+def test_settings_changed_in_a_do_block_belong_to_their_connection(connect):
     one, other = connect(), connect()
     one.execute("DO $$ BEGIN PERFORM set_config('work_mem', '7MB', false); END $$")
     assert show(other, "work_mem") == "4MB"
@@ -128,7 +128,7 @@ def test_an_ordinary_role_cannot_become_the_superuser(connect, reader, statement
     "statement",
     ["RESET SESSION AUTHORIZATION", "SET SESSION AUTHORIZATION DEFAULT", "DISCARD ALL", "RESET ALL"],
 )
-def test_resetting_leads_back_to_the_role_of_the_start(connect, reader, statement):
+def test_resetting_returns_to_the_role_at_the_start(connect, reader, statement):
     admin, guest = connect(), connect(user=reader)
     admin.execute("SET SESSION AUTHORIZATION reader")
     assert admin.execute("SELECT current_user").fetchone() == ("reader",)
@@ -159,14 +159,14 @@ def test_set_role_belongs_to_a_connection(connect, reader):
         ({"options": "-x"}, "42601", "invalid command-line argument"),
     ],
 )
-def test_a_connection_that_cannot_be_is_refused_with_the_servers_words(engine, options, state, text):
+def test_an_invalid_connection_is_refused_with_the_message_of_postgresql(engine, options, state, text):
     with pytest.raises(psycopg.OperationalError, match=text):
         psycopg.connect(engine, **options)
-    # libpq gives no SQLSTATE for a failed start; ask the wire.
+    # libpq exposes no SQLSTATE of a failed start; test_engine_wire.py checks it.
     assert state
 
 
-def test_equal_statement_names_of_two_connections_are_two_statements(connect):
+def test_two_connections_can_use_the_same_statement_name(connect):
     one, other = connect(), connect()
     one.execute("PREPARE same AS SELECT 'one'")
     other.execute("PREPARE same AS SELECT 'other'")
@@ -181,7 +181,7 @@ def test_equal_statement_names_of_two_connections_are_two_statements(connect):
 
 
 @pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "DISCARD ALL"])
-def test_discarding_everything_discards_only_ones_own(connect, statement):
+def test_discarding_everything_does_not_affect_another_connection(connect, statement):
     one, other = connect(), connect()
     one.prepare_threshold = other.prepare_threshold = 0
     for connection in (one, other):
@@ -211,12 +211,12 @@ def test_a_client_that_dies_in_a_transaction_is_rolled_back(connect, table):
     dying, other = connect(), connect()
     dying.execute("BEGIN")
     dying.execute(f"INSERT INTO {table} VALUES (1, 'lost')")
-    # Without the goodbye of close(), as when a process is killed.
+    # Without the Terminate message of close(), as if the process was killed.
     dying.pgconn.finish()
     assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
-def test_an_open_transaction_keeps_the_engine_and_others_wait(engine, connect, table: LiteralString):
+def test_an_open_transaction_makes_other_clients_wait(engine, connect, table: LiteralString):
     holder = connect()
     holder.execute("BEGIN")
     holder.execute(f"INSERT INTO {table} VALUES (1, 'x')")
@@ -239,7 +239,7 @@ def test_an_open_transaction_keeps_the_engine_and_others_wait(engine, connect, t
     assert seen[0][1] >= committed
 
 
-def test_a_client_idle_in_a_transaction_is_cut(connect, table):
+def test_a_client_idle_in_a_transaction_is_disconnected(connect, table):
     idler, other = connect(), connect()
     idler.execute("SET idle_in_transaction_session_timeout = '300ms'")
     idler.execute("BEGIN")
@@ -251,7 +251,7 @@ def test_a_client_idle_in_a_transaction_is_cut(connect, table):
         idler.execute("SELECT 1")
 
 
-def test_a_busy_transaction_is_not_cut(connect, table):
+def test_a_client_busy_in_a_transaction_is_not_disconnected(connect, table):
     busy = connect()
     busy.execute("SET idle_in_transaction_session_timeout = '400ms'")
     with busy.transaction():
@@ -261,7 +261,7 @@ def test_a_busy_transaction_is_not_cut(connect, table):
     assert busy.execute(f"SELECT count(*) FROM {table}").fetchone() == (6,)
 
 
-def test_an_error_in_a_transaction_is_felt_until_its_end(connect):
+def test_an_error_in_a_transaction_does_not_affect_another_connection(connect):
     failed, other = connect(), connect()
     failed.execute("BEGIN")
     with pytest.raises(errors.DivisionByZero):
@@ -273,58 +273,10 @@ def test_an_error_in_a_transaction_is_felt_until_its_end(connect):
     assert failed.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_notifications_reach_those_who_listen_and_no_one_else(connect):
-    listener, other, sender = connect(), connect(), connect()
-    listener.execute("LISTEN news")
-    other.execute('LISTEN "Other"')
-    sender.execute("NOTIFY news, 'one'")
-    sender.execute("SELECT pg_notify('Other', 'two')")
-    with sender.transaction():
-        sender.execute("NOTIFY news, 'three'")
-    with pytest.raises(errors.DivisionByZero), sender.transaction():  # noqa: PT012 (the whole block has to fail)
-        sender.execute("NOTIFY news, 'never'")
-        sender.execute("SELECT 1/0")
-    got = list(listener.notifies(timeout=1, stop_after=2))
-    assert [(note.channel, note.payload) for note in got] == [("news", "one"), ("news", "three")]
-    assert {note.pid for note in got} == {sender.info.backend_pid}
-    assert [note.payload for note in other.notifies(timeout=1, stop_after=1)] == ["two"]
-    assert list(sender.notifies(timeout=0.2)) == []
-    assert list(listener.notifies(timeout=0.2)) == []
-
-
-def test_a_notification_is_prompt(connect):
-    listener, sender = connect(), connect()
-    listener.execute("LISTEN prompt")
-    started = time.monotonic()
-    sender.execute("NOTIFY prompt")
-    assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
-    assert time.monotonic() - started < 1
-
-
-@pytest.mark.parametrize("statement", ["UNLISTEN quiet", "UNLISTEN *", "DISCARD ALL"])
-def test_unlistening_ends_it_for_one_connection_only(connect, statement):
-    one, other, sender = connect(), connect(), connect()
-    for connection in (one, other):
-        connection.execute("LISTEN quiet")
-    assert one.execute(statement).statusmessage == statement.split()[0].replace("DISCARD", "DISCARD ALL")
-    sender.execute("NOTIFY quiet, 'x'")
-    assert len(list(other.notifies(timeout=2, stop_after=1))) == 1
-    assert list(one.notifies(timeout=0.2)) == []
-
-
-def test_listening_is_undone_by_a_rollback(connect):
-    listener, sender = connect(), connect()
-    with pytest.raises(errors.DivisionByZero), listener.transaction():  # noqa: PT012 (the whole block has to fail)
-        listener.execute("LISTEN undone")
-        listener.execute("SELECT 1/0")
-    sender.execute("NOTIFY undone")
-    assert list(listener.notifies(timeout=0.2)) == []
-
-
 @pytest.mark.parametrize(
     "statement", ["SET client_encoding = 'LATIN1'", "SET NAMES 'EUC_JP'", "SET LOCAL client_encoding TO win1252"]
 )
-def test_an_encoding_the_engine_does_not_have_is_refused(engine, connect, statement):
+def test_an_unsupported_encoding_is_refused(engine, connect, statement):
     connection = connect()
     with pytest.raises(errors.InvalidParameterValue, match="not available in the embedded engine"):
         connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Whatever bytes a client sends, the engine and the other clients live on."""
+"""Invalid bytes of a client do not affect the engine or other clients."""
 
 import random
 import struct
@@ -9,8 +9,8 @@ from embedded.raw_client import FLUSH, SYNC, RawClient, bind, execute, fields, m
 
 
 @pytest.fixture(autouse=True)
-def others_live(engine):
-    """A client that was there before, and one that comes after, are served."""
+def other_clients_work(engine):
+    """A client connected before the test and one connected after it are served."""
     with psycopg.connect(engine, autocommit=True) as before:
         before.execute("SET work_mem = '5MB'")
         yield
@@ -36,14 +36,13 @@ FATAL = {
 
 
 @pytest.mark.parametrize("name", FATAL)
-def test_what_is_no_message_ends_the_connection(engine, name):
+def test_invalid_framing_ends_the_connection(engine, name):
     with RawClient(engine) as client:
         if "copy" in name:
             client.send(query("CREATE TEMP TABLE IF NOT EXISTS t (a integer)"))
             client.until(b"Z")
         client.send(FATAL[name])
-        told = client.closed()
-        kind, body = told[-1]
+        kind, body = client.until_closed()[-1]
         assert kind == b"E"
         assert fields(body)["S"] == "FATAL"
         assert fields(body)["C"] == "08P01"
@@ -85,12 +84,12 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_message_that_makes_no_sense_is_an_error_and_the_connection_lives(engine, name):
+def test_an_invalid_message_is_an_error_and_the_connection_survives(engine, name):
     data, code = ERRORS[name]
     with RawClient(engine) as client:
         client.send(data)
-        told = client.until(b"Z")
-        errors = [fields(body) for kind, body in told if kind == b"E"]
+        received = client.until(b"Z")
+        errors = [fields(body) for kind, body in received if kind == b"E"]
         if code:
             assert [error["C"] for error in errors] == [code]
         assert all(error["S"] == "ERROR" for error in errors)
@@ -108,7 +107,7 @@ def test_a_message_that_makes_no_sense_is_an_error_and_the_connection_lives(engi
     ],
     ids=["data", "done", "fail", "much data"],
 )
-def test_copy_messages_out_of_place_are_ignored(engine, data):
+def test_copy_messages_outside_of_a_copy_are_ignored(engine, data):
     with RawClient(engine) as client:
         client.send(data + query("SELECT 1"))
         assert [kind for kind, _ in client.until(b"Z")] == [b"T", b"D", b"C", b"Z"]
@@ -127,7 +126,7 @@ def test_copy_messages_out_of_place_are_ignored(engine, data):
         query("CREATE TEMP TABLE IF NOT EXISTS t (a integer)"),
     ],
 )
-def test_a_client_that_vanishes_in_the_middle_leaves_nothing(engine, data):
+def test_a_client_that_disconnects_in_the_middle_leaves_no_table(engine, data):
     with RawClient(engine) as client:
         client.send(data)
     with psycopg.connect(engine) as other:
@@ -158,12 +157,12 @@ STARTUPS = {
 
 
 @pytest.mark.parametrize("name", STARTUPS)
-def test_a_start_that_is_none_is_refused(engine, name):
+def test_an_invalid_startup_is_refused(engine, name):
     with RawClient(engine, start=False) as client:
         client.send(STARTUPS[name])
         client.socket.shutdown(1)
-        told = client.closed()
-        assert all(kind == b"E" and fields(body)["S"] == "FATAL" for kind, body in told)
+        received = client.until_closed()
+        assert all(kind == b"E" and fields(body)["S"] == "FATAL" for kind, body in received)
 
 
 @pytest.mark.parametrize(
@@ -176,15 +175,15 @@ def test_a_start_that_is_none_is_refused(engine, name):
         (startup(nothing="1"), "42704"),
     ],
 )
-def test_a_refusal_says_why(engine, start, code):
+def test_a_refused_startup_has_the_sqlstate_of_the_reason(engine, start, code):
     with RawClient(engine, start=False) as client:
         client.send(start)
-        [(kind, body)] = client.closed()
+        [(kind, body)] = client.until_closed()
         assert kind == b"E"
         assert fields(body)["C"] == code
 
 
-def test_encryption_is_declined_and_the_conversation_goes_on(engine):
+def test_encryption_is_declined_and_the_startup_continues(engine):
     with RawClient(engine, start=False) as client:
         for code in (80877104, 80877103):
             client.send(struct.pack("!ii", 8, code))
@@ -196,12 +195,12 @@ def test_encryption_is_declined_and_the_conversation_goes_on(engine):
 def test_a_newer_protocol_is_negotiated_down(engine):
     with RawClient(engine, start=False) as client:
         client.send(startup(196610, **{"_pq_.wish": "granted"}))
-        told = client.until(b"Z")
-        assert told[0] == (b"v", struct.pack("!ii", 0, 1) + b"_pq_.wish\0")
-        assert told[-1] == (b"Z", b"I")
+        received = client.until(b"Z")
+        assert received[0] == (b"v", struct.pack("!ii", 0, 1) + b"_pq_.wish\0")
+        assert received[-1] == (b"Z", b"I")
 
 
-def test_a_statement_parsed_in_one_batch_is_bound_in_the_next_although_others_parse(engine):
+def test_an_unnamed_statement_survives_an_unnamed_statement_of_another_client(engine):
     with RawClient(engine) as one, RawClient(engine) as other:
         one.send(parse("", "SELECT 'one'") + SYNC)
         one.until(b"Z")
@@ -209,28 +208,28 @@ def test_a_statement_parsed_in_one_batch_is_bound_in_the_next_although_others_pa
         other.until(b"Z")
         other.until(b"Z")
         one.send(bind("", "") + execute("") + SYNC)
-        told = one.until(b"Z")
-        assert [kind for kind, _ in told] == [b"2", b"D", b"C", b"Z"]
-        assert b"one" in told[1][1]
+        received = one.until(b"Z")
+        assert [kind for kind, _ in received] == [b"2", b"D", b"C", b"Z"]
+        assert b"one" in received[1][1]
 
 
-def test_messages_may_arrive_byte_by_byte(engine):
+def test_messages_can_arrive_byte_by_byte(engine):
     with RawClient(engine) as client:
         for byte in parse("s", "SELECT 7") + bind("", "s") + execute("") + SYNC:
             client.send(bytes([byte]))
         assert [kind for kind, _ in client.until(b"Z")] == [b"1", b"2", b"D", b"C", b"Z"]
 
 
-def test_many_batches_at_once_are_answered_in_order(engine):
+def test_many_queries_at_once_are_answered_in_order(engine):
     with RawClient(engine) as client:
         client.send(b"".join(query(f"SELECT {at}") for at in range(500)))
         for at in range(500):
-            told = client.until(b"Z")
-            assert told[1][1].endswith(str(at).encode())
+            received = client.until(b"Z")
+            assert received[1][1].endswith(str(at).encode())
 
 
-def test_batches_that_fill_the_engines_buffer_exactly(engine):
-    # It reads 8 kB at a time and stops where a message ends with them.
+def test_messages_that_fill_the_receive_buffer_exactly(engine):
+    # The engine reads 8 kB at a time and returns if a message ends exactly there.
     with RawClient(engine) as client:
         for size in range(8180, 8200):
             first = query("SELECT 1 /*" + "x" * (size - len(query("SELECT 1 /**/"))) + "*/")
@@ -244,7 +243,7 @@ def test_batches_that_fill_the_engines_buffer_exactly(engine):
             assert [kind for kind, _ in client.until(b"Z")] == [b"E", b"Z"]
 
 
-CONVERSATION = [
+VALID_MESSAGES = [
     query("SELECT 1; SELECT 'two'"),
     parse("s", "SELECT $1::text") + message(b"B", b"\0s\0\0\0\0\1\0\0\0\2hi\0\0") + execute("") + SYNC,
     query("BEGIN") + query("SELECT 1/0") + query("ROLLBACK"),
@@ -259,35 +258,35 @@ CONVERSATION = [
 ]
 
 
-def mutated(chance: random.Random) -> bytes:
-    """A valid conversation in which a few things went wrong."""
-    parts = [chance.choice(CONVERSATION) for _ in range(chance.randint(1, 5))]
+def mutated(generator: random.Random) -> bytes:
+    """Valid messages with a few random changes."""
+    parts = [generator.choice(VALID_MESSAGES) for _ in range(generator.randint(1, 5))]
     data = bytearray(b"".join(parts))
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(generator.randint(1, 4)):
         data += b"\0" * (10 - len(data))
-        at = chance.randrange(len(data) - 9)
-        match chance.randrange(5):
+        at = generator.randrange(len(data) - 9)
+        match generator.randrange(5):
             case 0:
-                data[at] = chance.randrange(256)
+                data[at] = generator.randrange(256)
             case 1:
-                del data[at : at + chance.randint(1, 8)]
+                del data[at : at + generator.randint(1, 8)]
             case 2:
-                data[at:at] = chance.randbytes(chance.randint(1, 8))
+                data[at:at] = generator.randbytes(generator.randint(1, 8))
             case 3:
-                data[at] ^= 1 << chance.randrange(8)
+                data[at] ^= 1 << generator.randrange(8)
             case _:
                 del data[at + 9 :]
     return bytes(data)
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_mutated_conversations_kill_nothing(engine, number):
-    chance = random.Random(number)
+def test_mutated_messages_do_not_crash_the_engine(engine, number):
+    generator = random.Random(number)
     for _ in range(40):
         with RawClient(engine) as client:
-            client.send(mutated(chance))
-            if chance.random() < 0.5:
+            client.send(mutated(generator))
+            if generator.random() < 0.5:
                 client.socket.shutdown(1)
-                client.closed()
+                client.until_closed()
     with psycopg.connect(engine) as other:
         assert other.execute("SELECT 1").fetchone() == (1,)

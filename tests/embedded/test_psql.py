@@ -1,4 +1,4 @@
-"""`market-data psql` on the embedded engine: on the one that runs, or on one that runs for it."""
+"""`market-data psql` on the running embedded engine, or on one that it starts."""
 
 import os
 import signal
@@ -14,23 +14,23 @@ PROMPT = "market_data=# "
 QUERY = ("-A", "-t", "-c", "SELECT current_database()")
 
 
-def test_it_reaches_the_engine_that_runs(home: Path):
+def test_psql_uses_the_running_engine(home: Path):
     with owned_engine(home, say=print) as address:
         ended = command("psql", *QUERY, MARKET_DATA_HOME=str(home))
-        assert Home(home).reachable() == address, "it runs on"
+        assert Home(home).running_dsn() == address, "the engine must keep running"
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "market_data\n", "")
 
 
-def test_an_engine_is_started_for_it_and_stopped_after_it(home: Path):
+def test_psql_starts_an_engine_and_stops_it_afterwards(home: Path):
     for _ in range(2):
         ended = command("psql", *QUERY, MARKET_DATA_HOME=str(home))
         assert (ended.returncode, ended.stdout) == (0, "market_data\n")
-        with Home(home).claim():
+        with Home(home).locked():
             pass
     assert command("psql", "-c", "SELECT nothing", MARKET_DATA_HOME=str(home)).returncode == 1
 
 
-def test_ctrl_c_is_left_to_psql(home: Path):
+def test_ctrl_c_cancels_the_input_of_psql_only(home: Path):
     with terminal("psql", "--no-psqlrc", "-A", "-t", MARKET_DATA_HOME=str(home)) as shown:
         shown.type("SELECT 'rea' || 'dy';\n")
         eventually(lambda: "\rready\r" in shown.written and shown.written.endswith(PROMPT))
@@ -42,7 +42,7 @@ def test_ctrl_c_is_left_to_psql(home: Path):
         shown.type("\\q\n")
         assert shown.process.wait(20) == 0
         assert "Traceback" not in shown.written
-    with Home(home).claim():
+    with Home(home).locked():
         pass
 
 
@@ -51,5 +51,5 @@ def test_a_signal_to_the_command_ends_psql_and_the_engine(home: Path):
         eventually(lambda: PROMPT in shown.written)
         shown.process.send_signal(signal.SIGTERM)
         assert shown.process.wait(20) == 0
-    with Home(home).claim():
+    with Home(home).locked():
         pass

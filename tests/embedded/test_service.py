@@ -1,4 +1,4 @@
-"""The service with the embedded engine below it, as `market-data serve` runs on a laptop."""
+"""`market-data serve` with the embedded engine, as on a laptop."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from helpers.service import Service, command, complaint, eventually, is_running,
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that the tests of this module share: to create one takes seconds."""
+    """Data folder that the tests of this module share, because its creation takes seconds."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -35,7 +35,7 @@ def _conninfo(service: Service) -> str:
     return line.partition("psql '")[2].rstrip("'")
 
 
-def test_it_serves_live_prices_and_says_how_to_reach_its_database(serving: tuple[Service, httpx.Client]):
+def test_it_serves_live_prices_and_prints_a_psql_command(serving: tuple[Service, httpx.Client]):
     service, client = serving
     before = client.get("/price?symbol=AAPL").json()["timestamp"]
     eventually(lambda: client.get("/price?symbol=AAPL").json()["timestamp"] > before)
@@ -44,7 +44,7 @@ def test_it_serves_live_prices_and_says_how_to_reach_its_database(serving: tuple
         assert connection.execute("SELECT count(*) > 0 FROM candles_1m").fetchone() == (True,)
 
 
-def test_a_second_service_on_the_folder_is_refused(serving: tuple[Service, httpx.Client], environment: dict[str, str]):
+def test_a_second_service_on_the_same_folder_is_refused(serving: tuple[Service, httpx.Client], environment: dict[str, str]):
     service, client = serving
     line = complaint("serve", "--port", str(client.base_url.port), **environment)
     assert environment["MARKET_DATA_HOME"] in line
@@ -52,7 +52,7 @@ def test_a_second_service_on_the_folder_is_refused(serving: tuple[Service, httpx
     assert client.get("/health").status_code == 200
 
 
-def test_a_service_waits_for_one_that_is_just_ending(environment: dict[str, str], tmp_path: Path):
+def test_a_service_waits_for_another_one_that_is_stopping(environment: dict[str, str], tmp_path: Path):
     with running(tmp_path, **environment) as (first, _):
         first.signal(signal.SIGTERM)
         with running(tmp_path, **environment) as (_, client):
@@ -67,28 +67,26 @@ def test_other_commands_attach_to_the_running_engine_or_start_one(environment: d
 
 
 def _migrate(environment: dict[str, str]) -> None:
-    done = command("migrate", **environment)
-    assert done.returncode == 0, done.stderr
-    assert "newest schema" in done.stderr
+    completed = command("migrate", **environment)
+    assert completed.returncode == 0, completed.stderr
+    assert "newest schema" in completed.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_stops_the_service_in_order_and_the_engine_after_it(
-    environment: dict[str, str], tmp_path: Path, workers: str
-):
+def test_ctrl_c_stops_the_service_cleanly_and_then_the_engine(environment: dict[str, str], tmp_path: Path, workers: str):
     with running(tmp_path, "--workers", workers, **environment) as (service, client):
         eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
         processes = service.descendants()
         service.signal(signal.SIGINT, group=True)
         assert service.wait(10) == 0
         eventually(lambda: not any(map(is_running, processes)), 5)
-    # Had the engine gone first, the feed and the readers would have lost it.
+    # If the engine stopped first, the feed and the readers would log a lost database.
     assert "lost" not in service.text
     assert "answered 503" not in service.text
     assert "Traceback" not in service.text
 
 
-def test_nothing_is_left_when_the_service_is_killed(environment: dict[str, str], tmp_path: Path):
+def test_no_process_remains_after_the_service_was_killed(environment: dict[str, str], tmp_path: Path):
     with running(tmp_path, "--workers", "2", **environment) as (service, _):
         processes = service.descendants()
         assert len(processes) >= 3, "two workers and the engine"
@@ -96,7 +94,7 @@ def test_nothing_is_left_when_the_service_is_killed(environment: dict[str, str],
         eventually(lambda: not any(map(is_running, processes)), 15)
 
 
-def test_a_killed_engine_is_started_again_under_the_service(serving: tuple[Service, httpx.Client]):
+def test_a_killed_engine_is_restarted_under_the_service(serving: tuple[Service, httpx.Client]):
     service, client = serving
     before = client.get("/price?symbol=AAPL").json()["timestamp"]
     with psycopg.connect(_conninfo(service)) as connection:
@@ -114,14 +112,14 @@ def _price(client: httpx.Client) -> str:
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether a process has a socket that listens on this port of loopback."""
+    """True if the process has a socket that listens on this loopback port."""
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     inodes = {row[9] for row in rows if row[3] == "0A" and row[1] == f"0100007F:{port:04X}"}
     links = (str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
     return any(link.removeprefix("socket:[").rstrip("]") in inodes for link in links)
 
 
-def test_a_port_in_use_is_one_line(environment: dict[str, str]):
+def test_a_port_in_use_is_a_one_line_error(environment: dict[str, str]):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"port {port} (Address already in use)" in complaint("serve", "--port", str(port), **environment)

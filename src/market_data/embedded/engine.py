@@ -1,8 +1,8 @@
-"""Starting the engine, and sharing the one that runs."""
+"""Start of the engine, and attachment to a running one."""
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from market_data.embedded.errors import EngineBusy
@@ -15,68 +15,46 @@ POLL_SECONDS = 0.1
 
 @contextmanager
 def owned_engine(home: Path, *, say: Callable[[str], None], port: int = 0, wait: float = 5.0) -> Generator[str]:
-    """Run the engine on `home` for the block; yields its DSN.
+    """Run the engine on `home` during the block and yield its DSN.
 
-    It listens on `port` of the loopback interface if that is free, else on any. If it dies under us it is started
-    again on the same port; `say` is then called from another thread. Raises `EngineBusy` if somebody else has had
-    `home` for all of `wait` seconds, and `EngineError` if the engine can't start.
+    It listens on `port` of the loopback interface, or on any port if that one is in use. If it dies it is restarted on the
+    same port; `say` then receives messages from another thread.
+
+    Raises:
+        EngineBusy: Another process has owned `home` for all of `wait` seconds.
+        EngineError: The engine can't start.
     """
-    place = Home(home)
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            with _running(place, say=say, port=port) as address:
-                yield address
-            return
-        except _Taken as taken:
-            if time.monotonic() >= deadline:
-                raise taken.busy from None
-        time.sleep(POLL_SECONDS)
+    with ExitStack() as stack:
+        yield _retry_while_busy(lambda: stack.enter_context(_engine(Home(home), say, port)), wait)
 
 
 @contextmanager
 def attached_engine(home: Path, *, say: Callable[[str], None]) -> Generator[str]:
-    """The DSN of the engine that runs on `home`, or of one that runs for the duration of the block."""
+    """Yield the DSN of the engine that runs on `home`; if there is none, run one during the block."""
     place = Home(home)
-    deadline = time.monotonic() + START_SECONDS
+    with ExitStack() as stack:
+        # Busy without a connection: another process starts or restarts the engine right now.
+        yield _retry_while_busy(lambda: place.running_dsn() or stack.enter_context(_engine(place, say, 0)), START_SECONDS)
+
+
+def _retry_while_busy(start: Callable[[], str], seconds: float) -> str:
+    deadline = time.monotonic() + seconds
     while True:
-        address = place.reachable()
-        if address is not None:
-            yield address
-            return
         try:
-            with _running(place, say=say, port=0) as address:
-                yield address
-            return
-        except _Taken as taken:
-            # Somebody is starting it, or it is being started again.
+            return start()
+        except EngineBusy:
             if time.monotonic() >= deadline:
-                raise taken.busy from None
+                raise
         time.sleep(POLL_SECONDS)
 
 
-class _Taken(Exception):
-    """The home is somebody else's; an exception of the caller's block can't be taken for it."""
-
-    def __init__(self, busy: EngineBusy) -> None:
-        super().__init__(str(busy))
-        self.busy = busy
-
-
 @contextmanager
-def _running(place: Home, *, say: Callable[[str], None], port: int) -> Generator[str]:
+def _engine(home: Home, say: Callable[[str], None], port: int) -> Generator[str]:
     modules = node_modules(say)
-    claim = place.claim()
-    try:
-        lock = claim.__enter__()
-    except EngineBusy as busy:
-        raise _Taken(busy) from None
-    try:
-        process = EngineProcess(place, lock, modules, port, say)
-        bound = process.start()
+    with home.locked() as lock:
+        process = EngineProcess(home, lock, modules, port, say)
+        bound_port = process.start()
         try:
-            yield dsn(bound)
+            yield dsn(bound_port)
         finally:
             process.stop()
-    finally:
-        claim.__exit__(None, None, None)

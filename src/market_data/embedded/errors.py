@@ -1,17 +1,17 @@
-"""What can go wrong with the embedded engine.
+"""Errors of the embedded engine. Each message is one line for an operator and names the remedy.
 
-EngineError                 one line, fit to print to an operator
-├── EmbeddedUnavailable     its packages are not installed and can't be
-└── EngineBusy              another process has the data directory
+EngineError
+├── EmbeddedUnavailable     the Python extra or the npm packages are missing and can't be installed
+└── EngineBusy              another process runs the engine on this data directory
 """
 
 
 class EngineError(Exception):
-    """The embedded engine can't be used. The message is one line and says what to do."""
+    """The embedded engine can't be used."""
 
 
 class EmbeddedUnavailable(EngineError):
-    """The packages the engine needs are missing: the Python extra, or the npm packages."""
+    """The Python extra or the npm packages are missing."""
 
 
 class EngineBusy(EngineError):

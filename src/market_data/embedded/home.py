@@ -1,9 +1,9 @@
-"""The directory of one engine: who has it, and how to reach the engine that runs on it.
+"""The directory of one engine.
 
 data/           PostgreSQL's data directory
-engine.lock     locked by the owner and by the engine itself, so until the last of them is gone; says who it is
-engine.json     how to connect, while the engine is ready; harmless when it is stale, for the lock is the truth
-engine.log      what the engine wrote
+engine.lock     locked by the owner and by the engine itself until both have ended; contains the owner's pid and command
+engine.json     port and DSN while the engine is ready; may be stale after a crash, because only the lock is authoritative
+engine.log      log of the engine
 """
 
 import fcntl
@@ -13,107 +13,98 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO
 
 import psycopg
 
 from market_data.embedded.errors import EngineBusy, EngineError
 
-LOG_LIMIT = 5_000_000
+MAX_LOG_BYTES = 5_000_000
 DATABASE = "market_data"
 
 
-class Running(TypedDict):
-    """What `engine.json` says."""
-
-    pid: int
-    port: int
-    dsn: str
-    owner: int
-    command: str
-
-
 def dsn(port: int) -> str:
-    """How to connect to the engine as its superuser."""
+    """DSN of the engine's superuser."""
     return f"postgresql://postgres@127.0.0.1:{port}/{DATABASE}"
 
 
 class Home:
-    """One engine's directory, which need not exist yet."""
+    """Directory of one engine, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
         self.data = self.path / "data"
         self.log = self.path / "engine.log"
         self._lock = self.path / "engine.lock"
-        self._running = self.path / "engine.json"
+        self._connection_file = self.path / "engine.json"
 
     @contextmanager
-    def claim(self) -> Generator[int]:
-        """Own the directory for the block; yields the descriptor that holds the lock, for the engine to inherit.
+    def locked(self) -> Generator[int]:
+        """Own the directory during the block; yields the lock's file descriptor, which the engine inherits.
 
-        Raises `EngineBusy` at once if somebody else owns it.
+        Raises `EngineBusy` at once if another process owns the directory.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise EngineError(f"can't use {self.path} for the embedded engine: {error.strerror}") from error
+            raise EngineError(
+                f"can't use {self.path} for the embedded engine: {error.strerror}; set MARKET_DATA_HOME to another directory"
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise EngineBusy(
-                    f"{self._holder()} runs the embedded engine on {self.path}: "
+                    f"{self._lock_owner()} runs the embedded engine on {self.path}: "
                     "stop it, or set MARKET_DATA_HOME to another directory"
                 ) from None
             try:
                 owner = json.dumps({"pid": os.getpid(), "command": _command()}).encode()
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, owner, 0)
-                self.withdraw()
+                self.remove_connection_file()
             except OSError as error:
                 raise EngineError(f"can't write to {self.path}: {error.strerror}") from error
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _holder(self) -> str:
+    def _lock_owner(self) -> str:
         try:
             owner = json.loads(self._lock.read_text())
             return f"another process (pid {owner['pid']}, {owner['command']})"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 
-    def announce(self, pid: int, port: int) -> None:
-        """Tell those who attach that the engine is ready."""
-        running = Running(pid=pid, port=port, dsn=dsn(port), owner=os.getpid(), command=_command())
-        draft = self._running.with_suffix(".json.new")
+    def write_connection_file(self, pid: int, port: int) -> None:
+        """Let other processes attach to the engine."""
+        connection = {"pid": pid, "port": port, "dsn": dsn(port), "owner": os.getpid(), "command": _command()}
+        draft = self._connection_file.with_suffix(".json.new")
         try:
-            draft.write_text(json.dumps(running))
-            draft.rename(self._running)
+            draft.write_text(json.dumps(connection))
+            draft.rename(self._connection_file)
         except OSError as error:
             raise EngineError(f"can't write to {self.path}: {error.strerror}") from error
 
-    def withdraw(self) -> None:
-        """Take the announcement back."""
-        self._running.unlink(missing_ok=True)
+    def remove_connection_file(self) -> None:
+        """Let no further process attach to the engine."""
+        self._connection_file.unlink(missing_ok=True)
 
-    def reachable(self) -> str | None:
-        """The DSN of the announced engine, if one answers there."""
+    def running_dsn(self) -> str | None:
+        """DSN of the running engine; None if there is none, or it accepts no connection."""
         try:
-            running: Running = json.loads(self._running.read_text())
-            address = dsn(int(running["port"]))
-            # The port alone may be another's by now; a server that lets us into this database is the engine.
+            address = dsn(int(json.loads(self._connection_file.read_text())["port"]))
+            # Another program may use the port after a crash; a server that has this database is the engine.
             psycopg.connect(address, connect_timeout=5).close()
             return address
         except (OSError, ValueError, KeyError, TypeError, psycopg.Error):
             return None
 
     def open_log(self) -> IO[bytes]:
-        """The log, to be appended to; a long one is put aside first."""
+        """Open the log for appending; a log over `MAX_LOG_BYTES` is first renamed to `engine.log.1`."""
         try:
-            if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            if self.log.exists() and self.log.stat().st_size > MAX_LOG_BYTES:
                 self.log.rename(self.log.with_suffix(".log.1"))
             return self.log.open("ab")
         except OSError as error:

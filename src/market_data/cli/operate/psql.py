@@ -32,7 +32,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
     if program is None:
         raise CommandFailed(MISSING)
     home = Home(settings.home)
-    if database_url := settings.direct_url or home.reachable():
+    if database_url := settings.direct_url or home.running_dsn():
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which a new program would inherit
         os.execve(program, ["psql", *arguments], environment(database_url))  # noqa: S606 - no shell is what we want
     if not home.data.exists():

@@ -1,14 +1,13 @@
-// What autovacuum does on a server. Tables that have grown are analyzed, without which the planner would know nothing of them,
-// and approximate_row_count() would answer 0 for ever. Those outside of hypertables lose rows as well, all the time
-// (stale_ranges, the tables of the stream): to vacuum them lets the room be used again.
+// A substitute for autovacuum, which needs background workers. ANALYZE gives the planner statistics, and
+// approximate_row_count() an answer other than 0. Tables outside of hypertables (stale_ranges, those of the stream) lose
+// rows all the time: VACUUM lets their space be reused.
 
 import { EngineError } from './engine.mjs'
-import { BASELINE, SUPERUSER } from './settings.mjs'
 
 const POLL_MS = 10_000
 
-// By a fifth since they were last looked at. One at a time, for nobody else is served meanwhile.
-const GROWN = `
+// A table that has grown by a fifth since its last ANALYZE. One a run, because other clients wait meanwhile.
+const NEXT_STATEMENT = `
   SELECT format(
     '%s %I.%I',
     CASE WHEN n.nspname = 'public' THEN 'VACUUM (ANALYZE)' ELSE 'ANALYZE' END,
@@ -22,22 +21,16 @@ const GROWN = `
   ORDER BY pg_catalog.pg_relation_size(c.oid) DESC
   LIMIT 1`
 
-export class Autovacuum {
-  #bridge
-
-  constructor(bridge) {
-    this.#bridge = bridge
-    setInterval(() => this.#bridge.turns.task(() => this.#look()), POLL_MS).unref()
-  }
-
-  #look() {
-    const { engine, settings, log } = this.#bridge
-    settings.switchTo({ user: SUPERUSER, role: 'none', settings: BASELINE })
+/** Vacuum or analyze tables that have grown, for as long as the process runs. */
+export function startAutovacuum({ engine, settings, scheduler, log }) {
+  const run = () => {
+    settings.switchToSuperuser()
     try {
-      for (const [statement] of engine.query(GROWN)) engine.query(statement)
+      for (const [statement] of engine.query(NEXT_STATEMENT)) engine.query(statement)
     } catch (error) {
       if (!(error instanceof EngineError)) throw error
-      log(`a table can't be vacuumed or analyzed: ${error.message}`)
+      log(`vacuum or analyze failed: ${error.message}`)
     }
   }
+  setInterval(() => scheduler.runExclusively(run), POLL_MS).unref()
 }

@@ -1,33 +1,31 @@
-// Which connections LISTEN to what. The engine listens to the union; its notifications are handed on here.
+// LISTEN by connection. The engine's one session listens to the union of all channels; notifications are routed here.
 
-import { cString, int32, message } from './wire.mjs'
 import { identifier } from './settings.mjs'
+import { int32, message, readString } from './wire.mjs'
 
 export class Channels {
   #listeners = new Map()
 
-  /** Applies a committed transaction's `{ listen, channel }` of a connection; a null channel means all of them. */
+  /** Apply the `{ listen, channel }` operations of a committed transaction; a null channel means all channels. */
   apply(session, operations) {
     for (const { listen, channel } of operations) {
       if (listen) {
         if (!this.#listeners.has(channel)) this.#listeners.set(channel, new Set())
         this.#listeners.get(channel).add(session)
-      } else if (channel === null) for (const name of this.#listeners.keys()) this.#remove(name, session)
-      else this.#remove(channel, session)
+      } else {
+        const channels = channel === null ? this.#listeners.keys() : [channel]
+        for (const name of channels) this.#listeners.get(name)?.delete(session)
+      }
     }
   }
 
-  #remove(channel, session) {
-    this.#listeners.get(channel)?.delete(session)
-  }
-
-  /** Whether some channel lost its last listener. */
-  get stale() {
+  /** True if a channel has lost its last listener. */
+  get hasUnused() {
     return [...this.#listeners.values()].some((sessions) => !sessions.size)
   }
 
-  /** Stops the engine listening where nobody does; outside of transactions only. */
-  sweep(engine) {
+  /** UNLISTEN the channels without listeners. Call it outside of transactions only. */
+  unlistenUnused(engine) {
     for (const [channel, sessions] of this.#listeners) {
       if (sessions.size) continue
       this.#listeners.delete(channel)
@@ -35,9 +33,9 @@ export class Channels {
     }
   }
 
-  /** Hands a NotificationResponse's body on, as from the connection `pid`. */
+  /** Send the body of a NotificationResponse to the listeners, as from the connection `pid`. */
   route(body, pid) {
-    const [channel] = cString(body, 4)
+    const [channel] = readString(body, 4)
     for (const session of this.#listeners.get(channel) ?? []) {
       session.notify(message('A', int32(pid), body.subarray(4)))
     }

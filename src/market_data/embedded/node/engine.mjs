@@ -1,7 +1,7 @@
-// PostgreSQL in WebAssembly: opening a data directory, and running protocol messages on its one session.
+// PostgreSQL in WebAssembly: opens a data directory and executes protocol messages on its one session.
 //
-// The engine has a single session and no threads: an exchange runs to its end before anything else in this
-// process does. Whoever calls decides whose turn it is (turns.mjs).
+// The engine has no threads: nothing else in this process runs during an execution. The caller decides which
+// connection may execute (scheduler.mjs).
 
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,15 +11,18 @@ import { errorFields, message, messages, query, rowValues } from './wire.mjs'
 
 export const DATABASE = 'market_data'
 
-// The build reserves 64 kB for C's stack, above static data and unguarded: a few hundred nested expressions
-// overwrite the engine's own variables. We move the stack to memory of our own, which only costs what is
-// touched, and is so large that JavaScript's guarded stack ends first.
+// The build reserves 64 kB for the C stack, above static data and without a guard: a few hundred nested expressions
+// overwrite the engine's own variables. This stack, in memory allocated for it, costs only the pages that are touched
+// and is so large that JavaScript's stack, which has a guard, overflows first.
 const C_STACK_BYTES = 64 * 1024 * 1024
 const OUTPUT_SLAB_BYTES = 1024 * 1024
-// What the build writes to its standard error for its developers.
-const NOISE = /^# | DEBUG: {2}/
-// Answered when COPY FROM STDIN asks for data that isn't there: an end of input would end the process.
-const NO_COPY_DATA = message('f', 'the embedded engine takes COPY FROM STDIN only as a statement of its own')
+// Debug lines of the build on its standard error.
+const DEBUG_LINE = /^# | DEBUG: {2}/
+// Input for a COPY FROM STDIN whose data is missing: an end of input would end the process.
+const COPY_FAIL = message(
+  'f',
+  'the embedded engine supports COPY FROM STDIN only as the sole statement of a query: send it separately',
+)
 
 export class EngineError extends Error {
   constructor(fields) {
@@ -36,17 +39,17 @@ export class Engine {
   #output = []
   #slab = Buffer.allocUnsafeSlow(OUTPUT_SLAB_BYTES)
   #used = 0
-  #onTrap
-  /** Whether the last exchange ran out of COPY data. */
-  starved = false
-  /** Told of NotificationResponses that answer query(), which nobody else sees. */
+  #onCrash
+  /** True if the last execution asked for COPY data that was not in its input. */
+  copyDataMissing = false
+  /** Receives the NotificationResponses in the output of query(). */
   onNotification = null
-  /** Whose unnamed prepared statement the session has (names.mjs); a simple query drops it. */
-  unnamedOwner = null
+  /** PreparedStatements whose unnamed statement the session has; a simple query drops the statement. */
+  unnamedStatementOwner = null
 
-  constructor(module, onTrap) {
+  constructor(module, onCrash) {
     this.#module = module
-    this.#onTrap = onTrap
+    this.#onCrash = onCrash
     const read = module.addFunction((at, limit) => this.#read(at, limit), 'iii')
     const write = module.addFunction((at, length) => this.#write(at, length), 'iii')
     module._set_read_write_cbs(read, write)
@@ -56,41 +59,41 @@ export class Engine {
   }
 
   /**
-   * Opens (first creating, if need be) the database in `directory`. A first creation that was interrupted is
-   * thrown away and done again. `onTrap` is told when the engine has failed for good; it must not return.
+   * Open the database in `directory`, and create it first if it does not exist. A creation that was interrupted is
+   * discarded and repeated. `onCrash` is called when the engine has failed for good; it must not return.
    */
-  static async open({ directory, packages, log, say, onTrap }) {
-    const load = await loader(packages, log)
+  static async open({ directory, packages, log, report, onCrash }) {
+    const load = await moduleLoader(packages, log)
     if (!existsSync(directory)) {
-      say('creating the database (initdb, once)')
+      report('creating the database (initdb, once)')
       const draft = `${directory}.new`
       rmSync(draft, { recursive: true, force: true })
-      const first = new Engine(await load(draft, 'template1'), onTrap)
+      const first = new Engine(await load(draft, 'template1'), onCrash)
       first.query(`CREATE DATABASE ${DATABASE}`)
       first.close()
       renameSync(draft, directory)
     }
-    const engine = new Engine(await load(directory, DATABASE), onTrap)
-    // The very first statement: without it, reading a continuous aggregate kills the instance.
+    const engine = new Engine(await load(directory, DATABASE), onCrash)
+    // Must be the very first statement: without it, reading a continuous aggregate crashes the engine.
     engine.query("LOAD 'timescaledb'")
-    // Continuous aggregates read their catalog with the extension's functions only once it exists here.
+    // Without the extension in this database, reading the catalog of continuous aggregates fails.
     engine.query('SET client_min_messages = error; CREATE EXTENSION IF NOT EXISTS timescaledb')
     return engine
   }
 
-  /** Runs messages, given as a list of buffers, to their end and returns all that the engine answers. */
-  exchange(parts) {
+  /** Execute messages, given as a list of buffers, and return all of the engine's output. */
+  execute(parts) {
     this.#input = parts
     this.#part = this.#offset = 0
-    this.starved = false
+    this.copyDataMissing = false
     try {
-      // It returns whenever its 8 kB receive buffer runs empty at the end of a message.
+      // The call returns whenever the engine's 8 kB receive buffer is empty at the end of a message.
       while (this.#part < this.#input.length) {
         const part = this.#input[this.#part]
         this.#module._interactive_one(part.length, part[this.#offset])
       }
     } catch (error) {
-      this.#onTrap(error)
+      this.#onCrash(error)
     }
     const rest = this.#slab.subarray(0, this.#used)
     this.#used = 0
@@ -100,12 +103,12 @@ export class Engine {
     return whole
   }
 
-  /** The rows (as lists of texts) of one simple query; throws EngineError. */
+  /** Run a simple query and return its rows as lists of texts. Throws EngineError. */
   query(sql) {
     const rows = []
     let failure = null
-    this.unnamedOwner = null
-    for (const { type, body } of messages(this.exchange([query(sql)]))) {
+    this.unnamedStatementOwner = null
+    for (const { type, body } of messages(this.execute([query(sql)]))) {
       if (type === 'D') rows.push(rowValues(body))
       else if (type === 'A') this.onNotification?.(body)
       else if (type === 'E') failure ??= new EngineError(errorFields(body))
@@ -114,7 +117,7 @@ export class Engine {
     return rows
   }
 
-  /** Writes the shutdown checkpoint; the engine can't be used afterwards. */
+  /** Write the shutdown checkpoint. The engine can't be used afterwards. */
   close() {
     try {
       this.#module._pgl_shutdown()
@@ -125,8 +128,8 @@ export class Engine {
 
   #read(at, limit) {
     if (this.#part === this.#input.length) {
-      this.starved = true
-      this.#input = [NO_COPY_DATA]
+      this.copyDataMissing = true
+      this.#input = [COPY_FAIL]
       this.#part = this.#offset = 0
     }
     let copied = 0
@@ -160,18 +163,18 @@ export class Engine {
   }
 }
 
-/** A function that starts an instance on a directory and a database and resolves to its WASM module. */
-async function loader(packages, log) {
+/** Return a function that starts PGlite on a directory and a database and resolves to its WASM module. */
+async function moduleLoader(packages, log) {
   const dist = join(packages, '@unni-craftsman', 'pglite', 'dist')
   const { PGlite } = await import(pathToFileURL(join(dist, 'index.js')))
   const { timescaledb } = await import(pathToFileURL(join(dist, 'timescaledb', 'index.js')))
-  const ownLog = {
+  const logging = {
     setup: async (_instance, options) => ({
-      emscriptenOpts: { ...options, print: () => {}, printErr: (line) => NOISE.test(line) || log(line) },
+      emscriptenOpts: { ...options, print: () => {}, printErr: (line) => DEBUG_LINE.test(line) || log(line) },
     }),
   }
   return async (dataDir, database) => {
-    const instance = await PGlite.create({ dataDir, database, extensions: { ownLog, timescaledb } })
+    const instance = await PGlite.create({ dataDir, database, extensions: { logging, timescaledb } })
     return instance.Module
   }
 }

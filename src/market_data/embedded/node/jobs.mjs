@@ -1,12 +1,12 @@
-// The background workers that the engine doesn't have: TimescaleDB's jobs, run when they are due.
+// A substitute for TimescaleDB's background workers, which the engine does not have: runs each job when it is due.
 
 import { EngineError } from './engine.mjs'
-import { BASELINE, literal, SUPERUSER } from './settings.mjs'
+import { literal, SESSION_DEFAULTS } from './settings.mjs'
 
 const POLL_MS = 1000
 
-// One that ended in the future is due as well: the clock was put back since.
-const DUE = `
+// A job whose last run ended in the future is due as well: the clock has been set back since.
+const DUE_JOBS = `
   SELECT j.id, r.rolname
   FROM _timescaledb_config.bgw_job j
   JOIN pg_catalog.pg_roles r ON r.oid = j.owner
@@ -18,10 +18,10 @@ const DUE = `
     )
   ORDER BY s.next_start NULLS FIRST, j.id`
 
-// What the scheduler of a server records at a run's end. A run that succeeds starts again an interval later (on a
-// fixed schedule: at the next multiple from initial_start); one that fails after retry_period, doubled with each
-// failure in a row, up to five intervals.
-const RECORD = (job, started, succeeded) => `
+// Statistics and next start as TimescaleDB's scheduler records them after a run. After a success the job starts again one
+// interval later (on a fixed schedule: at the next multiple from initial_start). After a failure it starts again after
+// retry_period, which doubles with each consecutive failure, up to five intervals.
+const RECORD_RUN = (job, started, succeeded) => `
   INSERT INTO _timescaledb_internal.bgw_job_stat AS s
     (job_id, last_start, last_finish, next_start, last_successful_finish, last_run_success, total_runs,
      total_duration, total_duration_failures, total_successes, total_failures, total_crashes,
@@ -53,78 +53,80 @@ const RECORD = (job, started, succeeded) => `
     total_failures = s.total_failures + excluded.total_failures,
     consecutive_failures = CASE WHEN ${succeeded} THEN 0 ELSE s.consecutive_failures + 1 END`
 
-// As on a server: a job that has failed max_retries times in a row is not tried any more.
-const GIVE_UP = (job) => `
+// As on a server, a job that has used up its max_retries is unscheduled.
+const UNSCHEDULE_FAILED = (job) => `
   UPDATE _timescaledb_config.bgw_job j SET scheduled = false
   FROM _timescaledb_internal.bgw_job_stat s
   WHERE j.id = ${job} AND s.job_id = j.id AND j.max_retries >= 0 AND s.consecutive_failures > j.max_retries
   RETURNING j.id`
 
 export class Jobs {
-  #bridge
-  #failing = new Map()
+  #server
+  #failures = new Map()
   #stopped = false
 
-  constructor(bridge) {
-    this.#bridge = bridge
-    this.#later()
+  constructor(server) {
+    this.#server = server
+    this.#pollLater()
   }
 
   stop() {
     this.#stopped = true
   }
 
-  #later() {
+  #pollLater() {
     if (!this.#stopped) setTimeout(() => this.#poll(), POLL_MS).unref()
   }
 
   async #poll() {
-    const { turns } = this.#bridge
+    const { scheduler } = this.#server
     try {
-      const due = await turns.task(() => this.#asSuperuser(DUE))
-      // One a turn: clients get theirs in between.
-      for (const [job, owner] of due) if (!this.#stopped) await turns.task(() => this.#run(job, owner))
-      this.#report('the job list', null)
+      const due = await scheduler.runExclusively(() => this.#queryAsSuperuser(DUE_JOBS))
+      for (const [job, owner] of due) {
+        // One job a turn, so that clients get turns in between.
+        if (!this.#stopped) await scheduler.runExclusively(() => this.#run(job, owner))
+      }
+      this.#logChange('job list', null)
     } catch (error) {
       if (!(error instanceof EngineError)) throw error
-      this.#report('the job list', error.message)
+      this.#logChange('job list', error.message)
     }
-    this.#later()
+    this.#pollLater()
   }
 
-  #asSuperuser(sql) {
-    const { engine, settings } = this.#bridge
-    settings.switchTo({ user: SUPERUSER, role: 'none', settings: BASELINE })
+  #queryAsSuperuser(sql) {
+    const { engine, settings } = this.#server
+    settings.switchToSuperuser()
     return engine.query(sql)
   }
 
   #run(job, owner) {
-    const { engine, settings } = this.#bridge
-    const [[started]] = this.#asSuperuser('SELECT clock_timestamp()')
+    const { engine, settings, log } = this.#server
+    const [[started]] = this.#queryAsSuperuser('SELECT clock_timestamp()')
     let failure = null
     try {
-      settings.switchTo({ user: owner, role: 'none', settings: BASELINE })
+      settings.switchTo({ user: owner, role: 'none', settings: SESSION_DEFAULTS })
       engine.query(`CALL public.run_job(${job})`)
     } catch (error) {
       if (!(error instanceof EngineError)) throw error
       failure = error.message
     }
     settings.read()
-    this.#asSuperuser(RECORD(job, started, failure === null))
-    this.#report(`job ${job}`, failure)
-    if (failure !== null && this.#asSuperuser(GIVE_UP(job)).length) {
-      this.#bridge.log(`job ${job} is not scheduled any more: it has used up its retries`)
+    this.#queryAsSuperuser(RECORD_RUN(job, started, failure === null))
+    this.#logChange(`job ${job}`, failure)
+    if (failure !== null && this.#queryAsSuperuser(UNSCHEDULE_FAILED(job)).length) {
+      log(`job ${job} unscheduled: it has used up its max_retries`)
     }
   }
 
-  // Once for each change of state.
-  #report(what, failure) {
-    const { log } = this.#bridge
+  // A job that keeps failing with the same message is logged once.
+  #logChange(subject, failure) {
+    const { log } = this.#server
     if (failure === null) {
-      if (this.#failing.delete(what)) log(`${what} works again`)
+      if (this.#failures.delete(subject)) log(`${subject} recovered`)
     } else {
-      if (this.#failing.get(what) !== failure) log(`${what} failed: ${failure}`)
-      this.#failing.set(what, failure)
+      if (this.#failures.get(subject) !== failure) log(`${subject} failed: ${failure}`)
+      this.#failures.set(subject, failure)
     }
   }
 }

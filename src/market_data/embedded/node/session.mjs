@@ -1,82 +1,85 @@
-// One client connection, from its first byte to its cleaning up.
+// One client connection, from its first byte to its cleanup.
 
 import { randomBytes } from 'node:crypto'
 
-import { Effects, finishCopy, runBatch } from './batch.mjs'
-import { CopyIn } from './copyin.mjs'
-import { CANCEL_REQUEST, GSS_REQUEST, logIn, readStartup, Refusal, SSL_REQUEST } from './login.mjs'
-import { Names } from './names.mjs'
-import { Outbox } from './outbox.mjs'
+import { ClientWriter } from './client_writer.mjs'
+import { CopyIn } from './copy_in.mjs'
+import { finishCopy, PendingEffects, runExchange } from './exchange.mjs'
+import { PreparedStatements } from './prepared_statements.mjs'
+import { CANCEL_REQUEST, ConnectionRefused, GSS_REQUEST, logIn, parseStartup, SSL_REQUEST } from './startup.mjs'
 import { FrameReader, int32, message, ProtocolViolation, readyForQuery, sync } from './wire.mjs'
 
-const STARTUP_LIMIT_MS = 30_000
-// What a connection may have the bridge hold of unfinished pipelines and of COPY data.
-const HELD_LIMIT = 1024 * 1024 * 1024
-const QUEUED_HIGH = 8 * 1024 * 1024
-const FAILING = message('D', Buffer.from('S'), '@nothing')
+const STARTUP_TIMEOUT_MS = 30_000
+// Maximum that is buffered of a connection's incomplete pipelines and COPY data.
+const MAX_BUFFERED_BYTES = 1024 * 1024 * 1024
+// Unread bytes behind an exchange that waits for its turn, above which the socket is paused.
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024
+const FAILING_DESCRIBE = message('D', Buffer.from('S'), '@nothing')
 
 let lastPid = 0
 
 /**
- * `bridge` has the engine, its settings, turns, channels and log. A session is a taker of turns (turns.mjs): a turn
- * is a batch, which is everything up to a Sync or a Flush, or one simple query.
+ * `server` has the engine, its settings, scheduler, channels and log. A session is a task of the scheduler
+ * (scheduler.mjs): it runs one exchange (exchange.mjs) a turn.
  */
 export class Session {
   pid = ++lastPid
-  /** What the last ReadyForQuery said: I(dle), in T(ransaction), E(rror in transaction). */
+  /** Transaction status of the last ReadyForQuery: I(dle), in T(ransaction), E(rror in transaction). */
   status = 'I'
-  /** The engine is in the middle of an extended-protocol batch: its Sync is still to come. */
+  /** The engine has executed a part of an extended-protocol pipeline, whose Sync has not arrived. */
   unfinished = false
-  /** The state of settings (settings.mjs) to be restored before a batch, and the one at the start. */
+  /** State of the settings (settings.mjs) to restore before an exchange, and the state after the start. */
   state = null
-  initial = null
-  /** Something may have changed the settings since `state` was read. */
-  unsettled = false
-  custom = new Set()
+  initialState = null
+  /** The settings may have changed since `state` was read. */
+  stateOutdated = false
+  /** Names in its queries that may be undeclared settings. */
+  customNames = new Set()
   /** LISTENs and UNLISTENs of the open transaction. */
   listens = []
-  effects = new Effects()
-  names = null
-  idleLimit = 0
-  outbox
-  #bridge
+  effects = new PendingEffects()
+  statements = null
+  idleTimeoutMs = 0
+  writer
+  #server
   #socket
   #reader = new FrameReader()
   #phase = 'startup'
   #startup = null
   #frames = []
-  #held = 0
-  #batch = null
+  #bufferedBytes = 0
+  /** A complete exchange, a list of frames or a CopyIn, that waits for its turn. */
+  #exchange = null
   #copy = null
-  #finished = false
-  #timer
+  #inputEnded = false
+  #startupTimer
 
-  constructor(bridge, socket) {
-    this.#bridge = bridge
+  constructor(server, socket) {
+    this.#server = server
     this.#socket = socket
-    this.outbox = new Outbox(socket)
-    this.#timer = setTimeout(() => this.end(), STARTUP_LIMIT_MS)
+    this.writer = new ClientWriter(socket)
+    this.#startupTimer = setTimeout(() => this.end(), STARTUP_TIMEOUT_MS)
     socket.setNoDelay(true)
     socket.on('data', (chunk) => this.#receive(chunk))
-    socket.on('drain', () => this.#proceed())
+    socket.on('drain', () => this.#requestTurn())
     socket.on('error', () => {})
     socket.on('end', () => {
-      this.#finished = true
-      if (!this.#batch) this.end()
+      this.#inputEnded = true
+      if (!this.#exchange) this.end()
     })
     socket.on('close', () => this.end())
   }
 
-  /** Whether it could use a turn now. One whose client doesn't read its answers can't. */
-  get pending() {
-    const work = this.#phase === 'login' || (this.#phase === 'ready' && this.#batch !== null)
-    return work && !this.outbox.clogged
+  /** True if it could use a turn now; false if its client does not read the responses. */
+  get hasWork() {
+    const work = this.#phase === 'login' || (this.#phase === 'ready' && this.#exchange !== null)
+    return work && !this.writer.isFull
   }
 
   #receive(chunk) {
     if (this.#phase === 'ended') return
     this.#reader.push(chunk)
-    this.#bridge.turns.touch(this)
+    this.#server.scheduler.restartIdleTimer(this)
     this.#read()
   }
 
@@ -87,71 +90,72 @@ export class Session {
         if (!body) return
         this.#start(body)
       }
-      // One batch at a time: what the bytes behind it mean depends on whether it turns out to be a COPY.
-      while (this.#phase === 'ready' && !this.#batch) {
+      // One exchange at a time: the meaning of the bytes behind it depends on whether it begins a COPY.
+      while (this.#phase === 'ready' && !this.#exchange) {
         const frame = this.#reader.next()
         if (!frame) break
-        this.#accept(frame)
+        this.#add(frame)
       }
     } catch (error) {
-      if (!(error instanceof ProtocolViolation || error instanceof Refusal)) throw error
+      if (!(error instanceof ProtocolViolation || error instanceof ConnectionRefused)) throw error
       this.fatal(error.code, error.message, error.hint)
     }
-    if (this.#batch && this.#reader.size > QUEUED_HIGH) this.#socket.pause()
-    else if (this.#finished && !this.#batch && this.#phase !== 'login') this.end()
+    if (this.#exchange && this.#reader.size > MAX_QUEUED_BYTES) this.#socket.pause()
+    else if (this.#inputEnded && !this.#exchange && this.#phase !== 'login') this.end()
   }
 
   #start(body) {
     const code = body.readInt32BE(0)
     if (code === SSL_REQUEST || code === GSS_REQUEST) this.#socket.write('N')
-    // Nothing can be cancelled: a statement runs to its end before the process reads anything.
+    // Nothing can be cancelled: the process reads no request while a statement runs.
     else if (code === CANCEL_REQUEST) this.end()
     else {
-      this.#startup = readStartup(body)
-      if (this.#bridge.full) throw new Refusal('53300', 'sorry, too many clients already')
-      clearTimeout(this.#timer)
+      this.#startup = parseStartup(body)
+      if (this.#server.isFull) throw new ConnectionRefused('53300', 'sorry, too many clients already')
+      clearTimeout(this.#startupTimer)
       this.#phase = 'login'
-      this.#proceed()
+      this.#requestTurn()
     }
   }
 
-  #accept(frame) {
+  #add(frame) {
     const type = String.fromCharCode(frame[0])
     if (type === 'X') return this.end()
-    // Outside of a COPY: what a client still sends of one that has failed.
+    // Data of a COPY that has failed, which the client has not noticed yet.
     if (!this.#copy && 'dcf'.includes(type)) return
-    this.#held += frame.length
-    if (this.#held > HELD_LIMIT) throw new ProtocolViolation('too much data to hold for one statement', '54000')
+    this.#bufferedBytes += frame.length
+    if (this.#bufferedBytes > MAX_BUFFERED_BYTES) {
+      throw new ProtocolViolation('more than 1 GB of data in one pipeline or COPY: split it', '54000')
+    }
     if (this.#copy) {
-      if (!this.#copy.feed(type, frame)) return
-      this.#batch = this.#copy
+      if (!this.#copy.add(type, frame)) return
+      this.#exchange = this.#copy
       this.#copy = null
     } else {
-      // Nothing to flush: it would seem to begin a batch.
+      // A Flush alone would leave an unfinished exchange.
       if (type === 'H' && !this.#frames.length) return
       this.#frames.push(frame)
       if (!'QFSH'.includes(type)) return
-      this.#batch = this.#frames
+      this.#exchange = this.#frames
       this.#frames = []
     }
-    this.#proceed()
+    this.#requestTurn()
   }
 
-  #proceed() {
-    if (this.pending) this.#bridge.turns.request(this)
+  #requestTurn() {
+    if (this.hasWork) this.#server.scheduler.request(this)
   }
 
-  /** Takes its turn; true: it must keep the engine. */
-  take() {
-    if (this.pending) {
+  run() {
+    if (this.hasWork) {
       if (this.#phase === 'login') this.#logIn()
-      else this.#run(this.#batch)
+      else this.#runExchange()
       this.#read()
     }
-    return this.#phase !== 'ended' && this.#keeps
+    return this.#phase !== 'ended' && this.#keepsEngine
   }
 
-  get #keeps() {
+  get #keepsEngine() {
     return this.unfinished || this.status !== 'I'
   }
 
@@ -159,89 +163,88 @@ export class Session {
     const { user, settings, negotiation } = this.#startup
     let reported
     try {
-      const login = logIn(this.#bridge, user, settings)
-      Object.assign(this, { user, superuser: login.superuser, state: login.state, initial: login.state })
+      const login = logIn(this.#server, user, settings)
+      Object.assign(this, { user, superuser: login.superuser, state: login.state, initialState: login.state })
       reported = login.reported
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
+      if (!(error instanceof ConnectionRefused)) throw error
       return this.fatal(error.code, error.message)
     }
     this.#phase = 'ready'
-    this.names = new Names(this.#bridge.engine, this.pid, user, this.superuser)
-    this.noteIdleLimit(this.state)
-    this.outbox.send([
+    this.statements = new PreparedStatements(this.#server.engine, this.pid, user, this.superuser)
+    this.updateIdleTimeout(this.state)
+    this.writer.send([
       ...(negotiation ? [negotiation] : []),
       message('R', int32(0)),
-      ...this.outbox.parameters(reported),
+      ...this.writer.changedParameters(reported),
       message('K', int32(this.pid), randomBytes(4)),
       readyForQuery('I'),
     ])
   }
 
-  #run(batch) {
+  #runExchange() {
     try {
-      if (!this.#keeps) this.#bridge.settings.switchTo(this.state)
+      if (!this.#keepsEngine) this.#server.settings.switchTo(this.state)
     } catch (error) {
       return this.fatal('28000', error.message)
     }
-    if (batch instanceof CopyIn) finishCopy(this.#bridge, this, batch)
-    else this.#copy = runBatch(this.#bridge, this, batch)
-    this.#batch = null
-    this.#held = 0
+    if (this.#exchange instanceof CopyIn) finishCopy(this.#server, this, this.#exchange)
+    else this.#copy = runExchange(this.#server, this, this.#exchange)
+    this.#exchange = null
+    this.#bufferedBytes = 0
     this.#socket.resume()
   }
 
-  /** How long it may idle in a transaction, by its settings. */
-  noteIdleLimit({ settings }) {
-    this.idleLimit = Number(settings.get('idle_in_transaction_session_timeout') ?? 0)
+  updateIdleTimeout({ settings }) {
+    this.idleTimeoutMs = Number(settings.get('idle_in_transaction_session_timeout') ?? 0)
   }
 
-  /** A NotificationResponse for this connection: sent now if it is idle, else with its next ReadyForQuery. */
+  /** Send a NotificationResponse: now if the connection is idle, else with its next ReadyForQuery. */
   notify(notification) {
-    const busy = this.#keeps || this.#batch || this.#copy || this.#bridge.turns.running === this
-    if (busy) this.outbox.keep(notification)
-    else this.outbox.send([notification])
+    const busy = this.#keepsEngine || this.#exchange || this.#copy || this.#server.scheduler.current === this
+    if (busy) this.writer.queueNotification(notification)
+    else this.writer.send([notification])
   }
 
-  idledOut() {
+  onIdleTimeout() {
     this.fatal('25P03', 'terminating connection due to idle-in-transaction timeout')
   }
 
-  /** Ends the connection with an error. */
+  /** End the connection with an error. */
   fatal(code, text, hint) {
     if (this.#phase === 'ended') return
-    this.outbox.fatal(code, text, hint)
+    this.writer.fatal(code, text, hint)
     this.end()
   }
 
-  /** The engine has failed: tells the client, and touches nothing else. */
-  lose() {
-    this.outbox.fatal('57P02', 'the embedded engine failed and is restarting')
+  /** Send the client an error after the engine has crashed; a cleanup in the engine is not possible. */
+  reportCrash() {
+    this.writer.fatal('57P02', 'the embedded engine failed and is restarting')
   }
 
-  /** Ends the connection, however far it got, and takes away what it leaves in the engine. */
+  /** End the connection in any phase, and remove its traces from the engine. */
   end() {
     if (this.#phase === 'ended') return
     this.#phase = 'ended'
-    clearTimeout(this.#timer)
-    this.#batch = null
+    clearTimeout(this.#startupTimer)
+    this.#exchange = null
     this.#frames = []
     this.#copy = null
-    const { engine, turns, channels } = this.#bridge
-    // A Sync alone would commit what the batch has done so far.
-    if (this.unfinished) engine.exchange([FAILING, sync])
-    if (this.#keeps) engine.query('ROLLBACK')
-    if (this.unsettled || this.effects.dirty) this.#bridge.settings.read()
-    turns.leave(this)
+    const { engine, scheduler, channels, settings } = this.#server
+    // A Sync alone would commit the executed part of the pipeline.
+    if (this.unfinished) engine.execute([FAILING_DESCRIBE, sync])
+    if (this.#keepsEngine) engine.query('ROLLBACK')
+    if (this.stateOutdated || this.effects.settingsChanged) settings.read()
+    scheduler.remove(this)
     channels.apply(this, [{ listen: false, channel: null }])
-    const closes = this.names?.closeAll() ?? []
-    if (closes.length || channels.stale) {
-      turns.task(() => {
-        if (closes.length) engine.exchange([...closes, sync])
-        channels.sweep(engine)
+    const closes = this.statements?.closeAll() ?? []
+    if (closes.length || channels.hasUnused) {
+      scheduler.runExclusively(() => {
+        if (closes.length) engine.execute([...closes, sync])
+        channels.unlistenUnused(engine)
       })
     }
-    this.#bridge.ended(this)
-    this.outbox.close()
+    this.#server.remove(this)
+    this.writer.close()
   }
 }

@@ -1,21 +1,21 @@
-// Settings and role as belonging to a connection, on an engine that has one session for all.
+// Settings and role of each connection, on an engine whose one session all connections share.
 //
-// A state is { user, role, settings }: the session user, the SET ROLE role, and every setting that differs from
-// the engine's command line. The engine is switched from one state to another where the two differ.
+// A state is { user, role, settings }: the session user, the SET ROLE role, and every setting that differs from the
+// engine's command line. The engine is switched between states before an exchange, only in what differs.
 
 import { EngineError } from './engine.mjs'
 
-export const SUPERUSER = 'postgres'
+const SUPERUSER = 'postgres'
 
-// What a fresh session of a real server has, where the engine's command line or PGlite says otherwise, and what
-// makes no sense without a server around it (parallel workers, compiled expressions, a server log).
-export const BASELINE = new Map(
+// Defaults of a new session on a server, if the engine's command line or PGlite says otherwise, and settings for what
+// has no effect or use without a server process (parallel workers, compiled expressions, a server log).
+export const SESSION_DEFAULTS = new Map(
   Object.entries({
     allow_system_table_mods: 'off',
     client_min_messages: 'notice',
     enable_seqscan: 'on',
     exit_on_error: 'off',
-    // One client idling in a transaction blocks all others.
+    // A client that is idle in a transaction blocks all others.
     idle_in_transaction_session_timeout: '15000',
     jit: 'off',
     log_min_error_statement: 'panic',
@@ -26,8 +26,10 @@ export const BASELINE = new Map(
   }),
 )
 
-// Those PostgreSQL reports to clients by itself (guc_tables.c: GUC_REPORT); the engine never does.
-export const REPORTED = [
+const SUPERUSER_STATE = { user: SUPERUSER, role: 'none', settings: SESSION_DEFAULTS }
+
+// Settings that PostgreSQL reports to clients (GUC_REPORT in guc_tables.c). The engine does not report any.
+const REPORTED = [
   'application_name',
   'client_encoding',
   'DateStyle',
@@ -44,37 +46,44 @@ export const REPORTED = [
   'TimeZone',
 ]
 
-const REPORT = `SELECT ${REPORTED.map((name) => `current_setting('${name}')`).join(', ')}`
-const READ =
+const SELECT_REPORTED = `SELECT ${REPORTED.map((name) => `current_setting('${name}')`).join(', ')}`
+const SELECT_CHANGED =
   "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction\\_%'"
-const READ_ROLE = "SELECT session_user, current_setting('role')"
+const SELECT_ROLE = "SELECT session_user, current_setting('role')"
 
 export const literal = (text) => ` E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 export const identifier = (name) => `"${name.replaceAll('"', '""')}"`
-/** Whether the engine can talk in this encoding: its libraries for converting others end the process. */
-export const isEncoding = (name) =>
+/** True if the engine supports this client encoding. Loading a conversion library ends the engine's process. */
+export const isSupportedEncoding = (name) =>
   /^(?:utf8|unicode|sqlascii|default)$/.test(name.replace(/[^A-Za-z0-9]/g, '').toLowerCase())
-export const setting = ([name, value]) => `set_config(${literal(name)},${literal(value)}, false)`
+export const setConfig = (name, value) => `SELECT set_config(${literal(name)},${literal(value)}, false)`
+
+const authorize = (user) => `SET SESSION AUTHORIZATION ${identifier(user)}`
+const qualified = (name) => name.split('.').map(identifier).join('.')
 
 export class Settings {
   #engine
   #log
-  #current = { user: SUPERUSER, role: 'none', settings: new Map() }
-  // Settings of extensions that nobody declared (SET my.name = …) are in no catalog; these names were seen.
+  #current
+  // Undeclared settings of the form `SET my.name = …` are in no catalog: their names are collected as clients use them.
   #custom = new Set()
 
   constructor(engine, log) {
     this.#engine = engine
     this.#log = log
-    this.#current = this.read()
+    this.read()
   }
 
-  /** The state the engine's session was last known to be in. */
+  /** Last known state of the engine's session. */
   get current() {
     return this.#current
   }
 
-  /** Makes the engine's session be in `target`; a setting that can't be restored is logged, not raised. */
+  switchToSuperuser() {
+    this.switchTo(SUPERUSER_STATE)
+  }
+
+  /** Switch the engine's session to `target`. A setting that can't be restored is logged, not raised. */
   switchTo(target) {
     const now = this.#current
     if (now === target) return
@@ -83,13 +92,11 @@ export class Settings {
     const sameRole = now.user === target.user && now.role === target.role
     if (!sameRole || changes.length || resets.length) {
       const steps = []
-      // Not RESET SESSION AUTHORIZATION: it doesn't return to the superuser here. It resets the role as well.
+      // Not RESET SESSION AUTHORIZATION: it doesn't return to the superuser here. This resets the role as well.
       if (now.user !== SUPERUSER || now.role !== 'none') steps.push(authorize(SUPERUSER))
-      // An undeclared setting can't be reset to absence; to the empty string is what RESET does.
-      for (const name of resets) {
-        steps.push(this.#custom.has(name) ? `SELECT ${setting([name, ''])}` : `RESET ${qualified(name)}`)
-      }
-      for (const change of changes) steps.push(`SELECT ${setting(change)}`)
+      // An undeclared setting can't be removed: RESET sets it to the empty string, and so does this.
+      for (const name of resets) steps.push(this.#custom.has(name) ? setConfig(name, '') : `RESET ${qualified(name)}`)
+      for (const [name, value] of changes) steps.push(setConfig(name, value))
       this.#run(steps)
       if (target.user !== SUPERUSER) this.#engine.query(authorize(target.user))
       if (target.role !== 'none') this.#run([`SET ROLE ${identifier(target.role)}`])
@@ -97,26 +104,26 @@ export class Settings {
     this.#current = target
   }
 
-  /** The state the engine's session is in now, read from it. */
+  /** Read the state from the engine's session. */
   read() {
-    const settings = new Map(this.#engine.query(READ))
+    const settings = new Map(this.#engine.query(SELECT_CHANGED))
     for (const name of this.#custom) {
       const [[value]] = this.#engine.query(`SELECT current_setting(${literal(name)}, true)`)
       if (value) settings.set(name, value)
     }
-    const [[user, role]] = this.#engine.query(READ_ROLE)
+    const [[user, role]] = this.#engine.query(SELECT_ROLE)
     this.#current = { user, role, settings }
     return this.#current
   }
 
-  /** The values PostgreSQL reports to clients, by name. */
-  report() {
-    const [values] = this.#engine.query(REPORT)
+  /** Return the values that PostgreSQL reports to clients, by name. */
+  reported() {
+    const [values] = this.#engine.query(SELECT_REPORTED)
     return new Map(REPORTED.map((name, at) => [name, values[at]]))
   }
 
-  /** Remembers those of the names (any dotted words, so many are none) that are undeclared settings. */
-  notice(names) {
+  /** Remember which of the names are undeclared settings. Most candidates are just dotted words of a query. */
+  rememberCustom(names) {
     for (const name of names) {
       if (this.#custom.has(name)) continue
       const [[value, declared]] = this.#engine.query(
@@ -133,33 +140,10 @@ export class Settings {
       this.#engine.query(steps.join('; '))
     } catch (error) {
       if (!(error instanceof EngineError) || steps.length === 1) {
-        this.#log(`a setting could not be restored: ${error.message}`)
+        this.#log(`restoring a setting failed: ${error.message}`)
         return
       }
       for (const step of steps) this.#run([step])
     }
   }
-}
-
-const authorize = (user) => `SET SESSION AUTHORIZATION ${identifier(user)}`
-const qualified = (name) => name.split('.').map(identifier).join('.')
-
-/**
- * The `options` of a start-up message as PostgreSQL reads them: words cut at spaces that no backslash escapes;
- * `-c name=value` and `--name=value`. Throws an Error naming what can't be read.
- */
-export function startupOptions(text) {
-  const words = (text.match(/(?:\\.|[^\s\\])+/gs) ?? []).map((word) => word.replace(/\\(.)/gs, '$1'))
-  const settings = []
-  while (words.length) {
-    const word = words.shift()
-    let assignment
-    if (word === '-c') assignment = words.shift()
-    else if (word.startsWith('-c')) assignment = word.slice(2)
-    else if (word.startsWith('--')) assignment = word.slice(2)
-    const at = assignment?.indexOf('=') ?? -1
-    if (at < 1) throw new Error(`invalid command-line argument for server process: ${word}`)
-    settings.push([assignment.slice(0, at).replaceAll('-', '_'), assignment.slice(at + 1)])
-  }
-  return settings
 }

@@ -1,10 +1,10 @@
-// A thread that ends the process when its owner is gone and it doesn't end by itself.
+// A thread that kills the process if its parent has ended and the main thread, in a long statement, does not stop.
 
-import { workerData as owner } from 'node:worker_threads'
+import { workerData as parent } from 'node:worker_threads'
 
 const POLL_MS = 1000
 const GRACE_MS = 15_000
 
 setInterval(() => {
-  if (process.ppid !== owner) setTimeout(() => process.kill(process.pid, 'SIGKILL'), GRACE_MS)
+  if (process.ppid !== parent) setTimeout(() => process.kill(process.pid, 'SIGKILL'), GRACE_MS)
 }, POLL_MS)

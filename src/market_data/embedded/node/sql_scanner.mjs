@@ -1,21 +1,36 @@
-// What a query text says, as far as the bridge must know: SQL cut into statements and words.
+// Splits SQL into statements and tokens, to find the few constructs of a query that must not reach the engine unchanged.
 //
-// Texts are strings of bytes (latin1), so that rewriting leaves every other byte as it was.
+// Texts are strings of bytes (latin1), so that rewriting keeps every other byte.
 
 const SPACE = /[\s]/
 const WORD_START = /[A-Za-z_\x80-\xff]/
 const WORD = /[A-Za-z_0-9$\x80-\xff]*/y
 const DOLLAR_TAG = /\$(?:[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*)?\$/y
-// Only texts with one of these words can concern the bridge; no others are scanned.
-const CONCERNS = /\b(?:copy|prepare|execute|deallocate|discard|listen|unlisten|authorization|client_encoding|names)\b/i
+// Only queries with one of these words are scanned.
+const RELEVANT = /\b(?:copy|prepare|execute|deallocate|discard|listen|unlisten|authorization|client_encoding|names)\b/i
 
 /**
- * The statements of a text, each a list of tokens `{ word, start, end }`: `word` is lower case for a keyword or a
- * plain identifier, the unescaped name for a quoted one (`quoted` is set), the character for punctuation, and
- * absent for literals.
+ * Find the constructs that the server handles itself; null if the query has none, as most queries do.
+ * `copyIn`: the query is a single COPY FROM STDIN. `channels`: its LISTEN and UNLISTEN statements in order.
+ * `edits`: replacements `{ start, end, kind, name }` of statement names (kind `statement`), of whole statements (kinds
+ * `deallocate all`, `discard all`, `unlisten`, `reset authorization`), of the role in SET SESSION AUTHORIZATION (kinds
+ * `authorization`, `default authorization`) and of the value in SET client_encoding (kind `encoding`).
  */
-export function statements(text) {
-  const found = []
+export function scan(text) {
+  if (!RELEVANT.test(text)) return null
+  const statements = splitStatements(text)
+  const found = { copyIn: statements.length === 1 && isCopyIn(statements[0]), channels: [], edits: [] }
+  for (const tokens of statements) scanStatement(tokens, found)
+  return found
+}
+
+/**
+ * Return the statements of a text, each a list of tokens `{ word, start, end }`: `word` is lower case for a keyword or a
+ * plain identifier, the unescaped name for a quoted identifier (`quoted` is set), the character for punctuation, and
+ * undefined for literals.
+ */
+function splitStatements(text) {
+  const statements = []
   let tokens = []
   let at = 0
   while (at < text.length) {
@@ -25,7 +40,7 @@ export function statements(text) {
     else if (character === '-' && text[at + 1] === '-') at = endOf(text, '\n', at)
     else if (character === '/' && text[at + 1] === '*') at = endOfComment(text, at)
     else if (character === ';') {
-      if (tokens.length) found.push(tokens)
+      if (tokens.length) statements.push(tokens)
       tokens = []
       at += 1
     } else {
@@ -35,8 +50,8 @@ export function statements(text) {
       tokens.push(token)
     }
   }
-  if (tokens.length) found.push(tokens)
-  return found
+  if (tokens.length) statements.push(tokens)
+  return statements
 }
 
 function readToken(text, at, token) {
@@ -69,9 +84,9 @@ function endOf(text, mark, from) {
   return at < 0 ? text.length : at + mark.length
 }
 
-function endOfQuoted(text, at, quote, escapes) {
+function endOfQuoted(text, at, quote, backslashEscapes) {
   for (let next = at + 1; next < text.length; next++) {
-    if (escapes && text[next] === '\\') next += 1
+    if (backslashEscapes && text[next] === '\\') next += 1
     else if (text[next] === quote) {
       if (text[next + 1] !== quote) return next + 1
       next += 1
@@ -95,21 +110,6 @@ function endOfComment(text, at) {
   return text.length
 }
 
-/**
- * What of a text concerns the bridge, or null for the many texts of which nothing does:
- * `copyIn`: it is a single COPY FROM STDIN; `channels`: its LISTEN and UNLISTEN in order; `edits`: its
- * replacements `{ start, end, kind, name }` of statement names (kind `statement`) and of whole statements
- * (kinds `deallocate all`, `discard all`, `unlisten`, `reset authorization`) or of the role in SET SESSION
- * AUTHORIZATION (kinds `authorization`, `default authorization`), or of the value in SET client_encoding (`encoding`).
- */
-export function concernsOf(text) {
-  if (!CONCERNS.test(text)) return null
-  const all = statements(text)
-  const concerns = { copyIn: all.length === 1 && isCopyIn(all[0]), channels: [], edits: [] }
-  for (const tokens of all) collect(tokens, concerns)
-  return concerns
-}
-
 function isCopyIn(tokens) {
   if (tokens[0].word !== 'copy' || tokens[0].quoted) return false
   let depth = 0
@@ -118,69 +118,67 @@ function isCopyIn(tokens) {
     if (word === '(') depth += 1
     else if (word === ')') depth -= 1
     else if (depth === 0 && word === 'from' && !quoted) {
-      // PostgreSQL takes either word for the client's end of the line.
+      // PostgreSQL accepts either word for the client's end of the connection.
       return ['stdin', 'stdout'].includes(tokens[at + 1]?.word)
     }
   }
   return false
 }
 
-function collect(tokens, concerns) {
+function scanStatement(tokens, { edits, channels }) {
   const [first, second, third] = tokens.map((token) => (token.quoted ? undefined : token.word))
   const whole = { start: tokens[0].start, end: tokens.at(-1).end }
-  const named = (token) => {
+  const addStatementName = (token) => {
     if (token?.word !== undefined) {
-      concerns.edits.push({ start: token.start, end: token.end, kind: 'statement', name: decoded(token.word) })
+      edits.push({ start: token.start, end: token.end, kind: 'statement', name: decodeUtf8(token.word) })
     }
   }
   if (first === 'deallocate') {
     const at = second === 'prepare' && tokens.length > 2 ? 2 : 1
-    const everything = at === 2 ? third === 'all' : second === 'all'
-    if (everything) concerns.edits.push({ ...whole, kind: 'deallocate all' })
-    else named(tokens[at])
+    if ((at === 2 ? third : second) === 'all') edits.push({ ...whole, kind: 'deallocate all' })
+    else addStatementName(tokens[at])
   } else if (first === 'discard' && second === 'all') {
-    concerns.edits.push({ ...whole, kind: 'discard all' })
-    concerns.channels.push({ listen: false, channel: null })
-  } else if (first === 'prepare' && second !== 'transaction') named(tokens[1])
-  else if (first === 'execute') named(tokens[1])
+    edits.push({ ...whole, kind: 'discard all' })
+    channels.push({ listen: false, channel: null })
+  } else if (first === 'execute' || (first === 'prepare' && second !== 'transaction')) addStatementName(tokens[1])
   else if (first === 'explain' || first === 'create') {
     const at = tokens.findIndex(
       (token, index) =>
         token.word === 'execute' && !token.quoted && (first === 'explain' || tokens[index - 1].word === 'as'),
     )
-    if (at > 0) named(tokens[at + 1])
+    if (at > 0) addStatementName(tokens[at + 1])
   } else if (first === 'listen' || first === 'unlisten') {
     const channel = second === '*' ? null : tokens[1]?.word
     if (channel === undefined) return
-    concerns.channels.push({ listen: first === 'listen', channel: channel && decoded(channel) })
-    if (first === 'unlisten') concerns.edits.push({ ...whole, kind: 'unlisten' })
+    channels.push({ listen: first === 'listen', channel: channel && decodeUtf8(channel) })
+    if (first === 'unlisten') edits.push({ ...whole, kind: 'unlisten' })
   } else {
-    collectAuthorization(tokens, whole, concerns)
-    collectEncoding(tokens, concerns)
+    scanAuthorization(tokens, whole, edits)
+    scanEncoding(tokens, edits)
   }
 }
 
-function collectEncoding(tokens, concerns) {
+function scanAuthorization(tokens, whole, edits) {
+  const words = tokens.map((token) => (token.quoted ? undefined : token.word))
+  const at = words.indexOf('authorization')
+  if (words[at - 1] !== 'session' || !['set', 'reset'].includes(words[0])) return
+  if (words[0] === 'reset') edits.push({ ...whole, kind: 'reset authorization' })
+  else if (at + 1 < tokens.length) {
+    const { word, quoted, start, end } = tokens[at + 1]
+    const kind = word === 'default' && !quoted ? 'default authorization' : 'authorization'
+    // SET also accepts the role as a string, for which there is no word.
+    edits.push({ start, end, kind, name: word && decodeUtf8(word) })
+  }
+}
+
+function scanEncoding(tokens, edits) {
   if (tokens[0].word !== 'set') return
   const at = ['session', 'local'].includes(tokens[1]?.word) ? 2 : 1
   const word = tokens[at]?.word
   const value = tokens[word === 'client_encoding' ? at + 2 : at + 1]
   if (value && (word === 'client_encoding' || word === 'names')) {
-    concerns.edits.push({ start: value.start, end: value.end, kind: 'encoding' })
+    edits.push({ start: value.start, end: value.end, kind: 'encoding' })
   }
 }
 
-function collectAuthorization(tokens, whole, concerns) {
-  const words = tokens.map((token) => (token.quoted ? undefined : token.word))
-  const at = words.indexOf('authorization')
-  if (words[at - 1] !== 'session' || !['set', 'reset'].includes(words[0])) return
-  if (words[0] === 'reset') concerns.edits.push({ ...whole, kind: 'reset authorization' })
-  else if (at + 1 < tokens.length) {
-    const { word, quoted, start, end } = tokens[at + 1]
-    const kind = word === 'default' && !quoted ? 'default authorization' : 'authorization'
-    // SET takes the role as a string as well.
-    concerns.edits.push({ start, end, kind, name: word && decoded(word) })
-  }
-}
-
-const decoded = (word) => Buffer.from(word, 'latin1').toString('utf8')
+const decodeUtf8 = (word) => Buffer.from(word, 'latin1').toString('utf8')

@@ -1,9 +1,9 @@
-// A COPY FROM STDIN whose data the client is sending: it is held here, outside of the engine, until it is whole.
+// A COPY FROM STDIN whose data is buffered outside of the engine until it is complete: the engine needs it all at once.
 
 import { ProtocolViolation, sync } from './wire.mjs'
 
 export class CopyIn {
-  /** The messages that start the COPY, as the client sent them, without what must not be done twice. */
+  /** The client's messages that start the COPY, without those that must not be executed twice. */
   frames
   #extended
   #data = []
@@ -11,14 +11,14 @@ export class CopyIn {
 
   constructor(frames) {
     this.#extended = frames[0][0] !== 0x51
-    // A named statement exists since the first run; the Sync of the batch is of no effect during a COPY.
+    // The run without data has parsed a named statement already, and a Sync has no effect during a COPY.
     this.frames = this.#extended
       ? frames.filter((frame) => frame[0] !== 0x53 && !(frame[0] === 0x50 && frame[5] !== 0))
       : frames
   }
 
-  /** Takes a message of the client; true: the COPY is complete and can be run. */
-  feed(type, frame) {
+  /** Add a message of the client. Returns true once the COPY is complete and can be run. */
+  add(type, frame) {
     if (this.#ended) {
       if (type !== 'S') throw new ProtocolViolation('expected Sync after the end of COPY data')
       return true
@@ -35,12 +35,12 @@ export class CopyIn {
     return !this.#extended
   }
 
-  /** What follows `frames` on the wire. */
+  /** Messages that follow `frames` on the wire. */
   get data() {
     return this.#extended ? [...this.#data, sync] : this.#data
   }
 
-  // Clients send a message a row: views of neighbouring bytes are joined, or a million rows were a million objects.
+  // Clients send one message a row: join views of adjacent bytes, because a million rows would be a million objects.
   #append(frame) {
     const last = this.#data.at(-1)
     if (last?.buffer === frame.buffer && last.byteOffset + last.length === frame.byteOffset) {
