@@ -17,13 +17,12 @@ from market_data.database.pool import Database
 from market_data.database.replica import Replica
 from market_data.errors import StartError
 from market_data.feed.feeder import Feeder
-from market_data.middleware import tracing
-from market_data.middleware.access_log import AccessLog
+from market_data.middleware import tracing, wrap
 from market_data.middleware.authorization import RequireScope, open_paths
-from market_data.middleware.gate import Gate
 from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.streaming.hub import Hub
+from market_data.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -42,23 +41,24 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or read_settings()
     if settings.database_url is None:
         raise StartError("DATABASE_URL is not set; `market-data serve` starts the embedded engine and sets it.")
+    request_log = RequestLog()
+    tracer_provider = tracing.start_provider() if tracing.is_requested() else None
     app = Litestar(
         [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
-        lifespan=[lambda app: _run_services(app, settings, access_log.flush, spans)],
+        lifespan=[lambda app: _run_services(app, settings, request_log, tracer_provider)],
         middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
         exception_handlers={Exception: problems.answer},
         openapi_config=openapi_config(required=settings.auth == "required"),
         logging_config=None,
         request_max_body_size=settings.max_body_bytes,
     )
-    access_log = AccessLog(Gate(app.asgi_handler, settings, app.state, open_paths(app)))
-    app.asgi_handler, spans = tracing.traced(access_log) if tracing.asked_for() else (access_log, None)
+    app.asgi_handler = wrap(app.asgi_handler, settings, app.state, open_paths(app), request_log, tracer_provider)
     return app
 
 
 @asynccontextmanager
 async def _run_services(
-    app: Litestar, settings: Settings, flush_access_log: Callable[[], None], spans: "TracerProvider | None"
+    app: Litestar, settings: Settings, request_log: RequestLog, tracer_provider: "TracerProvider | None"
 ) -> AsyncGenerator[None]:
     """Open the services in the order in which they need each other, and run their background tasks."""
     database_url, direct_url = str(settings.database_url), str(settings.direct_url)
@@ -66,7 +66,7 @@ async def _run_services(
         Database(database_url, settings) as database,
         ApiKeyCache(database) as api_keys,
         _open_replica(settings, database) as replica,
-        tracing.sending(spans),
+        tracing.sending(tracer_provider),
     ):
         services = app.state.services = Services(
             settings,
@@ -76,7 +76,7 @@ async def _run_services(
             Hub(direct_url, settings, database),
             Feeder(direct_url, settings) if settings.feed_enabled else None,
             DatabaseMetrics(direct_url, settings, database),
-            flush_access_log,
+            request_log.flush,
         )
         async with _run_hub(services), _run_metrics(services), _run_feeder(services.feeder):
             yield

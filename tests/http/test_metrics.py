@@ -7,18 +7,22 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import msgspec
 import psycopg
 import pytest
 from helpers.service import eventually
 from helpers.support import SERVER, Connection, store, trade
+from litestar.datastructures import State
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from market_data.database import metrics_collector
+from market_data.middleware import wrap
 from market_data.settings import Settings
 from market_data.telemetry import metrics
+from market_data.telemetry.request_log import RequestLog
 
 MakeClient = Callable[[Settings], TestClient]
 
@@ -142,25 +146,21 @@ def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
         assert value(client, "last_trade_age_seconds") is None
 
 
-def test_an_answer_that_its_client_does_not_wait_for_counts_once(client: TestClient):
-    async def ask() -> None:
-        observer = client.app.asgi_handler
+def test_a_request_whose_client_leaves_before_the_response_counts_as_499(client: TestClient):
+    async def never_responds(*_: object) -> None:
+        await asyncio.sleep(60)
 
-        async def never(*_: object) -> None:
-            await asyncio.sleep(60)
-
-        inner, observer.gate._app = observer.gate._app, never
-        try:
-            scope = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
-            scope |= {"raw_path": b"/symbols", "query_string": b"", "state": {}}
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(observer(scope, None, None), 0.05)
-        finally:
-            observer.gate._app = inner
-            observer.flush()
+    async def send_request() -> None:
+        log = RequestLog()
+        scope: Any = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
+        scope |= {"raw_path": b"/symbols", "query_string": b"", "state": {}}
+        app = wrap(never_responds, Settings(), State(), (), log)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(app(scope, cast("Any", None), cast("Any", None)), 0.05)
+        log.flush()
 
     before = value(client, "requests_total", method="GET", path="unknown", status_code="499") or 0
-    asyncio.run(ask())
+    asyncio.run(send_request())
     assert value(client, "requests_total", method="GET", path="unknown", status_code="499") == before + 1
     assert value(client, "requests_in_progress") == 1
 

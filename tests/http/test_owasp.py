@@ -1,7 +1,7 @@
 """OWASP's list of what goes wrong with APIs (API Security Top 10, 2023), item by item.
 
-What other tests show at length is here in short: keys in test_access, limits in test_limits and test_gate, headers in
-test_gate, pages of others in test_origins.
+Other tests cover these subjects in detail: test_authorization, test_rate_limit, test_request_limits, test_security_headers,
+test_cors.
 """
 
 import json

@@ -25,12 +25,13 @@ from market_data.api.http.fields import Fields
 from market_data.api.http.parameters import Query, QueryParameter
 from market_data.api.http.response_formats import MEDIA_TYPES, accepted
 from market_data.app import create_app
-from market_data.auth.api_keys import given_key, prefix_of
+from market_data.auth.api_keys import prefix_of
 from market_data.cli import console
 from market_data.cli.data.import_trades import batches
 from market_data.cli.data.parquet import ParquetSource
 from market_data.cli.data.trade_files import CsvSource, NdjsonSource, Source
 from market_data.errors import BadParameters, CommandFailed, TooLarge, Unauthorized, UnsupportedMedia
+from market_data.middleware.authentication import given_key
 from market_data.models import ParameterProblem
 from market_data.settings import Settings
 from market_data.streaming.events import EventId

@@ -5,8 +5,9 @@ from hashlib import sha256
 
 import pytest
 
-from market_data.auth.api_keys import given_key, hash_of, make_key, prefix_of, with_included
+from market_data.auth.api_keys import hash_of, make_key, prefix_of, with_included
 from market_data.errors import Unauthorized
+from market_data.middleware.authentication import given_key
 from market_data.telemetry.logging import without_secrets
 
 

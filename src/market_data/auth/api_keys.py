@@ -20,7 +20,7 @@ import psycopg
 from msgspec import Struct
 
 from market_data.database.pool import Database
-from market_data.errors import DatabaseUnavailable, Unauthorized
+from market_data.errors import DatabaseUnavailable
 from market_data.queries.api_keys import StoredKey, read_valid_keys, update_key_uses
 
 Scope = Literal["read", "write", "admin"]
@@ -43,8 +43,6 @@ STOP_SECONDS: Final = 1.0
 
 DUMMY: Final = bytes(32)
 """What a key is compared with where nobody has its prefix, so that this takes as long."""
-
-WRONG_KEY: Final = "The key is unknown, expired or revoked; `market-data keys list` shows those that there are."
 
 logger = logging.getLogger(__name__)
 
@@ -78,28 +76,6 @@ def prefix_of(secret: str) -> str | None:
 def with_included(scopes: Iterable[str]) -> frozenset[str]:
     """Scopes, with those that they include."""
     return frozenset(scope for given in scopes for scope in SCOPES[: SCOPES.index(given) + 1])  # pyright: ignore[reportArgumentType]  # the table's check lets no other in
-
-
-def given_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """What `Authorization: Bearer` or `X-API-Key` carries, of the headers of an ASGI scope.
-
-    Raises:
-        Unauthorized: Another scheme than Bearer, an empty key, or two keys that differ.
-    """
-    found: set[str] = set()
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, credentials = value.decode("latin-1").strip().partition(" ")
-            if scheme.lower() != "bearer":
-                raise Unauthorized("Authorization: the scheme must be Bearer, followed by a key.")
-            found.add(credentials.strip())
-        elif name == b"x-api-key":
-            found.add(value.decode("latin-1").strip())
-    if len(found) > 1:
-        raise Unauthorized("The request carries different keys; give one, in Authorization or in X-API-Key.")
-    if "" in found:
-        raise Unauthorized("The key is empty.")
-    return found.pop() if found else None
 
 
 class ApiKeyCache:

@@ -1,10 +1,7 @@
-"""Who may do what: the keys of requests, held against what the handlers ask for.
+"""Authorization: the scope that each handler needs.
 
-A handler says in its `opt` which scope it needs: `{"scope": "write"}` or "admin" needs such a key always, `None` needs none
-and looks at none. One that says nothing reads: a key is needed where `AUTH=required`, so that no path can be forgotten.
-
-A middleware, not a guard of the framework's: for a guard it copies the handler at each request (10 µs), and can't refuse a
-WebSocket with a status and a reason.
+A handler names it in its `opt`: with `{"scope": "write"}` or "admin" it needs such a key always, with None it never needs a
+key. A handler without the option reads: it needs a key if `AUTH=required`, so that no path can be forgotten.
 """
 
 from typing import Final
@@ -17,53 +14,70 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.api.http import problems
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import Forbidden, MarketDataError, Unauthorized
+from market_data.middleware.asgi import reject
 
-NEEDED: Final = (
+KEY_NEEDED: Final = (
     "This needs a key with the scope {scope}, in `Authorization: Bearer …` or `X-API-Key: …`; "
-    "`market-data keys create NAME --scope {scope}` makes one."
+    "`market-data keys create NAME --scope {scope}` creates one."
 )
-TOO_LITTLE: Final = (
-    "The key {name} lacks the scope {scope}, which this needs; `market-data keys create NAME --scope {scope}` makes one "
-    "that has it."
+SCOPE_MISSING: Final = (
+    "The key {name} lacks the scope {scope}; `market-data keys create NAME --scope {scope}` creates a key with this scope."
 )
+
+
+class RequireValidKey:
+    """Reject requests whose key is wrong, on unknown paths too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or reject it with the error of `Authentication`."""
+        error: Exception | None = scope["state"].get("authentication_error")
+        if error is None:
+            await self.app(scope, receive, send)
+        else:
+            await reject(scope, receive, send, error)
 
 
 class RequireScope:
-    """What stands before each handler."""
+    """Reject requests whose key lacks the scope of the handler.
+
+    Litestar runs it in front of each handler, because only the router knows that one. Not a guard of Litestar, which copies
+    the handler at each request (10 µs), and can't refuse a WebSocket with a status and a reason.
+    """
 
     def __init__(self, app: ASGIApp, *, required: bool) -> None:
-        self._app = app
-        self._reading = "read" if required else ""
+        self.app = app
+        self._default = "read" if required else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through to its handler, or refuse it."""
-        needed: str | None = scope["route_handler"].opt.get("scope", self._reading)
-        if needed is not None:
+        """Pass a request on, or reject it with 401 or 403."""
+        needed: str | None = scope["route_handler"].opt.get("scope", self._default)
+        if needed:
             try:
-                _check(scope["state"].get("key"), needed)  # the gate has looked for it
+                _check(scope["state"].get("key"), needed)
             except MarketDataError as error:
                 if scope["type"] == "http":
                     raise
                 await problems.refuse(scope, send, error)
                 return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def open_paths(app: Litestar) -> frozenset[str]:
-    """The paths that need no key, ever."""
+    """Return the paths that never need a key."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
     return frozenset(route.path for route in routes if all(_is_open(handler) for handler in route.route_handlers))
 
 
 def _is_open(handler: HTTPRouteHandler) -> bool:
-    # The framework adds those of OPTIONS itself.
+    # Litestar adds the handlers of OPTIONS itself.
     return handler.opt.get("scope", "") is None or handler.http_methods == {"OPTIONS"}
 
 
 def _check(key: ApiKey | None, needed: str) -> None:
-    if not needed:
-        return
     if key is None:
-        raise Unauthorized(NEEDED.format(scope=needed))
+        raise Unauthorized(KEY_NEEDED.format(scope=needed))
     if needed not in key.scopes:
-        raise Forbidden(TOO_LITTLE.format(name=key.name, scope=needed))
+        raise Forbidden(SCOPE_MISSING.format(name=key.name, scope=needed))

@@ -1,63 +1,53 @@
-"""The pages of other sites: which of them may read answers (CORS), and which may open a WebSocket.
+"""CORS: the pages of other origins that may read responses.
 
-Not the framework's CORS, which takes the place of an answer's `Vary`, and so lets a cache confuse the forms of one answer.
+Litestar's CORS replaces the `Vary` of a response, which lets caches confuse its formats.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from market_data.middleware.asgi import Header, first_header, with_headers
 from market_data.settings import Settings
 
-Headers = list[tuple[bytes, bytes]]
-
-READABLE: Final = (
-    "ETag, Link, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, "
-    "X-Request-ID"
+EXPOSED: Final[Header] = (
+    b"access-control-expose-headers",
+    b"ETag, Link, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, "
+    b"X-Request-ID",
 )
-"""Headers of an answer that a page may read, besides those that it always may."""
 
-PREFLIGHT: Final[Headers] = [
+PREFLIGHT: Final[list[Header]] = [
     (b"access-control-allow-methods", b"DELETE, GET, HEAD, PATCH, POST, PUT"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Request-ID"),
     (b"access-control-max-age", b"600"),
 ]
+VARY: Final[Header] = (b"vary", b"Origin")
 
 
 class CorsPolicy:
-    """The origins in CORS_ORIGINS."""
+    """Add the CORS headers to each HTTP response, and answer preflight requests. For WebSockets see `WebSocketOrigin`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._all = settings.cors_origins == "*"
-        self._some = frozenset(origin.encode() for origin in settings.origins)
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self._any = settings.cors_origins == "*"
+        self._origins = frozenset(origin.encode() for origin in settings.origins)
 
-    def __bool__(self) -> bool:
-        return self._all or bool(self._some)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle an HTTP request; WebSockets pass."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        origin = first_header(scope, b"origin")
+        send = with_headers(send, self._headers(origin))
+        if scope["method"] == "OPTIONS" and origin and (self._any or origin in self._origins):
+            await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self.app(scope, receive, send)
 
-    def headers(self, origin: bytes | None) -> Headers:
-        """What an answer says about who may read it."""
-        if not self:
-            return []
-        if self._all:
-            return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", READABLE.encode())]
-        varies = (b"vary", b"Origin")
-        if origin not in self._some:
-            return [varies]
-        return [
-            varies,
-            (b"access-control-allow-origin", origin or b""),
-            (b"access-control-expose-headers", READABLE.encode()),
-        ]
-
-    def allows(self, origin: bytes) -> bool:
-        """Whether the pages of an origin may read answers."""
-        return self._all or origin in self._some
-
-    def allows_socket(self, given: Mapping[bytes, bytes]) -> bool:
-        """Whether a WebSocket may be opened: browsers let every page do it, and leave it to the server to refuse.
-
-        What comes from no page (it has no `Origin`) or from a page of this service may, and what CORS_ORIGINS lets read.
-        """
-        origin = given.get(b"origin")
-        if origin is None or self.allows(origin):
-            return True
-        return origin.partition(b"://")[2].lower() == given.get(b"host", b"").lower()
+    def _headers(self, origin: bytes | None) -> list[Header]:
+        if self._any:
+            return [(b"access-control-allow-origin", b"*"), EXPOSED]
+        if origin is None or origin not in self._origins:
+            return [VARY]
+        return [VARY, (b"access-control-allow-origin", origin), EXPOSED]

@@ -1,46 +1,89 @@
-"""How many requests may be under way at once: so many that the last of them is answered soon. Further ones are refused.
+"""Load shedding: reject requests of which the last one in the queue would have to wait too long.
 
-Otherwise, once more come than a worker can answer, each new one waits longer than the one before it, and in the end all are
-answered too late. What a request takes of the processor is measured while there are many: a worker does one thing at a time,
-so whoever comes waits for as long as those before it take together.
+Without it, once requests arrive faster than a worker can answer them, each one waits longer than the one before it, until
+every answer comes too late. A worker runs one request at a time, so a new one waits for the processor time of those in
+flight. That time is measured while there are many requests.
 """
 
+import logging
 import time
+from collections.abc import Awaitable
 from typing import Final
 
-LONGEST_SECONDS: Final = 0.1
-"""How long a request may have to wait for those before it."""
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-FEW: Final = 32
-"""So many are never too many."""
+from market_data.errors import Overloaded
+from market_data.middleware.asgi import reject
+from market_data.telemetry.logging import ThrottledWarning
 
-SAMPLE: Final = 32
-"""Requests that are measured together, if they come within `SAMPLE_SECONDS`: else the processor did other things as well."""
+logger = logging.getLogger(__name__)
+
+MAX_QUEUE_SECONDS: Final = 0.1
+"""Processor time that the requests in front of a new one may take together."""
+
+MIN_CONCURRENT: Final = 32
+"""Requests below this number are always admitted."""
+
+SAMPLE_SIZE: Final = 32
+"""Requests that are measured together, if they arrive within `SAMPLE_SECONDS`: in a longer time a worker did other work."""
 SAMPLE_SECONDS: Final = 1.0
 
-REFUSAL: Final = 1 / 6
-"""What a refusal takes of the processor, in small reads."""
+REJECTION_WEIGHT: Final = 1 / 6
+"""Processor time of a rejection, as a part of a small read's."""
+
+NEVER_SHED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/stream"})
+"""Health checks and metrics must work under overload, and an EventSource does not retry after a 503."""
 
 
 class LoadShedder:
-    """The requests under way in one worker, whose number its owner knows."""
+    """Reject requests once the queue of this worker would take longer than `MAX_QUEUE_SECONDS` of processor time."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._in_flight = 0
+        """Requests whose responses have not begun."""
+        self._warning = ThrottledWarning(logger)
         self._request_seconds = 0.0
         self._weight = 0.0
-        self._since = self._processor_since = 0.0
+        self._sampled_at = self._processor_at = 0.0
 
-    def takes(self, under_way: int) -> bool:
-        """Whether one more finds its answer soon, behind those that are under way."""
-        takes = under_way <= FEW or under_way * self._request_seconds <= LONGEST_SECONDS
-        self._weight += 1 if takes else REFUSAL
-        if self._weight >= SAMPLE:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or reject it with 503. WebSockets pass."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if not self.admits(self._in_flight) and scope["path"] not in NEVER_SHED:
+            self._warning.count(f"{self._in_flight} in flight")
+            error = Overloaded("There are more requests than can be answered soon; try again in a moment.")
+            await reject(scope, receive, send, error)
+            return
+        is_waiting = True
+
+        def observed_send(message: Message) -> Awaitable[None]:
+            nonlocal is_waiting
+            if is_waiting and message["type"] == "http.response.start":
+                is_waiting = False
+                self._in_flight -= 1
+            return send(message)
+
+        self._in_flight += 1
+        try:
+            await self.app(scope, receive, observed_send)
+        finally:
+            if is_waiting:
+                self._in_flight -= 1
+
+    def admits(self, in_flight: int) -> bool:
+        """Return True if one more request will be answered soon, and count it for the measurement."""
+        admitted = in_flight <= MIN_CONCURRENT or in_flight * self._request_seconds <= MAX_QUEUE_SECONDS
+        self._weight += 1 if admitted else REJECTION_WEIGHT
+        if self._weight >= SAMPLE_SIZE:
             self._measure()
-        return takes
+        return admitted
 
     def _measure(self) -> None:
-        """See what the last ones took."""
+        """Update the processor time of a request, a moving average, from the latest sample."""
         now, processor = time.monotonic(), time.thread_time()
-        if now - self._since < SAMPLE_SECONDS:
-            self._request_seconds += ((processor - self._processor_since) / self._weight - self._request_seconds) / 4
-        self._weight, self._since, self._processor_since = 0, now, processor
+        if now - self._sampled_at < SAMPLE_SECONDS:
+            self._request_seconds += ((processor - self._processor_at) / self._weight - self._request_seconds) / 4
+        self._weight, self._sampled_at, self._processor_at = 0, now, processor

@@ -1,10 +1,10 @@
-"""Traces by OpenTelemetry, from the HTTP request to its SQL statements: off unless asked for.
+"""OpenTelemetry traces of HTTP requests and their SQL statements; off by default.
 
-OpenTelemetry's standard variables ask for them: OTEL_TRACES_EXPORTER=otlp, or an OTEL_EXPORTER_OTLP_ENDPOINT. While they are
-off nothing here imports anything of OpenTelemetry (Litestar does, where the extra `tracing` is installed, but runs none).
+OpenTelemetry's standard variables turn them on: OTEL_TRACES_EXPORTER=otlp, or an OTEL_EXPORTER_OTLP_ENDPOINT. While traces
+are off, nothing of OpenTelemetry is imported here (Litestar imports it if the extra `tracing` is installed, but runs none).
 """
 
-# The instrumentation comes with half of its types.
+# The instrumentation is only partly typed.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -13,15 +13,15 @@ import importlib.util
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from market_data.middleware.access_log import AccessLog
 from market_data.models import SERVICE
 from market_data.telemetry.logging import TRACE_ID
+from market_data.telemetry.request_log import route_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -30,81 +30,88 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
-"""How long a stop waits for the last spans to be sent."""
+"""Time at shutdown for the last spans to be sent."""
 
-WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
-"""Attributes that have the query string, which may hold keys."""
+ATTRIBUTES_WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
+"""Span attributes with the query string, which may hold secrets."""
 
 
-def asked_for(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment (default: this process's) asks for traces, and they can be had."""
+def is_requested(environment: Mapping[str, str] | None = None) -> bool:
+    """Return True if the environment (default: of this process) asks for traces, and they are possible."""
     given = os.environ if environment is None else environment
     exporter = given.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = given.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or given.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if given.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none" or not (exporter or endpoint):
         return False
     if exporter not in ("", "otlp"):
-        logger.warning("no traces: OTEL_TRACES_EXPORTER is %r, and only otlp is known here", exporter)
+        logger.warning("traces are off: OTEL_TRACES_EXPORTER is %r, only otlp is supported", exporter)
         return False
     if importlib.util.find_spec("opentelemetry.exporter") is None:
-        logger.warning("no traces: install the extra `tracing` (pip install 'market-data-platform[tracing]')")
+        logger.warning("traces are off: install the extra `tracing` (pip install 'market-data-platform[tracing]')")
         return False
     return True
 
 
-def traced(app: AccessLog) -> "tuple[ASGIApp, TracerProvider]":
-    """An application with a span for each request and for each statement that runs for it, and what sends them."""
-    # Here, for where traces are off nothing is to be imported.
+def start_provider() -> "TracerProvider":
+    """Instrument psycopg, and return the provider that sends the spans."""
+    # Imported here, because nothing of OpenTelemetry must be imported while traces are off.
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
     from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    class OfRequests(BatchSpanProcessor):
-        def on_end(self, span: ReadableSpan) -> None:  # without what the background tasks ask the database
+    class RequestSpanProcessor(BatchSpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:  # drops the statements of background tasks
             if span.parent is not None or span.kind is not trace.SpanKind.CLIENT:
                 super().on_end(span)
 
     resource = Resource.create({} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": SERVICE})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(OfRequests(OTLPSpanExporter()))
+    provider.add_span_processor(RequestSpanProcessor(OTLPSpanExporter()))
     instrumentor = PsycopgInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument(tracer_provider=provider)
+    return provider
+
+
+def traced(app: ASGIApp, provider: "TracerProvider") -> ASGIApp:
+    """Return the application with a span for each request, named after its route."""
+    from opentelemetry import trace  # noqa: PLC0415 - as in `start_provider`
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
 
     def begin(span: "Span", scope: dict[str, Any]) -> None:
         attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-        span.set_attributes({name: scope["path"] for name in WITH_QUERY if name in attributes})
+        span.set_attributes({name: scope["path"] for name in ATTRIBUTES_WITH_QUERY if name in attributes})
         TRACE_ID.set(trace.format_trace_id(span.get_span_context().trace_id))
 
-    def describe(scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    def initial_name(scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
         return scope.get("method", "websocket"), {}
 
-    def annotate(name: str) -> None:
-        span = trace.get_current_span()
-        span.update_name(name)
-        span.set_attribute("http.route", name.partition(" ")[2])
+    async def with_route(scope: Scope, receive: Receive, send: Send) -> None:
+        def naming_send(message: Message) -> Awaitable[None]:
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                span, route = trace.get_current_span(), route_of(scope)
+                span.update_name(f"{scope['method'] if scope['type'] == 'http' else 'websocket'} {route}")
+                span.set_attribute("http.route", route)
+            return send(message)
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # others than coroutines it takes for ASGI 2
-        await app(scope, receive, send)
+        await app(scope, receive, naming_send)
 
-    app.annotate = annotate
     middleware = OpenTelemetryMiddleware(
-        answer,
+        with_route,
         tracer_provider=provider,
-        default_span_details=describe,
+        default_span_details=initial_name,
         server_request_hook=begin,
         exclude_spans=["receive", "send"],
     )
-    return cast("ASGIApp", middleware), provider
+    return cast("ASGIApp", middleware)
 
 
 @asynccontextmanager
 async def sending(provider: "TracerProvider | None") -> AsyncGenerator[None]:
-    """Send spans, if there are to be any, until the end of the block, and for a moment more what is left."""
+    """Send spans until the end of the block, then the rest for at most `FLUSH_SECONDS`."""
     try:
         yield
     finally:
@@ -117,10 +124,10 @@ async def _shut_down(provider: "TracerProvider") -> None:
 
     def shut_down() -> None:
         provider.shutdown()
-        with suppress(RuntimeError):  # the loop is closed by now
+        with suppress(RuntimeError):  # the loop may be closed already
             loop.call_soon_threadsafe(done.set)
 
-    # It may wait for a collector that does not answer: on a thread that nobody waits for.
+    # On a daemon thread, which does not delay the exit: a collector that hangs blocks `shutdown`.
     threading.Thread(target=shut_down, daemon=True).start()
     with suppress(TimeoutError):
         await asyncio.wait_for(done.wait(), FLUSH_SECONDS)

@@ -1,49 +1,50 @@
-"""Uvicorn's HTTP, for strangers: it would wait for a request for ever, and take a request's head however large it gets."""
+"""Uvicorn's HTTP protocol with a time-out and a size limit for request headers (slow-loris protection)."""
 
 import asyncio
+from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 10.0
-"""How long the head of a request may take to arrive, counted from the connection or from its first byte."""
+HEADER_TIMEOUT_SECONDS = 10.0
+"""Time for the headers of a request, from the connection or from their first byte."""
 
-MOST_HEAD_BYTES = 131_072
-"""Of a head that has not ended yet. The gate refuses smaller ones, and says why."""
+MAX_HEADER_BYTES: Final = 131_072
+"""Of incomplete headers. `RequestLimits` rejects smaller ones, with a reason."""
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection. Between two requests uvicorn has a time-out of its own, which any byte ends."""
+class HeaderTimeoutProtocol(HttpToolsProtocol):
+    """One connection. Uvicorn itself waits forever for headers of any size: any byte ends its keep-alive time-out."""
 
-    _waiting: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to wait for the first request."""
+        """Start the time-out of the first request."""
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see whether they lead anywhere."""
+        """Parse bytes, then start or stop the time-out."""
         super().data_received(data)
         # Uvicorn's types do not say that both are None at first.
         incomplete = self.scope is not None and "method" not in self.scope  # pyright: ignore[reportUnnecessaryComparison]
         answered = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
         if self.transport.is_closing() or not (incomplete or answered) or self.transport.get_protocol() is not self:
-            self._stop_waiting()
+            self._stop_timer()
             return
-        if self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-        self._head_bytes = self._head_bytes + len(data) if incomplete else 0
-        if self._head_bytes > MOST_HEAD_BYTES:
-            self.send_400_response("The head of the request is too large.")
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, self.transport.close)
+        self._header_bytes = self._header_bytes + len(data) if incomplete else 0
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self.send_400_response("The headers of the request are too large.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._stop_waiting()
+        """Stop the time-out."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _stop_waiting(self) -> None:
-        self._head_bytes = 0
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _stop_timer(self) -> None:
+        self._header_bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -24,8 +24,8 @@ from uvicorn.supervisors import Multiprocess
 
 from market_data.app import create_app
 from market_data.errors import StartError
-from market_data.middleware import rate_limit
-from market_data.server.http_protocol import Protocol
+from market_data.middleware import shared_buckets
+from market_data.server.http_protocol import HeaderTimeoutProtocol
 from market_data.server.signals import configure_logging
 from market_data.services import Services
 from market_data.settings import read_settings
@@ -99,7 +99,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         server_header=False,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
-        http=Protocol,
+        http=HeaderTimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=MOST_COMMAND_BYTES,
         ws_per_message_deflate=False,  # a compressor for each client costs more than the bytes
@@ -115,7 +115,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         hang_up = signal.getsignal(signal.SIGHUP)
         supervisor = Supervisor(config, sockets=listeners)
         signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
-        with _shared_metrics(), rate_limit.shared_table() if settings.rate_limit else nullcontext():
+        with _shared_metrics(), shared_buckets.shared_buckets_file() if settings.rate_limit else nullcontext():
             supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 import msgspec
 import structlog
@@ -33,7 +33,7 @@ class RequestLine(Struct, omit_defaults=True, gc=False):
     """What the log has of each request: no query string and no header, which may hold keys."""
 
     timestamp: datetime
-    level: str
+    level: Literal["debug", "info"]
     event: str
     method: str
     path: str
@@ -45,6 +45,7 @@ class RequestLine(Struct, omit_defaults=True, gc=False):
     trace_id: str | None = None
 
 
+LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}
 REQUEST_FIELDS: Final = ("method", "path", "status", "duration_ms", "request_id", "client", "trace_id")
 
 
@@ -107,12 +108,14 @@ def configure(level: str) -> None:
 
 
 def write(lines: Sequence[RequestLine]) -> None:
-    """Write the lines of requests, whose level is to have been asked for."""
+    """Write the lines of requests, at their levels."""
+    level = logger.getEffectiveLevel()
+    lines = [line for line in lines if LEVELS[line.level] >= level]
     stream = _requests.stream
     if stream is None:
         for line in lines:
             fields = {name: value for name in REQUEST_FIELDS if (value := getattr(line, name)) is not None}
-            logger.log(logging.getLevelNamesMapping()[line.level.upper()], line.event, extra=fields)
+            logger.log(LEVELS[line.level], line.event, extra=fields)
         return
     try:
         stream.write(_encoder.encode_lines(lines))

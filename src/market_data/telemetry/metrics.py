@@ -6,9 +6,7 @@ by each worker for itself: `sampler`.
 """
 
 import os
-from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final
 
 from prometheus_client import (
     REGISTRY,
@@ -48,28 +46,12 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4"
 """Of Prometheus' text format, as each Prometheus reads it."""
 
 
-class Durations(Histogram):
-    """A histogram that takes many observations at the price of one."""
-
-    def observe_all(self, seconds: Sequence[float]) -> None:
-        """Observe each of them."""
-        # The library has neither a public way to do it nor types for this one.
-        self._sum.inc(sum(seconds))  # pyright: ignore[reportUnknownMemberType]
-        buckets = cast("list[Any]", self._buckets)  # pyright: ignore[reportUnknownMemberType]
-        ordered, before = sorted(seconds), 0
-        for bucket, bound in zip(buckets, self._upper_bounds, strict=True):
-            after = bisect_right(ordered, bound, before)
-            if after > before:
-                bucket.inc(after - before)
-            before = after
-
-
 REQUESTS: Final = Counter(
     "market_data_requests_total",
     "Requests answered; a stream counts once it has begun.",
     ["method", "path", "status_code"],
 )
-REQUEST_SECONDS: Final = Durations(
+REQUEST_SECONDS: Final = Histogram(
     "market_data_request_duration_seconds",
     "Time until an answer was handed over, without streams, which end when their client leaves.",
     ["method", "path"],

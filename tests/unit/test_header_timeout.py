@@ -38,8 +38,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", SECONDS)
-    config = uvicorn.Config(app, port=0, log_config=None, http=http_protocol.Protocol, ws="websockets-sansio")
+    monkeypatch.setattr(http_protocol, "HEADER_TIMEOUT_SECONDS", SECONDS)
+    config = uvicorn.Config(app, port=0, log_config=None, http=http_protocol.HeaderTimeoutProtocol, ws="websockets-sansio")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -90,7 +90,7 @@ def trickle(client: socket.socket, piece: bytes) -> None:
 
 def test_a_head_without_end_is_400(address: tuple[str, int]):
     with socket.create_connection(address) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * http_protocol.MOST_HEAD_BYTES)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * http_protocol.MAX_HEADER_BYTES)
         said, seconds = end_of(client)
     assert said.startswith(b"HTTP/1.1 400 ")
     assert seconds < SECONDS

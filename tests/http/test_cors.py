@@ -1,18 +1,13 @@
-"""Pages of other sites: which may read answers, and which may open a WebSocket."""
+"""CORS: the pages of other origins that may read responses."""
 
-import json
 from collections.abc import Callable, Iterator
 
 import httpx
 import msgspec
 import pytest
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
-from websockets.typing import Origin
 
-from market_data.app import create_app
 from market_data.errors import SettingsError
 from market_data.settings import Settings, read_settings
 
@@ -27,58 +22,58 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 MakeClient = Callable[[Settings], TestClient]
 
 
-def of_origins(response: httpx.Response) -> dict[str, str]:
+def cors_headers(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
 @pytest.fixture(scope="module")
 def shared(settings: Settings, make_client: MakeClient) -> Iterator[TestClient]:
-    """A service whose answers two origins may read."""
+    """Service whose responses two origins may read."""
     listed = f"{OURS}, http://localhost:3000"
     with make_client(msgspec.structs.replace(settings, cors_origins=listed)) as client:
         yield client
 
 
 @pytest.mark.parametrize("path", ["/", "/symbols", "/nothing", "/trades"])
-def test_no_other_page_may_read_answers_by_default(service: TestClient, path: str):
+def test_no_other_origin_may_read_responses_by_default(service: TestClient, path: str):
     response = service.get(path, headers={"Origin": OURS})
-    assert of_origins(response) == {}
+    assert cors_headers(response) == {}
     assert "Origin" not in response.headers.get("vary", "")
     refused = service.options("/trades", headers={"Origin": OURS, **PREFLIGHT})
-    assert of_origins(refused) == {}
+    assert cors_headers(refused) == {}
 
 
 @pytest.mark.parametrize("origin", [OURS, "http://localhost:3000"])
 @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/symbols", 200), ("/nothing", 404), ("/price", 400)])
-def test_listed_pages_may_read_all_answers(shared: TestClient, origin: str, path: str, status: int):
+def test_listed_origins_may_read_all_responses(shared: TestClient, origin: str, path: str, status: int):
     response = shared.get(path, headers={"Origin": origin})
     assert response.status_code == status
-    assert of_origins(response) == {"access-control-allow-origin": origin, "access-control-expose-headers": READABLE}
+    assert cors_headers(response) == {"access-control-allow-origin": origin, "access-control-expose-headers": READABLE}
     assert response.headers["vary"] == "Origin"
     assert response.headers["cross-origin-resource-policy"] == "cross-origin"
 
 
 @pytest.mark.parametrize("origin", [THEIRS, "null", f"{OURS}:444", OURS.upper(), f"{OURS}.evil.com", None])
-def test_others_may_not(shared: TestClient, origin: str | None):
+def test_other_origins_may_not(shared: TestClient, origin: str | None):
     headers = {} if origin is None else {"Origin": origin}
     response = shared.get("/", headers=headers)
     assert response.status_code == 200
-    assert of_origins(response) == {}
-    assert response.headers["vary"] == "Origin", "a cache may not give it to a page that may"
+    assert cors_headers(response) == {}
+    assert response.headers["vary"] == "Origin", "so that no cache uses it for an allowed origin"
     assert "access-control-allow-origin" not in shared.options("/trades", headers={**headers, **PREFLIGHT}).headers
 
 
-def test_the_forms_of_an_answer_stay_apart_in_caches(shared: TestClient, connection: Connection):
+def test_vary_keeps_the_formats_of_a_response_apart_in_caches(shared: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     url = "/trades?symbol=AAPL&start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
     response = shared.get(url, headers={"Origin": OURS})
     assert response.headers.get_list("vary", split_commas=True) == ["Accept", "Origin"]
 
 
-def test_a_page_is_told_what_it_may_send(shared: TestClient):
+def test_a_preflight_lists_the_methods_and_headers_that_a_page_may_send(shared: TestClient):
     response = shared.options("/trades", headers={"Origin": OURS, **PREFLIGHT})
     assert (response.status_code, response.content) == (204, b"")
-    assert of_origins(response) == {
+    assert cors_headers(response) == {
         "access-control-allow-methods": "DELETE, GET, HEAD, PATCH, POST, PUT",
         "access-control-allow-headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Request-ID",
         "access-control-max-age": "600",
@@ -87,7 +82,7 @@ def test_a_page_is_told_what_it_may_send(shared: TestClient):
     }
 
 
-def test_a_page_can_read_refusals_as_well(settings: Settings, make_client: MakeClient):
+def test_allowed_origins_may_read_rejections_too(settings: Settings, make_client: MakeClient):
     with make_client(msgspec.structs.replace(settings, cors_origins=OURS, rate_limit=2, auth="required")) as client:
         for status in (401, 401, 429):
             response = client.get("/symbols", headers={"Origin": OURS, "X-API-Key": "guess"})
@@ -95,7 +90,7 @@ def test_a_page_can_read_refusals_as_well(settings: Settings, make_client: MakeC
             assert response.headers["access-control-allow-origin"] == OURS
 
 
-def test_all_pages_may_where_a_star_says_so(settings: Settings, make_client: MakeClient):
+def test_a_star_allows_all_origins(settings: Settings, make_client: MakeClient):
     with make_client(msgspec.structs.replace(settings, cors_origins="*")) as client:
         response = client.get("/", headers={"Origin": THEIRS})
         assert response.headers["access-control-allow-origin"] == "*"
@@ -117,43 +112,12 @@ def test_all_pages_may_where_a_star_says_so(settings: Settings, make_client: Mak
         "null",
     ],
 )
-def test_what_is_no_origin_ends_the_start(value: str):
+def test_an_invalid_origin_is_a_settings_error(value: str):
     with pytest.raises(SettingsError, match=r"^CORS_ORIGINS=.*is no origin") as raised:
         read_settings({"CORS_ORIGINS": value})
     assert "\n" not in str(raised.value)
 
 
-def test_origins_are_read():
+def test_origins_are_parsed():
     settings = read_settings({"CORS_ORIGINS": " https://example.com:8443 ,http://[::1]:3000,, tauri://localhost"})
     assert settings.origins == ["https://example.com:8443", "http://[::1]:3000", "tauri://localhost"]
-
-
-@pytest.fixture(scope="module")
-def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(msgspec.structs.replace(settings, cors_origins=OURS, rate_limit=1000))) as address:
-        yield address
-
-
-def test_a_websocket_is_opened_by_pages_of_ours_and_by_no_page(address: str):
-    for origin in (None, address, OURS):
-        with connect(f"{address.replace('http', 'ws')}/ws", origin=Origin(origin) if origin else None) as client:
-            assert client.response
-            assert client.response.headers["RateLimit-Limit"] == "1000"
-            client.send('{"action": "subscribe"}')
-            while json.loads(client.recv(10))["event"] != "subscribed":
-                pass
-
-
-@pytest.mark.parametrize("origin", [THEIRS, "null", "http://localhost", "https://127.0.0.1"])
-def test_a_websocket_of_another_page_is_refused(address: str, origin: str):
-    with (
-        pytest.raises(InvalidStatus) as raised,
-        connect(f"{address.replace('http', 'ws')}/ws", origin=Origin(origin)),
-    ):
-        pass
-    response = raised.value.response
-    assert response.status_code == 403
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.headers["ratelimit-limit"] == "1000"
-    assert json.loads(response.body)["title"] == "Forbidden"

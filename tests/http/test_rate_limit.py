@@ -1,4 +1,4 @@
-"""Rate limits, as clients meet them."""
+"""Rate limit headers and rejections."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def limits(response: httpx.Response) -> dict[str, str]:
 
 @pytest.fixture
 def limited(settings: Settings, make_client: MakeClient) -> Callable[..., TestClient]:
-    """Makes clients of a service that takes so many requests a minute."""
+    """Return a function that creates clients of a service with a limit per minute."""
 
     def make(limit: int, **other: object) -> TestClient:
         return make_client(msgspec.structs.replace(settings, rate_limit=limit, **other))
@@ -29,7 +29,7 @@ def limited(settings: Settings, make_client: MakeClient) -> Callable[..., TestCl
     return make
 
 
-def test_each_answer_says_what_is_left(limited: Callable[..., TestClient]):
+def test_each_response_has_the_remaining_requests(limited: Callable[..., TestClient]):
     with limited(5) as client:
         answers = [client.get(path) for path in ("/", "/nothing", "/trades", "/symbols")]
         answers.append(client.post("/symbols/none"))
@@ -43,7 +43,7 @@ def test_each_answer_says_what_is_left(limited: Callable[..., TestClient]):
             }
 
 
-def test_beyond_the_limit_is_429(limited: Callable[..., TestClient]):
+def test_requests_above_the_limit_are_429(limited: Callable[..., TestClient]):
     with limited(2, rate_limit_seconds=90.5) as client:
         assert [client.get("/").status_code for _ in range(2)] == [200, 200]
         for path in ("/", "/nothing", "/docs", "/assets/dashboard/app.js", "/metrics", "/price/latest?symbol=AAPL"):
@@ -86,11 +86,11 @@ def test_probes_are_not_limited(limited: Callable[..., TestClient]):
         assert client.get("/health/nothing").status_code == 429
 
 
-def test_without_a_limit_no_answer_speaks_of_one(service: TestClient):
+def test_no_rate_limit_headers_without_a_limit(service: TestClient):
     assert not any(limits(service.get(path)) for path in ("/", "/nothing", "/symbols"))
 
 
-def test_each_key_has_a_limit_of_its_own(limited: Callable[..., TestClient], database_url: str):
+def test_each_key_has_its_own_limit(limited: Callable[..., TestClient], database_url: str):
     first, second = store_key(database_url, "read"), store_key(database_url, "read")
     with limited(2) as client:
         for headers in (
@@ -106,7 +106,7 @@ def test_each_key_has_a_limit_of_its_own(limited: Callable[..., TestClient], dat
             assert client.get("/symbols", headers=headers).status_code == 429
 
 
-def test_guessing_keys_uses_the_limit_of_the_address_up(limited: Callable[..., TestClient], database_url: str):
+def test_failed_authentications_count_against_the_address(limited: Callable[..., TestClient], database_url: str):
     known = store_key(database_url, "read")
     with limited(4) as client:
         wrong = [
@@ -121,11 +121,11 @@ def test_guessing_keys_uses_the_limit_of_the_address_up(limited: Callable[..., T
         assert all(answer.headers["www-authenticate"].startswith("Bearer") for answer in answers)
         assert client.get("/symbols", headers=wrong[0]).status_code == 429
         assert client.get("/nothing", headers=wrong[1]).status_code == 429
-        assert client.get("/symbols", headers=bearer(known)).status_code == 200, "whose limit is its own"
+        assert client.get("/symbols", headers=bearer(known)).status_code == 200, "a valid key has its own limit"
         revoke(database_url, known)
 
 
-def test_a_wrong_key_is_refused_on_unknown_paths_too_and_ignored_where_none_matters(service: TestClient):
+def test_a_wrong_key_is_401_on_unknown_paths_too_and_ignored_on_open_paths(service: TestClient):
     assert service.get("/nothing", headers=bearer("guess")).status_code == 401
     for path in ("/", "/health/live", "/docs", "/assets/dashboard/app.js", "/schema/openapi.json"):
         assert service.get(path, headers=bearer("guess")).status_code == 200

@@ -1,4 +1,4 @@
-"""The rate limit against a bucket of tokens, and one table in the hands of several processes."""
+"""The rate limit compared with a token bucket, and its table shared by several processes."""
 
 import os
 import subprocess
@@ -10,23 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data.middleware import rate_limit
-from market_data.middleware.rate_limit import (
-    ROWS,
-    SECOND,
-    SLOTS_PER_BUCKET,
-    RateLimiter,
-    RateLimitStatus,
-    SharedBuckets,
-    network,
-)
+from market_data.middleware import shared_buckets
+from market_data.middleware.rate_limit import SECOND, RateLimiter, RateLimitStatus, network
+from market_data.middleware.shared_buckets import BUCKETS, SLOTS_PER_BUCKET, SharedBuckets
 
 STEP = 1_000
 
 
 @given(limit=st.integers(1, 20), gaps=st.lists(st.integers(0, 3 * STEP), max_size=200))
-def test_it_grants_what_a_bucket_of_tokens_would(limit: int, gaps: list[int]):
-    table, now, tokens = SharedBuckets.own(), 1, Fraction(limit)
+def test_grants_the_same_requests_as_a_token_bucket(limit: int, gaps: list[int]):
+    table, now, tokens = SharedBuckets.private(), 1, Fraction(limit)
     for gap in gaps:
         now += gap
         tokens = min(Fraction(limit), tokens + Fraction(gap, STEP))
@@ -44,37 +37,37 @@ class Clock:
         return self.now
 
 
-def test_an_allowance_says_what_is_left_and_how_long_to_wait():
+def test_status_has_the_remaining_requests_and_the_waiting_times():
     clock = Clock()
-    limiter = RateLimiter(3, 60, SharedBuckets.own(), clock)
-    assert [limiter.take("10.0.0.1") for _ in range(4)] == [
+    limiter = RateLimiter(3, 60, SharedBuckets.private(), clock)
+    assert [limiter.count("10.0.0.1") for _ in range(4)] == [
         RateLimitStatus(granted=True, remaining=2, reset=20, retry=0),
         RateLimitStatus(granted=True, remaining=1, reset=40, retry=0),
         RateLimitStatus(granted=True, remaining=0, reset=60, retry=20),
         RateLimitStatus(granted=False, remaining=0, reset=60, retry=20),
     ]
     clock.now += 19_999_999_999
-    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=False, remaining=0, reset=41, retry=1)
+    assert limiter.count("10.0.0.1") == RateLimitStatus(granted=False, remaining=0, reset=41, retry=1)
     clock.now += 1
-    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=True, remaining=0, reset=60, retry=20)
+    assert limiter.count("10.0.0.1") == RateLimitStatus(granted=True, remaining=0, reset=60, retry=20)
     clock.now += 59 * SECOND
-    assert limiter.take("10.0.0.1") == RateLimitStatus(granted=True, remaining=1, reset=21, retry=0)
+    assert limiter.count("10.0.0.1") == RateLimitStatus(granted=True, remaining=1, reset=21, retry=0)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 600, 999_983, 1_000_000])
-def test_the_whole_limit_may_be_used_at_once(limit: int):
-    limiter = RateLimiter(limit, 60, SharedBuckets.own(), Clock())
+def test_the_whole_limit_can_be_used_in_one_burst(limit: int):
+    limiter = RateLimiter(limit, 60, SharedBuckets.private(), Clock())
     tried = min(limit, 5000)
-    assert all(limiter.take(1).granted for _ in range(tried))
-    assert limiter.take(1).granted == (tried < limit)
+    assert all(limiter.count(1).granted for _ in range(tried))
+    assert limiter.count(1).granted == (tried < limit)
 
 
-def test_keys_and_addresses_are_counted_apart():
-    limiter = RateLimiter(1, 60, SharedBuckets.own(), Clock())
+def test_each_key_and_each_network_has_its_own_limit():
+    limiter = RateLimiter(1, 60, SharedBuckets.private(), Clock())
     clients = [1, 2, "1", "10.0.0.1", "10.0.0.2", "2001:db8:0:1::5", "2001:db8:0:2::5", ""]
-    assert [limiter.take(client).granted for client in clients] == [True] * len(clients)
-    assert not any(limiter.take(client).granted for client in clients)
-    assert not limiter.take("2001:db8:0:1:ffff::1").granted, "of the same network"
+    assert [limiter.count(client).granted for client in clients] == [True] * len(clients)
+    assert not any(limiter.count(client).granted for client in clients)
+    assert not limiter.count("2001:db8:0:1:ffff::1").granted, "of the same network"
 
 
 @pytest.mark.parametrize(
@@ -87,31 +80,31 @@ def test_keys_and_addresses_are_counted_apart():
         ("testclient", "testclient"),
     ],
 )
-def test_an_address_counts_as_its_network(address: str, counted: str):
+def test_addresses_are_counted_by_network(address: str, counted: str):
     assert network(address) == counted
 
 
-def test_where_no_place_is_left_requests_are_let_in():
-    table = SharedBuckets.own()
-    names = [5 + ROWS * number for number in range(1, SLOTS_PER_BUCKET + 1)]
+def test_unknown_clients_are_admitted_when_their_bucket_is_full():
+    table = SharedBuckets.private()
+    names = [5 + BUCKETS * number for number in range(1, SLOTS_PER_BUCKET + 1)]
     for name in names:
         assert table.advance(name, STEP, STEP, 1) == (True, STEP)
     assert [table.advance(5, STEP, STEP, 2) for _ in range(3)] == [(True, STEP)] * 3
     assert [table.advance(name, STEP, STEP, 2)[0] for name in names] == [False] * SLOTS_PER_BUCKET, (
-        "and nobody else gains by it"
+        "the limits of the known clients still hold"
     )
-    assert table.advance(5, STEP, STEP, STEP + 1) == (True, STEP), "in the place of one whose time has passed"
+    assert table.advance(5, STEP, STEP, STEP + 1) == (True, STEP), "in the slot of a client whose time has passed"
     assert table.advance(5, STEP, STEP, STEP + 2) == (False, STEP - 1)
 
 
-def test_names_can_not_be_foreseen():
-    assert SharedBuckets.own().name("10.0.0.1") != SharedBuckets.own().name("10.0.0.1")
+def test_hashes_of_clients_are_not_predictable():
+    assert SharedBuckets.private().hash_of("10.0.0.1") != SharedBuckets.private().hash_of("10.0.0.1")
 
 
 COUNT = """
 import os, sys
-from market_data.middleware import rate_limit
-table = rate_limit.SharedBuckets.shared(os.environ[rate_limit.FILE])
+from market_data.middleware import shared_buckets
+table = shared_buckets.SharedBuckets.shared(os.environ[shared_buckets.FILE])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20_000):
@@ -119,19 +112,20 @@ for _ in range(20_000):
 """
 HAMMER = """
 import sys, time
-from market_data.middleware import rate_limit
-limiter = rate_limit.limiter(500, 2)
+from market_data.middleware.rate_limit import RateLimiter
+from market_data.middleware.shared_buckets import open_buckets
+limiter = RateLimiter(500, 2, open_buckets())
 print("ready", flush=True)
 sys.stdin.readline()
 end, granted = time.monotonic() + 1.5, 0
 while time.monotonic() < end:
-    granted += limiter.take("10.0.0.1").granted
+    granted += limiter.count("10.0.0.1").granted
 print(granted)
 """
 
 
 def outputs(program: str) -> list[str]:
-    """What four processes print that do the same at the same time."""
+    """Run a program in four processes at the same time, and return their outputs."""
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -146,20 +140,16 @@ def outputs(program: str) -> list[str]:
     return [process.communicate(timeout=60)[0] for process in processes]
 
 
-def test_processes_lose_no_request_of_each_other():
-    with rate_limit.shared_table():
+def test_concurrent_processes_lose_no_update():
+    with shared_buckets.shared_buckets_file():
         outputs(COUNT)
-        assert SharedBuckets.shared(os.environ[rate_limit.FILE]).advance(7, 1, 10**9, 1) == (True, 80_001)
-    assert rate_limit.FILE not in os.environ
+        assert SharedBuckets.shared(os.environ[shared_buckets.FILE]).advance(7, 1, 10**9, 1) == (True, 80_001)
+    assert shared_buckets.FILE not in os.environ
 
 
-def test_processes_grant_one_limit_together():
-    with rate_limit.shared_table():
+def test_processes_share_one_limit():
+    with shared_buckets.shared_buckets_file():
         start = time.monotonic()
         granted = sum(int(text) for text in outputs(HAMMER))
         seconds = time.monotonic() - start
     assert 500 + 250 * 1.4 <= granted <= 500 + 250 * seconds + 1
-
-
-def test_there_is_no_limiter_without_a_limit():
-    assert rate_limit.limiter(0, 60) is None

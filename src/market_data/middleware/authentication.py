@@ -1,0 +1,64 @@
+"""Authentication by API key."""
+
+from collections.abc import Collection, Iterable
+
+from litestar.datastructures import State
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from market_data.auth.api_keys import ApiKey
+from market_data.errors import Unauthorized
+from market_data.services import Services
+
+
+class Authentication:
+    """Find the API key of a request: its `state` has the `key`, or the `authentication_error`.
+
+    Rejects nothing itself, so that the rate limit counts a failed authentication against the client's address;
+    `RequireValidKey` does. On open paths, which need no key, keys are ignored.
+    """
+
+    def __init__(self, app: ASGIApp, state: State, open_paths: Collection[str]) -> None:
+        self.app = app
+        self._state = state
+        self._open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find the key, and pass the request on."""
+        if scope["path"] not in self._open_paths:
+            state = scope["state"]
+            state["key"] = None
+            try:
+                if secret := given_key(scope["headers"]):
+                    state["key"] = await self._find(secret)
+            except Exception as error:  # unexpected ones too: answered and logged as all others
+                state["authentication_error"] = error
+        await self.app(scope, receive, send)
+
+    async def _find(self, secret: str) -> ApiKey:
+        services: Services = self._state.services  # set by the lifespan, before any request
+        key = await services.api_keys.find(secret)
+        if key is None:
+            raise Unauthorized("The key is unknown, expired or revoked; `market-data keys list` shows the valid ones.")
+        return key
+
+
+def given_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the API key in `Authorization: Bearer` or `X-API-Key` of an ASGI scope's headers.
+
+    Raises:
+        Unauthorized: Another scheme than Bearer, an empty key, or two different keys.
+    """
+    found: set[str] = set()
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, credentials = value.decode("latin-1").strip().partition(" ")
+            if scheme.lower() != "bearer":
+                raise Unauthorized("Authorization: the scheme must be Bearer, followed by a key.")
+            found.add(credentials.strip())
+        elif name == b"x-api-key":
+            found.add(value.decode("latin-1").strip())
+    if len(found) > 1:
+        raise Unauthorized("The request has two different keys; send one, in Authorization or in X-API-Key.")
+    if "" in found:
+        raise Unauthorized("The key is empty.")
+    return found.pop() if found else None

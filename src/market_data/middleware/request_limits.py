@@ -1,0 +1,37 @@
+"""Limits of the size of a request's head. The body has its own: MAX_BODY_BYTES."""
+
+from http import HTTPStatus
+from itertools import chain
+from typing import Final, cast
+
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from market_data.middleware.asgi import Header, reject
+
+MAX_URL_BYTES: Final = 65_000
+"""Of the path and of the query, each. Uvicorn itself rejects 65,536 bytes of both."""
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 32_768
+"""Of all names and values together."""
+
+
+class RequestLimits:
+    """Reject requests with too many headers, too large headers, or too long a URL."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or reject it with 414 or 431."""
+        headers = cast("list[Header]", scope["headers"])
+        if len(headers) > MAX_HEADERS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
+            detail = f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES:,} bytes of them."
+            error = HTTPException(detail, status_code=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif len(scope["raw_path"]) > MAX_URL_BYTES or len(scope["query_string"]) > MAX_URL_BYTES:
+            detail = f"The path or the query has more than {MAX_URL_BYTES:,} bytes."
+            error = HTTPException(detail, status_code=HTTPStatus.REQUEST_URI_TOO_LONG)
+        else:
+            await self.app(scope, receive, send)
+            return
+        await reject(scope, receive, send, error)
