@@ -1,10 +1,10 @@
-"""What metrics and logs cost, as a ratio: `uv run python tests/benchmarks/observability.py`.
+"""Cost of metrics and logs, as a ratio: `uv run python tests/benchmarks/observability.py`.
 
-On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker, whose log goes to a file, is
-asked for the latest price over connections that stay open: over one, where each request has a query of its own, and over 16,
-which share queries and keep it busy all the time. It takes turns of a tenth of a second: as it is, without anything
-that observes it, and with Litestar's Prometheus middleware in its place. What counts are the ratios of neighbouring turns;
-figures are medians, in brackets the quartiles.
+Uses the server in TEST_DATABASE_URL (a superuser's DSN), else the embedded engine. Clients read the latest price from one
+worker, whose log goes to a file, over persistent connections: over one, where each request has its own query, and over 16,
+which share queries and keep the worker busy. The worker changes its variant every tenth of a second: as it is, without
+metrics and logs, and with Litestar's Prometheus middleware instead. The ratios of adjacent turns count; figures are medians,
+with quartiles in brackets.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
         log = Path(folder, "log")
         print(f"{'':16}{'observed by':42}{'requests/s':>11}   {'time ÷ bare':22}{'processor time ÷ bare':22}")
         with _serving(log) as port:
-            _figures(port)  # the first question begins the turns
+            _figures(port)  # the first request starts the turns
             for connections in options.connections:
                 _load(port, connections, 1)
                 before = len(_figures(port))
@@ -71,16 +71,18 @@ def _print_turns(connections: int, turns: list[Turn]) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares the service with and without what observes it.")
+    parser = argparse.ArgumentParser(description="Compare the service with and without metrics and logs.")
     parser.add_argument(
-        "--connections", type=int, nargs="+", default=[1, 16], metavar="N", help="requests at once (default: 1 16)"
+        "--connections", type=int, nargs="+", default=[1, 16], metavar="N", help="concurrent requests (default: 1 16)"
     )
-    parser.add_argument("--seconds", type=float, default=30, help="of all turns with so many (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="duration for each number of connections (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
 def _load(port: int, connections: int, seconds: float) -> None:
-    """Ask on each connection again as soon as it is answered. (`load` needs answers of one length.)"""
+    """Send the next request on each connection after each response. (`load` needs responses of one length.)"""
     end = time.perf_counter() + seconds
     with DefaultSelector() as selector, ExitStack() as stack:
         for _ in range(connections):
@@ -110,7 +112,7 @@ def _ratio(above: list[Turn], below: list[Turn], what: str) -> str:
 
 @contextmanager
 def _serving(log: Path) -> Iterator[int]:
-    """A process that serves the contenders: its port."""
+    """Serve the contenders in a process, and return its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,23 +1,23 @@
-"""The service, which by turns is as it is, without what observes it, and with Litestar's Prometheus middleware in its place.
+"""The service in three variants: as it is, without its access log, and with Litestar's Prometheus middleware instead.
 
-The turns are taken within one process, many times a second, so that whatever else the machine does falls on all of them.
+They take turns in one process, several times a second, so that other load on the machine affects all of them.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import Litestar, get
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 import market_data.app
 from market_data.middleware.access_log import AccessLog
-from market_data.middleware.timeout import Passage
+from market_data.middleware.request_id import RequestId
 from market_data.server.serve import create_worker
 
 FIGURES = "/figures"
@@ -25,11 +25,11 @@ TURN_SECONDS = 0.1
 
 
 class Turns:
-    """An application that is each of some in turn; `figures` has the turns taken so far."""
+    """Application that is each of the variants in turn."""
 
     def __init__(self, **apps: ASGIApp) -> None:
         self.figures: list[tuple[str, int, float, float]] = []
-        """Contender, requests, seconds, and seconds of a processor."""
+        """Per turn the variant, requests, seconds, and seconds of processor time."""
         self._apps = cycle(apps.items())
         self._name, self._app = next(self._apps)
         self._requests = 0
@@ -56,18 +56,16 @@ def create() -> Litestar:
 
     market_data.app.Litestar = litestar_with_plugin  # type: ignore[assignment,misc]
     with_plugin = create_worker()
-    with_plugin.asgi_handler = _bare(with_plugin)
+    with_plugin.asgi_handler = _without_access_log(with_plugin)
     market_data.app.Litestar = Litestar  # type: ignore[misc]
     app = create_worker()
-    observer = app.asgi_handler
-    assert isinstance(observer, AccessLog)
-    turns = Turns(bare=_bare(app), whole=observer, plugin=with_plugin)
+    turns = Turns(bare=_without_access_log(app), whole=app.asgi_handler, plugin=with_plugin)
 
     @get(FIGURES, include_in_schema=False)
     async def figures() -> ASGIResponse:
         if not turns.figures:
             with_plugin.state.update(app.state.dict())
-            app.state.turns = asyncio.create_task(turns.run(observer.flush))
+            app.state.turns = asyncio.create_task(turns.run(app.state.services.flush_access_log))
         return ASGIResponse(body=msgspec.json.encode(turns.figures))
 
     app.register(figures)
@@ -76,7 +74,9 @@ def create() -> Litestar:
     return app
 
 
-def _bare(app: Litestar) -> ASGIApp:
-    assert isinstance(app.asgi_handler, AccessLog)
-    gate = app.asgi_handler.gate
-    return lambda scope, receive, send: gate.answer(Passage(cast("HTTPScope", scope), receive, send))
+def _without_access_log(app: Litestar) -> ASGIApp:
+    request_id = app.asgi_handler
+    assert isinstance(request_id, RequestId), "the outermost middleware"
+    access_log = request_id.app
+    assert isinstance(access_log, AccessLog)
+    return access_log.app

@@ -1,11 +1,11 @@
-"""What more requests than it can answer do to the service: `uv run python tests/benchmarks/overload.py --minutes 60`.
+"""The service under overload: `uv run python tests/benchmarks/overload.py --minutes 60`.
 
-On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine, with all of the database's jobs. One
-worker is asked a mix of prices, candles, trades and writes: first by connections that wait for each answer, which shows its
-capacity, then by arrivals that wait for nothing, `--factor` times as many. A latency is counted from the moment at which the
-request was due, so that what waits for its turn here counts too. For each minute is printed how many requests a second were
-answered, how many refused with 503, what both took, and the memory of the worker; at last, how soon after the load it
-answers as ever.
+Uses the server in TEST_DATABASE_URL (a superuser's DSN), else the embedded engine, with all jobs of the database. Clients
+send one worker a mix of prices, candles, trades and writes: first a closed loop, in which each connection awaits responses,
+measures the capacity; then an open loop sends `--factor` times as many requests at random times. A latency counts from the
+time at which the request was due, so it includes the time in a queue of this program. Each minute prints the requests per
+second that were answered and rejected with 503, their latencies, and the memory of the worker; the end prints how soon the
+service recovers.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from filled import SYMBOLS, fill, new_database
 from reads import _memory, _serving
 
 JOBS_SECONDS = 20
-"""Until the first runs of all jobs, which begin at once, are over."""
+"""Time for the first runs of all jobs, which begin at once."""
 PATIENCE_SECONDS = 10.0
-"""After this a client gives up, as if there were no answer."""
-MOST_CONNECTIONS = 4000
+"""Time after which a client gives up."""
+MAX_CONNECTIONS = 4000
 CAPACITY_CONNECTIONS = 32
 WRITES = 0.05
 READS = {"latest": 0.6, "at": 0.1, "candles": 0.15, "trades": 0.1}
@@ -43,7 +43,7 @@ LENGTH = re.compile(rb"\ncontent-length: ([0-9]+)", re.IGNORECASE)
 
 
 class Mix:
-    """The requests, drawn at random; each trade that is written has an identity of its own."""
+    """Random requests; each written trade has a new key."""
 
     def __init__(self, key: str) -> None:
         draw = random.Random(5)
@@ -87,8 +87,8 @@ def _read(kind: str, draw: random.Random) -> bytes:
     return f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-class Asked:
-    """A request on its connection."""
+class Exchange:
+    """A connection and its current request."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -96,13 +96,13 @@ class Asked:
         self.received = b""
         self.idle = True
 
-    def ask(self, request: bytes, due: float) -> None:
-        """Send it; it was to be sent at `due`."""
+    def send(self, request: bytes, due: float) -> None:
+        """Send a request that was due at this time."""
         self.due, self.received, self.idle = due, b"", False
         self.connection.sendall(request)
 
     def read(self) -> int | None:
-        """The status, once the answer is whole; 0 where the connection has ended instead."""
+        """Return the status once the response is complete, 0 if the connection was closed."""
         try:
             received = self.connection.recv(BUFFER)
         except ConnectionError:
@@ -118,30 +118,30 @@ class Asked:
 
 
 class Load:
-    """Connections that are asked, and what came of it since the last look."""
+    """Connections under load, and the results since they were last cleared."""
 
     def __init__(self, port: int, mix: Mix) -> None:
         self._port = port
         self._mix = mix
         self._selector = DefaultSelector()
-        self._all: set[Asked] = set()
-        self._idle: list[Asked] = []
+        self._all: set[Exchange] = set()
+        self._idle: list[Exchange] = []
         self.latencies: dict[int, list[float]] = {}
         self.lost: Counter[str] = Counter()
         self.behind = 0.0
-        """The longest that a request was sent later than it was due."""
+        """Longest delay of a request after its due time, in seconds."""
 
     def closed(self, connections: int, seconds: float) -> float:
-        """Have each connection ask again once it is answered: the answers a second."""
+        """Run a closed loop: each connection sends the next request after its response. Return the responses per second."""
         end = time.perf_counter() + seconds
         for _ in range(connections):
-            self._connect().ask(self._mix.draw(), time.perf_counter())
+            self._connect().send(self._mix.draw(), time.perf_counter())
 
-        def again(asked: Asked) -> None:
+        def again(exchange: Exchange) -> None:
             if time.perf_counter() < end:
-                asked.ask(self._mix.draw(), time.perf_counter())
+                exchange.send(self._mix.draw(), time.perf_counter())
             else:
-                self._idle.append(asked)
+                self._idle.append(exchange)
 
         while len(self._idle) < len(self._all):
             self._take(again, 1)
@@ -150,7 +150,7 @@ class Load:
         return count / seconds
 
     def open(self, rate: float, seconds: float) -> None:
-        """Have so many requests a second come, at random moments, whatever becomes of the others."""
+        """Run an open loop: send `rate` requests per second at random times, whatever the responses."""
         arrivals = random.Random(7)
         due = time.perf_counter()
         end = due + seconds
@@ -162,57 +162,57 @@ class Load:
         self._give_up()
 
     def rest(self) -> None:
-        """Wait for the answers that are still to come."""
+        """Wait for the outstanding responses."""
         while len(self._idle) < len(self._all):
             self._take(self._idle.append, 1)
             self._give_up()
 
     def _send(self, due: float) -> None:
-        if not self._idle and len(self._all) == MOST_CONNECTIONS:
+        if not self._idle and len(self._all) == MAX_CONNECTIONS:
             self.lost["not sent"] += 1
             return
         self.behind = max(self.behind, time.perf_counter() - due)
-        asked = self._idle.pop() if self._idle else self._connect()
+        exchange = self._idle.pop() if self._idle else self._connect()
         try:
-            asked.ask(self._mix.draw(), due)
+            exchange.send(self._mix.draw(), due)
         except OSError:
-            self._lose(asked, "closed")
+            self._lose(exchange, "closed")
 
-    def _connect(self) -> Asked:
-        asked = Asked(socket.create_connection(("127.0.0.1", self._port)))
-        self._selector.register(asked.connection, EVENT_READ, asked)
-        self._all.add(asked)
-        return asked
+    def _connect(self) -> Exchange:
+        exchange = Exchange(socket.create_connection(("127.0.0.1", self._port)))
+        self._selector.register(exchange.connection, EVENT_READ, exchange)
+        self._all.add(exchange)
+        return exchange
 
-    def _take(self, answered: Callable[[Asked], None], seconds: float) -> None:
+    def _take(self, answered: Callable[[Exchange], None], seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
-            asked: Asked = key.data
-            status = asked.read()
+            exchange: Exchange = key.data
+            status = exchange.read()
             if status == 0:
-                self._lose(asked, None if asked.idle else "closed")
+                self._lose(exchange, None if exchange.idle else "closed")
             elif status:
-                self.latencies.setdefault(status, []).append(time.perf_counter() - asked.due)
-                asked.idle = True
-                answered(asked)
+                self.latencies.setdefault(status, []).append(time.perf_counter() - exchange.due)
+                exchange.idle = True
+                answered(exchange)
 
     def _give_up(self) -> None:
-        """Leave those that have waited too long."""
+        """Drop requests that have waited too long."""
         now = time.perf_counter()
-        for asked in [asked for asked in self._all if not asked.idle and now > asked.due + PATIENCE_SECONDS]:
-            self._lose(asked, "given up")
+        for exchange in [exchange for exchange in self._all if not exchange.idle and now > exchange.due + PATIENCE_SECONDS]:
+            self._lose(exchange, "given up")
 
-    def _lose(self, asked: Asked, why: str | None) -> None:
+    def _lose(self, exchange: Exchange, why: str | None) -> None:
         if why:
             self.lost[why] += 1
-        elif asked in self._idle:
-            self._idle.remove(asked)
-        self._selector.unregister(asked.connection)
-        asked.connection.close()
-        self._all.discard(asked)
+        elif exchange in self._idle:
+            self._idle.remove(exchange)
+        self._selector.unregister(exchange.connection)
+        exchange.connection.close()
+        self._all.discard(exchange)
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """Number of open connections."""
         return len(self._all)
 
 
@@ -233,24 +233,26 @@ def main() -> None:
         capacity = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
         rate = capacity * options.factor
         print(f"capacity: {capacity:,.0f} a second; {_memory(process, 'VmRSS')}. From now on {rate:,.0f} a second.\n")
-        print(f"{'minute':>6}{'200/s':>8}{'503/s':>8}  {'ms of 200: p50, p99, most':28}{'of 503: p50, p99':20}memory")
+        print(f"{'minute':>6}{'200/s':>8}{'503/s':>8}  {'ms of 200: p50, p99, max':28}{'of 503: p50, p99':20}memory")
         seconds = min(60, options.minutes * 60)
         for minute in range(1, max(round(options.minutes * 60 / seconds), 1) + 1):
             load.open(rate, seconds)
             _print_minute(minute, load, seconds, _memory(process, RESIDENT))
         start = time.perf_counter()
         load.rest()
-        print(f"\nthe last answers came {time.perf_counter() - start:.2f} s after the last request")
+        print(f"\nthe last responses arrived {time.perf_counter() - start:.2f} s after the last request")
         load.latencies.clear()
         calm = load.closed(CAPACITY_CONNECTIONS, options.capacity_seconds)
-        print(f"afterwards: {calm:,.0f} a second, {calm / capacity:.2f} of what it was; {_memory(process, 'VmRSS')}")
+        print(f"afterwards: {calm:,.0f} a second, {calm / capacity:.2f} of the capacity before; {_memory(process, 'VmRSS')}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Asks the service for more than it can answer.")
-    parser.add_argument("--minutes", type=float, default=2, help="of the overload (default: %(default)s)")
-    parser.add_argument("--factor", type=float, default=2, help="times the capacity (default: %(default)s)")
-    parser.add_argument("--capacity-seconds", type=float, default=15, help="to measure it (default: %(default)s)")
+    parser = argparse.ArgumentParser(description="Overload the service.")
+    parser.add_argument("--minutes", type=float, default=2, help="duration of the overload (default: %(default)s)")
+    parser.add_argument("--factor", type=float, default=2, help="load as a multiple of the capacity (default: %(default)s)")
+    parser.add_argument(
+        "--capacity-seconds", type=float, default=15, help="duration of the capacity measurement (default: %(default)s)"
+    )
     return parser.parse_args()
 
 

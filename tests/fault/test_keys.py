@@ -1,4 +1,4 @@
-"""Keys while services run: revoked ones are refused everywhere within a second, on streams too."""
+"""API keys of running services: a revoked key is rejected by all workers within a second, on streams too."""
 
 import json
 import logging
@@ -26,14 +26,14 @@ from market_data.queries.api_keys import read_valid_keys
 from market_data.settings import Settings
 
 A_SECOND = 1.2
-"""With what a request and a busy machine take."""
+"""Includes the time of a request on a busy machine."""
 
 CLOSED = {"AUTH": "required", "FEED_ENABLED": "false"}
 
 
 @pytest.fixture
 def two(database_url: str, tmp_path: Path) -> Iterator[list[httpx.Client]]:
-    """Clients of two services, one of which has two workers."""
+    """Clients of two services; the second one has two workers."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(running(tmp_path, "--workers", workers, DATABASE_URL=database_url, **CLOSED))[1]
@@ -47,7 +47,7 @@ def seconds_until(happened: Callable[[], bool]) -> float:
     return time.monotonic() - start
 
 
-def test_key_is_made_used_rotated_and_revoked_while_services_run(two: list[httpx.Client], database_url: str):
+def test_a_key_is_created_used_rotated_and_revoked_while_services_run(two: list[httpx.Client], database_url: str):
     def statuses(secret: str) -> set[int]:
         return {client.get("/symbols", headers=bearer(secret)).status_code for client in two for _ in range(4)}
 
@@ -72,7 +72,7 @@ def address(database_url: str) -> Iterator[str]:
         yield address
 
 
-def test_stream_ends_with_its_reason_when_its_key_is_revoked(address: str, database_url: str):
+def test_a_stream_ends_with_a_reason_when_its_key_is_revoked(address: str, database_url: str):
     ended, other = store_key(database_url, "read"), store_key(database_url, "read")
     with (
         httpx.stream("GET", f"{address}/stream", headers=bearer(ended), timeout=20) as response,
@@ -91,7 +91,7 @@ def test_stream_ends_with_its_reason_when_its_key_is_revoked(address: str, datab
         assert not staying.is_closed
 
 
-def test_websocket_is_closed_when_its_key_expires(address: str, database_url: str):
+def test_a_websocket_is_closed_when_its_key_expires(address: str, database_url: str):
     secret = store_key(database_url, "read", lasts=timedelta(seconds=2))
     with connect(f"{address.replace('http', 'ws')}/ws", additional_headers=bearer(secret)) as client:
         assert json.loads(client.recv())["event"] == "heartbeat"
@@ -104,7 +104,7 @@ def test_websocket_is_closed_when_its_key_expires(address: str, database_url: st
     assert closed.value.rcvd.code == 1008
 
 
-def test_key_is_refused_the_moment_that_it_expires(address: str, database_url: str):
+def test_a_key_is_rejected_as_soon_as_it_expires(address: str, database_url: str):
     secret = store_key(database_url, "read", lasts=timedelta(seconds=1.5))
     assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
     time.sleep(1.5)
@@ -136,14 +136,14 @@ def test_last_use_is_written_when_the_service_stops(database_url: str, connectio
     assert used[0] is not None
 
 
-def test_new_key_is_known_at_once(address: str, database_url: str):
+def test_a_new_key_works_at_once(address: str, database_url: str):
     with httpx.Client(base_url=address) as client:
         for _ in range(20):
             assert client.get("/symbols", headers=bearer(api_keys.make_key())).status_code == 401
             assert client.get("/symbols", headers=bearer(store_key(database_url, "read"))).status_code == 200
 
 
-def test_unknown_keys_cost_no_query_each(address: str, monkeypatch: pytest.MonkeyPatch):
+def test_unknown_keys_share_queries(address: str, monkeypatch: pytest.MonkeyPatch):
     read, reads = read_valid_keys, 0
 
     async def counted(*arguments: Any) -> Any:
@@ -164,7 +164,7 @@ def test_unknown_keys_cost_no_query_each(address: str, monkeypatch: pytest.Monke
     assert 0 < reads < 100
 
 
-def test_no_key_gets_through_while_the_database_is_away(
+def test_keys_are_rejected_while_the_database_is_unavailable(
     proxied: str, proxy: Proxy, database_url: str, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
@@ -184,7 +184,7 @@ def test_no_key_gets_through_while_the_database_is_away(
     assert secret not in caplog.text
 
 
-def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
+def test_commands_read_their_key_from_the_environment(address: str, database_url: str):
     for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.make_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)

@@ -1,4 +1,4 @@
-"""Metrics and logs of a running service with several workers, and a Prometheus that scrapes them."""
+"""Metrics and logs of a running service with several workers, and a Prometheus server that scrapes it."""
 
 import json
 import os
@@ -37,10 +37,10 @@ def lines(service: Service) -> list[dict[str, Any]]:
     return [json.loads(line) for line in service.text.splitlines() if line.startswith("{")]
 
 
-def test_the_metrics_are_those_of_all_workers_and_outlive_one(database_url: str, tmp_path: Path):
+def test_metrics_include_all_workers_and_survive_a_crash_of_one(database_url: str, tmp_path: Path):
     counted = {"method": "GET", "path": "/symbols", "status_code": "200"}
     with running(tmp_path, "--workers", "2", DATABASE_URL=database_url, INGESTION_INTERVAL_SECONDS="0.5") as (service, _):
-        # One connection a request: they go to either worker.
+        # A new connection for each request, so that both workers receive some.
         with httpx.Client(base_url=service.wait_until_ready(), headers={"Connection": "close"}, timeout=30) as client:
             for _ in range(40):
                 assert client.get("/symbols").status_code == 200
@@ -54,7 +54,7 @@ def test_the_metrics_are_those_of_all_workers_and_outlive_one(database_url: str,
                 eventually(lambda before=before: len(service.workers()) == 2 and service.workers() != before)
                 eventually(lambda: _answers(client))
             eventually(lambda: value(client, "pool_connections", state="idle") == 8)
-            assert value(client, "requests_total", **counted) == 40, "what was done stays done"
+            assert value(client, "requests_total", **counted) == 40, "counters survive"
             eventually(lambda: value(client, "requests_in_progress") == 1)
         folder = _environment(service.workers()[0])["PROMETHEUS_MULTIPROC_DIR"]
         assert Path(folder).is_dir()
@@ -73,21 +73,21 @@ def _environment(process: int) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
-def test_each_request_is_one_line_and_no_tick_is_any(database_url: str, tmp_path: Path):
+def test_each_request_has_one_line_and_the_feed_none(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, INGESTION_INTERVAL_SECONDS="0.05") as (service, client):
         client.get("/symbols?key=s3cret", headers={"X-Request-ID": "this-one"})
         client.get("/health/live")
         eventually(lambda: "feeding 5 symbols" in service.text)
         time.sleep(1)
-    told = lines(service)
-    assert len(told) < 12, service.text
-    (line,) = [line for line in told if line.get("request_id") == "this-one"]
+    logged = lines(service)
+    assert len(logged) < 12, service.text
+    (line,) = [line for line in logged if line.get("request_id") == "this-one"]
     assert (line["event"], line["path"], line["status"], line["client"]) == ("request", "/symbols", 200, "127.0.0.1")
-    assert not [line for line in told if line.get("path") == "/health/live"]
+    assert not [line for line in logged if line.get("path") == "/health/live"]
     assert "s3cret" not in service.text
 
 
-def test_a_stream_is_told_of_when_it_opens_and_closes_and_spoils_no_latency(database_url: str, tmp_path: Path):
+def test_a_stream_is_logged_when_it_opens_and_closes_and_has_no_latency(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (service, client):
         with client.stream("GET", "/stream") as stream:
             assert stream.headers["x-request-id"]
@@ -97,9 +97,9 @@ def test_a_stream_is_told_of_when_it_opens_and_closes_and_spoils_no_latency(data
             assert value(client, "requests_in_progress") == 1, "the scrape itself"
             assert value(client, "requests_total", method="GET", path="/stream", status_code="200") == 1
         eventually(lambda: "stream closed" in service.text)
-        told = [line for line in lines(service) if "stream" in line["event"]]
-        assert [line["event"] for line in told] == ["stream opened", "stream closed"]
-        assert {line["request_id"] for line in told} == {stream.headers["x-request-id"]}
+        logged = [line for line in lines(service) if "stream" in line["event"]]
+        assert [line["event"] for line in logged] == ["stream opened", "stream closed"]
+        assert {line["request_id"] for line in logged} == {stream.headers["x-request-id"]}
         assert value(client, "request_duration_seconds_count", method="GET", path="/stream") in (None, 0)
         assert value(client, "requests_in_progress") == 1
 
@@ -126,7 +126,7 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
             process.terminate()
 
 
-def test_a_prometheus_scrapes_it_and_has_nothing_to_say(database_url: str, tmp_path: Path):
+def test_prometheus_scrapes_the_service_without_errors(database_url: str, tmp_path: Path):
     def asked(query: str) -> list[Any]:
         try:
             return server.get("/api/v1/query", params={"query": query}).json()["data"]["result"]

@@ -1,4 +1,4 @@
-"""Limits of a running service: shared by its workers, and by the address that a client really has."""
+"""Rate limit of a running service: shared by its workers, per real client address."""
 
 import json
 import time
@@ -11,15 +11,15 @@ from helpers.service import Service, complaint, running
 
 
 def statuses(address: str, requests: int) -> Counter[int]:
-    """What so many requests are answered, each on a connection of its own, so that they go to either worker."""
+    """Count the statuses of requests that each have a new connection, so that both workers receive some."""
     with httpx.Client(base_url=address, headers={"Connection": "close"}, timeout=30) as client:
         return Counter(client.get("/nothing").status_code for _ in range(requests))
 
 
 def clients(service: Service) -> set[str]:
-    """The addresses that the log has of requests to /nothing."""
-    told = [json.loads(line) for line in service.text.splitlines() if line.startswith("{")]
-    return {line["client"] for line in told if line.get("path") == "/nothing"}
+    """Return the client addresses of requests to /nothing in the log."""
+    lines = [json.loads(line) for line in service.text.splitlines() if line.startswith("{")]
+    return {line["client"] for line in lines if line.get("path") == "/nothing"}
 
 
 def test_workers_share_a_limit(database_url: str, tmp_path: Path):
@@ -33,7 +33,7 @@ def test_workers_share_a_limit(database_url: str, tmp_path: Path):
         RATE_LIMIT_SECONDS="600",
     ) as (service, client):
         started = time.monotonic()
-        used = 60 - int(client.get("/nothing").headers["ratelimit-remaining"])  # the start asks for the front page
+        used = 60 - int(client.get("/nothing").headers["ratelimit-remaining"])  # the start requests `/`
         assert used <= 10
         found = statuses(service.wait_until_ready(), 120)
         back = (time.monotonic() - started) / 10
@@ -49,7 +49,7 @@ def _environment(process: int) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
-def test_forged_addresses_are_not_believed(database_url: str, tmp_path: Path):
+def test_forwarded_addresses_of_untrusted_clients_are_ignored(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", RATE_LIMIT="50") as (service, client):
         left = [
             int(client.get("/nothing", headers={"X-Forwarded-For": f"203.0.113.{n}"}).headers["ratelimit-remaining"])
@@ -60,19 +60,19 @@ def test_forged_addresses_are_not_believed(database_url: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8"])
-def test_a_trusted_proxy_says_who_asks(database_url: str, tmp_path: Path, trusted: str):
+def test_a_trusted_proxy_forwards_the_client_address(database_url: str, tmp_path: Path, trusted: str):
     settings = {"DATABASE_URL": database_url, "RATE_LIMIT": "50", "TRUSTED_PROXIES": trusted}
     with running(tmp_path, **settings) as (service, client):
         for address in ("203.0.113.7", "198.51.100.1, 203.0.113.8", "2001:db8::1"):
             answer = client.get("/nothing", headers={"X-Forwarded-For": address})
-            assert answer.headers["ratelimit-remaining"] == "49", "each address its own"
+            assert answer.headers["ratelimit-remaining"] == "49", "each address has its own limit"
         answer = client.get("/nothing", headers={"X-Forwarded-For": "203.0.113.7"})
         assert answer.headers["ratelimit-remaining"] == "48"
     assert clients(service) == {"203.0.113.7", "203.0.113.8", "2001:db8::1"}
 
 
 @pytest.mark.parametrize("value", ["10.0.0.1/8", "proxy.example.com", "*", "10.0.0.0/8,300.1.1.1"])
-def test_a_proxy_that_is_no_address_ends_the_start(value: str):
+def test_an_invalid_proxy_is_a_settings_error(value: str):
     assert "TRUSTED_PROXIES" in complaint(
         "serve", "--port", "0", DATABASE_URL="postgresql:///nowhere", TRUSTED_PROXIES=value
     )

@@ -1,4 +1,4 @@
-"""Traces, as a collector gets them from a running service."""
+"""Traces that a collector receives from a running service."""
 
 import json
 import subprocess
@@ -28,14 +28,14 @@ def test_a_request_and_its_statements_are_one_trace(database_url: str, connectio
     assert {span.trace_id for span in statements} == {request.trace_id}
     assert any("FROM trades" in attributes(span)["db.statement"] for span in statements)
     assert attributes(request)["http.route"] == "/trades"
-    # Neither the values that statements are run with, nor query strings.
+    # Spans have neither parameters of statements nor query strings.
     assert not any("AAPL" in str(span) for span in collector.spans)
     assert b"key=" not in collector.bodies
-    assert collector.named("GET unknown"), "what the router refuses has a span all the same"
-    assert all(span.parent_span_id for span in collector.spans if span.name == "SELECT"), "of requests only"
+    assert collector.named("GET unknown"), "requests that the router rejects have a span too"
+    assert all(span.parent_span_id for span in collector.spans if span.name == "SELECT"), "spans of requests only"
 
 
-def test_a_collector_that_is_not_there_holds_up_nothing(database_url: str, tmp_path: Path):
+def test_an_unreachable_collector_delays_nothing(database_url: str, tmp_path: Path):
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **settings) as (service, client):
         assert client.get("/symbols").status_code == 200
@@ -43,9 +43,8 @@ def test_a_collector_that_is_not_there_holds_up_nothing(database_url: str, tmp_p
         assert service.wait(10) == 0
 
 
-def test_nothing_of_it_is_set_up_while_traces_are_off(database_url: str):
-    # Litestar imports the API and the ASGI middleware wherever they are installed; it is what they would be used with that
-    # must not be there.
+def test_opentelemetry_is_not_set_up_while_traces_are_off(database_url: str):
+    # Litestar imports the API and the ASGI middleware if they are installed, so the test looks for the other parts.
     program = (
         "import sys; from market_data.app import create_app; create_app();"
         "parts = 'sdk', 'exporter', 'instrumentation.psycopg', 'instrumentation.dbapi';"

@@ -1,4 +1,4 @@
-"""Which keys get through where. The paths come from the application itself, so that none can be forgotten."""
+"""Access to each path by each kind of key. The paths come from the application, so that none is forgotten."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from market_data.settings import Settings
 ALWAYS_OPEN = {"/", "/health", "/health/live", "/health/ready", "/docs", "/redoc", "/dashboard"}
 ALWAYS_OPEN_BELOW = ("/assets/", "/schema")
 UNKNOWN = "/schema/{path}"
-"""The framework's, for what is not there."""
+"""Litestar's route for unknown paths."""
 SCOPES = {
     ("POST", "/trades"): "write",
     ("POST", "/trades/cancel"): "write",
@@ -31,12 +31,12 @@ SCOPES = {
     ("POST", "/symbols"): "write",
     ("PATCH", "/symbols/{symbol}"): "write",
 }
-"""What needs more than reading."""
+"""Paths that need more than the scope `read`."""
 
 ALLOWED = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     method: str
     path: str
 
@@ -49,11 +49,11 @@ class Place(NamedTuple):
         return self.path.replace("{symbol}", "AAPL")
 
 
-def places() -> list[Place]:
-    """Every method of every path, in an order that all processes of a test run agree on."""
+def endpoints() -> list[Endpoint]:
+    """Return every method of every path, in the same order in all processes of a test run."""
     app = create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
     return sorted(
-        Place(method, route.path_format)
+        Endpoint(method, route.path_format)
         for route in app.routes
         if isinstance(route, HTTPRoute)
         for method in route.methods - {"OPTIONS"}
@@ -61,12 +61,12 @@ def places() -> list[Place]:
     )
 
 
-PLACES = places()
+ENDPOINTS = endpoints()
 
 
 @pytest.fixture(scope="module")
 def keys(session_database: str) -> dict[str, str]:
-    """Keys of each scope, and some that do not hold."""
+    """Create keys of each scope, and invalid ones."""
     expired = store_key(session_database, "admin", lasts=timedelta(seconds=-1))
     return {
         "read": store_key(session_database, "read"),
@@ -86,22 +86,22 @@ def auth(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(auth: str, settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
+def service_client(auth: str, settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
     with make_client(msgspec.structs.replace(settings, auth=auth)) as client:
         yield client
 
 
-def ask(client: TestClient, place: Place, headers: dict[str, str]) -> httpx.Response:
-    if place.path == "/stream":
-        headers = headers | {"Last-Event-ID": "wrong"}  # which is answered at once, once the key is found to do
-    return client.request(place.method, place.url, headers=headers)
+def request(client: TestClient, endpoint: Endpoint, headers: dict[str, str]) -> httpx.Response:
+    if endpoint.path == "/stream":
+        headers = headers | {"Last-Event-ID": "wrong"}  # ends the stream at once if the key is accepted
+    return client.request(endpoint.method, endpoint.url, headers=headers)
 
 
-def refusal(place: Place, auth: str, key: str | None) -> int | None:
-    """The status with which a key should be refused; None where it should not be."""
-    if place.is_open:
+def expected_status(endpoint: Endpoint, auth: str, key: str | None) -> int | None:
+    """Return the expected status of a rejection; None if the key is accepted."""
+    if endpoint.is_open:
         return None
-    needed = SCOPES.get((place.method, place.path), "read" if auth == "required" else None)
+    needed = SCOPES.get((endpoint.method, endpoint.path), "read" if auth == "required" else None)
     if key is not None and key not in ALLOWED:
         return 401
     if needed is None:
@@ -111,32 +111,34 @@ def refusal(place: Place, auth: str, key: str | None) -> int | None:
     return None if needed in ALLOWED[key] else 403
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place.method} {place.path}")
-def test_key_decides(asked: TestClient, auth: str, keys: dict[str, str], place: Place):
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_each_key_is_accepted_or_rejected_as_its_scope_demands(
+    service_client: TestClient, auth: str, keys: dict[str, str], endpoint: Endpoint
+):
     found = {}
     for name in (None, *keys):
-        answer = ask(asked, place, bearer(keys[name]) if name else {})
+        answer = request(service_client, endpoint, bearer(keys[name]) if name else {})
         found[name] = answer.status_code if answer.status_code in {401, 403} else None
         if found[name]:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["status"] == answer.status_code
             assert ("www-authenticate" in answer.headers) is (answer.status_code == 401)
             assert not [key for key in keys.values() if key in answer.text]
-    assert found == {name: refusal(place, auth, name) for name in (None, *keys)}
+    assert found == {name: expected_status(endpoint, auth, name) for name in (None, *keys)}
 
 
 def test_paths_with_scopes_exist():
-    assert set(SCOPES) <= set(PLACES)
+    assert set(SCOPES) <= set(ENDPOINTS)
 
 
-def test_missing_scope_is_named_with_the_way_to_get_it(asked: TestClient, keys: dict[str, str]):
-    answer = asked.post("/trades", headers=bearer(keys["read"]), json=[])
+def test_a_missing_scope_is_named_with_the_command_that_creates_a_key(service_client: TestClient, keys: dict[str, str]):
+    answer = service_client.post("/trades", headers=bearer(keys["read"]), json=[])
     assert answer.status_code == 403
     assert "market-data keys create NAME --scope write" in answer.json()["detail"]
 
 
-def test_missing_key_is_asked_for(asked: TestClient):
-    answer = asked.post("/trades", json=[])
+def test_a_missing_key_is_401_with_a_challenge(service_client: TestClient):
+    answer = service_client.post("/trades", json=[])
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="market-data"'
     assert "market-data keys create NAME --scope write" in answer.json()["detail"]
@@ -158,38 +160,38 @@ def test_missing_key_is_asked_for(asked: TestClient):
     ],
     ids=str,
 )
-def test_headers(asked: TestClient, keys: dict[str, str], headers: dict[str, str], status: int):
+def test_key_headers(service_client: TestClient, keys: dict[str, str], headers: dict[str, str], status: int):
     given = {name: value.replace("{}", keys["read"]) for name, value in headers.items()}
-    assert asked.get("/symbols", headers=given).status_code == status
+    assert service_client.get("/symbols", headers=given).status_code == status
 
 
-def test_two_headers_that_differ_are_refused_with_a_reason(asked: TestClient, keys: dict[str, str]):
-    answer = asked.get("/symbols", headers={"X-API-Key": keys["read"], **bearer(keys["write"])})
+def test_two_different_keys_are_rejected_with_a_reason(service_client: TestClient, keys: dict[str, str]):
+    answer = service_client.get("/symbols", headers={"X-API-Key": keys["read"], **bearer(keys["write"])})
     assert answer.status_code == 401
     assert "different keys" in answer.json()["detail"]
 
 
-def test_key_in_the_query_is_no_key(asked: TestClient, auth: str, keys: dict[str, str]):
-    answer = asked.get("/symbols", params={"key": keys["read"]})
+def test_a_key_in_the_query_is_ignored(service_client: TestClient, auth: str, keys: dict[str, str]):
+    answer = service_client.get("/symbols", params={"key": keys["read"]})
     assert answer.status_code == (401 if auth == "required" else 200)
 
 
-def test_document_says_what_needs_a_key(asked: TestClient, auth: str):
-    document: dict[str, Any] = asked.get("/schema/openapi.json").json()
+def test_the_openapi_document_lists_the_required_keys(service_client: TestClient, auth: str):
+    document: dict[str, Any] = service_client.get("/schema/openapi.json").json()
     either = [{"key": []}, {"apiKeyHeader": []}]
     assert document["security"] == (either if auth == "required" else [{}, *either])
     assert set(document["components"]["securitySchemes"]) == {"key", "apiKeyHeader"}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            place = Place(method.upper(), path)
-            if place.is_open:
+            endpoint = Endpoint(method.upper(), path)
+            if endpoint.is_open:
                 expected, statuses = [], set[str]()
-            elif (place.method, path) in SCOPES:
+            elif (endpoint.method, path) in SCOPES:
                 expected, statuses = either, {"401", "403"}
             else:
                 expected, statuses = None, {"401"}
-            assert operation.get("security") == expected, place
-            assert operation["responses"].keys() & {"401", "403"} == statuses, place
+            assert operation.get("security") == expected, endpoint
+            assert operation["responses"].keys() & {"401", "403"} == statuses, endpoint
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +208,7 @@ SOCKETS = [
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-def test_websocket_is_refused_before_it_is_opened(address: str, auth: str, keys: dict[str, str], path: str):
+def test_a_websocket_is_rejected_before_it_is_accepted(address: str, auth: str, keys: dict[str, str], path: str):
     url = address.replace("http", "ws") + path
     for name in (None, *keys):
         headers = bearer(keys[name]) if name else {}
@@ -223,5 +225,5 @@ def test_websocket_is_refused_before_it_is_opened(address: str, auth: str, keys:
         assert json.loads(response.body)["status"] == 401
 
 
-def test_plain_request_to_the_websocket_still_says_how_to_connect(asked: TestClient, keys: dict[str, str]):
-    assert asked.get("/ws", headers=bearer(keys["read"])).status_code == 426
+def test_a_plain_request_to_the_websocket_is_426(service_client: TestClient, keys: dict[str, str]):
+    assert service_client.get("/ws", headers=bearer(keys["read"])).status_code == 426

@@ -47,7 +47,7 @@ RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
 def assert_problem(response: httpx.Response, status: int) -> str:
-    """That an answer is a problem of this status and shape; its detail."""
+    """Assert that a response is a problem with this status, and return its detail."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
@@ -59,7 +59,7 @@ def assert_problem(response: httpx.Response, status: int) -> str:
     return body["detail"]
 
 
-def test_paths_of_these_tests_are_all_there_are(service: TestClient):
+def test_these_tests_cover_all_paths(service: TestClient):
     assert isinstance(service.app, Litestar)
     known = {route.path for route in service.app.routes}
     assert {path for path in known if not path.startswith(("/assets/", "/schema"))} == {
@@ -76,7 +76,7 @@ def test_paths_of_these_tests_are_all_there_are(service: TestClient):
         if method != WRITABLE.get(path, "GET") and (method != "GET" or path in ONLY_WRITABLE)
     ],
 )
-def test_other_method_is_405_and_told_which_there_are(service: TestClient, path: str, method: str):
+def test_other_methods_are_405_with_the_allowed_ones(service: TestClient, path: str, method: str):
     address = path.replace("{symbol:path}", "AAPL")
     response = service.request(method, address, content=b"{broken", headers={"content-type": "application/json"})
     assert method in assert_problem(response, 405)
@@ -117,7 +117,7 @@ def test_unknown_path_is_404(service: TestClient, path: str):
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/assets/swagger-ui-bundle.js"])
-def test_page_and_script_are_there(service: TestClient, path: str):
+def test_pages_and_scripts_exist(service: TestClient, path: str):
     response = service.get(path)
     assert response.status_code == 200
     assert "html" in response.headers["content-type"] or "javascript" in response.headers["content-type"]
@@ -133,7 +133,7 @@ def test_unknown_symbol_is_404(client: TestClient, connection: Connection, path:
 @pytest.mark.parametrize(
     "more", ["fill=null", "fill=previous", "format=csv", "format=arrow", "order=desc&fill=null&format=csv"]
 )
-def test_unknown_symbol_is_404_whatever_form_is_asked_for(service: TestClient, more: str):
+def test_unknown_symbol_is_404_in_every_format(service: TestClient, more: str):
     response = service.get(f"/candles?symbol=acme&interval=1h&{RANGE}&{more}")
     assert assert_problem(response, 404) == "There is no symbol ACME; GET /symbols lists the known ones."
 
@@ -152,8 +152,8 @@ def test_bad_parameters_are_400(service: TestClient, path: str):
 
 
 @pytest.fixture
-def tables_elsewhere(connection: Connection) -> Iterator[None]:
-    """A database that the service does not expect."""
+def renamed_tables(connection: Connection) -> Iterator[None]:
+    """Rename tables, so that queries fail unexpectedly."""
     for table in ("symbols", "newest_trades"):
         connection.execute(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")  # type: ignore[arg-type]
     yield
@@ -173,8 +173,8 @@ def tables_elsewhere(connection: Connection) -> Iterator[None]:
         f"/candles?symbol=ACME&{RANGE}&interval=1m",
     ],
 )
-@pytest.mark.usefixtures("tables_elsewhere")
-def test_unforeseen_failure_is_500_with_its_traceback_in_the_log_only(
+@pytest.mark.usefixtures("renamed_tables")
+def test_an_unexpected_error_is_500_with_its_traceback_only_in_the_log(
     client: TestClient, caplog: pytest.LogCaptureFixture, path: str
 ):
     with caplog.at_level(logging.ERROR, "market_data"):

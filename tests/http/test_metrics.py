@@ -41,7 +41,7 @@ def value(client: TestClient, name: str, **labels: str) -> float | None:
     return scraped(client).get((f"market_data_{name}", frozenset(labels.items())))
 
 
-def test_prometheus_finds_nothing_to_say(client: TestClient):
+def test_promtool_accepts_the_metrics(client: TestClient):
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed: apt-get install --no-install-recommends prometheus")
     client.get("/nothing")
@@ -77,7 +77,7 @@ def test_requests_are_counted_by_route_and_status(client: TestClient):
     assert not known & {"/nothing", "/a/b/c", "/candles/AAPL"}
 
 
-def test_the_age_of_the_newest_trade_is_that_of_this_moment(client: TestClient, connection: Connection):
+def test_the_age_of_the_newest_trade_is_current(client: TestClient, connection: Connection):
     now = datetime.now(UTC)
     store(connection, (now - timedelta(seconds=100), *trade(0, "1")[1:]))
     age = value(client, "last_trade_age_seconds")
@@ -111,7 +111,7 @@ if SERVER:
         WHERE datname = current_database() AND backend_type = 'TimescaleDB Background Worker Scheduler'
     """
 
-    def test_the_scheduler_of_jobs_is_started_again_where_it_has_ended(
+    def test_the_job_scheduler_is_restarted_if_it_has_ended(
         settings: Settings,
         make_client: MakeClient,
         new_migrated_database: Callable[[], AbstractContextManager[str]],
@@ -125,12 +125,12 @@ if SERVER:
                 connection.execute("SELECT pg_terminate_backend(%s)", (ended,))
                 eventually(lambda: connection.execute(SCHEDULER).fetchall() not in ([], [(ended,)]))
                 eventually(lambda: "was started again" in caplog.text)
-                told = caplog.text
+                log = caplog.text
                 time.sleep(1)
-                assert caplog.text.count("was started again") == told.count("was started again")
+                assert caplog.text.count("was started again") == log.count("was started again")
 
 
-def test_without_a_database_the_rest_is_told_at_once_and_nothing_old(
+def test_without_a_database_the_other_metrics_are_current_and_nothing_is_stale(
     settings: Settings, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ):
     nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
@@ -165,7 +165,7 @@ def test_a_request_whose_client_leaves_before_the_response_counts_as_499(client:
     assert value(client, "requests_in_progress") == 1
 
 
-def test_names_are_those_that_dashboards_ask_for(client: TestClient):
+def test_metrics_have_the_names_that_dashboards_use(client: TestClient):
     names = {name for name, _ in scraped(client)}
     assert {
         "market_data_requests_in_progress",

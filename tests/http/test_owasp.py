@@ -1,4 +1,4 @@
-"""OWASP's list of what goes wrong with APIs (API Security Top 10, 2023), item by item.
+"""OWASP API Security Top 10 (2023), item by item.
 
 Other tests cover these subjects in detail: test_authorization, test_rate_limit, test_request_limits, test_security_headers,
 test_cors.
@@ -48,8 +48,8 @@ def keys(session_database: str) -> dict[str, str]:
     }
 
 
-def test_api1_a_token_of_one_answer_opens_no_other(client: TestClient, known: Connection, keys: dict[str, str]):
-    """Trades belong to nobody; what a client may not have is the trail, whoever gives it the place to read on from."""
+def test_api1_a_page_token_grants_no_access(client: TestClient, known: Connection, keys: dict[str, str]):
+    """Trades have no owner. Only the audit trail is protected, with a valid page token too."""
     store(known, *(trade(second, "1", symbol=symbol) for second in (1, 2) for symbol in ("AAPL", "MSFT")))
     for price in (2, 3):
         assert client.post("/trades/correct", json=IDENTITY | {"price": price}, headers=bearer(keys["write"])).is_success
@@ -63,7 +63,7 @@ def test_api1_a_token_of_one_answer_opens_no_other(client: TestClient, known: Co
     assert client.get(f"/trades?symbol=MSFT&{RANGE}&page_token={token}").status_code == 400
 
 
-def test_api1_a_symbol_in_the_path_names_a_symbol_and_nothing_else(writer: TestClient, known: Connection):
+def test_api1_the_path_of_a_symbol_cannot_address_another_resource(writer: TestClient, known: Connection):
     with unchanged(known):
         for name in (
             "..%2ftrades%2fcancel",
@@ -78,7 +78,7 @@ def test_api1_a_symbol_in_the_path_names_a_symbol_and_nothing_else(writer: TestC
             assert writer.patch(f"/symbols/{name}", json={"active": False}).status_code in {400, 404}
 
 
-def test_api2_keys_that_are_nearly_right_are_all_answered_alike(client: TestClient, keys: dict[str, str]):
+def test_api2_all_wrong_keys_get_the_same_response(client: TestClient, keys: dict[str, str]):
     key = keys["admin"]
     prefix = key[:12]
     wrong = [
@@ -98,11 +98,11 @@ def test_api2_keys_that_are_nearly_right_are_all_answered_alike(client: TestClie
         client.get("/trades/changes", headers=headers) for each in wrong for headers in (bearer(each), {"X-API-Key": each})
     ]
     assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.json()["detail"] for answer in answers}) == 1, "which tells nobody whether a prefix exists"
+    assert len({answer.json()["detail"] for answer in answers}) == 1, "does not reveal existing prefixes"
     assert client.get("/trades/changes", headers=bearer(key)).status_code == 200
 
 
-def test_api2_a_key_is_taken_from_its_two_headers_only(client: TestClient, keys: dict[str, str]):
+def test_api2_keys_are_read_from_two_headers_only(client: TestClient, keys: dict[str, str]):
     key = keys["admin"]
     for parameter in ("key", "api_key", "apikey", "access_token", "token", "X-API-Key", "Authorization"):
         assert client.get("/trades/changes", params={parameter: key}).status_code == 401
@@ -112,7 +112,7 @@ def test_api2_a_key_is_taken_from_its_two_headers_only(client: TestClient, keys:
     assert client.get("/trades/changes", auth=("admin", key)).status_code == 401
 
 
-def test_api3_what_the_service_decides_can_not_be_given(writer: TestClient, known: Connection):
+def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, known: Connection):
     with unchanged(known):
         for method, path, body, more in (
             ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
@@ -125,10 +125,10 @@ def test_api3_what_the_service_decides_can_not_be_given(writer: TestClient, know
                 answer = writer.request(method, path, json=body | {name: "2020-01-01T00:00:00Z"})
                 assert answer.status_code == 400, (path, name)
                 assert name in answer.text
-    assert writer.post("/trades/cancel", json=IDENTITY).json()["actor"] == "tester", "the name of the key, whatever is said"
+    assert writer.post("/trades/cancel", json=IDENTITY).json()["actor"] == "tester", "always the name of the key"
 
 
-def test_api3_no_answer_has_a_key_its_hash_or_where_things_are(
+def test_api3_no_response_has_a_key_a_hash_or_a_server_path(
     writer: TestClient, known: Connection, keys: dict[str, str], document: Document, session_database: str
 ):
     writer.post("/trades/correct", json=IDENTITY | {"price": 9})
@@ -145,7 +145,7 @@ def test_api3_no_answer_has_a_key_its_hash_or_where_things_are(
     }
 
 
-def test_api4_what_a_request_may_take_has_a_bound(settings: Settings, make_client: MakeClient, known: Connection, keys: Any):
+def test_api4_resources_of_a_request_are_limited(settings: Settings, make_client: MakeClient, known: Connection, keys: Any):
     json_headers = {**bearer(keys["write"]), "Content-Type": "application/json"}
     with make_client(msgspec.structs.replace(settings, rate_limit=17)) as client, unchanged(known):
         for path, status in (
@@ -167,14 +167,14 @@ def test_api4_what_a_request_may_take_has_a_bound(settings: Settings, make_clien
             (b'{"price":1e999999999}', 400),
         ):
             assert client.post("/trades", content=body, headers=json_headers).status_code == status, body[:20]
-        # A page has an end where what it is cut from has none to speak of.
+        # A page is limited even if the range is almost unlimited.
         always = "start=0001-01-01T00:00:00Z&end=9999-12-31T00:00:00Z"
         page = client.get(f"/candles?symbol=AAPL&interval=1m&fill=null&{always}").json()
         assert (page["count"], page["next_page_token"] is None) == (10_000, False)
         assert [client.get("/").status_code for _ in range(10)][-1] == 429
 
 
-def test_api5_a_scope_is_no_other(client: TestClient, known: Connection, keys: dict[str, str]):
+def test_api5_a_scope_does_not_grant_higher_ones(client: TestClient, known: Connection, keys: dict[str, str]):
     with unchanged(known):
         for method, path, body in WRITES:
             assert client.request(method, path, json=body, headers=bearer(keys["read"])).status_code == 403
@@ -182,7 +182,7 @@ def test_api5_a_scope_is_no_other(client: TestClient, known: Connection, keys: d
         assert client.get("/trades/changes", headers=bearer(keys[scope])).status_code == 403
 
 
-def test_api5_no_other_word_for_it_gets_further(client: TestClient, known: Connection, keys: dict[str, str]):
+def test_api5_other_spellings_of_path_and_method_grant_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
     with unchanged(known):
         for path in ("/trades/changes/", "//trades/changes", "/Trades/Changes", "/trades%2fchanges", "/./trades/changes"):
             for headers in ({}, bearer(keys["write"])):
@@ -196,7 +196,7 @@ def test_api5_no_other_word_for_it_gets_further(client: TestClient, known: Conne
                 assert client.request(method, path, headers=bearer(keys["admin"])).status_code == 405
 
 
-def test_api6_nothing_is_written_without_a_key(client: TestClient, known: Connection, document: Document):
+def test_api6_writes_need_a_key(client: TestClient, known: Connection, document: Document):
     written = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} - {
         ("GET", path) for path in document["paths"]
     }
@@ -206,7 +206,7 @@ def test_api6_nothing_is_written_without_a_key(client: TestClient, known: Connec
             assert client.request(method, path, json=body).status_code == 401
 
 
-def test_api6_what_is_sent_again_changes_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
+def test_api6_repeated_writes_change_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
     def send() -> list[int]:
         headers = bearer(keys["write"])
         return [client.request(method, path, json=body, headers=headers).status_code for method, path, body in WRITES]
@@ -216,8 +216,8 @@ def test_api6_what_is_sent_again_changes_nothing(client: TestClient, known: Conn
         assert send() == [200] * len(WRITES)
 
 
-def test_api7_no_address_in_a_request_is_ever_visited(writer: TestClient, known: Connection, document: Document):
-    """There is nothing in the service that fetches; what looks like an address is a text, or refused."""
+def test_api7_the_service_never_connects_to_a_url_in_a_request(writer: TestClient, known: Connection, document: Document):
+    """The service fetches nothing: a URL is stored as text, or rejected."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.setblocking(False)
         url = f"http://127.0.0.1:{trap.getsockname()[1]}/x"
@@ -235,7 +235,7 @@ def test_api7_no_address_in_a_request_is_ever_visited(writer: TestClient, known:
             trap.accept()
 
 
-def test_api7_links_lead_where_the_client_is_whatever_it_calls_the_host(client: TestClient, known: Connection):
+def test_api7_links_are_relative_whatever_the_host_header(client: TestClient, known: Connection):
     store(known, trade(1, "1"))
     answer = client.get(f"/trades?symbol=AAPL&{RANGE}&limit=1", headers={"Host": "evil.example", "X-Forwarded-Host": "evil"})
     assert answer.links["next"]["url"].startswith("/trades?")
@@ -244,8 +244,8 @@ def test_api7_links_lead_where_the_client_is_whatever_it_calls_the_host(client: 
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:1/x", "a:b", "a:65536", "[::1", "a b", "a/b?c#d", "\x7f", "a,b:1:2"])
-def test_api8_a_host_that_is_none_is_refused(service: TestClient, host: str):
-    """Of which the framework would make a 500, and a traceback in the log for each."""
+def test_api8_an_invalid_host_is_400(service: TestClient, host: str):
+    """Litestar would answer 500 and log a traceback."""
     for path in (f"/trades?symbol=AAPL&{RANGE}", "/nothing"):
         answer = service.get(path, headers={"Host": host})
         assert answer.status_code == 400
@@ -254,10 +254,10 @@ def test_api8_a_host_that_is_none_is_refused(service: TestClient, host: str):
         assert service.get("/nothing", headers={"Host": other}).status_code == 404
 
 
-INSIDES = ("Traceback", 'File "', "psycopg", "litestar", "uvicorn", "SELECT ", "0x")
+INTERNALS = ("Traceback", 'File "', "psycopg", "litestar", "uvicorn", "SELECT ", "0x")
 
 
-def test_api8_errors_show_no_insides(writer: TestClient, known: Connection):
+def test_api8_errors_reveal_no_internals(writer: TestClient, known: Connection):
     requests = [
         ("GET", "/nothing", {}),
         ("GET", "/trades?symbol='&start=%00&end=%ff", {}),
@@ -272,11 +272,11 @@ def test_api8_errors_show_no_insides(writer: TestClient, known: Connection):
             answer = writer.request(method, path, **what)
             assert 400 <= answer.status_code < 500
             assert answer.headers["content-type"] == "application/problem+json"
-            assert not [text for text in INSIDES if text in answer.text]
+            assert not [text for text in INTERNALS if text in answer.text]
 
 
-def test_api8_the_service_as_it_is_started_is_closed_and_says_nothing_of_itself(database_url: str, tmp_path: Path):
-    # Of the tests' own environment nothing may open it.
+def test_api8_the_defaults_are_secure(database_url: str, tmp_path: Path):
+    # The environment of the tests must not weaken the defaults.
     closed = {name: "" for name in ("AUTH", "CORS_ORIGINS", "TRUSTED_PROXIES") if name in os.environ}
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **closed) as (_, client):
         for method, path in (("GET", "/"), ("GET", "/docs"), ("GET", "/nothing"), ("TRACE", "/"), ("OPTIONS", "/trades")):
@@ -291,16 +291,16 @@ def test_api8_the_service_as_it_is_started_is_closed_and_says_nothing_of_itself(
 
 
 UNDOCUMENTED = {
-    "/assets": "files of the pages, below",
+    "/assets": "files of the pages",
     "/dashboard": "a page",
     "/docs": "a page",
     "/redoc": "a page",
-    "/schema": "the document itself, and the framework's 404, below",
-    "/ws": "a WebSocket, which OpenAPI has no words for; described with /stream",
+    "/schema": "the document itself, and Litestar's 404",
+    "/ws": "a WebSocket, which OpenAPI cannot describe; see /stream",
 }
 
 
-def test_api9_every_route_is_in_the_document_or_on_a_list_that_says_why(service: TestClient, document: Document):
+def test_api9_every_route_is_documented_or_listed_here_with_a_reason(service: TestClient, document: Document):
     routes = {
         route.path_format if isinstance(route, HTTPRoute) else route.path
         for route in create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False)).routes
@@ -311,14 +311,14 @@ def test_api9_every_route_is_in_the_document_or_on_a_list_that_says_why(service:
     assert set(document["paths"]) <= routes
 
 
-NOT_THERE = """
+COMMON_PATHS = """
     /debug /admin /console /graphql /swagger.json /openapi.json /api /v1/trades /internal /.env /.git/config /server-status
     /actuator/health /phpinfo.php /robots.txt /keys /backup /docs/oauth2-redirect.html
 """
 
 
-@pytest.mark.parametrize("path", NOT_THERE.split())
-def test_api9_what_is_not_listed_is_not_there(service: TestClient, path: str):
+@pytest.mark.parametrize("path", COMMON_PATHS.split())
+def test_api9_common_paths_of_other_software_do_not_exist(service: TestClient, path: str):
     for method in ("GET", "POST"):
         assert service.request(method, path).status_code in {404, 405}
 
@@ -329,16 +329,16 @@ def address(settings: Settings) -> Iterator[str]:
         yield address
 
 
-def test_api10_a_notification_is_a_wake_up_whatever_it_says(address: str, known: Connection):
+def test_api10_the_payload_of_a_notification_is_ignored(address: str, known: Connection):
     with listening(address, symbols="AAPL", channels="trades") as events:
         for payload in ("", "garbage", "-1", "9" * 7000, '{"event":"trade","data":{"price":1}}', "\r\nevent: trade\r\n\r\n"):
             known.execute("SELECT pg_notify('market_data_stream', %s)", (payload,))
         store(known, trade(1, "7"))
-        (told,) = events.take(1)
-        assert (told.name, told.data["price"]) == ("trade", 7)
+        (event,) = events.take(1)
+        assert (event.name, event.data["price"]) == ("trade", 7)
 
 
-def test_api10_what_stands_in_the_database_is_answered_as_text(client: TestClient, known: Connection):
+def test_api10_text_from_the_database_is_escaped(client: TestClient, known: Connection):
     name = "</script><script>alert(1)</script>\u2028\r\nX-Injected: 1"
     known.execute("UPDATE symbols SET name = %s", (name,))
     answer = client.get("/symbols")

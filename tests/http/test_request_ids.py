@@ -1,4 +1,4 @@
-"""The ID that every request has: on its answer, in error bodies, in the log, at the database."""
+"""Request ids: in response headers, error bodies, the log and the database."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ RANGE = {"start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
     ("method", "path"),
     [("GET", "/"), ("GET", "/symbols"), ("GET", "/nothing"), ("POST", "/symbols"), ("GET", "/trades"), ("GET", "/metrics")],
 )
-def test_every_answer_has_an_id_that_is_new_or_the_clients(client: TestClient, method: str, path: str):
+def test_every_response_has_the_clients_id_or_a_new_one(client: TestClient, method: str, path: str):
     first, second = (client.request(method, path) for _ in range(2))
     assert NEW.fullmatch(first.headers["x-request-id"])
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
@@ -27,68 +27,68 @@ def test_every_answer_has_an_id_that_is_new_or_the_clients(client: TestClient, m
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a\tb", "<script>", "a;b", "é".encode()])
-def test_an_unfit_id_is_not_taken_over(client: TestClient, given: str | bytes):
+def test_an_invalid_id_is_replaced(client: TestClient, given: str | bytes):
     answer = client.get("/nothing", headers={"X-Request-ID": given})  # type: ignore[dict-item]
     assert NEW.fullmatch(answer.headers["x-request-id"])
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/trades", 400), ("/price/latest?symbol=ACME", 404)])
-def test_error_bodies_have_it(client: TestClient, path: str, status: int):
+def test_error_bodies_have_the_id(client: TestClient, path: str, status: int):
     answer = client.get(path, headers={"X-Request-ID": "this-one"})
     assert answer.status_code == status
     assert answer.json()["request_id"] == "this-one"
 
 
-def test_each_request_has_one_line_without_its_query(client: TestClient, caplog: pytest.LogCaptureFixture):
-    client.app.state.services.flush_access_log()  # what other tests have left
+def test_each_request_has_one_log_line_without_its_query(client: TestClient, caplog: pytest.LogCaptureFixture):
+    client.app.state.services.flush_access_log()  # lines of other tests
     with caplog.at_level(logging.INFO, "market_data.requests"):
         client.get("/symbols?key=s3cret", headers={"X-Request-ID": "this-one", "Authorization": "Bearer s3cret"})
         client.get("/health")
         client.app.state.services.flush_access_log()
     (line,) = [record for record in caplog.records if record.name == "market_data.requests"]
-    told = line.__dict__
-    assert (told["method"], told["path"], told["status"], told["request_id"]) == ("GET", "/symbols", 401, "this-one")
-    assert 0 < told["duration_ms"] < 10_000
-    assert "s3cret" not in str(told)
+    fields = line.__dict__
+    assert (fields["method"], fields["path"], fields["status"], fields["request_id"]) == ("GET", "/symbols", 401, "this-one")
+    assert 0 < fields["duration_ms"] < 10_000
+    assert "s3cret" not in str(fields)
 
 
-def test_the_database_sees_for_whom_it_works(client: TestClient, connection: Connection):
-    """On the embedded engine nobody could look, and a new name is dear: there it is left alone."""
+def test_the_application_name_has_the_id(client: TestClient, connection: Connection):
+    """Not on the embedded engine: no other session could see the name, and setting it is expensive there."""
     store(connection, trade(0, "1"))
-    seen = _is_seen(connection)
-    before = set(_names(connection))  # of the applications of other tests too
-    for number in range(8):  # enough for each connection of the pool
+    visible = _names_are_visible(connection)
+    before = set(_names(connection))  # includes those of other tests
+    for number in range(8):  # at least one for each connection of the pool
         answer = client.get("/trades", params={"symbol": "AAPL", **RANGE}, headers={"X-Request-ID": f"n{number}"})
         assert answer.json()["count"] == 1
     names = _names(connection)
-    if not seen:
+    if not visible:
         assert names == []
         return
     assert {name for name in names if "/" in name} - before <= {f"market-data/n{number}" for number in range(8)}
     assert "market-data/n7" in names
-    # One that is too long is cut. An error takes the name of its transaction back, and disturbs nobody.
+    # A long id is truncated. A rolled back transaction restores the name.
     client.get("/trades", params={"symbol": "AAPL", **RANGE}, headers={"X-Request-ID": "y" * 128})
     assert "market-data/" + "y" * 51 in _names(connection)
-    for _ in range(8):  # requests that many share have the service's name only
+    for _ in range(8):  # shared queries have the name of the service only
         assert client.get("/price/latest?symbol=AAPL").status_code == 200
     assert not [name for name in _names(connection) if "/" in name and _active(connection, name)]
 
 
-def test_the_name_is_there_while_the_statement_runs(client: TestClient, database_url: str, connection: Connection):
-    if not _is_seen(connection):
+def test_the_application_name_is_set_while_the_statement_runs(client: TestClient, database_url: str, connection: Connection):
+    if not _names_are_visible(connection):
         return
-    asking = threading.Thread(target=client.get, args=("/symbols",), kwargs={"headers": {"X-Request-ID": "waits"}})
+    request = threading.Thread(target=client.get, args=("/symbols",), kwargs={"headers": {"X-Request-ID": "waits"}})
     with psycopg.connect(database_url) as locking:
         locking.execute("LOCK TABLE symbols")
-        asking.start()
+        request.start()
         deadline = time.monotonic() + 4
         while not _active(connection, "market-data/waits"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    asking.join()
+    request.join()
 
 
-def _is_seen(connection: Connection) -> bool:
+def _names_are_visible(connection: Connection) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchall()
     return found != [(0,)]
 

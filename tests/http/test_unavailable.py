@@ -1,4 +1,4 @@
-"""503: the database can't be reached, or has no time."""
+"""503: the database is unreachable or overloaded."""
 
 import socket
 import time
@@ -41,7 +41,7 @@ def assert_unavailable(response: httpx.Response) -> None:
 
 @pytest.fixture(scope="module")
 def unreachable() -> Iterator[str]:
-    """The URL of a server at whose port nobody listens."""
+    """URL of a database whose port is closed."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"postgresql://user:h0rse-battery@127.0.0.1:{bound.getsockname()[1]}/database"
@@ -59,7 +59,7 @@ def test_read_without_a_database_is_503(cut_off: TestClient, path: str):
     assert_unavailable(cut_off.get(path))
 
 
-def test_health_without_a_database_is_503_in_its_own_shape(cut_off: TestClient):
+def test_health_without_a_database_is_503_with_its_own_body(cut_off: TestClient):
     response = cut_off.get("/health")
     assert response.status_code == 503
     assert response.headers["content-type"] == "application/json"
@@ -75,7 +75,7 @@ def test_health_without_a_database_is_503_in_its_own_shape(cut_off: TestClient):
     }
 
 
-def test_machines_are_told_without_a_database_too(cut_off: TestClient):
+def test_probes_and_metrics_work_without_a_database(cut_off: TestClient):
     assert cut_off.get("/health/live").status_code == 200
     assert cut_off.get("/metrics").status_code == 200
     assert_unavailable(cut_off.get("/status/ingestion"))
@@ -86,24 +86,24 @@ def test_machines_are_told_without_a_database_too(cut_off: TestClient):
     assert ready.json() == {"status": "unready", "checks": checks}
 
 
-def test_what_needs_no_database_works_without_one(cut_off: TestClient):
+def test_other_paths_work_without_a_database(cut_off: TestClient):
     assert cut_off.get("/").status_code == 200
     assert cut_off.get("/schema/openapi.json").status_code == 200
     assert cut_off.get("/nothing").status_code == 404
     assert cut_off.get("/trades").status_code == 400
 
 
-def test_loss_is_logged_once_and_without_the_password(cut_off: TestClient, caplog: pytest.LogCaptureFixture):
+def test_unavailability_is_logged_once_and_without_the_password(cut_off: TestClient, caplog: pytest.LogCaptureFixture):
     for _ in range(3):
         cut_off.get("/symbols")
-    told = [record for record in caplog.records if record.name == "market_data.database.pool"]
-    assert len(told) == 1
+    records = [record for record in caplog.records if record.name == "market_data.database.pool"]
+    assert len(records) == 1
     assert "h0rse-battery" not in caplog.text
 
 
 @pytest.fixture
 def busy(settings: Settings, database_url: str, make_client: MakeClient) -> Iterator[TestClient]:
-    """A service with one connection and one place in the queue for it."""
+    """Service with one connection, for which one request may wait."""
     few = msgspec.structs.replace(
         settings,
         database_url=database_url,
@@ -116,7 +116,7 @@ def busy(settings: Settings, database_url: str, make_client: MakeClient) -> Iter
         yield client
 
 
-def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, connection: Connection):
+def test_an_exhausted_pool_is_503_and_recovers(busy: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     assert busy.get(READS[1]).status_code == 200
 
@@ -136,9 +136,9 @@ def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, con
             (held, held_after) = holding.result()
         for response in (refused, waited, held):
             assert_unavailable(response)
-        assert refused_after < 0.2, "one more than may wait is not made to wait"
-        assert 0.25 < waited_after < 1, "it waited for a connection for as long as it was told to"
-        assert 1 < held_after < 4, "it waited for the database for as long as it was told to"
+        assert refused_after < 0.2, "rejected at once, because the queue is full"
+        assert 0.25 < waited_after < 1, "waited for a connection until the pool's time-out"
+        assert 1 < held_after < 4, "waited for the database until the query's time-out"
 
     deadline = time.monotonic() + 10
     while busy.get(READS[1]).status_code != 200:
@@ -146,7 +146,7 @@ def test_exhausted_pool_is_503_and_serves_again_afterwards(busy: TestClient, con
         time.sleep(0.1)
 
 
-def test_health_of_an_exhausted_pool_is_503_in_its_own_shape(busy: TestClient, connection: Connection):
+def test_health_of_an_exhausted_pool_is_503_with_its_own_body(busy: TestClient, connection: Connection):
     with connection.transaction():
         connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
         response = busy.get("/health")

@@ -1,4 +1,4 @@
-"""How the modules hang together."""
+"""Imports between modules."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from market_data.auth import api_keys
 from market_data.cli.operate import key_parsers
 
 
-def test_imports_point_one_way():
+def test_imports_follow_the_layers():
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([command, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -20,7 +20,7 @@ def test_imports_point_one_way():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "needless"),
+    ("arguments", "unwanted"),
     [
         (["--help"], {"alembic", "httpx", "litestar", "msgspec", "psycopg", "rich", "sqlalchemy", "structlog", "uvicorn"}),
         (["status", "--url=http://127.0.0.1:9"], {"alembic", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
@@ -28,8 +28,8 @@ def test_imports_point_one_way():
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_command_imports_nothing_that_it_does_without(arguments: list[str], needless: set[str], tmp_path: Path):
-    """Half a second and more, which whoever runs it would wait for."""
+def test_a_command_imports_only_what_it_uses(arguments: list[str], unwanted: set[str], tmp_path: Path):
+    """Needless imports delay a command by half a second and more."""
     program = """
 import sys
 from market_data.cli.main import main
@@ -38,14 +38,14 @@ try:
 finally:
     print("imported:", *{name.partition(".")[0] for name in sys.modules})
 """
-    # Where there is no server and none is waited for, a command goes as far as to ask for it.
+    # Without a server, and without waiting for one, a command still tries to connect.
     environment = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:9/none", "DATABASE_START_TIMEOUT_SECONDS": "0"}
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     imported = set(done.stdout.rpartition("imported:")[2].split())
     assert "market_data" in imported, done.stderr
-    assert not imported & needless
+    assert not imported & unwanted
 
 
-def test_scopes_that_the_command_line_takes_are_those_that_there_are():
+def test_the_command_line_accepts_exactly_the_existing_scopes():
     assert key_parsers.SCOPES == api_keys.SCOPES

@@ -1,4 +1,4 @@
-"""The container files, against the code: there need not be a container engine where the tests run."""
+"""Dockerfile and compose.yaml, compared with the code. Needs no container engine."""
 
 import json
 import re
@@ -24,12 +24,12 @@ from market_data.cli import main
 from market_data.settings import Settings, read_settings
 
 EMBEDDED_ONLY = {"MARKET_DATA_HOME", "EMBEDDED_PORT", "DOCS_ASSETS"}
-"""Settings that compose leaves alone: there is no embedded engine in the image, which knows where its scripts are."""
+"""Settings that compose does not pass: the image has no embedded engine, and sets the path of its scripts itself."""
 
 
 class Copy(NamedTuple):
     stage: str | None
-    """The stage that it copies from; None for the checkout."""
+    """Stage that it copies from; None for the checkout."""
     sources: list[str]
     target: str
 
@@ -60,7 +60,7 @@ class Stage(NamedTuple):
 
 
 def stages() -> list[Stage]:
-    """The Dockerfile's stages in order; the last one is what is shipped."""
+    """Return the stages of the Dockerfile in order; the last one is the image."""
     text = (PROJECT / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     found: list[Stage] = []
@@ -74,20 +74,20 @@ def stages() -> list[Stage]:
     return found
 
 
-def shipped() -> Stage:
+def image() -> Stage:
     return stages()[-1]
 
 
 def command() -> list[str]:
-    return json.loads(shipped().last("CMD"))
+    return json.loads(image().last("CMD"))
 
 
 def health_check() -> list[str]:
-    return json.loads(shipped().last("HEALTHCHECK").partition(" CMD ")[2])
+    return json.loads(image().last("HEALTHCHECK").partition(" CMD ")[2])
 
 
 def in_context(path: str) -> bool:
-    """Whether .dockerignore lets a path through; the last pattern that matches it, or a folder it is in, decides."""
+    """Return True if .dockerignore includes a path: the last pattern that matches it, or one of its folders, decides."""
     through = True
     for line in (PROJECT / ".dockerignore").read_text().splitlines():
         pattern = line.removeprefix("!")
@@ -105,7 +105,7 @@ def compose_file() -> dict[str, Any]:
 
 
 def compose(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The services, with `${NAME:-default}` filled in from an environment as compose does it."""
+    """Return the services, with `${NAME:-default}` replaced as compose does."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
@@ -131,8 +131,8 @@ def test_every_image_is_pinned_to_a_release() -> None:
     assert [image for image in images if not re.search(r":v?\d+\.\d+\.\d+(-\w|$)", image)] == []
 
 
-def test_the_image_runs_as_a_user_that_is_not_root() -> None:
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", shipped().last("USER"))
+def test_the_image_does_not_run_as_root() -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image().last("USER"))
 
 
 def test_the_image_has_no_embedded_engine_and_no_development_tools() -> None:
@@ -145,17 +145,17 @@ def test_the_image_has_no_embedded_engine_and_no_development_tools() -> None:
     assert "--no-editable" in syncs[-1]
 
 
-def test_the_shipped_stage_is_python_with_copies_and_installs_nothing() -> None:
-    base = {stage.name: stage for stage in stages()}[shipped().image]
+def test_the_final_stage_is_python_and_only_copies() -> None:
+    base = {stage.name: stage for stage in stages()}[image().image]
     assert base.image.startswith("python:")
     assert "-slim-" in base.image
     assert base.steps == []
-    assert {each for each, _ in shipped().steps}.isdisjoint({"RUN", "ADD"})
+    assert {each for each, _ in image().steps}.isdisjoint({"RUN", "ADD"})
 
 
-def test_of_the_node_stage_only_the_scripts_of_the_pages_are_shipped() -> None:
+def test_only_the_scripts_of_the_pages_come_from_the_node_stage() -> None:
     node = [stage.name for stage in stages() if stage.image.startswith("node:")]
-    shipped_files = [source for copy in shipped().copies() if copy.stage in node for source in copy.sources]
+    shipped_files = [source for copy in image().copies() if copy.stage in node for source in copy.sources]
     licences = {"LICENSE", "NOTICE"}
     assert [
         name
@@ -164,11 +164,11 @@ def test_of_the_node_stage_only_the_scripts_of_the_pages_are_shipped() -> None:
     ] == []
 
 
-def test_the_pages_find_their_scripts_in_the_image() -> None:
-    assets = shipped().environment()["DOCS_ASSETS"]
+def test_the_image_has_the_scripts_of_the_pages() -> None:
+    assets = image().environment()["DOCS_ASSETS"]
     files = {
         f"{copy.target}/{PurePosixPath(source).name}"
-        for copy in shipped().copies()
+        for copy in image().copies()
         if copy.stage == "pages"
         for source in copy.sources
     }
@@ -178,7 +178,7 @@ def test_the_pages_find_their_scripts_in_the_image() -> None:
     assert {f"{assets}/{path}" for path in SCRIPTS.values()} <= files
 
 
-def test_all_that_is_copied_from_the_checkout_is_there_and_sent_to_the_build() -> None:
+def test_files_copied_from_the_checkout_exist_and_are_in_the_build_context() -> None:
     sources = [source for stage in stages() for copy in stage.copies() if copy.stage is None for source in copy.sources]
     assert "src" in sources
     assert [source for source in sources if not (PROJECT / source).exists()] == []
@@ -198,28 +198,28 @@ def test_all_that_is_copied_from_the_checkout_is_there_and_sent_to_the_build() -
         "alembic/versions/__pycache__/0001_core.pyc",
     ],
 )
-def test_secrets_and_what_the_image_does_not_need_are_not_sent_to_the_build(path: str) -> None:
+def test_secrets_and_unneeded_files_are_not_in_the_build_context(path: str) -> None:
     assert not in_context(path)
 
 
 def test_alembic_finds_its_files_in_the_working_directory() -> None:
-    targets = {(source, copy.target) for copy in shipped().copies() for source in copy.sources}
-    folder = shipped().last("WORKDIR")
+    targets = {(source, copy.target) for copy in image().copies() for source in copy.sources}
+    folder = image().last("WORKDIR")
     assert ("/build/alembic.ini", folder) in targets
     assert ("/build/alembic", f"{folder}/alembic") in targets
 
 
-def test_the_image_starts_the_service_on_the_port_that_it_exposes_checks_and_publishes() -> None:
+def test_the_port_is_the_same_in_command_health_check_image_and_compose() -> None:
     program, *arguments = command()
     assert program in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
     parsed = main._parser().parse_args(arguments)
-    assert (parsed.host, str(parsed.port)) == ("0.0.0.0", shipped().last("EXPOSE"))
+    assert (parsed.host, str(parsed.port)) == ("0.0.0.0", image().last("EXPOSE"))
     assert f"'127.0.0.1', {parsed.port}" in health_check()[-1]
     assert compose()["api"]["ports"] == [f"127.0.0.1:8000:{parsed.port}"]
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (404, False), (None, False)])
-def test_the_health_check_passes_only_while_the_service_says_that_it_is_healthy(status: int | None, healthy: bool) -> None:
+def test_the_health_check_passes_only_if_health_is_200(status: int | None, healthy: bool) -> None:
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status if status and self.path == "/health" else 404)
@@ -232,13 +232,13 @@ def test_the_health_check_passes_only_while_the_service_says_that_it_is_healthy(
         else:
             Thread(target=server.handle_request, daemon=True).start()
         assert program == "python"
-        # A proxy in the environment has no say in it.
+        # The health check ignores a proxy in the environment.
         environment = {"http_proxy": "http://127.0.0.1:9"}
         ended = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False)
     assert (ended.returncode == 0) is healthy
 
 
-def test_compose_has_the_names_of_the_runbook() -> None:
+def test_compose_uses_the_documented_names() -> None:
     services = compose()
     assert {name for name, service in services.items() if "profiles" not in service} == {"api", "postgres"}
     assert services["postgres"]["container_name"] == "market-data-db"
@@ -263,7 +263,7 @@ def test_every_published_port_is_bound_to_loopback() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"POSTGRES_PASSWORD": "p@ss:w/rd?#% &="}])
-def test_the_service_reaches_the_database_whatever_its_password_is(given: dict[str, str]) -> None:
+def test_the_service_connects_to_the_database_with_any_password(given: dict[str, str]) -> None:
     api, database = compose(given)["api"]["environment"], compose(given)["postgres"]["environment"]
     assert conninfo_to_dict(api["DATABASE_URL"]) == {
         "host": "postgres",
@@ -274,7 +274,7 @@ def test_the_service_reaches_the_database_whatever_its_password_is(given: dict[s
     assert api["PGPASSWORD"] == database["POSTGRES_PASSWORD"] == given.get("POSTGRES_PASSWORD", "marketdata")
 
 
-def test_the_service_waits_until_the_database_takes_connections_over_the_network() -> None:
+def test_the_service_waits_until_the_database_accepts_tcp_connections() -> None:
     assert compose()["api"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     check = compose()["postgres"]["healthcheck"]["test"]
     assert check[:2] == ["CMD", "pg_isready"]
@@ -292,7 +292,7 @@ def test_compose_leaves_the_settings_at_their_defaults() -> None:
     assert read_settings(environment) == Settings(database_url=environment["DATABASE_URL"])
 
 
-def test_compose_passes_every_setting_on_that_matters_in_a_container() -> None:
+def test_compose_passes_every_setting_except_those_of_the_embedded_engine() -> None:
     settings = {field.encode_name for field in msgspec.structs.fields(Settings)}
     assert settings >= EMBEDDED_ONLY
     assert set(compose()["api"]["environment"]) == settings - EMBEDDED_ONLY | {"PGPASSWORD"}
@@ -302,34 +302,34 @@ def test_compose_passes_every_setting_on_that_matters_in_a_container() -> None:
     assert {name: environment[name] for name in passed} == given
 
 
-def test_the_service_may_take_the_ten_seconds_that_its_stop_can_last() -> None:
+def test_the_grace_period_is_longer_than_the_ten_seconds_of_a_shutdown() -> None:
     assert int(compose()["api"]["stop_grace_period"].removesuffix("s")) > 10
 
 
 @pytest.mark.parametrize("name", ["api", "prometheus", "grafana", "analyst"])
-def test_containers_run_without_rights_that_they_do_not_need(name: str) -> None:
+def test_containers_are_read_only_and_unprivileged(name: str) -> None:
     service = compose()[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
 
 
-def test_observability_is_a_profile_of_its_own() -> None:
+def test_observability_is_a_separate_profile() -> None:
     profiles = {name: service["profiles"] for name, service in compose().items() if "profiles" in service}
     assert profiles == {name: ["observability"] for name in ("prometheus", "grafana", "analyst")}
 
 
-def test_every_configuration_file_is_there_and_mounted_once_or_more() -> None:
+def test_every_configuration_file_exists_and_is_mounted() -> None:
     files = {name: PROJECT / config["file"] for name, config in compose_file()["configs"].items()}
     assert [path for path in files.values() if not path.is_file()] == []
     assert set(files.values()) == set((PROJECT / ".observability").iterdir())
     mounts = [mount for service in compose().values() for mount in service.get("configs", [])]
     assert {mount["source"] for mount in mounts} == set(files)
-    # Unlike a file, which is mounted, contents given in compose.yaml can't be put into a container that is read-only.
+    # Inline contents, unlike files, can't be mounted into a read-only container.
     assert [config for config in compose_file()["configs"].values() if set(config) != {"file"}] == []
 
 
-def test_grafana_waits_for_the_password_that_it_reads_the_database_with() -> None:
+def test_grafana_starts_after_the_password_of_its_database_role_is_set() -> None:
     services = compose({"ANALYST_PASSWORD": "p@ss$w'rd", "POSTGRES_PASSWORD": "another"})
     assert services["grafana"]["depends_on"] == {"analyst": {"condition": "service_completed_successfully"}}
     assert services["analyst"]["depends_on"] == {"api": {"condition": "service_healthy"}}

@@ -1,4 +1,4 @@
-"""Connections of clients that send their requests byte by byte, or never."""
+"""Clients that send the headers of a request slowly, or never (slow loris)."""
 
 import asyncio
 import socket
@@ -51,7 +51,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
 
 
 def end_of(client: socket.socket) -> tuple[bytes, float]:
-    """What a connection still says, and how long it lives."""
+    """Read a connection until it is closed; return the bytes and the seconds."""
     started, said = time.monotonic(), b""
     client.settimeout(10)
     while piece := client.recv(65536):
@@ -59,16 +59,16 @@ def end_of(client: socket.socket) -> tuple[bytes, float]:
     return said, time.monotonic() - started
 
 
-def test_a_connection_without_a_request_ends(address: tuple[str, int]):
+def test_a_connection_without_a_request_is_closed(address: tuple[str, int]):
     with socket.create_connection(address) as client:
         said, seconds = end_of(client)
     assert said == b""
     assert seconds == pytest.approx(SECONDS, abs=0.4)
 
 
-@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["at first", "after another request"])
-@pytest.mark.parametrize("piece", [b"X-Long: a\r\n", b"\r\n"], ids=["head", "nothing"])
-def test_a_head_that_trickles_in_ends(address: tuple[str, int], first: bytes, piece: bytes):
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first request", "second request"])
+@pytest.mark.parametrize("piece", [b"X-Long: a\r\n", b"\r\n"], ids=["header lines", "empty lines"])
+def test_a_connection_with_slow_headers_is_closed(address: tuple[str, int], first: bytes, piece: bytes):
     with socket.create_connection(address) as client:
         if first:
             client.sendall(first)
@@ -88,7 +88,7 @@ def trickle(client: socket.socket, piece: bytes) -> None:
         time.sleep(0.02)
 
 
-def test_a_head_without_end_is_400(address: tuple[str, int]):
+def test_too_large_headers_are_400(address: tuple[str, int]):
     with socket.create_connection(address) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * http_protocol.MAX_HEADER_BYTES)
         said, seconds = end_of(client)
@@ -96,7 +96,7 @@ def test_a_head_without_end_is_400(address: tuple[str, int]):
     assert seconds < SECONDS
 
 
-def test_whatever_is_answered_may_take_longer(address: tuple[str, int]):
+def test_bodies_and_responses_may_take_longer(address: tuple[str, int]):
     host, port = address
     with httpx.Client(base_url=f"http://{host}:{port}") as client:
         for _ in range(3):
@@ -116,6 +116,6 @@ def test_whatever_is_answered_may_take_longer(address: tuple[str, int]):
         assert end_of(client)[0].endswith(b"done")
 
 
-def test_a_websocket_lives_on(address: tuple[str, int]):
+def test_a_websocket_stays_open(address: tuple[str, int]):
     with connect(f"ws://{address[0]}:{address[1]}/") as client:
         assert client.recv(10) == "still there"

@@ -1,4 +1,4 @@
-"""The log: JSON or words, in UTC, with the ID of the request, without secrets."""
+"""Log lines: JSON or text, in UTC, with the id of the request, without secrets."""
 
 import json
 import os
@@ -27,11 +27,11 @@ except ValueError:
     logger.exception("it failed")
 line = RequestLine(datetime.now(UTC), "info", "request", "GET", "/\\x1b[31m", 200, 1.25, "7f0c", "127.0.0.1")
 write([line, line])
-logging.getLogger("uvicorn.error").warning("said by a library")
+logging.getLogger("uvicorn.error").warning("message of a library")
 """
 
 
-def test_off_a_terminal_each_line_is_a_json_object():
+def test_each_line_is_a_json_object_outside_a_terminal():
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert ended.stdout == ""
     lost, failed, request, again, library = [json.loads(line) for line in ended.stderr.splitlines()]
@@ -47,10 +47,10 @@ def test_off_a_terminal_each_line_is_a_json_object():
     assert "s3cret" not in ended.stderr
     assert request == again
     assert (request["path"], request["duration_ms"]) == ("/\x1b[31m", 1.25)
-    assert library["event"] == "said by a library"
+    assert library["event"] == "message of a library"
 
 
-def test_on_a_terminal_it_is_for_people():
+def test_lines_are_text_on_a_terminal():
     ours, theirs = pty.openpty()
     environment = {**os.environ, "NO_COLOR": "1"}
     with subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=theirs, env=environment) as process:
@@ -59,7 +59,7 @@ def test_on_a_terminal_it_is_for_people():
         try:
             while piece := os.read(ours, 4096):
                 said += piece
-        except OSError:  # Linux's way to say that the other side is closed
+        except OSError:  # Linux raises it when the other side is closed
             pass
     os.close(ours)
     text = said.decode().replace("\r\n", "\n")
@@ -70,7 +70,7 @@ def test_on_a_terminal_it_is_for_people():
     assert "request_id=7f0c" in text
     assert "s3cret" not in text
     assert "{" not in text
-    assert "\x1b[31m" not in text, "no client gives commands to the terminal"
+    assert "\x1b[31m" not in text, "control characters of clients are escaped"
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_on_a_terminal_it_is_for_people():
         ("http://127.0.0.1:8000/docs and a@b", "http://127.0.0.1:8000/docs and a@b"),
     ],
 )
-def test_passwords_are_left_out(text: str, shown: str):
+def test_passwords_are_masked(text: str, shown: str):
     assert without_secrets(text) == shown

@@ -1,4 +1,4 @@
-"""Prometheus' and Grafana's configuration, with Prometheus' own tool and by itself."""
+"""Configuration of Prometheus and Grafana, also checked with promtool."""
 
 import itertools
 import json
@@ -21,18 +21,18 @@ def promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([program, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
-def test_prometheus_takes_its_configuration_and_finds_the_rules():
+def test_promtool_accepts_the_configuration_and_the_rules():
     checked = promtool("check", "config", "--lint-fatal", ".observability/prometheus.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "SUCCESS: 4 rules found" in checked.stdout
 
 
-def test_each_alert_fires_when_it_should_and_only_then():
+def test_alerts_fire_as_the_rule_tests_expect():
     tested = promtool("test", "rules", "tests/unit/alerts.yml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_each_alert_is_tested_both_ways():
+def test_each_alert_has_a_test_that_fires_and_one_that_does_not():
     tests = [
         each
         for test in yaml.safe_load((PROJECT / "tests/unit/alerts.yml").read_text())["tests"]
@@ -44,19 +44,19 @@ def test_each_alert_is_tested_both_ways():
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_an_alert_waits_and_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]):
+def test_each_alert_has_a_delay_a_severity_and_an_action(alert: dict[str, Any]):
     assert alert["for"]
     assert alert["labels"]["severity"] in {"warning", "critical"}
     assert set(alert["annotations"]) == {"summary", "description", "action"}
 
 
-def test_prometheus_asks_the_service_where_compose_has_it():
+def test_prometheus_scrapes_the_address_of_the_compose_service():
     (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
     assert job["job_name"] == "market-data"
     assert job["static_configs"] == [{"targets": ["api:8000"]}]
 
 
-def test_dashboards_have_identities_of_their_own():
+def test_dashboards_and_their_panels_have_unique_ids_and_titles():
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS) == 2
     for dashboard in DASHBOARDS.values():
         panels = dashboard["panels"]
@@ -64,7 +64,7 @@ def test_dashboards_have_identities_of_their_own():
         assert [panel["title"] for panel in panels if not panel["description"]] == []
 
 
-def test_dashboards_ask_the_data_sources_that_are_provisioned():
+def test_dashboards_use_provisioned_data_sources():
     sources = {
         source["uid"]: source["type"] for source in yaml.safe_load((FOLDER / "datasources.yml").read_text())["datasources"]
     }
@@ -82,7 +82,7 @@ def test_panels_do_not_overlap():
             assert apart or above, (one, other)
 
 
-def test_grafana_reads_the_dashboards_where_compose_puts_them():
+def test_grafana_reads_the_dashboards_from_the_mounted_paths():
     configs = yaml.safe_load((PROJECT / "compose.yaml").read_text())
     (provider,) = yaml.safe_load((FOLDER / "dashboards.yml").read_text())["providers"]
     targets = {mount["source"]: mount["target"] for mount in configs["services"]["grafana"]["configs"]}
@@ -92,6 +92,6 @@ def test_grafana_reads_the_dashboards_where_compose_puts_them():
     assert home == targets["market"]
 
 
-def test_dashboards_are_formatted_as_json_is_written_here():
+def test_dashboard_files_are_formatted():
     for name, dashboard in DASHBOARDS.items():
         assert (FOLDER / f"{name}.json").read_text() == json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Serving: the socket, the workers, the signals and the line that says that all is ready."""
+"""The HTTP server: socket, workers, signals, and the announcement that the service is ready."""
 
 import asyncio
 import gc
@@ -32,61 +32,63 @@ from market_data.settings import read_settings
 from market_data.telemetry import metrics
 
 REQUESTS_STOP_SECONDS = 4
-"""How long requests in flight may take to end. With what the feed (1.5 s), the pool (1 s) and the embedded engine (2.5 s)
-may take after them, a stop is over in 10 s."""
+"""Time at shutdown for requests in flight. With the feed (1.5 s), the pool (1 s) and the embedded engine (2.5 s), a stop
+takes at most 10 s."""
 
 BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+"""Connections that the kernel queues until they are accepted."""
 
 LISTENERS = 8
-"""On how many file descriptors a worker listens, all of one socket: the event loop accepts one connection of each before it
-turns to its other work, and with a single one a thousand new clients of a busy worker wait for many seconds."""
+"""File descriptors of the one socket on which a worker listens. The event loop accepts one connection per descriptor and
+iteration: with a single one, a thousand new clients of a busy worker wait for many seconds."""
 
 UNREAD_SECONDS = 30
-"""How long a client may leave what it is sent unread: then the kernel ends its connection."""
+"""Time after which the kernel ends the connection of a client that does not read."""
 
-MOST_COMMAND_BYTES = 1_000_000
-"""What a client may send as one message over a WebSocket."""
+MAX_WEBSOCKET_MESSAGE_BYTES = 1_000_000
+"""Size of a message from a client."""
 
 WORKER_SILENCE_SECONDS = 15
-"""After this a worker that does not answer its supervisor is replaced."""
+"""Time after which the supervisor replaces a worker that does not respond."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on, bound but not listening yet.
+    """Return a socket that is bound, but does not listen yet.
 
     Raises:
-        StartError: The address can't be had; the message says why.
+        StartError: The address is not available.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; the connections inherit it
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only; accepted connections inherit it
             bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
         bound.bind(address)
     except OSError as error:
-        raise _not_to_be_had(host, port, error) from None
+        raise _address_error(host, port, error) from None
     return bound
 
 
-def _not_to_be_had(host: str, port: int, error: OSError) -> StartError:
-    return StartError(f"Can't listen on {host} port {port} ({error.strerror}); choose another with --host or --port.")
+def _address_error(host: str, port: int, error: OSError) -> StartError:
+    return StartError(
+        f"Can't listen on {host} port {port} ({error.strerror}); choose another address with --host or --port."
+    )
 
 
 def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -> None:
-    """Serve on a socket until told to stop. The workers read their settings from the environment.
+    """Serve on a socket until a signal. The workers read their settings from the environment.
 
-    `on_ready` is called with the base URL once a first request has been answered.
+    Calls `on_ready` with the base URL after the first successful request.
 
     Raises:
-        StartError: Another process listens there by now, or no worker could start.
+        StartError: Another process listens on the address, or no worker started.
     """
     try:
-        bound.listen(BACKLOG)  # here and not by uvicorn, whose event loop would keep a failure to itself
+        bound.listen(BACKLOG)  # here, because an error in uvicorn would be lost in its event loop
     except OSError as error:
         host, port, *_ = bound.getsockname()
-        raise _not_to_be_had(host, port, error) from None
+        raise _address_error(host, port, error) from None
     _allow_many_clients()
     settings = read_settings()
     listeners = [bound, *(bound.dup() for _ in range(LISTENERS - 1))]
@@ -95,14 +97,14 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         factory=True,
         workers=workers,
         log_config=None,
-        access_log=False,  # `observer` writes it
+        access_log=False,  # `middleware.access_log` writes it
         server_header=False,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
         http=HeaderTimeoutProtocol,
         ws="websockets-sansio",
-        ws_max_size=MOST_COMMAND_BYTES,
-        ws_per_message_deflate=False,  # a compressor for each client costs more than the bytes
+        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a compressor per client costs more than it saves
         timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
@@ -112,36 +114,36 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         server.run(sockets=listeners)
         failed = not server.started
     else:
-        hang_up = signal.getsignal(signal.SIGHUP)
+        on_hangup = signal.getsignal(signal.SIGHUP)
         supervisor = Supervisor(config, sockets=listeners)
-        signal.signal(signal.SIGHUP, hang_up)  # for uvicorn it would mean to restart the workers
+        signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's handler restarts the workers
         with _shared_metrics(), shared_buckets.shared_buckets_file() if settings.rate_limit else nullcontext():
             supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
-        raise StartError("The service did not start; the log says why.")
+        raise StartError("The service did not start; see the log for the reason.")
 
 
 @contextmanager
 def _shared_metrics() -> Generator[None]:
-    """A new folder for what the workers that are started here count together."""
+    """Create the folder in which the workers started in the block share their metrics."""
     with tempfile.TemporaryDirectory(prefix="market-data-metrics-", ignore_cleanup_errors=True) as folder:
         os.environ[metrics.FOLDER] = folder
         yield
 
 
 def _allow_many_clients() -> None:
-    """Have as many files open as the system lets us, for each client of a stream takes one: often the default is 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where even this is too much
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files, of which each connection takes one, to the maximum. The default is often 1,024."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems report a maximum that they do not accept
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 class Supervisor(Multiprocess):
-    """Uvicorn's, which asks its workers for a sign of life only once one of them is gone.
+    """Uvicorn's supervisor, which pings its workers only after one of them has ended.
 
-    To ask all the time is to be deaf to signals meanwhile: for as long as a worker takes to start, and for all the time-out
-    where Ctrl-C has ended that worker.
+    Uvicorn pings them all the time, and handles no signal while it waits for the reply of a worker that is starting or that
+    Ctrl-C has ended.
     """
 
     def init_processes(self) -> None:
@@ -150,23 +152,23 @@ class Supervisor(Multiprocess):
             super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that are gone."""
+        """Replace workers that have ended."""
         if not all(worker.process.is_alive() for worker in self.processes):
             before = {worker.pid for worker in self.processes}
             with _ctrl_c_blocked():
                 super().keep_subprocess_alive()
-            for gone in before - {worker.pid for worker in self.processes}:
-                if gone is not None:
-                    metrics.forget(gone)
+            for ended in before - {worker.pid for worker in self.processes}:
+                if ended is not None:
+                    metrics.reset_gauges(ended)
 
 
 @contextmanager
 def _ctrl_c_blocked() -> Generator[None]:
-    """A process started here inherits the block: a Ctrl-C that finds it still importing is no traceback.
+    """Block SIGINT in this process and those that it starts, so that Ctrl-C causes no traceback during their imports.
 
-    It waits for this process until the end of the block, and for the new one until `create_worker`.
+    It stays pending: in this process until the end of the block, in a new one until `create_worker`.
     """
-    resource_tracker.ensure_running()  # to start it with the first process would lift the block
+    resource_tracker.ensure_running()  # otherwise the first process starts it, which would unblock the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -175,44 +177,44 @@ def _ctrl_c_blocked() -> Generator[None]:
 
 
 def create_worker() -> Litestar:
-    """The application of one worker process, which ends when its supervisor does, however that ended."""
+    """Return the application of a worker process, which ends with its supervisor even if that one is killed."""
     configure_logging()
     if supervisor := multiprocessing.parent_process():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor hears it too, and tells us
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn listens to it by now
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor receives it too, and stops the workers
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn has installed its handler
         threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
     app = create_app()
     _stop_streams_first(app)
-    # What is there by now stays: to look through it for garbage again and again stopped all requests for 40 ms.
+    # These objects live as long as the process: without the freeze, garbage collection paused all requests for 40 ms.
     gc.collect()
     gc.freeze()
     return app
 
 
 def _stop_streams_first(app: Litestar) -> None:
-    """At a signal to stop end the streams, for which uvicorn would wait as for any other request.
+    """Close the streams when a signal stops the process, because uvicorn waits for all requests to end.
 
-    Its own handlers are in place by now, and do what they do after that.
+    Wraps the signal handlers that uvicorn has already installed.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        then = signal.getsignal(number)
+        uvicorn_handler = signal.getsignal(number)
 
-        def stop(signal_number: int, frame: FrameType | None, then: Any = then) -> None:
+        def stop(signal_number: int, frame: FrameType | None, uvicorn_handler: Any = uvicorn_handler) -> None:
             services: Services | None = app.state.get("services")
             if services:
                 loop.call_soon_threadsafe(services.hub.stop)
-            if callable(then):
-                then(signal_number, frame)
+            if callable(uvicorn_handler):
+                uvicorn_handler(signal_number, frame)
 
         signal.signal(number, stop)
 
 
 def _announce(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
-    """Ask for the front page until it is there."""
+    """Request `/` until it responds, then call `on_ready`."""
     address: tuple[str, int] = bound.getsockname()[:2]
     host, port = address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a comparison
     while True:
         try:
             client = http.client.HTTPConnection(host, port, timeout=5)

@@ -1,4 +1,4 @@
-"""What each process does first: it says where its log goes, and how signals end it."""
+"""Logging and signal handlers, which each process sets up first."""
 
 import logging
 import signal
@@ -10,20 +10,20 @@ from market_data.telemetry.logging import configure
 
 
 def configure_logging() -> None:
-    """Log to standard error at LOG_LEVEL, without what the libraries say of every connection and start."""
+    """Log to standard error at LOG_LEVEL; the lines of libraries about each connection and start only at DEBUG."""
     configure(read_settings().log_level)
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        # Of a lost database it tells every attempt; `database` and `ingest` tell of each change of state.
+        # It logs each failed attempt to connect; `database` and `feed` log when the database becomes (un)available.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def stop_in_order() -> None:
-    """Let SIGTERM, SIGINT and a closed terminal unwind the process once, and with status 0; later ones don't disturb that.
+    """Exit with status 0 after the first SIGTERM, SIGINT or SIGHUP, and ignore later ones.
 
-    While uvicorn runs, the first two are its own; it passes the one that ended it on to this handler. A hang-up that we were
-    told to ignore (by nohup) stays ignored.
+    While uvicorn runs, it handles SIGTERM and SIGINT itself, and then passes them on to this handler. SIGHUP stays ignored
+    if the process was started with `nohup`.
     """
 
     def unwind(_signal: int, _frame: FrameType | None) -> None:

@@ -1,8 +1,7 @@
-"""The log on standard error: JSON, one object a line, or coloured words where that is a terminal.
+"""Logging to standard error: one JSON object per line, or coloured text on a terminal.
 
-Whatever logs with the standard library comes out here, with the ID of the request that it happened in, in UTC, and without
-the passwords of database URLs and without keys. The line of each request takes a shorter way, for it is the only one that is
-written often: the library's would add a tenth to a small read.
+All records of the standard library's `logging` get the request's ID and a UTC time, and lose passwords and API keys. The
+frequent lines of requests bypass `logging`, which would add a tenth to the time of a small read.
 """
 
 import logging
@@ -21,16 +20,16 @@ from msgspec import Struct
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
-"""Of the request that this is done for."""
+"""Id of the current request."""
 
 TRACE_ID: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
-"""Of the trace that belongs to it, while traces are on."""
+"""Id of its trace, if traces are on."""
 
 logger = logging.getLogger("market_data.requests")
 
 
 class RequestLine(Struct, omit_defaults=True, gc=False):
-    """What the log has of each request: no query string and no header, which may hold keys."""
+    """Log line of a request. Without query string and headers, which may hold secrets."""
 
     timestamp: datetime
     level: Literal["debug", "info"]
@@ -38,7 +37,7 @@ class RequestLine(Struct, omit_defaults=True, gc=False):
     method: str
     path: str
     status: int | None = None
-    """None of a stream."""
+    """None for streams."""
     duration_ms: float | None = None
     request_id: str | None = None
     client: str | None = None
@@ -54,7 +53,7 @@ def _masked(found: re.Match[str]) -> str:
 
 
 SECRETS: Final[Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]] = (
-    # It matches without an end as well, so that a long text is not searched for one from each beginning.
+    # The end is optional: otherwise the search for it would start again at each URL, in quadratic time.
     (re.compile(r"(\b\w+://[^\s:/@]*:)([^\s@]*)(@?)"), _masked),
     (re.compile(r"(\b(?:password|passwd|pgpassword)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b(md_[0-9a-f]{8}_)[A-Za-z0-9_-]+"), r"\1***"),
@@ -64,7 +63,7 @@ _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 class _RequestLog:
-    """Where the lines of requests go: as the other lines do, or straight to a stream as JSON."""
+    """Destination of request lines: a stream for JSON, or None for `logging`."""
 
     stream: IO[bytes] | None = None
 
@@ -73,11 +72,11 @@ _requests = _RequestLog()
 
 
 def configure(level: str) -> None:
-    """Log to standard error from this level on: readable on a terminal, as JSON elsewhere."""
+    """Log to standard error from this level on: text on a terminal, JSON elsewhere."""
     stream = sys.stderr
     if stream.isatty():
         _requests.stream = None
-        # Rich's tracebacks, the default, would show the values of variables.
+        # The default, Rich's tracebacks, shows the values of variables.
         rendering: list[Processor] = [
             _printable,
             structlog.dev.ConsoleRenderer(
@@ -120,7 +119,7 @@ def write(lines: Sequence[RequestLine]) -> None:
     try:
         stream.write(_encoder.encode_lines(lines))
         stream.flush()
-    except (OSError, ValueError):  # as the standard library's handlers: a log that is gone stops nothing
+    except (OSError, ValueError):  # as in `logging`: a closed log stops nothing
         pass
 
 
@@ -132,7 +131,7 @@ def _add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def without_secrets(text: str) -> str:
-    """A text without keys and the passwords of what looks like a URL or connection string."""
+    """Mask API keys, and the passwords of URLs and connection strings."""
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -146,7 +145,7 @@ def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """For a terminal, which what a client sends must not give commands to."""
+    """Escape control characters, so that clients cannot send commands to the terminal."""
     for name, value in event.items():
         if isinstance(value, str) and name != "exception" and not value.isprintable():
             event[name] = ascii(value)

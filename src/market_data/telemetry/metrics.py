@@ -1,8 +1,7 @@
-"""What the service counts about itself, for `GET /metrics`.
+"""Metrics of the service, for `GET /metrics`.
 
-With several worker processes each of them writes its own files in the folder PROMETHEUS_MULTIPROC_DIR, which has to be set
-before this module is imported; whichever worker is asked adds them up. What lies in the database is not counted but sampled,
-by each worker for itself: `sampler`.
+Several workers each write files in the folder PROMETHEUS_MULTIPROC_DIR, which must be set before this module is imported;
+the worker that answers adds them up. Metrics of the database are sampled: see `database.metrics_collector`.
 """
 
 import os
@@ -20,79 +19,62 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-__all__ = [
-    "FEED_ERRORS",
-    "FOLDER",
-    "MEDIA_TYPE",
-    "POOL_CONNECTIONS",
-    "POOL_WAITING",
-    "REQUESTS",
-    "REQUEST_SECONDS",
-    "RUNNING_REQUESTS",
-    "STREAM_CLIENTS",
-    "STREAM_DROPPED",
-    "TRADES_INGESTED",
-    "exposition",
-    "forget",
-    "shared",
-]
-
 disable_created_metrics()
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable that makes the metrics those of several processes."""
+"""Environment variable with the folder that workers share."""
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4"
-"""Of Prometheus' text format, as each Prometheus reads it."""
+"""Prometheus' text format, in the version that every Prometheus reads."""
 
 
 REQUESTS: Final = Counter(
     "market_data_requests_total",
-    "Requests answered; a stream counts once it has begun.",
+    "Finished requests; a stream counts when it opens.",
     ["method", "path", "status_code"],
 )
 REQUEST_SECONDS: Final = Histogram(
     "market_data_request_duration_seconds",
-    "Time until an answer was handed over, without streams, which end when their client leaves.",
+    "Time from the request to the end of the response, without streams.",
     ["method", "path"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RUNNING_REQUESTS: Final = Gauge(
     "market_data_requests_in_progress",
-    "Requests that are being answered now, without streams that have begun.",
+    "Requests in progress, without open streams.",
     multiprocess_mode="livesum",
 )
 POOL_CONNECTIONS: Final = Gauge(
     "market_data_pool_connections",
-    "Connections of the pool that requests take theirs from.",
+    "Connections of the database pool, by state.",
     ["state"],
     multiprocess_mode="livesum",
 )
 POOL_WAITING: Final = Gauge(
-    "market_data_pool_waiting", "Requests that wait for a connection of the pool.", multiprocess_mode="livesum"
+    "market_data_pool_waiting", "Requests that wait for a connection of the database pool.", multiprocess_mode="livesum"
 )
-TRADES_INGESTED: Final = Counter("market_data_trades_ingested_total", "Trades that the feed of this service has stored.")
-FEED_ERRORS: Final = Counter("market_data_feed_errors_total", "Attempts of the feed that ended in an error.")
+TRADES_INGESTED: Final = Counter("market_data_trades_ingested_total", "Trades stored by the feed of this service.")
+FEED_ERRORS: Final = Counter("market_data_feed_errors_total", "Attempts of the feed that failed.")
 STREAM_CLIENTS: Final = Gauge(
-    "market_data_stream_clients", "Clients that listen to a stream now.", ["transport"], multiprocess_mode="livesum"
+    "market_data_stream_clients", "Clients of streams.", ["transport"], multiprocess_mode="livesum"
 )
 STREAM_DROPPED: Final = Counter(
-    "market_data_stream_dropped_total", "Clients of streams that the service has cut off.", ["reason"]
+    "market_data_stream_dropped_total", "Clients of streams that the service disconnected.", ["reason"]
 )
 
-# There from the start, at 0: a series that begins with its first event hides it from `rate()`.
+# Create the series at 0: `rate()` misses the first event of a series that starts with it.
 STREAM_CLIENTS.labels("sse")
 STREAM_CLIENTS.labels("websocket")
 STREAM_DROPPED.labels("slow")
 
 
 def shared() -> bool:
-    """Whether these are the metrics of several processes."""
+    """Return True if several workers share the metrics."""
     return FOLDER in os.environ
 
 
 def exposition(sampled: Collector) -> bytes:
-    """Everything in Prometheus' text format: what this process or all processes have counted, and what was sampled."""
+    """Return the counts of all workers and the samples of the database, in Prometheus' text format."""
     counts = REGISTRY
     if shared():
         counts = CollectorRegistry()
@@ -102,6 +84,6 @@ def exposition(sampled: Collector) -> bytes:
     return generate_latest(counts) + generate_latest(samples)
 
 
-def forget(process_id: int) -> None:
-    """Let what a process that is gone had at the time (clients, connections) no longer count, unlike what it has done."""
+def reset_gauges(process_id: int) -> None:
+    """Drop the gauges (clients, connections) of a worker that has ended, and keep its counters."""
     multiprocess.mark_process_dead(process_id)  # type: ignore[no-untyped-call]  # the library has no types there
