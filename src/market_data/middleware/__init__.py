@@ -16,11 +16,10 @@ from market_data.middleware.authorization import RequireValidKey
 from market_data.middleware.cors import CorsPolicy
 from market_data.middleware.hosts import ValidHost
 from market_data.middleware.load_shedding import LoadShedder
-from market_data.middleware.rate_limit import RateLimit, RateLimiter
+from market_data.middleware.rate_limit import RateLimit
 from market_data.middleware.request_id import RequestId
 from market_data.middleware.request_limits import RequestLimits
 from market_data.middleware.security_headers import SecurityHeaders
-from market_data.middleware.shared_buckets import open_buckets
 from market_data.middleware.timeout import RequestTimeout
 from market_data.middleware.tracing import traced
 from market_data.middleware.websocket_origin import WebSocketOrigin
@@ -54,7 +53,7 @@ def wrap(
         LoadShedder,
         partial(RequestTimeout, seconds=settings.request_timeout_seconds),
         partial(Authentication, state=state, open_paths=open_paths),
-        partial(RateLimit, limiter=_limiter(settings)) if settings.rate_limit else None,
+        partial(RateLimit, settings=settings) if settings.rate_limit else None,
         RequestLimits,
         ValidHost,
         RequireValidKey,
@@ -65,7 +64,3 @@ def wrap(
         if middleware:
             app = middleware(app)
     return app
-
-
-def _limiter(settings: Settings) -> RateLimiter:
-    return RateLimiter(settings.rate_limit, settings.rate_limit_seconds, open_buckets())

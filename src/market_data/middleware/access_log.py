@@ -19,14 +19,13 @@ CLIENT_CLOSED_REQUEST: Final = 499
 
 
 class AccessLog:
-    """Record each request in the request log: status, route, duration."""
+    """Add each request to the request log once it has ended, a stream or WebSocket also when it opens."""
 
     def __init__(self, app: ASGIApp, request_log: RequestLog) -> None:
         self.app = app
         self._log = request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Record a request once it has ended, a stream or WebSocket also when it opens."""
         if scope["type"] == "websocket":
             await self._record_websocket(scope, receive, send)
             return

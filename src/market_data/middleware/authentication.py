@@ -23,7 +23,6 @@ class Authentication:
         self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Find the key, and pass the request on."""
         if scope["path"] not in self._open_paths:
             state = scope["state"]
             state["key"] = None

@@ -26,13 +26,12 @@ SCOPE_MISSING: Final = (
 
 
 class RequireValidKey:
-    """Reject requests whose key is wrong, on unknown paths too."""
+    """Reject requests whose key is wrong, on unknown paths too, with the error of `Authentication`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with the error of `Authentication`."""
         error: Exception | None = scope["state"].get("authentication_error")
         if error is None:
             await self.app(scope, receive, send)
@@ -41,7 +40,7 @@ class RequireValidKey:
 
 
 class RequireScope:
-    """Reject requests whose key lacks the scope of the handler.
+    """Reject requests without a key (401) or whose key lacks the scope of the handler (403).
 
     Litestar runs it in front of each handler, because only the router knows that one. Not a guard of Litestar, which copies
     the handler at each request (10 µs), and can't refuse a WebSocket with a status and a reason.
@@ -52,7 +51,6 @@ class RequireScope:
         self._default = "read" if required else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 401 or 403."""
         needed: str | None = scope["route_handler"].opt.get("scope", self._default)
         if needed:
             try:

@@ -33,7 +33,6 @@ class CorsPolicy:
         self._origins = frozenset(origin.encode() for origin in settings.origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an HTTP request; WebSockets pass."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

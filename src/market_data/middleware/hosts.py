@@ -15,13 +15,12 @@ HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(
 
 
 class ValidHost:
-    """Reject requests whose `Host` is malformed: Litestar builds a URL from it, and would fail with 500."""
+    """Reject (400) requests whose `Host` is malformed: Litestar builds a URL from it, and would fail with 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 400."""
         if is_valid(first_header(scope, b"host") or b""):
             await self.app(scope, receive, send)
         else:

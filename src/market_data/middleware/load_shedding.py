@@ -36,7 +36,10 @@ NEVER_SHED: Final = frozenset({"/health", "/health/live", "/health/ready", "/met
 
 
 class LoadShedder:
-    """Reject requests once the queue of this worker would take longer than `MAX_QUEUE_SECONDS` of processor time."""
+    """Reject requests (503) once the queue of this worker would take longer than `MAX_QUEUE_SECONDS` of processor time.
+
+    WebSockets pass.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -48,7 +51,6 @@ class LoadShedder:
         self._sampled_at = self._processor_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 503. WebSockets pass."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -16,7 +16,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import TooManyRequests
 from market_data.middleware.asgi import reject, with_headers
-from market_data.middleware.shared_buckets import SharedBuckets
+from market_data.middleware.shared_buckets import SharedBuckets, open_buckets
+from market_data.settings import Settings
 
 UNLIMITED: Final = frozenset({"/health", "/health/live", "/health/ready"})
 """Paths of health checks."""
@@ -62,16 +63,18 @@ class RateLimiter:
 
 
 class RateLimit:
-    """Count each request against its key, or against its address if it has no valid key."""
+    """Count each request against its key, or against its address if it has no valid key. Reject it (429) above the limit.
 
-    def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
+    Each response says how much of the limit is left.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self._limiter = limiter
-        self._limit = str(limiter.limit).encode()
-        self._policy = f"{limiter.limit};w={limiter.seconds:g}".encode()
+        self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_seconds, open_buckets())
+        self._limit = str(settings.rate_limit).encode()
+        self._policy = f"{settings.rate_limit};w={settings.rate_limit_seconds:g}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 429; the response says how much of the limit is left."""
         if scope["path"] in UNLIMITED:
             await self.app(scope, receive, send)
             return

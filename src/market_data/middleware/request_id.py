@@ -16,13 +16,12 @@ ACCEPTED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestId:
-    """Keep the request's `X-Request-ID`, or generate one."""
+    """Keep the request's `X-Request-ID` or generate one, for `REQUEST_ID` of the request's tasks and the response header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Set `REQUEST_ID` for the request's task and the tasks that it starts, and add the response header."""
         given = first_header(scope, HEADER)
         request_id = given.decode() if given and ACCEPTED.fullmatch(given) else f"{random.getrandbits(64):016x}"
         REQUEST_ID.set(request_id)

@@ -17,13 +17,12 @@ MAX_HEADER_BYTES: Final = 32_768
 
 
 class RequestLimits:
-    """Reject requests with too many headers, too large headers, or too long a URL."""
+    """Reject requests with too many or too large headers (431), or too long a URL (414)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 414 or 431."""
         headers = cast("list[Header]", scope["headers"])
         if len(headers) > MAX_HEADERS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
             detail = f"There are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES:,} bytes of them."

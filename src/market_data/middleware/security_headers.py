@@ -13,7 +13,7 @@ NO_CONTENT: Final = (CONTENT_SECURITY_POLICY, b"default-src 'none'; frame-ancest
 
 
 class SecurityHeaders:
-    """Forbid browsers to sniff, frame, embed or run a response."""
+    """Add headers that forbid browsers to sniff, frame, embed or run a response."""
 
     def __init__(self, app: ASGIApp, *, cross_origin: bool) -> None:
         self.app = app
@@ -27,8 +27,6 @@ class SecurityHeaders:
         self._headers_and_policy = [*self._headers, NO_CONTENT]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the headers to the response."""
-
         def secured_send(message: Any) -> Awaitable[None]:
             if message["type"] in RESPONSE_STARTS:
                 headers: list[Header] = message["headers"]

@@ -28,7 +28,6 @@ class RequestTimeout:
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and cancel it when its time is over."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

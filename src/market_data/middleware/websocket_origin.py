@@ -10,7 +10,7 @@ from market_data.settings import Settings
 
 
 class WebSocketOrigin:
-    """Reject WebSockets from pages of other origins, unless CORS_ORIGINS allows the origin.
+    """Reject (403) WebSockets from pages of other origins, unless CORS_ORIGINS allows the origin.
 
     Clients other than browsers send no `Origin`, and pass.
     """
@@ -21,7 +21,6 @@ class WebSocketOrigin:
         self._origins = frozenset(origin.encode() for origin in settings.origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reject it with 403."""
         if scope["type"] == "websocket" and not self._allows(scope):
             error = HTTPException("Pages of this origin may not open a WebSocket here.", status_code=HTTPStatus.FORBIDDEN)
             await reject(scope, receive, send, error)
