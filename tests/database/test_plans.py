@@ -12,11 +12,10 @@ from psycopg import sql
 
 from market_data.queries.candles import CANDLE_BOUND, CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
-from market_data.queries.health import NEWEST_TRADE, TRADE_COUNT
 from market_data.queries.intervals import INTERVALS, WEEK_START
-from market_data.queries.latest_prices import LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
-from market_data.queries.leases import LAST_PRICES
+from market_data.queries.latest_prices import LAST_PRICES, LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
 from market_data.queries.row_pages import Order
+from market_data.queries.status import NEWEST_TRADE, TRADE_COUNT
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
 from market_data.queries.trades import TRADES
 

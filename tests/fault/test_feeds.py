@@ -94,7 +94,7 @@ def test_a_database_that_refuses_trades_is_told_once_and_tried_again(
                 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$
             """)
             connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION refuse()")
-            eventually(lambda: "can't store trades and keeps trying: no room" in service.text)
+            eventually(lambda: "can't store trades, retrying: no room" in service.text)
             time.sleep(2)
             connection.execute("DROP TRIGGER refuse ON trades")
         eventually(lambda: service.text.count("feeding 5 symbols") == 2)

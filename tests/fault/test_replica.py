@@ -26,11 +26,11 @@ def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
         client.post("/trades", json=TRADE, headers=key).raise_for_status()
         for times in (1, 2):
-            eventually(lambda times=times: service.text.count("the replica is read") == times)
+            eventually(lambda times=times: service.text.count("replica used for reads") == times)
             assert client.get(PRICE).json()["price"] == 100
             fault(proxy)
             assert client.get(PRICE).json()["price"] == 100
-            eventually(lambda times=times: service.text.count("the replica is not read") == times)
+            eventually(lambda times=times: service.text.count("replica not used") == times)
             assert client.get(PRICE).json()["price"] == 100
             proxy.restore()
         assert client.get("/health/ready").status_code == 200
@@ -41,7 +41,7 @@ def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
-        eventually(lambda: "the replica is read" in service.text)
+        eventually(lambda: "replica used for reads" in service.text)
         stored = client.post("/trades", json=TRADE, headers=key)
         position = stored.headers["X-Write-Position"]
         assert int(position) > 0
@@ -71,7 +71,7 @@ if SERVER:  # two databases of one server, which share its log, stand for a prim
         ):
             _price(database_url, 100)
             _price(replica, 99)
-            eventually(lambda: "the replica is read" in service.text)
+            eventually(lambda: "replica used for reads" in service.text)
             assert client.get(PRICE).json()["price"] == 99
             assert client.get(PRICE, headers={"X-Read-After": str(2**62)}).json()["price"] == 100
             assert _prices(client, "/prices/latest") == [99]

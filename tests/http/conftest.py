@@ -13,7 +13,7 @@ import pytest
 from litestar.testing import TestClient
 
 from market_data.app import create_app
-from market_data.auth.api_keys import hash_of, make_key, prefix_of
+from market_data.auth.api_keys import generate_key, hash_key, parse_prefix
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -84,11 +84,11 @@ def writing_service(
     settings: Settings, session_database: str, make_client: Callable[[Settings], TestClient]
 ) -> Iterator[TestClient]:
     """A client whose key may do everything."""
-    secret = make_key()
+    secret = generate_key()
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO api_keys (name, prefix, hash, scopes) VALUES ('tester', %s, %s, '{admin}')",
-            (prefix_of(secret), hash_of(secret)),
+            (parse_prefix(secret), hash_key(secret)),
         )
     with make_client(settings) as client:
         client.headers["Authorization"] = f"Bearer {secret}"

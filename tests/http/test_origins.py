@@ -118,7 +118,7 @@ def test_all_pages_may_where_a_star_says_so(settings: Settings, make_client: Mak
     ],
 )
 def test_what_is_no_origin_ends_the_start(value: str):
-    with pytest.raises(SettingsError, match=r"^CORS_ORIGINS=.*is no origin") as raised:
+    with pytest.raises(SettingsError, match=r"^CORS_ORIGINS=.*is not an origin") as raised:
         read_settings({"CORS_ORIGINS": value})
     assert "\n" not in str(raised.value)
 

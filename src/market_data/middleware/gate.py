@@ -169,7 +169,7 @@ class Gate:
         if secret is None:
             return None
         services: Services = self._state.services  # set by the lifespan, before any request
-        key = await services.api_keys.find(secret)
+        key = await services.api_keys.authenticate(secret)
         if key is None:
             raise Unauthorized(WRONG_KEY)
         return key

@@ -32,7 +32,7 @@ def scene(play: Callable[[Search, RequestCoalescer[str]], Coroutine[Any, Any, No
 
 
 async def ask(flights: RequestCoalescer[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
-    asked = [asyncio.create_task(flights.join(key)) for _ in range(times)]
+    asked = [asyncio.create_task(flights.get(key)) for _ in range(times)]
     await asyncio.sleep(0.01)
     return asked
 

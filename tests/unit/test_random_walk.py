@@ -12,7 +12,7 @@ from helpers.support import T0
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data.feed.random_walk import LARGEST_STEP, LISTINGS, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
+from market_data.feed.random_walk import LISTINGS, MAX_STEP, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
 
 CENT = Decimal("0.01")
 ONE = Listing("ONE", "One", 500_00, 0.3)
@@ -82,9 +82,9 @@ def test_steps_are_normal_with_the_annual_volatility_scaled_to_the_interval(step
 
 def test_steps_that_would_be_too_large_are_drawn_again_not_cut():
     steps = steps_of(walk(5_000, volatility=3, step_seconds=3600))
-    assert max(map(abs, steps)) <= LARGEST_STEP
-    assert fmean(abs(each) > 0.99 * LARGEST_STEP for each in steps) < 0.02, "steps pile up at the bounds"
-    assert fmean(abs(each) < LARGEST_STEP / 2 for each in steps) > 0.4
+    assert max(map(abs, steps)) <= MAX_STEP
+    assert fmean(abs(each) > 0.99 * MAX_STEP for each in steps) < 0.02, "steps pile up at the bounds"
+    assert fmean(abs(each) < MAX_STEP / 2 for each in steps) > 0.4
 
 
 def test_cheap_symbol_with_small_steps_does_not_stand_still():
