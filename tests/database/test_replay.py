@@ -1,4 +1,4 @@
-"""What a client has missed, and how its stream ends."""
+"""Replay of missed events, and streams of a stopping service."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ LARGE = """
 
 
 def read(database_url: str, client: Client, bound: Callable[[], EventId]) -> list[Message]:
-    """All that a client has missed up to a bound."""
+    """Return the messages of a replay up to a bound."""
 
     async def run() -> list[Message]:
         async with Database(database_url, Settings(database_url=database_url)) as database:
@@ -40,8 +40,8 @@ def last_position(connection: Connection) -> int:
 
 
 @pytest.mark.parametrize("symbols", [None, frozenset(["AAPL"])])
-def test_nothing_beyond_the_bound_counts_as_told(database_url: str, connection: Connection, symbols: frozenset[str] | None):
-    """The hub is in the middle of a commit that takes several pages."""
+def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection: Connection, symbols: frozenset[str] | None):
+    """The hub is publishing a commit that takes several pages."""
     store(connection, trade(0, "1"))
     before = EventId.after(last_position(connection))
     connection.execute(LARGE)
@@ -53,7 +53,9 @@ def test_nothing_beyond_the_bound_counts_as_told(database_url: str, connection: 
     assert client.delivered_up_to == bound
 
 
-def test_rare_symbol_is_found_behind_many_others(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
+def test_replay_finds_a_rare_symbol_after_many_others(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("market_data.streaming.replay.MAX_POSITIONS", 3)
     store(connection, *(trade(second, "1") for second in range(20)))
     store(connection, trade(0, "2", symbol="RARE"))
@@ -64,7 +66,7 @@ def test_rare_symbol_is_found_behind_many_others(database_url: str, connection: 
     assert client.delivered_up_to == end
 
 
-def test_gap_is_told_where_rows_are_trimmed_while_they_are_read(database_url: str, connection: Connection):
+def test_replay_yields_a_gap_if_rows_are_trimmed_meanwhile(database_url: str, connection: Connection):
     store(connection, *(trade(second, "1") for second in range(4)))
     last = last_position(connection)
     connection.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
@@ -76,7 +78,7 @@ def test_gap_is_told_where_rows_are_trimmed_while_they_are_read(database_url: st
     assert gap.id == client.delivered_up_to == EventId.after(last)
 
 
-def test_who_comes_while_the_service_stops_keeps_its_place(database_url: str):
+def test_client_that_connects_while_the_service_stops_keeps_its_position(database_url: str):
     async def messages(after: EventId | None) -> list[Message]:
         settings = Settings(database_url=database_url)
         async with Database(database_url, settings) as database:
@@ -90,7 +92,7 @@ def test_who_comes_while_the_service_stops_keeps_its_place(database_url: str):
     assert bye.id == EventId(7, 3, 0)
 
 
-def test_candles_far_apart_are_read_in_ranges_of_bounded_length():
+def test_distant_candles_are_read_in_ranges_of_limited_length():
     minutes = {
         T0 + timedelta(minutes=MAX_GAP_BUCKETS * number) for number in range(5 * MAX_RANGE_BUCKETS // MAX_GAP_BUCKETS)
     }

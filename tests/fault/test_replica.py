@@ -1,4 +1,4 @@
-"""Reads from a replica, by way of a proxy that can cut and stall it."""
+"""Reads from a replica behind a proxy that can cut and stall its connections."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ TRADE = {"symbol": "AAPL", "price": 100, "volume": 1, "timestamp": "2026-02-08T1
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.stall])
-def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
+def test_reads_go_to_the_primary_while_the_replica_is_unavailable(
     database_url: str, proxied: str, proxy: Proxy, tmp_path: Path, fault
 ):
     key = bearer(store_key(database_url, "write"))
@@ -37,7 +37,7 @@ def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
         assert "Traceback" not in service.text
 
 
-def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str, tmp_path: Path):
+def test_x_read_after_reads_the_client_s_own_writes(database_url: str, proxied: str, tmp_path: Path):
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
@@ -51,7 +51,7 @@ def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str
             assert (answer.status_code, answer.json()["errors"][0]["name"]) == (400, "X-Read-After")
 
 
-def test_without_a_replica_there_are_no_positions(database_url: str, tmp_path: Path):
+def test_responses_have_no_write_position_without_a_replica(database_url: str, tmp_path: Path):
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, **SETTINGS) as (_, client):
         added = client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
@@ -60,9 +60,9 @@ def test_without_a_replica_there_are_no_positions(database_url: str, tmp_path: P
         assert client.get("/symbols", headers={"X-Read-After": "soon"}).status_code == 200
 
 
-if SERVER:  # two databases of one server, which share its log, stand for a primary and a replica that lies behind
+if SERVER:  # two databases of one server, with one WAL, act as a primary and a lagging replica
 
-    def test_a_position_beyond_the_replica_s_is_read_from_the_primary(
+    def test_reads_after_a_position_that_the_replica_has_not_reached_go_to_the_primary(
         database_url: str, new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
     ):
         with (

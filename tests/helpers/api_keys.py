@@ -1,4 +1,4 @@
-"""Keys for tests."""
+"""API keys for tests."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -11,7 +11,7 @@ from market_data.auth.api_keys import Scope, generate_key, hash_key, parse_prefi
 def store_key(
     database_url: str, *scopes: Scope, name: str = "", lasts: timedelta | None = None, revoked: bool = False
 ) -> str:
-    """A key that the database knows; without a name, one of a name that no other has."""
+    """Store and return a new key; its name is unique by default."""
     secret = generate_key()
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
@@ -25,11 +25,11 @@ def store_key(
 
 
 def revoke(database_url: str, secret: str) -> None:
-    """End a key now."""
+    """Revoke a key now."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE api_keys SET revoked_at = now() WHERE prefix = %s", (parse_prefix(secret),))
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """The header that carries a key."""
+    """Return the header with a key."""
     return {"Authorization": f"Bearer {secret}"}

@@ -1,4 +1,4 @@
-"""What a key is, and how a request carries it."""
+"""Format of API keys, and how requests carry them."""
 
 import re
 from hashlib import sha256
@@ -10,7 +10,7 @@ from market_data.errors import Unauthorized
 from market_data.telemetry.logging import without_secrets
 
 
-def test_key_has_its_form_and_is_new_each_time():
+def test_generated_keys_match_the_format_and_differ():
     keys = {generate_key() for _ in range(100)}
     assert len(keys) == 100
     for key in keys:
@@ -27,7 +27,7 @@ def test_hash_is_sha256_of_the_whole_key():
     assert hash_key("md_0011aabb_x") == sha256(b"md_0011aabb_x").digest()
 
 
-def test_scopes_include_those_below():
+def test_scopes_include_lower_ones():
     assert expand_scopes(["read"]) == {"read"}
     assert expand_scopes(["write"]) == {"read", "write"}
     assert expand_scopes(["admin", "read"]) == {"read", "write", "admin"}
@@ -60,14 +60,14 @@ def test_key_of_a_request(headers: list[tuple[bytes, bytes]], key: str | None):
         ([(b"x-api-key", b""), (b"authorization", b"Bearer two")], "different keys"),
     ],
 )
-def test_request_without_a_clear_key_is_refused_without_repeating_it(headers: list[tuple[bytes, bytes]], reason: str):
+def test_ambiguous_credentials_are_rejected_without_repeating_them(headers: list[tuple[bytes, bytes]], reason: str):
     with pytest.raises(Unauthorized, match=reason) as refused:
         given_key(headers)
     assert "one" not in str(refused.value).split()
     assert "b25lOg" not in str(refused.value)
 
 
-def test_log_has_no_more_of_a_key_than_its_prefix():
+def test_logs_contain_only_the_prefix_of_a_key():
     key = generate_key()
     assert without_secrets(f"Authorization: Bearer {key}, and so on") == f"Authorization: Bearer {key[:12]}***, and so on"
     assert without_secrets(f"[b'{key}']") == f"[b'{key[:12]}***']"

@@ -1,4 +1,4 @@
-"""Answers that many ask for at once."""
+"""Request coalescing."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,93 +9,93 @@ import pytest
 from market_data.database.coalescing import RequestCoalescer
 
 
-class Search:
-    """Searches that end when they are told to."""
+class Runs:
+    """Runs whose results the test sets."""
 
     def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.ends: list[asyncio.Future[int]] = []
+        self.started: list[str] = []
+        self.results: list[asyncio.Future[int]] = []
 
-    async def find(self, key: str) -> int:
-        self.begun.append(key)
-        end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.ends.append(end)
-        return await end
+    async def call(self, key: str) -> int:
+        self.started.append(key)
+        result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.results.append(result)
+        return await result
 
 
-def scene(play: Callable[[Search, RequestCoalescer[str]], Coroutine[Any, Any, None]]) -> None:
+def run_scenario(scenario: Callable[[Runs, RequestCoalescer[str]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
-        search = Search()
-        await play(search, RequestCoalescer(search.find))
+        runs = Runs()
+        await scenario(runs, RequestCoalescer(runs.call))
 
     asyncio.run(run())
 
 
-async def ask(flights: RequestCoalescer[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
-    asked = [asyncio.create_task(flights.get(key)) for _ in range(times)]
+async def get(coalescer: RequestCoalescer[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.create_task(coalescer.get(key)) for _ in range(times)]
     await asyncio.sleep(0.01)
-    return asked
+    return tasks
 
 
-def test_who_asks_while_one_is_found_waits_for_the_next():
-    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
-        first, (second, third) = await ask(flights, 1), await ask(flights, 2)
-        assert search.begun == ["AAPL"]
-        search.ends[0].set_result(1)
+def test_a_call_during_a_run_waits_for_the_next_run():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        first, (second, third) = await get(coalescer, 1), await get(coalescer, 2)
+        assert runs.started == ["AAPL"]
+        runs.results[0].set_result(1)
         assert await first[0] == 1
         await asyncio.sleep(0.01)
         assert not second.done()
-        assert search.begun == ["AAPL", "AAPL"]
-        search.ends[1].set_result(2)
+        assert runs.started == ["AAPL", "AAPL"]
+        runs.results[1].set_result(2)
         assert (await second, await third) == (2, 2)
 
-    scene(play)
+    run_scenario(scenario)
 
 
-def test_other_keys_are_found_at_the_same_time():
-    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
-        await ask(flights, 1, "AAPL")
-        (other,) = await ask(flights, 1, "MSFT")
-        search.ends[1].set_result(2)
+def test_other_keys_run_concurrently():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        await get(coalescer, 1, "AAPL")
+        (other,) = await get(coalescer, 1, "MSFT")
+        runs.results[1].set_result(2)
         assert await other == 2
-        await flights.stop()
+        await coalescer.stop()
 
-    scene(play)
+    run_scenario(scenario)
 
 
-def test_a_failure_is_told_to_all_who_wait_and_the_next_is_found_anew():
-    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
-        asked = await ask(flights, 1) + await ask(flights, 2)
-        search.ends[0].set_exception(LookupError("gone"))
-        for task in asked:
+def test_all_waiters_get_the_error_and_the_next_call_runs_again():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        tasks = await get(coalescer, 1) + await get(coalescer, 2)
+        runs.results[0].set_exception(LookupError("gone"))
+        for task in tasks:
             with pytest.raises(LookupError, match="gone"):
                 await task
-        (again,) = await ask(flights, 1)
-        search.ends[1].set_result(3)
+        (again,) = await get(coalescer, 1)
+        runs.results[1].set_result(3)
         assert await again == 3
 
-    scene(play)
+    run_scenario(scenario)
 
 
-def test_who_gives_up_takes_nothing_from_the_others():
-    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
-        leaving, staying = await ask(flights, 2)
+def test_a_cancelled_waiter_does_not_affect_the_others():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        leaving, staying = await get(coalescer, 2)
         leaving.cancel()
         await asyncio.sleep(0.01)
-        search.ends[0].set_result(1)
+        runs.results[0].set_result(1)
         assert await staying == 1
         assert leaving.cancelled()
 
-    scene(play)
+    run_scenario(scenario)
 
 
-def test_nobody_is_left_waiting_when_it_is_stopped():
-    async def play(search: Search, flights: RequestCoalescer[str]) -> None:
-        asked = await ask(flights, 1) + await ask(flights, 2)
-        await flights.stop()
-        done, waiting = await asyncio.wait(asked, timeout=1)
+def test_stop_leaves_no_waiter_behind():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        tasks = await get(coalescer, 1) + await get(coalescer, 2)
+        await coalescer.stop()
+        done, waiting = await asyncio.wait(tasks, timeout=1)
         assert not waiting
         assert all(task.cancelled() or task.exception() for task in done)
-        assert search.begun == ["AAPL"]
+        assert runs.started == ["AAPL"]
 
-    scene(play)
+    run_scenario(scenario)
