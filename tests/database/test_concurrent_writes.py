@@ -25,7 +25,7 @@ DELETE = "DELETE FROM trades WHERE price = %s"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def incoming_trade(number: int, price: str = "1") -> NewTrade:
+def incoming(number: int, price: str = "1") -> NewTrade:
     """Return an incoming trade."""
     return TradeValidator(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
 
@@ -118,7 +118,7 @@ if SERVER:
         other.execute(INSERT, stored_trade(0, "1", trade_id=1))
         other.execute(INSERT, stored_trade(0, "1", trade_id=2))
         with blocked_in_thread(
-            connection, write, database_url, {0: incoming_trade(1), 1: incoming_trade(2, "7"), 2: incoming_trade(3)}
+            connection, write, database_url, {0: incoming(1), 1: incoming(2, "7"), 2: incoming(3)}
         ) as outcome:
             other.commit()
         stored, existing, rejected = outcome.result()
@@ -130,7 +130,7 @@ if SERVER:
     ):
         store(connection, stored_trade(0, "1", trade_id=1))
         other.execute(DELETE, (1,))
-        with blocked_in_thread(connection, write, database_url, {0: incoming_trade(1), 1: incoming_trade(2)}) as outcome:
+        with blocked_in_thread(connection, write, database_url, {0: incoming(1), 1: incoming(2)}) as outcome:
             other.commit()
         stored, existing, rejected = outcome.result()
         assert (stored, existing) == (1, 0)
@@ -139,7 +139,7 @@ if SERVER:
 
     def test_many_calls_with_the_same_trades_store_each_once(connection: Connection, database_url: str):
         store(connection, stored_trade(100, "1"))
-        calls = [{index: incoming_trade((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
+        calls = [{index: incoming((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
         start = threading.Barrier(len(calls))
 
         def call(trades: Mapping[int, NewTrade]) -> Outcome:
@@ -155,7 +155,5 @@ if SERVER:
 
 def test_outcomes_are_the_same_without_concurrency(connection: Connection, database_url: str):
     store(connection, stored_trade(0, "1", trade_id=1))
-    stored, existing, rejected = write(
-        database_url, {0: incoming_trade(1), 4: incoming_trade(2), 5: incoming_trade(2), 6: incoming_trade(2, "3")}
-    )
+    stored, existing, rejected = write(database_url, {0: incoming(1), 4: incoming(2), 5: incoming(2), 6: incoming(2, "3")})
     assert (stored, existing, list(rejected)) == (1, 2, [6])

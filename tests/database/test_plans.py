@@ -63,9 +63,7 @@ def filled(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> 
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 def planned(filled: Connection, request: pytest.FixtureRequest) -> Iterator[Connection]:
     filled.execute("SELECT set_config('plan_cache_mode', %s, false)", (request.param,))
-    filled.execute(
-        "SET enable_seqscan = off"
-    )  # there are so few candles of long intervals here that a sequential scan would be cheaper
+    filled.execute("SET enable_seqscan = off")  # a sequential scan of the few long candles would be cheaper
     yield filled
     filled.execute("RESET plan_cache_mode")
     filled.execute("RESET enable_seqscan")
@@ -115,7 +113,7 @@ def scanned(nodes: list[Node]) -> set[str]:
 
 
 def tail(connection: Connection) -> set[str]:
-    """Return the chunks that are not materialized yet: a generic plan reads them for any range; in production they cover minutes."""
+    """Return the chunks not materialized yet, which a generic plan reads for any range; in production they cover minutes."""
     return chunks(connection, END - 2 * DAY, END + SECOND)
 
 
@@ -208,9 +206,7 @@ def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own
 
 @pytest.mark.parametrize("fill", get_args(Fill))
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_gapfilled_page_reads_its_own_buckets_and_at_most_one_close_before_them(
-    planned: Connection, interval: str, fill: Fill
-):
+def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(planned: Connection, interval: str, fill: Fill):
     width = INTERVALS[interval]
     start = WEEK_START + (MIDDLE - WEEK_START) // width * width
     statement = GAPFILLED_CANDLES[interval, fill, "asc", "json"]

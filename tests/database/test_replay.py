@@ -53,9 +53,7 @@ def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection:
     assert client.delivered_up_to == bound
 
 
-def test_replay_finds_a_rare_symbol_after_many_others(
-    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
-):
+def test_replay_finds_a_rare_symbol(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("market_data.streaming.replay.MAX_POSITIONS", 3)
     store(connection, *(trade(second, "1") for second in range(20)))
     store(connection, trade(0, "2", symbol="RARE"))
