@@ -1,7 +1,7 @@
 """Reads without HTTP in a separate process: the same statements through the same pool with the same concurrency.
 
-Each line of standard input is a task: number of the case, number of tasks, seconds, and `encoded` to encode the results. Each
-line of output is a rate in reads a second.
+Each line of standard input is a task: number of the case, number of tasks, seconds, and `encoded` to encode the results.
+Each line of output is a rate in reads a second.
 """
 
 import asyncio
