@@ -14,7 +14,7 @@ def run_offline() -> None:
     """Print the SQL of the migrations, for psql."""
     context.configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
     with context.begin_transaction():
-        context.execute(migrations.ONE_AT_A_TIME)
+        context.execute(migrations.MIGRATION_LOCK)
         context.execute(migrations.LOCK_TIMEOUT)
         context.run_migrations()
 
@@ -24,7 +24,7 @@ def run_online() -> None:
     with migrations.engine(service_database() or command_line_database()).connect() as connection:
         context.configure(connection=connection)
         with context.begin_transaction():
-            context.execute(migrations.ONE_AT_A_TIME)
+            context.execute(migrations.MIGRATION_LOCK)
             context.execute(migrations.LOCK_TIMEOUT)
             context.run_migrations()
 

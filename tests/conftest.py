@@ -1,7 +1,7 @@
-"""Databases for the tests: on the embedded engine, or on the server that TEST_DATABASE_URL names (a superuser's DSN).
+"""Databases for the tests: on the embedded engine, or on the server in TEST_DATABASE_URL (a superuser's DSN).
 
-A test that takes `database_url` gets the session's migrated database, emptied, whose candles are never materialized; one
-that takes `new_migrated_database` or `new_database` makes databases of its own. Nothing here mocks a database.
+`database_url` is the session's migrated database, emptied, whose candles are never materialized; `new_migrated_database`
+and `new_database` create databases for one test. No test mocks a database.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where FORBID_SKIPS is set, let a skipped test fail: its tool should have been installed."""
+    """With FORBID_SKIPS, fail skipped tests: their tools should be installed."""
     report = yield
     if report.skipped and os.environ.get("FORBID_SKIPS"):
         report.outcome = "failed"
@@ -36,7 +36,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def say(line: str) -> None:
-    """What the engine tells, into the captured output of the test that started it."""
+    """Write the engine's messages into the captured output of the test."""
     sys.stderr.write(f"{line}\n")
 
 
@@ -58,8 +58,8 @@ def _on_engine(seed: Path, folder: Path) -> Iterator[str]:
         yield url
 
 
-def _made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that the first of pytest-xdist's workers to need it makes, while the others wait."""
+def _make_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first pytest-xdist worker creates while the others wait."""
     own = temporary.getbasetemp()
     made = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with made.with_suffix(".lock").open("w") as lock:
@@ -73,31 +73,31 @@ def _made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Pat
 
 @pytest.fixture(scope="session")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of an embedded engine whose database exists and was stopped in order: to copy it takes less than initdb."""
+    """Return the home of a stopped embedded engine with an empty database: copying it is faster than initdb."""
 
     def make(home: Path) -> None:
         with embedded.owned_engine(home, say=say):
             pass
 
-    return _made_once(tmp_path_factory, "engine-seed", make)
+    return _make_once(tmp_path_factory, "engine-seed", make)
 
 
 @pytest.fixture(scope="session")
 def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a migrated database."""
+    """Return the home of a stopped embedded engine with a migrated database."""
 
     def make(home: Path) -> None:
         with embedded.owned_engine(shutil.copytree(seed, home), say=say) as url:
             migrations.upgrade(url)
 
-    return _made_once(tmp_path_factory, "engine-migrated", make)
+    return _make_once(tmp_path_factory, "engine-migrated", make)
 
 
 @pytest.fixture(scope="session")
 def new_database(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[[], AbstractContextManager[str]]:
-    """Makes an empty database for the length of a `with`, and gives its URL."""
+    """Return a context manager that creates an empty database and yields its URL."""
 
     def make() -> AbstractContextManager[str]:
         if SERVER:
@@ -111,7 +111,7 @@ def new_database(
 def new_migrated_database(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[[], AbstractContextManager[str]]:
-    """Makes a migrated database for the length of a `with`, and gives its URL."""
+    """Return a context manager that creates a migrated database and yields its URL."""
 
     @contextmanager
     def on_server(server: str) -> Iterator[str]:
@@ -137,8 +137,8 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
 
 @pytest.fixture
 def database_url(session_database: str) -> str:
-    """A migrated database without a row. A test that refreshes candles takes `new_migrated_database` instead: there is no
-    way to empty them afterwards on both engines."""
+    """URL of a migrated database without rows. Tests that refresh candles need `new_migrated_database`: candles can't be
+    emptied again on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("""
             TRUNCATE trades, newest_trades, symbols, stale_ranges, leases, trade_changes,
@@ -149,6 +149,6 @@ def database_url(session_database: str) -> str:
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[Connection]:
-    """A connection to `database_url`, in autocommit mode and UTC."""
+    """Connect to `database_url` in autocommit mode and UTC."""
     with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC") as connection:
         yield connection

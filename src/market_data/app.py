@@ -93,7 +93,7 @@ async def _open_replica(settings: Settings, database: Database) -> AsyncGenerato
 
 @asynccontextmanager
 async def _run_hub(services: Services) -> AsyncGenerator[None]:
-    async with _run_tasks(streams=services.hub.run(), revoked_keys=services.hub.keep_out(services.api_keys)):
+    async with _run_tasks(streams=services.hub.run(), revoked_keys=services.hub.disconnect_revoked_keys(services.api_keys)):
         try:
             yield
         finally:
@@ -103,7 +103,7 @@ async def _run_hub(services: Services) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def _run_metrics(services: Services) -> AsyncGenerator[None]:
     metrics, flush = services.database_metrics, services.flush_access_log
-    async with _run_tasks(database_metrics=metrics.run(), shared_metrics=metrics.keep_noted(flush)):
+    async with _run_tasks(database_metrics=metrics.run(), shared_metrics=metrics.refresh_periodically(flush)):
         yield
     flush()
 

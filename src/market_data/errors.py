@@ -1,22 +1,22 @@
-"""What can go wrong, as a tree:
+"""Errors of the service:
 
     MarketDataError
-    ├── SettingsError          an environment variable that can't be used; ends the start
-    ├── StartError             anything else that ends the start with one line: a port in use, an unfit server
-    ├── CommandFailed          a command that can't do its work or go on: a file, a lease, the database
-    ├── BadParameters          400: what the client sent can't be read
-    ├── Unauthorized           401: no key where one is needed, or one that does not hold
-    ├── Forbidden              403: a key without the scope that is needed
-    ├── NotFound               404: a symbol that nobody knows, or one that has no trade yet
-    ├── Conflict               409: what is stored already says otherwise
-    ├── TooLarge               413: a body of more bytes, or more trades, than are taken at once
-    ├── UnsupportedMedia       415: a body of another form than is read
-    ├── TooManyRequests        429: more than the rate limit grants
-    ├── Overloaded             503: more requests at once than can be answered soon
-    ├── TookTooLong            503: no answer within the request time-out
-    └── DatabaseUnavailable    503: no connection, no free place in the pool, or no answer in time
+    ├── SettingsError          invalid environment variable; ends the start
+    ├── StartError             any other problem that ends the start with one line: a port in use, an unsuitable server
+    ├── CommandFailed          a command can't do its work or continue: a file, a lease, the database
+    ├── BadParameters          400: invalid parameters or body
+    ├── Unauthorized           401: a missing or invalid API key
+    ├── Forbidden              403: an API key without the required scope
+    ├── NotFound               404: an unknown symbol, or one without trades
+    ├── Conflict               409: contradicts stored data
+    ├── TooLarge               413: a body with too many bytes or trades
+    ├── UnsupportedMedia       415: a body in an unsupported format
+    ├── TooManyRequests        429: over the rate limit
+    ├── Overloaded             503: too many concurrent requests
+    ├── TookTooLong            503: no response within the request time-out
+    └── DatabaseUnavailable    503: no connection, too many requests waiting for one, or no result in time
 
-Each message is one sentence or two, fit to be shown to the person who can act on it, and carries no secret.
+Each message is one or two sentences for the person who can fix the problem, and contains no secrets.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from market_data.models import ParameterProblem
 
 
 class MarketDataError(Exception):
-    """The base of every error that this service raises on purpose."""
+    """Base of every error that this service raises on purpose."""
 
 
 class SettingsError(MarketDataError):
-    """A setting can't be used; the message names its environment variable."""
+    """Invalid setting; the message names its environment variable."""
 
 
 class StartError(MarketDataError):
@@ -37,11 +37,11 @@ class StartError(MarketDataError):
 
 
 class CommandFailed(MarketDataError):
-    """A command can't do its work; the message says why, and where the same command would go on."""
+    """A command can't do its work; the message says why, and where the same command would continue."""
 
 
 class BadParameters(MarketDataError):
-    """Parameters of a request, or fields of its body, can't be used: all that are at fault, not just the first."""
+    """Invalid parameters of a request or fields of its body: all of them, not just the first."""
 
     def __init__(self, problems: Sequence[ParameterProblem], message: str | None = None) -> None:
         super().__init__(message or "; ".join(f"{problem.name}: {problem.detail}" for problem in problems))
@@ -49,19 +49,19 @@ class BadParameters(MarketDataError):
 
 
 class Unauthorized(MarketDataError):
-    """A key is needed, or the one that was given does not hold."""
+    """Missing or invalid API key."""
 
 
 class Forbidden(MarketDataError):
-    """The key has not the scope that is needed."""
+    """API key without the required scope."""
 
 
 class NotFound(MarketDataError):
-    """What was asked for does not exist."""
+    """Unknown resource."""
 
 
 class Conflict(MarketDataError):
-    """What a request wants to store contradicts what is stored."""
+    """Data of a request that contradicts stored data."""
 
     def __init__(self, message: str, problems: Sequence[ParameterProblem] = ()) -> None:
         super().__init__(message)
@@ -69,15 +69,15 @@ class Conflict(MarketDataError):
 
 
 class TooLarge(MarketDataError):
-    """A body is larger than what is taken at once."""
+    """Body over the limit of bytes or trades."""
 
 
 class UnsupportedMedia(MarketDataError):
-    """A body has a form that is not read here."""
+    """Body in an unsupported format."""
 
 
 class TooManyRequests(MarketDataError):
-    """A client has used its rate limit up."""
+    """Client over its rate limit."""
 
     def __init__(self, message: str, retry_seconds: int) -> None:
         super().__init__(message)
@@ -85,17 +85,17 @@ class TooManyRequests(MarketDataError):
 
 
 class Overloaded(MarketDataError):
-    """There are more requests than can be answered soon; the same one may work in a moment."""
+    """Too many concurrent requests; the same request may work in a moment."""
 
 
 class TookTooLong(MarketDataError):
-    """What a request asks for could not be had within the request time-out."""
+    """No response within the request time-out."""
 
 
 class DatabaseUnavailable(MarketDataError):
-    """The database can't answer now; the same request may work in a moment."""
+    """The database can't be reached or is too busy; the same request may work in a moment."""
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an error of a library says, for a log or a terminal: libpq's go on for several lines."""
+    """Return the first line of an error's message: libpq's have several."""
     return str(error).strip().partition("\n")[0]

@@ -1,6 +1,6 @@
-"""The settings, read once from the environment.
+"""Settings, read once from the environment.
 
-Each field is an environment variable of the same name in capitals; an empty one counts as not set.
+Each field is an environment variable of the same name in capitals; an empty variable counts as not set.
 """
 
 import ipaddress
@@ -25,54 +25,54 @@ Seconds = Annotated[float, Meta(ge=0.05, le=3600)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
-    """How this process is to run. Times are in seconds."""
+    """Settings of one process. Times are in seconds."""
 
     database_url: str | None = None
     """A TimescaleDB server, as a ``postgresql://`` URL; None for the embedded engine."""
     database_direct_url: str | None = None
-    """The same server past PgBouncer, where `database_url` goes through it: for LISTEN, migrations and commands."""
+    """URL of the same server without PgBouncer if `database_url` goes through it: for LISTEN, migrations and commands."""
     database_read_url: str | None = None
-    """A streaming replica of that server, which reads go to."""
+    """Streaming replica of that server, for reads."""
     market_data_home: str = ""
-    """Folder of the embedded engine's data; the user's data directory where empty."""
+    """Folder of the embedded engine's data; if empty, the user's data directory."""
     embedded_port: Annotated[int, Meta(ge=0, le=65535)] = 54320
-    """Port of the embedded engine on loopback; another one is taken where it is in use."""
+    """Port of the embedded engine on loopback; if it is in use, another one."""
     docs_assets: str = ""
-    """Folder with the scripts of `/dashboard`, `/docs` and `/redoc`, laid out as npm does; installed by npm where empty."""
+    """Folder with the scripts of `/dashboard`, `/docs` and `/redoc` in npm's layout; if empty, they are installed by npm."""
     log_level: LogLevel = "INFO"
     auth: Auth = "open"
-    """Whether reading needs a key as well; writing always does."""
+    """`required` if reads need an API key, too; writes always do."""
     rate_limit: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """Requests that a key, or an address without one, may make within `rate_limit_seconds`; 0 for any number."""
+    """Requests of an API key, or of an address without one, within `rate_limit_seconds`; 0 for no limit."""
     rate_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
-    """The time that `rate_limit` is meant for."""
+    """Period of `rate_limit`."""
     max_body_bytes: Annotated[int, Meta(ge=1000, le=1_000_000_000)] = 5_000_000
-    """Size of a request's body; a larger one is answered 413."""
+    """Maximum size of a request body; a larger one is answered 413."""
     request_timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
-    """How long a request may take until its answer begins; then it is answered 503."""
+    """Time until the response of a request must begin; after that it is answered 503."""
     cors_origins: str = ""
-    """Origins whose pages may read answers, with commas between them; `*` for all. None where empty."""
+    """Comma-separated origins whose pages may read responses (CORS); `*` for all, empty for none."""
     trusted_proxies: str = ""
-    """Addresses and networks, with commas between them, whose `X-Forwarded-For` is believed."""
+    """Comma-separated addresses and networks whose `X-Forwarded-For` is trusted."""
     future_tolerance_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
-    """How far ahead of the clock the time of a trade may be."""
+    """Maximum time of a trade in the future."""
     feed_enabled: bool = True
     ingestion_interval_seconds: Seconds = 3.0
     """Time between two trades of a symbol."""
     feed_seed: int | None = None
-    """Makes the random walk repeatable."""
+    """Seed of the random walk, for repeatable trades."""
     feed_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 5.0
-    """How long a feed that no longer answers keeps others from taking over."""
+    """Time after which another process takes over from a feed that no longer responds."""
     pool_size: Annotated[int, Meta(ge=1, le=100)] = 4
-    """Connections of each worker to the database, kept open."""
+    """Connections of each worker to the database."""
     pool_timeout_seconds: Seconds = 2.0
-    """How long a request waits for a free connection before it is answered 503."""
+    """Time that a request waits for a free connection before it is answered 503."""
     pool_max_waiting: Annotated[int, Meta(ge=1, le=10000)] = 200
-    """How many requests may wait for a connection; further ones are answered 503 at once."""
+    """Requests that may wait for a connection; further ones are answered 503 at once."""
     query_timeout_seconds: Seconds = 5.0
-    """How long a request waits for the database's answer before it is answered 503."""
+    """Time that a request waits for the database's result before it is answered 503."""
     database_start_timeout_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
-    """How long the start waits for a server that is not there yet."""
+    """Time that the start waits for a server that is not available yet."""
 
     @property
     def home(self) -> Path:
@@ -83,29 +83,29 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
     @property
     def direct_url(self) -> str | None:
-        """The server past PgBouncer, where sessions last: for LISTEN, the feed, migrations and commands."""
+        """URL of the server without PgBouncer, for sessions: LISTEN, the feed, migrations and commands."""
         return self.database_direct_url or self.database_url
 
     @property
     def origins(self) -> list[str]:
-        """What CORS_ORIGINS lists."""
+        """CORS_ORIGINS as a list."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def proxies(self) -> list[str]:
-        """What TRUSTED_PROXIES lists."""
+        """TRUSTED_PROXIES as a list."""
         return [proxy.strip() for proxy in self.trusted_proxies.split(",") if proxy.strip()]
 
     def __repr__(self) -> str:
-        """Without the database URL, which holds a password."""
+        """Omit the database URL, which contains a password."""
         return f"Settings(home={str(self.home)!r}, server={self.database_url is not None})"
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that an environment (default: this process's) asks for.
+    """Return the settings of an environment (default: this process's).
 
     Raises:
-        SettingsError: A variable has a value that can't be used. The message names it, and shows no secret.
+        SettingsError: A variable has an invalid value. The message names the variable and contains no secrets.
     """
     given = os.environ if environment is None else environment
     values = {name: value.strip() for name, value in given.items() if value.strip()}
@@ -120,13 +120,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         settings = msgspec.convert(values, Settings, strict=False)
         _ = settings.home
         if settings.database_direct_url and not settings.database_url:
-            raise SettingsError("DATABASE_DIRECT_URL is set without DATABASE_URL, which is to be the way through PgBouncer.")
+            raise SettingsError("DATABASE_DIRECT_URL is set without DATABASE_URL; set both, or DATABASE_URL alone.")
         _check_lists(settings)
         if settings.docs_assets and not Path(settings.docs_assets, "swagger-ui-dist").is_dir():
-            raise SettingsError(f"DOCS_ASSETS={settings.docs_assets!r}: no such folder with swagger-ui-dist and redoc in it")
+            raise SettingsError(f"DOCS_ASSETS={settings.docs_assets!r}: no such folder with swagger-ui-dist and redoc")
     except msgspec.ValidationError as error:
         message, _, path = str(error).replace("`", "").partition(" - at $.")
-        raise SettingsError(f"{path}={values[path]!r}: {_in_words(message, Auth if path == 'AUTH' else LogLevel)}") from None
+        expected = _without_type_names(message, Auth if path == "AUTH" else LogLevel)
+        raise SettingsError(f"{path}={values[path]!r}: {expected}") from None
     except RuntimeError:
         raise SettingsError(f"MARKET_DATA_HOME={values['MARKET_DATA_HOME']!r}: there is no such home directory") from None
     return settings
@@ -136,7 +137,7 @@ def _check_lists(settings: Settings) -> None:
     for origin in settings.origins if settings.cors_origins != "*" else ():
         if not ORIGIN.fullmatch(origin):
             raise SettingsError(
-                f"CORS_ORIGINS={settings.cors_origins!r}: {origin!r} is no origin as browsers send it, "
+                f"CORS_ORIGINS={settings.cors_origins!r}: {origin!r} is not an origin as browsers send it, "
                 "such as https://example.com or http://localhost:3000 (no path, no capitals), nor * alone"
             )
     for proxy in settings.proxies:
@@ -146,8 +147,8 @@ def _check_lists(settings: Settings) -> None:
             raise SettingsError(f"TRUSTED_PROXIES={settings.trusted_proxies!r}: {error}") from None
 
 
-def _in_words(message: str, choices: object) -> str:
-    """Msgspec's complaint without the names of Python's types."""
+def _without_type_names(message: str, choices: object) -> str:
+    """Replace the names of Python types in a message of msgspec."""
     for type_, words in (("bool", "true or false"), ("int", "a whole number"), ("float", "a number")):
         message = message.replace(f"Expected {type_}", f"expected {words}")
     if message.startswith("Invalid enum value"):
@@ -156,10 +157,10 @@ def _in_words(message: str, choices: object) -> str:
 
 
 def database_url(text: str, name: str = "DATABASE_URL") -> str:
-    """The URL as libpq reads it: SQLAlchemy's ``postgresql+psycopg://`` means the same server.
+    """Return the URL as libpq reads it, without SQLAlchemy's ``+psycopg``.
 
     Raises:
-        SettingsError: It is no such URL. The message does not repeat it, for it may hold a password.
+        SettingsError: It is not a PostgreSQL URL. The message does not repeat it, because it may contain a password.
     """
     url = re.sub(r"^postgresql\+psycopg://", "postgresql://", text)
     try:
@@ -167,10 +168,10 @@ def database_url(text: str, name: str = "DATABASE_URL") -> str:
             raise ValueError
         parts = conninfo_to_dict(url)
         if "@" in str(parts.get("host", "")) or re.search(r"[^\d,]", str(parts.get("port", ""))):
-            raise ValueError  # most likely a piece of the password, which an error message of the connection would show
+            raise ValueError  # probably a part of the password, which the connection's error message would show
     except (ValueError, psycopg.ProgrammingError):
         raise SettingsError(
             f"{name}: expected a URL such as postgresql://user:password@host:5432/database, "
-            "special characters of the password written as %40 and the like"
+            "with special characters of the password percent-encoded, such as %40"
         ) from None
     return url

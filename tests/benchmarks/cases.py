@@ -1,4 +1,4 @@
-"""What is asked for: each read as a request over HTTP, and as the call that answers it without HTTP."""
+"""The measured reads, each as an HTTP request and as a call without HTTP."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from market_data.queries.trades import read_trades
 
 @dataclass(frozen=True)
 class Case:
-    """One read."""
+    """A measured read."""
 
     name: str
     paths: list[str]
-    """What is asked for, each by as many connections as the others."""
+    """Paths, each requested by an equal number of connections."""
     read: Callable[[Database], Awaitable[object]]
-    """The read without HTTP, as what the service would encode."""
+    """The read without HTTP, before encoding."""
 
 
 def _latest(name: str, symbols: list[str]) -> Case:
@@ -73,4 +73,4 @@ CASES = [
     _trades(DAY, 1000),
     _candles(START, 10000),
 ]
-"""The last is the largest answer that the service gives; it is there for the memory it takes."""
+"""The last one is the largest response of the service, to measure its memory."""

@@ -1,17 +1,17 @@
-"""How fast other stacks answer the same: `uv run --group benchmarks python tests/benchmarks/compare.py`.
+"""Compare the service with other stacks: `uv run --group benchmarks python tests/benchmarks/compare.py`.
 
 On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker of each, all under uvicorn
-with the same settings, with as many connections to the same database:
+with the same settings and the same number of connections to the same database:
 
 - service: this one,
-- FastAPI: `peers/fastapi_service.py`, the same contract by FastAPI, SQLAlchemy and Pydantic,
+- FastAPI: `peers/fastapi_service.py`, the same contract with FastAPI, SQLAlchemy and Pydantic,
 - bare: `peers/bare_service.py`, asyncpg and orjson in one ASGI callable, without a framework, and
-- static: a route of this service that answers bytes which are there already. No read can be faster on this stack.
+- static: a route of this service that returns constant bytes. No read can be faster on this stack.
 
-They are first asked the same, and have to answer the same. Then they take turns in short rounds, each beginning with
-another one. What counts are the ratios within a round, for whatever else the machine does falls on all: medians, in
-brackets the lowest and the highest round. Percentiles are those of all answers; what an answer took of a processor, in its
-process alone, is the figure that a busy machine spoils least. All times are in milliseconds.
+First all must give the same responses. Then they take turns in short rounds, each starting with another contender. Compare
+the ratios within a round, because other load of the machine affects all: medians, in brackets the lowest and the highest
+round. Percentiles are over all responses; the processor time of a response, in its process alone, is the figure that a busy
+machine distorts least. All times are in milliseconds.
 """
 
 import argparse
@@ -26,39 +26,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cases import CASES
+from contract_check import differences
 from filled import fill, new_database
 from load import Answered, ask
-from questions import differences
 from reads import _peak_memory, _ratios, _serving
 from static import PATH
 
 HERE = Path(__file__).resolve().parent
 MOST_CONNECTIONS = 64
 CONNECTIONS = {"latest price": (1, 16, MOST_CONNECTIONS), "10,000 candles": (4,)}
-"""By case; 16 for the others. With more than the pool has, the slowest would keep the largest answer for many seconds, and
-uvicorn would take clients that wait for their turn for idle ones."""
+"""Connections by case; 16 for the others. With more than the pool has, the slowest contender would take many seconds for the
+largest response, and uvicorn would close waiting clients as idle."""
 TARGET = 0.7
-"""What the latest price is to reach of the static route's rate."""
+"""Target of the latest price, as a share of the static route's rate."""
 LIBRARIES = ("litestar", "fastapi", "uvicorn", "uvloop", "sqlalchemy", "psycopg", "asyncpg", "msgspec", "pydantic", "orjson")
 SETTINGS = {
     "POOL_SIZE": "4",
-    "POOL_TIMEOUT_SECONDS": "30",  # SQLAlchemy's default; nobody is to refuse
+    "POOL_TIMEOUT_SECONDS": "30",  # SQLAlchemy's default; no contender may reject requests
     "QUERY_TIMEOUT_SECONDS": "30",
     "FEED_ENABLED": "false",
     "LOG_LEVEL": "WARNING",
 }
-"""For the service; the peers read the first."""
+"""Settings of the service; the peers read the first one."""
 
 
 class Contender(NamedTuple):
-    """A process that serves."""
+    """A server process."""
 
     process: int
     port: int
 
 
 class Round(NamedTuple):
-    """How a contender answered in one round, and the seconds of a processor that it took."""
+    """Responses of a contender in one round, and its processor seconds."""
 
     answered: Answered
     processor: float | None
@@ -84,13 +84,13 @@ def main() -> None:
         ports = {name: contender.port for name, contender in serving.items() if name != "static"}
         if found := differences(ports):
             sys.exit("\n".join(found))
-        print("all answer the same", flush=True)
+        print("all give the same responses", flush=True)
         _compare(serving, options)
         print("\npeak memory:", ", ".join(f"{name} {_peak_memory(each.process)}" for name, each in serving.items()))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares the service with other stacks that serve the same contract.")
+    parser = argparse.ArgumentParser(description="Compare the service with other stacks that serve the same contract.")
     parser.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each contender in a round (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="reads whose name contains this, such as 'candles'")
@@ -98,7 +98,7 @@ def _options() -> argparse.Namespace:
 
 
 def _uvicorn(folder: str, app: str) -> list[str]:
-    """Serves an application as `market-data serve` does."""
+    """Return the command that serves an application as `market-data serve` does."""
     settings = "--loop uvloop --http httptools --no-access-log --no-server-header --log-level warning"
     return ["-m", "uvicorn", "--app-dir", str(HERE / folder), "--factory", app, *settings.split(), "--port"]
 
@@ -120,7 +120,7 @@ def _compare(serving: Mapping[str, Contender], options: argparse.Namespace) -> N
 def _rounds(
     serving: Mapping[str, Contender], paths: Mapping[str, Sequence[str]], connections: int, options: argparse.Namespace
 ) -> dict[str, list[Round]]:
-    """What each contender did in each round, after one that only warms up."""
+    """Return the results of each contender by round, after a warm-up round."""
     rounds: dict[str, list[Round]] = {name: [] for name in serving}
     names = list(serving)
     for _ in range(options.rounds + 1):
@@ -153,13 +153,13 @@ def _rates(rounds: Sequence[Round]) -> list[float]:
 
 
 def _processor(rounds: Sequence[Round]) -> str:
-    """Milliseconds of a processor for an answer, where the system tells."""
+    """Return the processor milliseconds of a response, on Linux only."""
     took = [each.processor for each in rounds if each.processor is not None]
     return f"{sum(took) * 1e3 / sum(len(each.answered.latencies) for each in rounds):.3f}" if took else "unknown"
 
 
 def _processor_seconds(process: int) -> float | None:
-    """What a process has taken of the processors, where the system tells (Linux)."""
+    """Return the processor seconds of a process, on Linux only."""
     stat = Path(f"/proc/{process}/stat")
     if not stat.exists():
         return None

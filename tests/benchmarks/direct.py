@@ -1,7 +1,7 @@
-"""The reads without HTTP, in a process of their own: the same statements through the same pool, as many at once.
+"""Reads without HTTP in a separate process: the same statements through the same pool with the same concurrency.
 
-Told what to do by lines on standard input: the number of a case, how many tasks, seconds, and whether to encode. Answers
-each with a line: reads a second.
+Each line of standard input is a task: number of the case, number of tasks, seconds, and `encoded` to encode the results.
+Each line of output is a rate in reads a second.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A database for the benchmarks: two days of trades of five symbols, and of one of them a week before that."""
+"""A database for the benchmarks: two days of trades of five symbols, after a week of one of them."""
 
 import os
 import tempfile
@@ -16,9 +16,9 @@ from market_data.database import migrations
 SYMBOLS = ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]
 
 START = datetime(2026, 2, 2, tzinfo=UTC)
-"""The first trade, of the first symbol."""
+"""Time of the first trade, of the first symbol."""
 DAY = datetime(2026, 2, 8, tzinfo=UTC)
-"""From here on all symbols trade, every five seconds for two days."""
+"""Start of two days in which all symbols have a trade every five seconds."""
 
 FILL = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
@@ -29,7 +29,7 @@ FILL = """
 
 
 def fill(database_url: str) -> str:
-    """Migrate and fill an empty database, and stop its jobs, which would disturb. Returns what its server is."""
+    """Migrate and fill an empty database, disable its jobs, and return a description of the server."""
     migrations.upgrade(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
@@ -52,7 +52,7 @@ def fill(database_url: str) -> str:
 
 @contextmanager
 def new_database() -> Iterator[str]:
-    """An empty database on the server in TEST_DATABASE_URL, else on an embedded engine, for the length of a `with`."""
+    """Create an empty database, on the server in TEST_DATABASE_URL or on an embedded engine, within a `with` block."""
     if server := os.environ.get("TEST_DATABASE_URL"):
         name = f"market_data_benchmark_{uuid4().hex[:12]}"
         with psycopg.connect(server, autocommit=True) as connection:

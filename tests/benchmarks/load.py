@@ -1,8 +1,8 @@
-"""Load over HTTP from one thread: so many connections kept alive, on each the next request as soon as an answer is whole.
+"""HTTP load from one thread over keep-alive connections; each sends its next request when a response is complete.
 
-It does next to nothing for a request (two or three system calls), so that the service is what is measured. All
-answers to one request have one length here, which is learned from the first. All that is asked is answered to the end: when
-another one's turn comes, nothing is left for the server to do.
+A request takes two or three system calls here, so that the service is the bottleneck. All responses to one request have the
+same length, measured on the first. Every request is answered before the load ends, so that no work is left for the server
+during another contender's turn.
 """
 
 import socket
@@ -19,20 +19,20 @@ SILENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Answered:
-    """How requests were answered."""
+    """Responses to requests."""
 
     a_second: float
     latencies: list[float]
-    """Seconds from sending each request to the last byte of its answer."""
+    """Seconds from each request to the last byte of its response."""
 
 
 def requests_a_second(port: int, paths: Sequence[str], connections: int, seconds: float) -> float:
-    """Ask for these paths, each connection for one of them, as often as it goes."""
+    """Request these paths, one on each connection, as fast as possible, and return the requests a second."""
     return ask(port, paths, connections, seconds).a_second
 
 
 def ask(port: int, paths: Sequence[str], connections: int, seconds: float) -> Answered:
-    """The same, with how long each answer took."""
+    """Run the same load and return the latencies as well."""
     requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() for path in paths]
     lengths = [_length(port, request) for request in requests]
     buffer = bytearray(BUFFER)
@@ -69,7 +69,7 @@ def ask(port: int, paths: Sequence[str], connections: int, seconds: float) -> An
 
 
 def _length(port: int, request: bytes) -> int:
-    """Bytes of the whole answer to a request."""
+    """Return the number of bytes of the complete response to a request."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request)
         answer = b""

@@ -1,14 +1,14 @@
-"""How fast the service reads, as ratios: `uv run python tests/benchmarks/reads.py`.
+"""Measure reads of the service as ratios: `uv run python tests/benchmarks/reads.py`.
 
-On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker of the service, asked over
-connections that stay open, is compared with
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. One worker of the service, over
+keep-alive connections, is compared with
 
-- static: a route of the same application that answers bytes which are there already, in a second process, and
-- direct: the same statements through the same pool, without HTTP, in a third one, as many at once; with and without
-  encoding the answers.
+- static: a route of the same application that returns constant bytes, in a second process, and
+- direct: the same statements through the same pool without HTTP, in a third process with the same concurrency; with and
+  without encoding the results.
 
-They take turns in short rounds. What counts are the ratios within a round, for whatever else the machine does falls on all;
-figures are medians, in brackets the lowest and the highest round.
+They take turns in short rounds. Compare the ratios within a round, because other load of the machine affects all; figures
+are medians, in brackets the lowest and the highest round.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares the service's reads with what its parts can do.")
+    parser = argparse.ArgumentParser(description="Compare the service's reads with their parts.")
     parser.add_argument("--connections", type=int, default=16, help="requests at once (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each contender in a round (default: %(default)s)")
@@ -95,7 +95,7 @@ def _ask(direct: "subprocess.Popen[str]", number: int, options: argparse.Namespa
 
 
 def _rounds(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each contender reached in each round, after one that only warms up."""
+    """Return the rates of each contender by round, after a warm-up round."""
     figures = [{name: run() for name, run in contenders.items()} for _ in range(rounds + 1)][1:]
     return {name: [figure[name] for figure in figures] for name in contenders}
 
@@ -122,7 +122,7 @@ def _ratios(above: list[float], below: list[float]) -> str:
 
 @contextmanager
 def _serving(*command: str) -> Iterator[tuple[int, int]]:
-    """A process that serves on the port that its command ends with: its process ID and port."""
+    """Run a server whose command ends with a port; yield its process id and port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -147,7 +147,7 @@ def _direct() -> "Iterator[subprocess.Popen[str]]":
 
 @contextmanager
 def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
-    """A process of Python, until the end of the `with`."""
+    """Run a Python process within a `with` block."""
     process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -157,12 +157,12 @@ def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
 
 
 def _peak_memory(process_id: int) -> str:
-    """The most memory that a process had, where the system tells (Linux)."""
+    """Return the peak memory of a process, on Linux only."""
     return _memory(process_id, "VmHWM")
 
 
 def _memory(process_id: int, what: str) -> str:
-    """A size that the system tells of a process."""
+    """Return a memory figure of a process from /proc."""
     status = Path(f"/proc/{process_id}/status")
     if not status.exists():
         return "unknown"

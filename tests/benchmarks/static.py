@@ -1,4 +1,4 @@
-"""The application with one route more, which answers bytes that are there already: how fast this stack can be at all."""
+"""The application with a route that returns constant bytes: the upper bound of this stack."""
 
 from litestar import Litestar, get
 from litestar.response.base import ASGIResponse

@@ -1,10 +1,10 @@
-"""How fast a commit reaches the clients of a stream: `uv run python tests/benchmarks/streams.py`.
+"""Measure the latency from a commit to the clients of a stream: `uv run python tests/benchmarks/streams.py`.
 
 On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine. A writer commits one trade at a time,
-`--rate` a second; one worker of the service tells its clients, all of whom read in one thread of this process. A latency is
-the time from the begin of the writer's transaction to the arrival of the event. Beside it stands its ratio to that of a bare
-connection which listens for the same notifications at the same time: what the database alone takes. Then the writer commits
-batches of a hundred trades as fast as it goes: events a second, over all clients.
+`--rate` a second; one worker of the service streams to its clients, which all read in one thread of this process. A latency
+is the time from the start of the writer's transaction to the arrival of the event. Its ratio is to the latency of a bare
+connection that listens for the same notifications: the share of the database. Then the writer commits batches of a hundred
+trades as fast as possible: events a second, stopping all clients.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
         print(f"machine: {os.cpu_count()} processors; {options.rate} commits a second for {options.seconds:g} s\n")
         print(
             f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}"
-            f"{'most events/s':>15}"
+            f"{'max events/s':>15}"
         )
         for number, (busy, idle, channels) in enumerate(options.cases):
             readers = Readers(port, f"BUSY{number}", busy, idle, channels)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measures how fast commits reach the clients of a stream.")
+    parser = argparse.ArgumentParser(description="Measure the latency from commits to the clients of a stream.")
     parser.add_argument("--rate", type=int, default=20, help="commits a second (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement (default: %(default)s)")
     options = parser.parse_args()
@@ -78,14 +78,14 @@ def _options() -> argparse.Namespace:
 
 
 class Readers:
-    """Clients that read in a thread of their own, and when each of them got each price."""
+    """Clients that read in one thread, and the arrival times of each price."""
 
     def __init__(self, port: int, symbol: str, busy: int, idle: int, channels: str) -> None:
         self.title = f"{busy:8}{idle:6}{channels:>20}"
         self.busy = busy
         self.received: dict[int, list[float]] = {}
         self.events = 0
-        self._over = False
+        self._stopping = False
         self._selector = DefaultSelector()
         self._sockets: list[socket.socket] = []
         for number in range(busy + idle):
@@ -102,7 +102,7 @@ class Readers:
         self._thread.start()
 
     def _read(self) -> None:
-        while not self._over:
+        while not self._stopping:
             for key, _ in self._selector.select(timeout=0.2):
                 assert isinstance(key.fileobj, socket.socket)
                 data = key.fileobj.recv(1 << 20)
@@ -115,7 +115,7 @@ class Readers:
                         self.received.setdefault(int(price[1]), []).append(moment)
 
     def close(self) -> None:
-        self._over = True
+        self._stopping = True
         self._thread.join()
         for client in self._sockets:
             client.close()
@@ -123,8 +123,8 @@ class Readers:
 
 def _case(database_url: str, symbol: str, readers: Readers, options: argparse.Namespace) -> str:
     notified: list[float] = []
-    over = threading.Event()
-    listener = threading.Thread(target=_listen, args=(database_url, notified, over))
+    stopping = threading.Event()
+    listener = threading.Thread(target=_listen, args=(database_url, notified, stopping))
     listener.start()
     try:
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -139,9 +139,9 @@ def _case(database_url: str, symbol: str, readers: Readers, options: argparse.Na
             latencies = [moment - begun[price - 1] for price, moments in readers.received.items() for moment in moments]
             assert len(latencies) == readers.busy * len(begun), f"{len(latencies)} of {readers.busy * len(begun)} events"
             floor = [moment - start for moment, start in zip(notified, begun, strict=True)]
-            most = _most(connection, symbol, readers, options.seconds / 2)
+            most = _max_rate(connection, symbol, readers, options.seconds / 2)
     finally:
-        over.set()
+        stopping.set()
         listener.join()
         readers.close()
     p50, p99 = _percentiles(latencies)
@@ -149,15 +149,15 @@ def _case(database_url: str, symbol: str, readers: Readers, options: argparse.Na
     return f"{readers.title}{p50 * 1e3:8.1f}{p99 * 1e3:8.1f}{ratio:10.1f}{rate:10,.0f}{most:15,.0f}"
 
 
-def _listen(database_url: str, notified: list[float], over: threading.Event) -> None:
+def _listen(database_url: str, notified: list[float], stopping: threading.Event) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("LISTEN market_data_stream")
-        while not over.is_set():
+        while not stopping.is_set():
             notified.extend(time.time() for _ in connection.notifies(timeout=0.2))
 
 
-def _most(connection: "psycopg.Connection[object]", symbol: str, readers: Readers, seconds: float) -> float:
-    """Events a second while batches are committed as fast as it goes, until the last of them has been told."""
+def _max_rate(connection: "psycopg.Connection[object]", symbol: str, readers: Readers, seconds: float) -> float:
+    """Return the events a second while batches are committed as fast as possible, until the last event has arrived."""
     before, start = readers.events, time.perf_counter()
     number = 10_000_000
     while time.perf_counter() < start + seconds:
@@ -170,7 +170,7 @@ def _most(connection: "psycopg.Connection[object]", symbol: str, readers: Reader
 
 
 def _percentiles(latencies: Sequence[float]) -> tuple[float, float]:
-    """The median and the 99th percentile."""
+    """Return the median and the 99th percentile."""
     cuts = statistics.quantiles(latencies, n=100)
     return cuts[49], cuts[98]
 

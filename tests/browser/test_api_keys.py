@@ -12,7 +12,7 @@ from helpers.support import Connection, serving, store
 from playwright.sync_api import Browser, Page, expect
 
 from market_data.app import create_app
-from market_data.auth.api_keys import make_key
+from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
 
 UNAUTHORIZED = "the server responded with a status of 401"
@@ -67,7 +67,7 @@ def test_invalid_key_is_rejected_with_a_reason(recorded: RecordedPage, key: str)
     submit_key(page, "secret")
     error = page.get_by_role("dialog").get_by_role("alert")
     expect(error).to_contain_text("begins with md_")
-    submit_key(page, make_key())
+    submit_key(page, generate_key())
     expect(error).to_contain_text("does not know this key")
     expect(page.get_by_label("API key", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("API key", exact=True)).to_be_focused()

@@ -1,4 +1,4 @@
-"""The role of analysts: all to read, nothing to write."""
+"""The role of analysts: reads everything but API keys, writes nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ RELATIONS = """
 
 @pytest.fixture(scope="module")
 def owner(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
-    """A connection of the tables' owner, to a database of its own with trades, some of them in the columnstore."""
+    """Connect as the owner of the tables to a new database with trades, some of them in the columnstore."""
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         store(connection, trade(0, "5"), trade(30, "6"))
@@ -29,7 +29,7 @@ def owner(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> I
 
 @pytest.fixture
 def analyst(owner: Connection) -> Iterator[Connection]:
-    """A connection of the analyst's, on a password that only this test knows."""
+    """Connect as the analyst, with a random password."""
     owner.execute("ALTER ROLE analyst PASSWORD 'for the test'")
     parts = conninfo_to_dict(owner.info.dsn) | {"user": "analyst", "password": "for the test"}
     with psycopg.connect(make_conninfo(**{name: str(value) for name, value in parts.items()}), autocommit=True) as mine:
@@ -47,12 +47,12 @@ def test_analyst_reads_every_table_and_view(owner: Connection, analyst: Connecti
     assert analyst.execute("SELECT price FROM latest_prices").fetchone() == (6,)
 
 
-def test_analyst_sees_no_key(analyst: Connection):
+def test_analyst_can_not_read_api_keys(analyst: Connection):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         analyst.execute("SELECT count(*) FROM api_keys")
 
 
-def test_analyst_reads_what_is_added_later(owner: Connection, analyst: Connection):
+def test_analyst_reads_tables_and_chunks_added_later(owner: Connection, analyst: Connection):
     owner.execute("CREATE TABLE added_later AS SELECT 1 AS one")
     owner.execute("CREATE VIEW seen_later AS SELECT one FROM added_later")
     store(owner, trade(86_400 * 30, "7"))  # a new chunk
@@ -66,7 +66,7 @@ def test_analyst_reads_what_is_added_later(owner: Connection, analyst: Connectio
         owner.execute("DELETE FROM trades WHERE price = 7")
 
 
-def test_analyst_is_in_read_only_transactions_with_a_time_out(analyst: Connection):
+def test_transactions_of_the_analyst_are_read_only_with_a_time_out(analyst: Connection):
     assert analyst.execute("SHOW transaction_read_only").fetchone() == ("on",)
     assert analyst.execute("SHOW statement_timeout").fetchone() == ("1min",)
     assert analyst.execute("SHOW timezone").fetchone() == ("UTC",)
@@ -87,7 +87,7 @@ def test_analyst_is_in_read_only_transactions_with_a_time_out(analyst: Connectio
         "SELECT drop_chunks('trades', older_than => now())",
     ],
 )
-def test_analyst_who_leaves_the_read_only_transaction_still_writes_nothing(analyst: Connection, statement: str):
+def test_analyst_in_a_read_write_transaction_still_can_not_write(analyst: Connection, statement: str):
     analyst.execute("SET default_transaction_read_only = off")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         analyst.execute(statement)  # type: ignore[arg-type]

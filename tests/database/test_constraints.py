@@ -1,4 +1,4 @@
-"""What the tables refuse."""
+"""Constraints of the tables."""
 
 from typing import Any, LiteralString
 
@@ -34,13 +34,13 @@ def aapl(connection: Connection) -> Connection:
         ("symbol", None, errors.NotNullViolation, None),
         ("trade_id", None, errors.NotNullViolation, None),
         ("time", None, errors.NotNullViolation, None),
-        # What neither RFC 3339 nor Python can write.
+        # Times that neither RFC 3339 nor Python can represent.
         ("time", "infinity", errors.CheckViolation, None),
         ("time", "10000-01-01 00:00:00Z", errors.CheckViolation, None),
         ("time", "0044-03-15 12:00:00Z BC", errors.CheckViolation, None),
     ],
 )
-def test_trade_that_can_not_be_is_refused(
+def test_impossible_trade_is_rejected(
     aapl: Connection, column: str, value: str | None, error: type[psycopg.Error], constraint: str | None
 ):
     good = {"time": T0, "symbol": "AAPL", "trade_id": 1, "price": "1", "volume": "1"}
@@ -65,7 +65,7 @@ def test_trade_is_identified_by_symbol_time_and_trade_id(aapl: Connection):
     assert aapl.execute("SELECT trade_id, price FROM trades ORDER BY trade_id").fetchall() == [(0, 1), (7, 2)]
 
 
-def test_source_without_trade_ids_need_not_give_one(aapl: Connection):
+def test_trade_id_is_optional(aapl: Connection):
     row = aapl.execute("""
         INSERT INTO trades (time, symbol, price, volume) VALUES ('2026-01-01T00:00:00Z', 'AAPL', 1, 1)
         RETURNING trade_id, now() - ingested_at < INTERVAL '1 minute'
@@ -74,13 +74,13 @@ def test_source_without_trade_ids_need_not_give_one(aapl: Connection):
 
 
 @pytest.mark.parametrize("symbol", ["", "aapl", "-A", "A B", "A\n", "Ä", "A" * 33, " A", "A,B"])
-def test_symbol_of_another_form_is_refused(connection: Connection, symbol: str):
+def test_invalid_symbol_is_rejected(connection: Connection, symbol: str):
     with pytest.raises(errors.CheckViolation):
         connection.execute("INSERT INTO symbols (symbol, name) VALUES (%s, 'x')", (symbol,))
 
 
 @pytest.mark.parametrize("symbol", ["A", "1", "BRK.B", "EUR/USD", "BTC-USD", "ES=F", "A^B", "A_B", "A" * 32])
-def test_symbol_of_the_form_is_taken(connection: Connection, symbol: str):
+def test_valid_symbol_is_accepted(connection: Connection, symbol: str):
     connection.execute("INSERT INTO symbols (symbol, name) VALUES (%s, 'x')", (symbol,))
 
 
@@ -90,7 +90,7 @@ def test_symbol_with_trades_can_not_be_dropped(aapl: Connection):
 
 
 @pytest.mark.parametrize("values", [{"name": None}, {"created_at": None}])
-def test_symbol_is_whole(connection: Connection, values: dict[str, Any]):
+def test_columns_of_a_symbol_are_required(connection: Connection, values: dict[str, Any]):
     row = {"symbol": "A", "name": "x", "created_at": T0} | values
     with pytest.raises(errors.NotNullViolation):
         connection.execute("INSERT INTO symbols (symbol, name, created_at) VALUES (%s, %s, %s)", [*row.values()])

@@ -1,4 +1,4 @@
-"""The queries of Grafana's dashboards, each run as the analyst, as Grafana would send it."""
+"""Queries of Grafana's dashboards, run as the analyst, as Grafana sends them."""
 
 import hashlib
 import os
@@ -38,7 +38,7 @@ def analyst(new_migrated_database: Callable[[], AbstractContextManager[str]]) ->
 
 
 def filled(statement: str) -> LiteralString:
-    """A statement with Grafana's macros and variables filled in for the last hour."""
+    """Return a statement with Grafana's macros and variables replaced for the last hour."""
     now = datetime.now(UTC)
     moments = [f"'{moment:%Y-%m-%dT%H:%M:%S.%fZ}'" for moment in (now - timedelta(hours=1), now)]
     statement = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {moments[0]} AND {moments[1]}", statement)
@@ -48,20 +48,20 @@ def filled(statement: str) -> LiteralString:
 
 
 @pytest.mark.parametrize("statement", [pytest.param(statement, id=name) for name, statement in statements()])
-def test_query_of_a_dashboard_finds_something(analyst: Connection, statement: str):
+def test_query_of_a_dashboard_returns_rows(analyst: Connection, statement: str):
     rows = analyst.execute(filled(statement)).fetchall()
     assert rows
     assert None not in rows[-1]
 
 
-def test_the_analyst_gets_the_password_of_the_environment_whatever_is_in_it(database_url: str, connection: Connection):
+def test_the_analyst_gets_any_password_of_the_environment(database_url: str, connection: Connection):
     password = "p@ss $w'rd\\\" :x"
     environment = database_environment(database_url, {**os.environ, "ANALYST_PASSWORD": password})
     arguments = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]["analyst"]["command"]
     script = str(FOLDER / "analyst.sql")
     done = subprocess.run(
         [each.replace("/analyst.sql", script) for each in arguments],
-        # Of the old kind of hash one can tell whose it is.
+        # An MD5 hash contains the role name.
         env={**environment, "PGOPTIONS": "-c password_encryption=md5"},
         capture_output=True,
         text=True,
@@ -75,7 +75,7 @@ def test_the_analyst_gets_the_password_of_the_environment_whatever_is_in_it(data
         connection.execute("ALTER ROLE analyst PASSWORD NULL")
 
 
-def test_a_running_service_has_every_metric_that_is_asked_for(database_url: str, tmp_path: Path):
+def test_a_running_service_has_every_metric_of_dashboards_and_alerts(database_url: str, tmp_path: Path):
     assert len(metrics()) >= 12
     with running(tmp_path, DATABASE_URL=database_url) as (_, client):
 

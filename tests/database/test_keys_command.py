@@ -12,7 +12,7 @@ import pytest
 from helpers.api_keys import store_key
 from helpers.service import command, complaint
 
-from market_data.auth.api_keys import FORM
+from market_data.auth.api_keys import KEY_PATTERN
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_key_is_alone_on_standard_output_and_stored_as_its_hash(url: str):
     ended = command("keys", "create", "loader", "--scope", "write", "--expires", "90d", DATABASE_URL=url)
     assert ended.returncode == 0
     secret = ended.stdout.removesuffix("\n")
-    assert FORM.fullmatch(secret)
+    assert KEY_PATTERN.fullmatch(secret)
     assert secret not in ended.stderr
     assert "not shown again" in ended.stderr
     with psycopg.connect(url) as connection:
@@ -93,7 +93,7 @@ def test_list_shows_nothing_that_lets_anybody_in(url: str):
 def test_rotation_ends_the_key_before_at_once(url: str):
     first = keys(url, "create", "loader", "--scope", "admin", "--expires", "2d").strip()
     second = keys(url, "rotate", "loader").strip()
-    assert FORM.fullmatch(second)
+    assert KEY_PATTERN.fullmatch(second)
     before, after = listed(url)
     assert (before["prefix"], before["state"]) == (first[3:11], "revoked")
     assert (after["prefix"], after["state"], after["scopes"]) == (second[3:11], "valid", ["admin"])

@@ -10,13 +10,10 @@ import psycopg
 from helpers.support import T0, Connection, store, trade
 
 from market_data.feed.random_walk import FeedTrade, Listing
-from market_data.queries.leases import (
-    acquire_lease,
-    insert_symbols,
-    read_last_prices,
-    release_lease,
-    store_feed_trades,
-)
+from market_data.queries.latest_prices import read_last_prices
+from market_data.queries.leases import acquire_lease, release_lease
+from market_data.queries.symbols import insert_symbols
+from market_data.queries.trade_writes import store_feed_trades
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""How the statements of `queries` are run over many chunks: by an index, and only over the chunks that matter."""
+"""Plans of the statements of `queries` with many chunks: they use an index and scan only the chunks of their range."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
@@ -12,11 +12,10 @@ from psycopg import sql
 
 from market_data.queries.candles import CANDLE_BOUND, CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
-from market_data.queries.health import NEWEST_TRADE, TRADE_COUNT
 from market_data.queries.intervals import INTERVALS, WEEK_START
-from market_data.queries.latest_prices import LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
-from market_data.queries.leases import LAST_PRICES
+from market_data.queries.latest_prices import LAST_PRICES, LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
 from market_data.queries.row_pages import Order
+from market_data.queries.status import NEWEST_TRADE, TRADE_COUNT
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
 from market_data.queries.trades import TRADES
 
@@ -46,7 +45,7 @@ LARGE_COMMITS = """
 
 @pytest.fixture(scope="module")
 def filled(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
-    """Thirty chunks, all but the last two days materialized, and statistics."""
+    """Fill thirty chunks, materialize all but the last two days, and analyze."""
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (SYMBOLS,))
@@ -60,11 +59,11 @@ def filled(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> 
         yield connection
 
 
-# A statement that the service prepares is planned anew for its first executions, and then perhaps once for all.
+# PostgreSQL plans a prepared statement for each of its first executions, and then may use a generic plan.
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 def planned(filled: Connection, request: pytest.FixtureRequest) -> Iterator[Connection]:
     filled.execute("SELECT set_config('plan_cache_mode', %s, false)", (request.param,))
-    filled.execute("SET enable_seqscan = off")  # the coarse candles are so few here that they would be read whole
+    filled.execute("SET enable_seqscan = off")  # a sequential scan of the few long candles would be cheaper
     yield filled
     filled.execute("RESET plan_cache_mode")
     filled.execute("RESET enable_seqscan")
@@ -75,7 +74,7 @@ TYPES = {datetime: "timestamptz", str: "text", int: "bigint", list: "text[]"}
 
 
 def executed(connection: Connection, statement: LiteralString, parameters: dict[str, Any]) -> list[Node]:
-    """The nodes that were executed of the plan of a prepared statement."""
+    """Return the executed nodes of a prepared statement's plan."""
     numbered = statement
     for number, name in enumerate(parameters):
         numbered = numbered.replace(f"%({name})s", f"${number + 1}").replace("%s", f"${number + 1}")
@@ -97,7 +96,7 @@ def _walk(node: Node) -> Iterator[Node]:
 
 
 def chunks(connection: Connection, start: datetime, end: datetime) -> set[str]:
-    """The chunks, of trades and of candles, that have a part of a range."""
+    """Return the chunks of trades and candles that overlap a range."""
     rows = connection.execute(
         "SELECT chunk_name FROM timescaledb_information.chunks WHERE range_start < %s AND range_end > %s", (end, start)
     )
@@ -105,7 +104,7 @@ def chunks(connection: Connection, start: datetime, end: datetime) -> set[str]:
 
 
 def weeks(connection: Connection) -> set[str]:
-    """The chunks of weekly candles, which are few whatever the range."""
+    """Return the chunks of weekly candles, which are few for any range."""
     return {name.rpartition(".")[2] for (name,) in connection.execute("SELECT c::text FROM show_chunks('candles_1w') AS c")}
 
 
@@ -114,12 +113,12 @@ def scanned(nodes: list[Node]) -> set[str]:
 
 
 def tail(connection: Connection) -> set[str]:
-    """The chunks that are not materialized yet. A plan made for any range reads them for any; there they are minutes old."""
+    """Return the chunks not materialized yet, which a generic plan reads for any range; in production they cover minutes."""
     return chunks(connection, END - 2 * DAY, END + SECOND)
 
 
 def rows_read(nodes: list[Node], besides: Collection[str] = ()) -> float:
-    """Rows that the scans of other chunks came by, those included that a filter threw away."""
+    """Return the number of rows that scans of other chunks read, including filtered ones."""
     return sum(
         node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
         for node in nodes
@@ -135,7 +134,7 @@ def asked(start: datetime, end: datetime, limit: int = LIMIT, symbol: str = "MSF
 
 
 def used(statement: LiteralString, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that a statement has."""
+    """Return the parameters that a statement has."""
     return {name: value for name, value in parameters.items() if f"%({name})s" in statement}
 
 
@@ -160,11 +159,11 @@ def used(statement: LiteralString, parameters: dict[str, Any]) -> dict[str, Any]
         ),
     ],
 )
-def test_statement_reads_by_index_and_only_the_chunks_of_its_range(
+def test_statement_uses_an_index_and_scans_only_the_chunks_of_its_range(
     planned: Connection, statement: LiteralString, parameters: dict[str, Any], start: datetime, end: datetime
 ):
     nodes = executed(planned, statement, used(statement, parameters))
-    # Whole buckets: the coarser the candles, the longer the range that they are made of.
+    # Whole buckets: longer intervals read longer ranges of candles.
     end += 7 * DAY if "candles_1w" in statement else DAY
     assert scanned(nodes) <= chunks(planned, start, end) | tail(planned)
     assert len(chunks(planned, T0, END)) > 30
@@ -173,10 +172,10 @@ def test_statement_reads_by_index_and_only_the_chunks_of_its_range(
 
 
 FEW = 10_000
-"""So many rows are sorted rather than read in order where the planner takes that for cheaper."""
+"""Maximum number of rows that the planner may sort instead of reading them in order."""
 
 PAGES = [(T0, END + DAY), (MIDDLE, END + DAY), (T0, MIDDLE)]
-"""The first page of a long range, and those deep in it: upwards from the middle, and downwards."""
+"""The first page of a long range, and pages from its middle in both orders."""
 
 
 @pytest.mark.parametrize("order", get_args(Order))
@@ -199,7 +198,7 @@ def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own
     enough = (LIMIT + 2) * len(SYMBOLS)
     statement = CANDLES[interval, order, "json"]
     assert rows_read(executed(planned, statement, used(statement, near)), tail(planned)) <= enough
-    planned.execute("SET plan_cache_mode = force_custom_plan")  # the next one is never prepared
+    planned.execute("SET plan_cache_mode = force_custom_plan")  # the other statement is never prepared
     statement = CANDLE_BOUND[interval, order]
     read = rows_read(executed(planned, statement, used(statement, asked(start, end))), tail(planned))
     assert read <= (enough if interval in ("1m", "5m") else FEW)
@@ -207,7 +206,7 @@ def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own
 
 @pytest.mark.parametrize("fill", get_args(Fill))
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(planned: Connection, interval: str, fill: Fill):
+def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(planned: Connection, interval: str, fill: Fill):
     width = INTERVALS[interval]
     start = WEEK_START + (MIDDLE - WEEK_START) // width * width
     statement = GAPFILLED_CANDLES[interval, fill, "asc", "json"]
@@ -229,14 +228,14 @@ def test_filled_page_reads_its_own_buckets_and_at_most_one_close_before_them(pla
         (NEWEST_TRADE, {}),
     ],
 )
-def test_newest_prices_read_no_chunk(planned: Connection, statement: LiteralString, parameters: dict[str, Any]):
+def test_latest_prices_scan_no_chunk(planned: Connection, statement: LiteralString, parameters: dict[str, Any]):
     nodes = executed(planned, statement, parameters)
     assert scanned(nodes) == set()
     assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "newest_trades") <= len(SYMBOLS)
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_candle_of_a_stream_reads_by_index_what_is_not_materialized(planned: Connection, interval: str):
+def test_streamed_candle_uses_an_index_for_trades_that_are_not_materialized(planned: Connection, interval: str):
     bucket = END - (END - WEEK_START) % INTERVALS[interval]
     nodes = executed(planned, STREAM_CANDLES[interval], {"symbols": ["MSFT"], "first": bucket, "last": bucket})
     assert scanned(nodes) <= chunks(planned, bucket, END + DAY) | tail(planned)
@@ -244,7 +243,7 @@ def test_candle_of_a_stream_reads_by_index_what_is_not_materialized(planned: Con
 
 
 @pytest.mark.parametrize("number", [0, 5, 50_000])
-def test_page_of_a_stream_reads_its_own_rows_however_large_the_commit(planned: Connection, number: int):
+def test_page_of_a_stream_reads_its_own_rows_in_a_commit_of_any_size(planned: Connection, number: int):
     ((first, rows),) = planned.execute("""
         SELECT position, count(*) FROM stream_commits JOIN stream_events USING (statement) GROUP BY 1 ORDER BY 1 LIMIT 1
     """).fetchall()

@@ -1,4 +1,4 @@
-"""Trades that are dropped, and candles that stay."""
+"""Retention: dropped trades, and candles that stay."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import DAY, Databases, downgrade, migrated, run_all_jobs
+from helpers.candle_scenarios import DAY, Databases, connected_to_migrated, downgrade, run_all_jobs
 from helpers.support import Connection, Trade, store, trade
 
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
@@ -17,13 +17,13 @@ TO_COLUMNSTORE = "SELECT compress_chunk(chunk) FROM show_chunks('trades', older_
 
 
 AGES = range(0, 60, 4)
-"""Of the trades, in days."""
+"""Retention of trades in days."""
 
 
 @contextmanager
 def filled(new_migrated_database: Databases) -> Iterator[Connection]:
-    """A database with 60 days of trades, all their candles materialized, the older trades in the columnstore."""
-    with migrated(new_migrated_database) as connection:
+    """Yield a database with 60 days of trades, materialized candles, and older trades in the columnstore."""
+    with connected_to_migrated(new_migrated_database) as connection:
         store(connection, *(trade_ago(connection, days) for days in AGES))
         connection.execute("CALL refresh_candles()")
         connection.execute(TO_COLUMNSTORE)
@@ -32,7 +32,7 @@ def filled(new_migrated_database: Databases) -> Iterator[Connection]:
 
 @pytest.fixture
 def connection(new_migrated_database: Databases) -> Iterator[Connection]:
-    """To a filled database of the test's own."""
+    """Connect to a filled database of this test."""
     with filled(new_migrated_database) as connection:
         yield connection
 
@@ -45,9 +45,9 @@ def shared_connection(new_migrated_database: Databases) -> Iterator[Connection]:
 
 @pytest.fixture
 def untouched(shared_connection: Connection) -> Iterator[Connection]:
-    """To a filled database, for a test that drops nothing and leaves nothing.
+    """Connect to a filled database shared by tests that drop nothing and leave nothing behind.
 
-    One that sets a retention does so in a transaction, of which the job that would drop trades at once sees nothing.
+    They set a retention in a transaction only, which the job does not see: it would drop trades at once.
     """
     yield shared_connection
     assert count(shared_connection) == len(AGES)
@@ -66,17 +66,17 @@ def count(connection: Connection) -> int:
 
 
 def candles(connection: Connection) -> list[tuple[object, ...]]:
-    """All candles, but for the last column: whether a bucket has ended changes with time."""
+    """Return all candles without the column `closed`, which changes with time."""
     return [row[:-1] for row in connection.execute(CANDLES).fetchall()]
 
 
-def test_dropping_old_trades_leaves_all_candles_whatever_runs_afterwards(connection: Connection):
+def test_dropping_old_trades_keeps_all_candles_through_all_jobs(connection: Connection):
     before = candles(connection)
     connection.execute("CALL set_retention('30 days')")
     run_all_jobs(connection)
     assert 30 / 4 <= count(connection) <= 38 / 4
     assert candles(connection) == before
-    # A late trade among those that are left has its candles refreshed; the others stay.
+    # A late trade after the retention horizon has its candles refreshed; the others stay.
     store(connection, trade_ago(connection, 20, trade_id=5))
     for _ in range(2):
         run_all_jobs(connection)
@@ -88,7 +88,7 @@ def counted(connection: Connection) -> list[tuple[str, int]]:
     return connection.execute('SELECT "interval", sum(trade_count)::int FROM candles GROUP BY "interval"').fetchall()
 
 
-def test_chunks_dropped_by_hand_leave_all_candles_whatever_runs_afterwards(connection: Connection):
+def test_manually_dropped_chunks_keep_all_candles_through_all_jobs(connection: Connection):
     before = candles(connection)
     connection.execute("SELECT drop_chunks('trades', older_than => INTERVAL '20 days')")
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_chunks_dropped_by_hand_leave_all_candles_whatever_runs_afterwards(conne
         store(connection, trade_ago(connection, 40.1))
 
 
-def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
+def test_trades_are_kept_forever_by_default(untouched: Connection):
     run_all_jobs(untouched)
     assert count(untouched) == len(AGES)
     with untouched.transaction():
@@ -110,7 +110,7 @@ def test_trades_are_kept_for_ever_unless_told_otherwise(untouched: Connection):
     assert count(untouched) == len(AGES)
 
 
-def test_job_of_retention_is_scheduled_only_while_there_is_one(untouched: Connection):
+def test_retention_job_is_scheduled_only_with_a_retention(untouched: Connection):
     scheduled = "SELECT scheduled FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_trades'"
     assert untouched.execute(scheduled).fetchone() == (False,)
     with untouched.transaction():
@@ -120,7 +120,7 @@ def test_job_of_retention_is_scheduled_only_while_there_is_one(untouched: Connec
     assert untouched.execute(scheduled).fetchone() == (False,)
 
 
-def test_trade_beyond_the_retention_horizon_is_refused_with_the_reason(untouched: Connection):
+def test_trade_beyond_the_retention_horizon_is_rejected_with_the_reason(untouched: Connection):
     with untouched.transaction(force_rollback=True):
         untouched.execute("CALL set_retention('30 days')")
         with (
@@ -132,7 +132,7 @@ def test_trade_beyond_the_retention_horizon_is_refused_with_the_reason(untouched
         store(untouched, trade_ago(untouched, 29.5))
 
 
-def test_what_has_been_dropped_stays_out_of_reach_when_retention_is_lengthened(connection: Connection):
+def test_horizon_stays_at_dropped_trades_when_retention_is_lengthened(connection: Connection):
     connection.execute("CALL set_retention('30 days')")
     connection.execute("CALL drop_old_trades()")
     connection.execute("CALL set_retention('50 days')")
@@ -143,7 +143,7 @@ def test_what_has_been_dropped_stays_out_of_reach_when_retention_is_lengthened(c
         store(connection, trade_ago(connection, 45))
 
 
-def test_trades_whose_candles_are_stale_are_not_dropped(connection: Connection):
+def test_trades_with_stale_candles_are_not_dropped(connection: Connection):
     late = trade_ago(connection, 50, trade_id=5)
     store(connection, late)
     connection.execute("CALL set_retention('30 days')")
@@ -155,19 +155,19 @@ def test_trades_whose_candles_are_stale_are_not_dropped(connection: Connection):
     assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
 
 
-def test_trades_that_no_refresh_has_reached_are_not_dropped(new_migrated_database: Databases):
-    with migrated(new_migrated_database) as connection:
+def test_trades_that_no_refresh_has_processed_are_not_dropped(new_migrated_database: Databases):
+    with connected_to_migrated(new_migrated_database) as connection:
         store(connection, trade_ago(connection, 100))
-        connection.execute("DELETE FROM stale_ranges")  # as if it had come in time, before the database stopped
+        connection.execute("DELETE FROM stale_ranges")  # as if it had arrived on time, before the database stopped
         connection.execute("CALL set_retention('30 days')")
         connection.execute("CALL drop_old_trades()")
         assert count(connection) == 1
 
 
-def test_late_trade_that_is_stored_while_chunks_are_dropped_is_not_lost(connection: Connection):
-    """The job waits for the transaction, and then leaves the chunk until the candles have the trade."""
+def test_late_trade_stored_while_chunks_are_dropped_is_not_lost(connection: Connection):
+    """The job waits for the transaction, and then keeps the chunk until the candles contain the trade."""
     if not connection.execute("SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()[0][0]:
-        return  # the embedded engine: no two transactions at once
+        return  # the embedded engine has no concurrent transactions
     connection.execute("CALL set_retention('30 days')")
     late = trade_ago(connection, 29.9, trade_id=5)
     with psycopg.connect(connection.info.dsn) as writer:
@@ -182,7 +182,7 @@ def test_late_trade_that_is_stored_while_chunks_are_dropped_is_not_lost(connecti
     assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
 
 
-def test_downgrade_after_a_drop_leaves_the_candles(connection: Connection):
+def test_downgrade_after_a_drop_keeps_the_candles(connection: Connection):
     connection.execute("CALL set_retention('30 days')")
     connection.execute("CALL drop_old_trades()")
     before = connection.execute("SELECT count(*) FROM candles_1m").fetchall()
@@ -191,8 +191,8 @@ def test_downgrade_after_a_drop_leaves_the_candles(connection: Connection):
     assert connection.execute("SELECT count(*) FROM candles_1m").fetchall() == before
 
 
-def test_no_refresh_window_reaches_what_retention_may_drop(untouched: Connection):
-    """The job of 1m, the only candles built from trades, looks back less than the shortest retention; no policy does."""
+def test_refresh_windows_end_before_the_shortest_retention(untouched: Connection):
+    """Only the 1m job reads trades, with a window shorter than the shortest retention; policies read candles."""
     on_trades = """
         SELECT count(*)
         FROM timescaledb_information.jobs

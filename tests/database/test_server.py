@@ -15,7 +15,7 @@ from market_data.errors import StartError
 
 
 def test_release_that_is_too_old_is_told(session_database: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(migrations, "NEEDED_VERSION", (99, 1))
+    monkeypatch.setattr(migrations, "MIN_VERSION", (99, 1))
     with pytest.raises(StartError, match=r"^TimescaleDB \S+ is too old, 99\.1 or newer is needed: [^\n]+$"):
         migrations.check_server(session_database)
 

@@ -1,4 +1,4 @@
-"""What the streams read, as the database keeps it: in the order of commits, by whomever it was stored."""
+"""Stream events in the database: in the order of commits, from any source."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from market_data.cli.data.statements import NOT_STREAMED
 from market_data.database.connection import connect
 from market_data.queries.stream import read_stream_range
 
-WHAT_IS_TOLD = """
+EVENTS = """
     SELECT position, number, kind, symbol, time, "interval"
     FROM stream_commits
     JOIN stream_events USING (statement)
@@ -25,9 +25,9 @@ WHAT_IS_TOLD = """
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
 
 
-def told(connection: Connection, kind: str = "trade") -> list[tuple[Any, ...]]:
-    """Symbol, time and interval of what is told of a kind, in its order."""
-    return [row[3:] for row in connection.execute(WHAT_IS_TOLD) if row[2] == kind]
+def events_of(connection: Connection, kind: str = "trade") -> list[tuple[Any, ...]]:
+    """Return symbol, time and interval of the events of a kind, in order."""
+    return [row[3:] for row in connection.execute(EVENTS) if row[2] == kind]
 
 
 @pytest.fixture
@@ -46,40 +46,40 @@ def minutes_ago(minutes: float) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=minutes)
 
 
-def test_trades_of_a_statement_are_told_by_time(known: Connection):
+def test_trades_of_a_statement_are_ordered_by_time(known: Connection):
     store(known, trade(1, "1"))
     known.execute(INSERT.replace("VALUES", "VALUES (%s, %s, %s, %s, %s), "), (*trade(5, "1"), *trade(3, "1", symbol="MSFT")))
-    assert [symbol for symbol, *_ in told(known)] == ["AAPL", "MSFT", "AAPL"]
+    assert [symbol for symbol, *_ in events_of(known)] == ["AAPL", "MSFT", "AAPL"]
 
 
-def test_copy_and_conflicts_are_told_of_what_is_stored(known: Connection):
+def test_copy_and_upsert_add_events_for_stored_trades(known: Connection):
     with known.cursor().copy("COPY trades (time, symbol, price, volume) FROM STDIN") as copy:
         copy.write("2026-02-08T10:30:00Z\tAAPL\t1\t1\n2026-02-08T10:30:01Z\tAAPL\t1\t1\n")
     known.execute(f"{INSERT} ON CONFLICT DO NOTHING", trade(0, "1"))
     known.execute(f"{INSERT} ON CONFLICT DO NOTHING", trade(2, "1"))
-    assert [time.second for _, time, _ in told(known)] == [0, 1, 2]
+    assert [time.second for _, time, _ in events_of(known)] == [0, 1, 2]
 
 
-def test_nothing_is_told_of_what_is_rolled_back(known: Connection, other: Connection):
+def test_rolled_back_trades_have_no_events(known: Connection, other: Connection):
     other.execute(INSERT, trade(0, "1"))
     other.rollback()
-    assert told(known) == []
+    assert events_of(known) == []
 
 
-if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, and so one open transaction
+if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so one open transaction
 
     @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
     def test_position_follows_the_commit_not_the_statement(known: Connection, other: Connection, isolation: str):
-        store(known, trade(-1, "1"))  # who creates a chunk holds the others up
+        store(known, trade(-1, "1"))  # a transaction that creates a chunk blocks the others
         other.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
         other.execute(INSERT, trade(0, "1", symbol="MSFT"))
         known.execute(INSERT, trade(1, "1"))
         other.execute(INSERT, trade(2, "1", symbol="MSFT"))
         other.commit()
-        assert [time.second for _, time, _ in told(known)] == [59, 1, 0, 2]
+        assert [time.second for _, time, _ in events_of(known)] == [59, 1, 0, 2]
 
-    def test_who_sees_a_position_can_see_all_below_it(known: Connection, database_url: str):
-        """Eight writers at once; a reader that has seen a position never finds a lower one that it had not."""
+    def test_reader_that_sees_a_position_sees_all_lower_ones(known: Connection, database_url: str):
+        """Eight concurrent writers; after a reader has seen a position, no lower one appears."""
         store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
 
         def write(number: int) -> None:
@@ -101,15 +101,15 @@ if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, an
         assert seen == [position for (position,) in known.execute("SELECT position FROM stream_commits ORDER BY position")]
         assert len(seen) >= 8 * 149
 
-    def test_transaction_that_is_still_open_holds_nobody_up(known: Connection, other: Connection):
+    def test_open_transaction_does_not_delay_others(known: Connection, other: Connection):
         store(known, trade(-1, "1"))
         other.execute(INSERT, trade(0, "1", symbol="MSFT"))
         known.execute("SET lock_timeout = '2s'")
         known.execute(INSERT, trade(1, "1"))
-        assert len(told(known)) == 2
+        assert len(events_of(known)) == 2
 
 
-def test_listeners_are_woken_with_the_position(known: Connection, other: Connection):
+def test_listeners_are_notified_of_the_position(known: Connection, other: Connection):
     other.autocommit = True
     other.execute("LISTEN market_data_stream")
     known.execute(INSERT, trade(0, "1"))
@@ -117,19 +117,19 @@ def test_listeners_are_woken_with_the_position(known: Connection, other: Connect
     assert [notification.payload] == [str(row[0]) for row in known.execute("SELECT position FROM stream_commits")]
 
 
-def test_backfill_and_import_are_told_of_to_nobody(known: Connection):
+def test_backfill_and_import_add_no_events(known: Connection):
     with known.transaction():
         known.execute(NOT_STREAMED)
         known.execute(INSERT, trade(0, "1"))
         known.execute("UPDATE trades SET price = 2")
-    assert told(known) == []
+    assert events_of(known) == []
     assert known.execute("SELECT count(*) FROM stream_late_candles").fetchone() == (0,)
     known.execute(INSERT, trade(1, "1"))
-    assert len(told(known)) == 1, "which ends with the transaction"
+    assert len(events_of(known)) == 1, "which ends with the transaction"
 
 
-def until_told(connection: Connection, minutes: int) -> datetime:
-    """Have the closings told of up to so many minutes ago, and no further; that minute."""
+def set_closed_until(connection: Connection, minutes: int) -> datetime:
+    """Set the time until which buckets count as closed to a number of minutes ago, and return it."""
     (moment,) = connection.execute(
         """
         UPDATE stream_clock
@@ -142,16 +142,16 @@ def until_told(connection: Connection, minutes: int) -> datetime:
     return moment
 
 
-def test_closing_of_each_interval_is_told_once_of_symbols_that_may_have_a_candle(known: Connection):
-    since = until_told(known, 3)
+def test_each_interval_is_closed_once_for_symbols_that_may_have_a_candle(known: Connection):
+    since = set_closed_until(known, 3)
     store(known, (since + timedelta(seconds=1), "AAPL", 0, Decimal(1), Decimal(1)))
     store(known, (since - timedelta(seconds=1), "MSFT", 0, Decimal(1), Decimal(1)))
     known.execute("SELECT advance_stream()")
     known.execute("SELECT advance_stream()")
-    minutes = [(symbol, time) for symbol, time, interval in told(known, "closing") if interval == "1m"]
+    minutes = [(symbol, time) for symbol, time, interval in events_of(known, "closing") if interval == "1m"]
     assert minutes == [("AAPL", since)]
-    coarser = {(interval, time) for _, time, interval in told(known, "closing") if interval != "1m"}
-    # Of those, whichever the clock has just gone past.
+    coarser = {(interval, time) for _, time, interval in events_of(known, "closing") if interval != "1m"}
+    # Which of the intervals end depends on the clock.
     widths = {"5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
     for interval, width in widths.items():
         ends = [since + timedelta(minutes=n) for n in (1, 2, 3) if (since.hour * 60 + since.minute + n) % width == 0]
@@ -160,22 +160,22 @@ def test_closing_of_each_interval_is_told_once_of_symbols_that_may_have_a_candle
         assert {each for each in coarser if each[0] == interval} == expected
 
 
-def test_closings_that_nobody_told_are_told_for_an_hour_back(known: Connection):
-    since = until_told(known, 300)
+def test_missed_closings_are_added_for_the_last_hour(known: Connection):
+    since = set_closed_until(known, 300)
     store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
     known.execute("UPDATE newest_trades SET time = now()")
     known.execute("UPDATE stream_clock SET closed_until = %s", (since,))
     store(known, (since + timedelta(seconds=1), "MSFT", 0, Decimal(1), Decimal(1)))
     known.execute("UPDATE newest_trades SET time = now()")
     known.execute("SELECT advance_stream()")
-    minutes = [time for symbol, time, interval in told(known, "closing") if interval == "1m" and symbol == "AAPL"]
-    # AAPL's newest trade is later than all of these buckets; whether it has a candle there, the reader finds.
+    minutes = [time for symbol, time, interval in events_of(known, "closing") if interval == "1m" and symbol == "AAPL"]
+    # AAPL's latest trade is later than all of these buckets; the reader finds out if they have candles.
     assert len(minutes) in (59, 60)
     assert minutes == sorted(minutes)
 
 
-def test_trade_before_a_closing_is_not_of_a_closed_candle_and_one_after_it_is(known: Connection):
-    since = until_told(known, 2)
+def test_trade_after_a_closing_belongs_to_a_closed_candle(known: Connection):
+    since = set_closed_until(known, 2)
     moment = since + timedelta(seconds=30)
     store(known, (moment, "AAPL", 0, Decimal(1), Decimal(1)))
     known.execute("SELECT advance_stream()")
@@ -185,35 +185,35 @@ def test_trade_before_a_closing_is_not_of_a_closed_candle_and_one_after_it_is(kn
     assert bounds == sorted(bounds)
 
 
-def test_closings_are_told_again_after_the_clock_was_put_back(known: Connection):
+def test_closings_continue_after_the_clock_was_set_back(known: Connection):
     store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
-    ahead = until_told(known, -60)
+    ahead = set_closed_until(known, -60)
     known.execute("SELECT advance_stream()")
     ((until,),) = known.execute("SELECT closed_until FROM stream_clock").fetchall()
     assert until < ahead - timedelta(minutes=55)
-    assert told(known, "closing") == []
-    until_told(known, 2)
+    assert events_of(known, "closing") == []
+    set_closed_until(known, 2)
     known.execute("SELECT advance_stream()")
-    assert told(known, "closing")
+    assert events_of(known, "closing")
 
 
 def late_candles(connection: Connection) -> list[tuple[str, datetime]]:
     return connection.execute("SELECT symbol, bucket FROM stream_late_candles ORDER BY symbol, bucket").fetchall()
 
 
-def test_late_candle_is_told_of_as_revised_once_its_range_is_refreshed(known: Connection):
+def test_late_candle_is_revised_once_its_range_is_refreshed(known: Connection):
     store(known, trade(0, "1"), trade(1, "2"), (minutes_ago(0), "MSFT", 0, Decimal(1), Decimal(1)))
     assert set(late_candles(known)) == {("AAPL", trade(0, "1")[0].replace(second=0))}
     known.execute("SELECT advance_stream()")
-    assert told(known, "revision") == []
-    known.execute("DELETE FROM stale_ranges")  # as refresh_candles does at its end
+    assert events_of(known, "revision") == []
+    known.execute("DELETE FROM stale_ranges")  # as at the end of refresh_candles
     known.execute("SELECT advance_stream()")
     known.execute("SELECT advance_stream()")
-    assert told(known, "revision") == [("AAPL", trade(0, "1")[0].replace(second=0), None)]
+    assert events_of(known, "revision") == [("AAPL", trade(0, "1")[0].replace(second=0), None)]
     assert late_candles(known) == []
 
 
-def test_late_candles_beside_a_range_that_is_still_stale_are_told_of(known: Connection):
+def test_late_candles_next_to_a_stale_range_are_revised(known: Connection):
     store(known, *(trade(60 * minute, "1") for minute in range(6)))
     start = trade(0, "1")[0].replace(second=0)
     minutes = [start + timedelta(minutes=minute) for minute in range(6)]
@@ -224,7 +224,7 @@ def test_late_candles_beside_a_range_that_is_still_stale_are_told_of(known: Conn
             [(minutes[1] + timedelta(seconds=59), minutes[2]), (minutes[4], minutes[4])],
         )
     known.execute("SELECT advance_stream()")
-    assert [time for _, time, _ in told(known, "revision")] == [minutes[0], minutes[3], minutes[5]]
+    assert [time for _, time, _ in events_of(known, "revision")] == [minutes[0], minutes[3], minutes[5]]
     assert [bucket for _, bucket in late_candles(known)] == [minutes[1], minutes[2], minutes[4]]
 
 
@@ -235,7 +235,7 @@ def test_changed_and_deleted_trades_revise_their_candles(known: Connection, chan
     known.execute(change.encode())
     known.execute("DELETE FROM stale_ranges")
     known.execute("SELECT advance_stream()")
-    assert [symbol for symbol, *_ in told(known, "revision")] == ["AAPL"]
+    assert [symbol for symbol, *_ in events_of(known, "revision")] == ["AAPL"]
 
 
 def test_trades_moved_to_another_minute_revise_both(known: Connection):
@@ -245,7 +245,7 @@ def test_trades_moved_to_another_minute_revise_both(known: Connection):
     assert [bucket.minute for _, bucket in late_candles(known)] == [30, 31]
 
 
-def test_trimming_keeps_an_hour_and_the_last_one_before_it(known: Connection):
+def test_trimming_keeps_an_hour_and_the_last_commit_before_it(known: Connection):
     for second in range(4):
         store(known, trade(second, "1"))
     known.execute("""
@@ -253,11 +253,11 @@ def test_trimming_keeps_an_hour_and_the_last_one_before_it(known: Connection):
         WHERE position < (SELECT max(position) FROM stream_commits)
     """)
     known.execute("CALL trim_stream()")
-    assert [time.second for _, time, _ in told(known)] == [2, 3]
+    assert [time.second for _, time, _ in events_of(known)] == [2, 3]
     assert known.execute("SELECT count(*) FROM stream_events").fetchone() == (2,)
 
 
-def test_reach_is_complete_until_something_was_deleted(known: Connection, database_url: str):
+def test_stream_range_is_complete_until_events_are_deleted(known: Connection, database_url: str):
     async def reach() -> tuple[bool, int]:
         async with await connect(database_url, 5) as connection:
             found = await read_stream_range(connection)

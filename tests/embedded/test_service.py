@@ -102,7 +102,7 @@ def test_a_killed_engine_is_restarted_under_the_service(serving: tuple[Service, 
     (engine,) = [pid for pid in service.descendants() if _listens(pid, port)]
     os.kill(engine, signal.SIGKILL)
     eventually(lambda: _price(client) > before, 30)
-    assert service.text.count("the feed lost the database") == 1
+    assert service.text.count("feed lost the database") == 1
 
 
 def _price(client: httpx.Client) -> str:

@@ -1,4 +1,4 @@
-"""The database behind a proxy that can cut and stall it; the marker of these tests, and the figures that they tell."""
+"""Fixtures for the database behind a proxy that can cut and stall its connections; report of the injected faults."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests have recorded as `fault`: what was injected, and what was counted."""
+    """Print the `fault` properties of the tests: injected faults and counted results."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     lines = [str(value) for report in reports for name, value in report.user_properties if name == "fault"]
     if lines:

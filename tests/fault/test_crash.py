@@ -1,4 +1,4 @@
-"""`kill -9` of the whole service in mid-write, engine included where it is the embedded one."""
+"""`kill -9` of the whole service during writes, including the embedded engine."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ from helpers.support import SERVER
 
 BUSY = {"INGESTION_INTERVAL_SECONDS": "0.05", "FEED_LEASE_SECONDS": "1"}
 
-Answered = set[tuple[str, str, float]]
-"""symbol, timestamp, price"""
+Trades = set[tuple[str, str, float]]
+"""Symbol, timestamp and price."""
 
 
 @pytest.fixture
 def deployment(
     new_migrated_database: Callable[[], AbstractContextManager[str]], request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[dict[str, str]]:
-    """The environment of a service on a database that outlives it."""
+    """Environment of a service whose database survives it."""
     if not SERVER:
         home = shutil.copytree(request.getfixturevalue("migrated_seed"), tmp_path / "home")
         yield {"MARKET_DATA_HOME": str(home), "EMBEDDED_PORT": "0", **BUSY}
@@ -31,26 +31,26 @@ def deployment(
         yield {"DATABASE_URL": url, **BUSY}
 
 
-def test_every_trade_that_was_ever_answered_is_there_after_the_restart(deployment: dict[str, str], tmp_path: Path):
-    answered: Answered = set()
+def test_every_trade_that_a_response_contained_is_stored_after_the_restart(deployment: dict[str, str], tmp_path: Path):
+    answered: Trades = set()
     for crash in range(1, 4):
         with running(tmp_path, **deployment) as (service, client):
             eventually(lambda: client.get("/price?symbol=AAPL").status_code == 200)
-            assert not answered - _stored(client)
+            assert not answered - _read_trades(client)
             while len(answered) < crash * 40:
                 _remember_prices(client, answered)
-            _kill(service)
+            _kill_all(service)
     with running(tmp_path, **deployment) as (_, client):
-        assert not answered - _stored(client)
+        assert not answered - _read_trades(client)
 
 
-def _remember_prices(client: httpx.Client, answered: Answered) -> None:
+def _remember_prices(client: httpx.Client, answered: Trades) -> None:
     for symbol in ("AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"):
         latest = client.get("/price/latest", params={"symbol": symbol}).json()
         answered.add((symbol, latest["timestamp"], latest["price"]))
 
 
-def _kill(service: Service) -> None:
+def _kill_all(service: Service) -> None:
     below = service.descendants()
     for pid in (service.process.pid, *below):
         os.kill(pid, signal.SIGKILL)
@@ -58,9 +58,9 @@ def _kill(service: Service) -> None:
     eventually(lambda: not any(map(is_running, below)))
 
 
-def _stored(client: httpx.Client) -> Answered:
-    """Every trade that the service has, page by page."""
-    found: Answered = set()
+def _read_trades(client: httpx.Client) -> Trades:
+    """Read all trades of the service page by page."""
+    found: Trades = set()
     for symbol in ("AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"):
         query = {"symbol": symbol, "start": "2020-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z", "limit": "1000"}
         while True:

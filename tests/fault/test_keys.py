@@ -115,7 +115,7 @@ def test_last_use_is_written_soon_and_then_once_a_minute(address: str, database_
     secret = store_key(database_url, "read")
 
     def last_use() -> object:
-        used = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.prefix_of(secret),))
+        used = connection.execute("SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.parse_prefix(secret),))
         return used.fetchall()[0][0]
 
     assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
@@ -131,7 +131,7 @@ def test_last_use_is_written_when_the_service_stops(database_url: str, connectio
     with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
         assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
     (used,) = connection.execute(
-        "SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.prefix_of(secret),)
+        "SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.parse_prefix(secret),)
     ).fetchall()
     assert used[0] is not None
 
@@ -139,7 +139,7 @@ def test_last_use_is_written_when_the_service_stops(database_url: str, connectio
 def test_a_new_key_works_at_once(address: str, database_url: str):
     with httpx.Client(base_url=address) as client:
         for _ in range(20):
-            assert client.get("/symbols", headers=bearer(api_keys.make_key())).status_code == 401
+            assert client.get("/symbols", headers=bearer(api_keys.generate_key())).status_code == 401
             assert client.get("/symbols", headers=bearer(store_key(database_url, "read"))).status_code == 200
 
 
@@ -154,7 +154,7 @@ def test_unknown_keys_share_queries(address: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(api_keys, "read_valid_keys", counted)
 
     def ask(client: httpx.Client) -> set[int]:
-        return {client.get("/symbols", headers=bearer(api_keys.make_key())).status_code for _ in range(10)}
+        return {client.get("/symbols", headers=bearer(api_keys.generate_key())).status_code for _ in range(10)}
 
     begun = time.monotonic()
     with httpx.Client(base_url=address, timeout=30) as client, ThreadPoolExecutor(20) as threads:
@@ -185,7 +185,7 @@ def test_keys_are_rejected_while_the_database_is_unavailable(
 
 
 def test_commands_read_their_key_from_the_environment(address: str, database_url: str):
-    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.make_key()})):
+    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.generate_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)
             assert said in line

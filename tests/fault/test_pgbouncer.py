@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
-from helpers.pgbouncer import POOL_SIZE, PROGRAM, bouncing
+from helpers.pgbouncer import POOL_SIZE, PROGRAM, running_pgbouncer
 from helpers.service import Service, command, complaint, eventually, running
 from helpers.sse_client import listening
 from helpers.support import SERVER
@@ -62,7 +62,7 @@ def ways(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> It
     with new_migrated_database() as past:
         with psycopg.connect(past, autocommit=True) as connection:
             connection.execute(OTHER_ZONE)
-        with bouncing(past) as through:
+        with running_pgbouncer(past) as through:
             yield Ways(through, past)
 
 

@@ -1,4 +1,4 @@
-"""Reads from a replica, by way of a proxy that can cut and stall it."""
+"""Reads from a replica behind a proxy that can cut and stall its connections."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ TRADE = {"symbol": "AAPL", "price": 100, "volume": 1, "timestamp": "2026-02-08T1
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.stall])
-def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
+def test_reads_go_to_the_primary_while_the_replica_is_unavailable(
     database_url: str, proxied: str, proxy: Proxy, tmp_path: Path, fault
 ):
     key = bearer(store_key(database_url, "write"))
@@ -26,22 +26,22 @@ def test_without_the_replica_reads_go_to_the_primary_until_it_is_back(
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
         client.post("/trades", json=TRADE, headers=key).raise_for_status()
         for times in (1, 2):
-            eventually(lambda times=times: service.text.count("the replica is read") == times)
+            eventually(lambda times=times: service.text.count("replica used for reads") == times)
             assert client.get(PRICE).json()["price"] == 100
             fault(proxy)
             assert client.get(PRICE).json()["price"] == 100
-            eventually(lambda times=times: service.text.count("the replica is not read") == times)
+            eventually(lambda times=times: service.text.count("replica not used") == times)
             assert client.get(PRICE).json()["price"] == 100
             proxy.restore()
         assert client.get("/health/ready").status_code == 200
         assert "Traceback" not in service.text
 
 
-def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str, tmp_path: Path):
+def test_x_read_after_reads_the_client_s_own_writes(database_url: str, proxied: str, tmp_path: Path):
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
-        eventually(lambda: "the replica is read" in service.text)
+        eventually(lambda: "replica used for reads" in service.text)
         stored = client.post("/trades", json=TRADE, headers=key)
         position = stored.headers["X-Write-Position"]
         assert int(position) > 0
@@ -51,7 +51,7 @@ def test_what_was_written_is_read_by_who_says_so(database_url: str, proxied: str
             assert (answer.status_code, answer.json()["errors"][0]["name"]) == (400, "X-Read-After")
 
 
-def test_without_a_replica_there_are_no_positions(database_url: str, tmp_path: Path):
+def test_responses_have_no_write_position_without_a_replica(database_url: str, tmp_path: Path):
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, **SETTINGS) as (_, client):
         added = client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
@@ -60,9 +60,9 @@ def test_without_a_replica_there_are_no_positions(database_url: str, tmp_path: P
         assert client.get("/symbols", headers={"X-Read-After": "soon"}).status_code == 200
 
 
-if SERVER:  # two databases of one server, which share its log, stand for a primary and a replica that lies behind
+if SERVER:  # two databases of one server, with one WAL, act as a primary and a lagging replica
 
-    def test_a_position_beyond_the_replica_s_is_read_from_the_primary(
+    def test_reads_after_a_position_that_the_replica_has_not_reached_go_to_the_primary(
         database_url: str, new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
     ):
         with (
@@ -71,7 +71,7 @@ if SERVER:  # two databases of one server, which share its log, stand for a prim
         ):
             _price(database_url, 100)
             _price(replica, 99)
-            eventually(lambda: "the replica is read" in service.text)
+            eventually(lambda: "replica used for reads" in service.text)
             assert client.get(PRICE).json()["price"] == 99
             assert client.get(PRICE, headers={"X-Read-After": str(2**62)}).json()["price"] == 100
             assert _prices(client, "/prices/latest") == [99]

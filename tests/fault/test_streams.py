@@ -1,4 +1,4 @@
-"""Streams over services that die, databases that go away, and several of both."""
+"""Streams during failures of services and databases."""
 
 import asyncio
 import signal
@@ -34,14 +34,14 @@ def known(connection: Connection) -> Connection:
 
 
 @pytest.mark.usefixtures("known")
-def test_trades_inserted_by_psql_reach_the_clients_of_two_services(database_url: str, tmp_path: Path):
+def test_trades_inserted_by_psql_are_streamed_by_two_services(database_url: str, tmp_path: Path):
     with ExitStack() as stack:
         services = [stack.enter_context(running(tmp_path, DATABASE_URL=database_url, **QUIET)) for _ in range(2)]
         streams = [stack.enter_context(listening(str(client.base_url))) for _, client in services]
         subprocess.run(["psql", "-qX", database_url, "-c", INSERT], check=True, timeout=20)
-        told = [stream.take(2) for stream in streams]
-    assert told[0] == told[1]
-    assert [event.data["symbol"] for event in told[0]] == ["AAPL", "MSFT"]
+        received = [stream.take(2) for stream in streams]
+    assert received[0] == received[1]
+    assert [event.data["symbol"] for event in received[0]] == ["AAPL", "MSFT"]
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.stall])
@@ -54,17 +54,17 @@ def test_outage_of_the_database_delays_events_and_loses_none(
     ):
         for outage in range(2):
             store(known, now(3 * outage))
-            told = [events.next("trade").data["trade_id"]]
+            received = [events.next("trade").data["trade_id"]]
             fault(proxy)
-            eventually(lambda outage=outage: service.text.count("the streams lost the database") == outage + 1)
+            eventually(lambda outage=outage: service.text.count("streams lost the database") == outage + 1)
             refused = client.get("/stream")
             assert refused.status_code == 503
             assert refused.headers["Retry-After"] == "1"
             store(known, now(3 * outage + 1))
             store(known, now(3 * outage + 2))
             proxy.restore()
-            told += [events.next("trade").data["trade_id"] for _ in range(2)]
-            assert told == [3 * outage, 3 * outage + 1, 3 * outage + 2]
+            received += [events.next("trade").data["trade_id"] for _ in range(2)]
+            assert received == [3 * outage, 3 * outage + 1, 3 * outage + 2]
         store(known, now(6))
         assert events.next("trade").data["trade_id"] == 6
     assert "Traceback" not in service.text
@@ -74,7 +74,7 @@ def now(trade_id: int) -> tuple[datetime, str, int, Decimal, Decimal]:
     return datetime.now(UTC), "AAPL", trade_id, Decimal(1), Decimal(1)
 
 
-def test_who_reconnects_to_another_replica_after_an_outage_misses_nothing(
+def test_client_that_reconnects_to_another_service_after_an_outage_misses_nothing(
     proxy: Proxy, proxied: str, database_url: str, known: Connection, tmp_path: Path
 ):
     with (
@@ -88,20 +88,20 @@ def test_who_reconnects_to_another_replica_after_an_outage_misses_nothing(
             for second_of_minute in range(1, 6):
                 store(known, trade(second_of_minute, "1"))
         with listening(str(second.base_url), last) as events:
-            told = [event.data["timestamp"] for event in events.take(5)]
+            received = [event.data["timestamp"] for event in events.take(5)]
             store(known, trade(6, "1"))
-            told.append(events.next().data["timestamp"])
-    assert told == [f"2026-02-08T10:30:0{second_of_minute}Z" for second_of_minute in range(1, 7)]
+            received.append(events.next().data["timestamp"])
+    assert received == [f"2026-02-08T10:30:0{second_of_minute}Z" for second_of_minute in range(1, 7)]
 
 
-def test_database_that_is_replaced_by_an_older_one_is_told_of(proxy: Proxy, proxied: str, known: Connection, tmp_path: Path):
+def test_streams_end_if_an_older_database_replaces_this_one(proxy: Proxy, proxied: str, known: Connection, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=proxied, **QUIET) as (service, client):
         address = str(client.base_url)
         with listening(address, timeout=60, channels="trades,candles_1m") as events:
             store(known, now(0))
             last = events.next("candle").id
             proxy.cut()
-            eventually(lambda: "the streams lost the database" in service.text)
+            eventually(lambda: "streams lost the database" in service.text)
             known.execute("TRUNCATE trades, stream_events, stream_commits")
             known.execute("ALTER SEQUENCE stream_positions RESTART")
             proxy.restore()
@@ -126,7 +126,7 @@ def test_streams_end_with_a_reason_when_the_service_stops(database_url: str, tmp
     assert "Traceback" not in service.text
 
 
-def test_nothing_is_lost_or_doubled_while_services_are_killed_under_load(
+def test_events_are_neither_lost_nor_duplicated_when_a_service_is_killed_under_load(
     database_url: str, known: Connection, tmp_path: Path
 ):
     with ExitStack() as stack:
@@ -138,27 +138,27 @@ def test_nothing_is_lost_or_doubled_while_services_are_killed_under_load(
         start()
         listener = Listener(lambda: str(services[-1][1].base_url))
         try:
-            eventually(lambda: listener.events)  # its first heartbeat
+            eventually(lambda: listener.events)  # the first heartbeat
             writing = threading.Event()
             stored: list[int] = []
             writer = threading.Thread(target=_write, args=(database_url, writing, stored))
             writer.start()
-            eventually(partial(_has_grown, stored, 50))
+            eventually(partial(_is_longer_than, stored, 50))
             services[-1][0].signal(signal.SIGKILL)
             start()
-            eventually(partial(_has_grown, stored, len(stored) + 50))
+            eventually(partial(_is_longer_than, stored, len(stored) + 50))
             writing.set()
             writer.join()
             store(known, trade(1, "1", symbol="MSFT"))
             eventually(lambda: any(event.data.get("symbol") == "MSFT" for event in listener.events))
         finally:
             listener.end()
-    told = [event.data["trade_id"] for event in listener.events if event.data.get("symbol") == "AAPL"]
-    assert told == stored
+    received = [event.data["trade_id"] for event in listener.events if event.data.get("symbol") == "AAPL"]
+    assert received == stored
     assert not [event for event in listener.events if event.name == "gap"]
 
 
-def _has_grown(stored: list[int], size: int) -> bool:
+def _is_longer_than(stored: list[int], size: int) -> bool:
     return len(stored) > size
 
 
@@ -170,7 +170,7 @@ def _write(database_url: str, over: threading.Event, stored: list[int]) -> None:
             over.wait(0.005)
 
 
-def test_late_trade_is_told_of_as_a_revision_that_equals_candles(
+def test_late_trade_is_streamed_as_a_revision_equal_to_candles(
     new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ):
     with (
@@ -188,8 +188,8 @@ def test_late_trade_is_told_of_as_a_revision_that_equals_candles(
                 "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, 'AAPL', 1, 3, 1)", (day,)
             )
             assert events.next().name == "trade"
-            told = {event.data["interval"]: event.data for event in events.take(2)}
-        for interval, candle in told.items():
+            received = {event.data["interval"]: event.data for event in events.take(2)}
+        for interval, candle in received.items():
             assert candle["trade_count"] == 2
             assert (candle["closed"], candle["revised"]) == (True, True)
             start = datetime.fromisoformat(candle["timestamp"])
@@ -199,11 +199,11 @@ def test_late_trade_is_told_of_as_a_revision_that_equals_candles(
             assert candle == {"symbol": "AAPL", "interval": interval, **listed, "revised": True}
 
 
-def test_memory_does_not_grow_with_the_clients_that_come_and_go(database_url: str, known: Connection, tmp_path: Path):
+def test_memory_does_not_grow_as_clients_connect_and_disconnect(database_url: str, known: Connection, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client):
         sizes: list[int] = []
 
-        async def come_and_go() -> None:
+        async def connect_and_disconnect() -> None:
             for number in range(3):
                 for turn in range(3):
                     streams = [await open_raw(str(client.base_url), "AAPL") for _ in range(100)]
@@ -213,11 +213,11 @@ def test_memory_does_not_grow_with_the_clients_that_come_and_go(database_url: st
                         stream[1].close()
                 sizes.append(_resident(service.process.pid))
 
-        asyncio.run(come_and_go())
+        asyncio.run(connect_and_disconnect())
         assert sizes[-1] < sizes[0] + 8_000_000, sizes
 
 
 def _resident(pid: int) -> int:
-    """Bytes of a process that are in memory."""
+    """Return the resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * 4096

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from helpers.service import eventually, running
 from helpers.support import Connection, store, trade
-from helpers.trace_collector import attributes, collecting
+from helpers.trace_collector import attributes, running_collector
 
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
 def test_a_request_and_its_statements_are_one_trace(database_url: str, connection: Connection, tmp_path: Path):
     store(connection, trade(0, "1"))
-    with collecting() as collector:
+    with running_collector() as collector:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
         with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **settings) as (service, client):
             path = f"/trades?symbol=AAPL&{RANGE}&format=json"

@@ -1,4 +1,4 @@
-"""Scenes for tests of candles: trades in a stretch of time of their own, and what their candles must be."""
+"""Scenarios for tests of candles: trades in a time range of their own, and the candles that they must have."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -41,7 +41,7 @@ CANDLES: Mapping[str, LiteralString] = {
     """
     for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 }
-THE_VIEW = """
+CANDLES_VIEW = """
     SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
     FROM candles
     WHERE "interval" = %s AND bucket >= %s
@@ -62,18 +62,18 @@ TO_COLUMNSTORE = """
 """
 
 
-def start_of(interval: str, time: datetime) -> datetime:
-    """The bucket of a time."""
+def bucket_start(interval: str, time: datetime) -> datetime:
+    """Return the start of a time's bucket."""
     width = LEVELS[interval]
     return MONDAY + (time - MONDAY) // width * width
 
 
-def grouped(trades: Iterable[Trade], interval: str = "1m") -> list[Row]:
-    """The candles of trades, without a database."""
+def group_trades(trades: Iterable[Trade], interval: str = "1m") -> list[Row]:
+    """Return the candles of trades, computed without a database."""
 
     def bucket(each: Trade) -> tuple[str, datetime]:
         time, symbol, *_ = each
-        return symbol, start_of(interval, time)
+        return symbol, bucket_start(interval, time)
 
     rows: list[Row] = []
     for key, group in groupby(sorted(trades, key=lambda each: (each[1], each[0], each[2])), bucket):
@@ -85,25 +85,25 @@ def grouped(trades: Iterable[Trade], interval: str = "1m") -> list[Row]:
     return rows
 
 
-def moved(trades: Iterable[Trade], offset: timedelta) -> list[Trade]:
-    """The same trades at another time."""
+def shift_trades(trades: Iterable[Trade], offset: timedelta) -> list[Trade]:
+    """Return the same trades at another time."""
     return [(time + offset, symbol, number, price, volume) for time, symbol, number, price, volume in trades]
 
 
-def differing(connection: Connection, trades: Iterable[Trade], since: datetime) -> list[str]:
-    """The intervals whose candles from a time on are not those of these trades."""
+def differing_intervals(connection: Connection, trades: Iterable[Trade], since: datetime) -> list[str]:
+    """Return the intervals whose candles since a time differ from the candles of these trades."""
     trades = list(trades)
     return [
         interval
         for interval, query in CANDLES.items()
-        if connection.execute(query, (since,)).fetchall() != grouped(trades, interval)
-        or connection.execute(THE_VIEW, (interval, since)).fetchall() != grouped(trades, interval)
+        if connection.execute(query, (since,)).fetchall() != group_trades(trades, interval)
+        or connection.execute(CANDLES_VIEW, (interval, since)).fetchall() != group_trades(trades, interval)
     ]
 
 
 @contextmanager
-def migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterator[Connection]:
-    """A migrated database of its own, whose jobs do not run by themselves unless wanted."""
+def connected_to_migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterator[Connection]:
+    """Connect to a new migrated database, whose scheduled jobs are disabled unless `jobs` is true."""
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         if not jobs:
             connection.execute(UNSCHEDULE)
@@ -111,7 +111,7 @@ def migrated(new_migrated_database: Databases, *, jobs: bool = False) -> Iterato
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Undo the migrations after this one."""
+    """Undo the migrations after this revision."""
     config = Config()
     config.set_main_option("script_location", str(migrations.scripts()))
     config.attributes["database_url"] = connection.info.dsn
@@ -119,27 +119,27 @@ def downgrade(connection: Connection, revision: str) -> None:
 
 
 def run_all_jobs(connection: Connection) -> None:
-    """Run every policy and job once, as the scheduler would."""
+    """Run every policy and job once, as the scheduler does."""
     for (job,) in connection.execute(JOBS).fetchall():
         connection.execute("CALL run_job(%s)", (job,))
 
 
-class Scene:
-    """Four weeks of a stage, in which nothing has happened yet."""
+class Scenario:
+    """Four weeks of a database without trades at first."""
 
     length = 28 * DAY
     number = 0
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.start = MONDAY + Scene.number * self.length
-        Scene.number += 1
+        self.start = MONDAY + Scenario.number * self.length
+        Scenario.number += 1
         self.trades: list[Trade] = []
 
     def store(self, trades: Iterable[Trade]) -> None:
-        """Store trades, their times counted from the start of the scene, but those that are there already."""
+        """Store the trades that are not stored yet, with their times relative to the start of the scenario."""
         taken = {each[:3] for each in self.trades}
-        new = [each for each in moved(trades, self.start - T0) if each[:3] not in taken]
+        new = [each for each in shift_trades(trades, self.start - T0) if each[:3] not in taken]
         self.trades += new
         store(self.connection, *new)
 
@@ -147,15 +147,15 @@ class Scene:
         self.connection.execute("CALL refresh_candles()")
 
     def compress(self) -> None:
-        """Convert all that has ended within the scene to the columnstore."""
+        """Convert the chunks that end within the scenario to the columnstore."""
         self.connection.execute(TO_COLUMNSTORE, (self.start + self.length,))
 
     @property
-    def differing(self) -> list[str]:
-        return differing(self.connection, self.trades, self.start)
+    def differing_intervals(self) -> list[str]:
+        return differing_intervals(self.connection, self.trades, self.start)
 
 
-# Few instants, symbols and ids, so that many trades share one; around the borders of minutes, hours, days and weeks.
+# Few instants, symbols and ids, so that many trades share one, around the boundaries of minutes, hours, days and weeks.
 MOMENTS = st.builds(
     lambda unit, count, milliseconds: unit * count + milliseconds / 1000,
     st.sampled_from([60, 300, 3600, 86_400, 604_800]),

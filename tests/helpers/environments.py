@@ -1,4 +1,4 @@
-"""Services that faults are injected into: started on one port again and again, with databases that are reached past them."""
+"""Services for fault injection: restarted on the same port, with direct connections to their databases."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SETTINGS = {
     "FEED_LEASE_SECONDS": "1",
     "POOL_TIMEOUT_SECONDS": "1",
     "QUERY_TIMEOUT_SECONDS": "1",
-    "FUTURE_TOLERANCE_SECONDS": "86400",  # for a clock that is put back
+    "FUTURE_TOLERANCE_SECONDS": "86400",  # longer than the clock is set back
 }
 
 DISK_BYTES = 120_000_000
@@ -34,8 +34,8 @@ DISK_BYTES = 120_000_000
 Databases = Callable[[], AbstractContextManager[str]]
 
 
-class Stage:
-    """A service and its database. What is done to them is counted in `injected`."""
+class Environment:
+    """A service and its database. `injected` counts the faults."""
 
     def __init__(self, folder: Path, url: Callable[[], str], **settings: str) -> None:
         self.folder = folder
@@ -45,19 +45,19 @@ class Stage:
         self._port = "0"
         self._proxy: Proxy | None = None
         self.home = folder
-        """Where the embedded engine is, where the service runs it."""
+        """Home of the embedded engine, if the service runs it."""
         self.disk = folder
-        """A folder that is a small disk of its own, at a stage that has one."""
+        """Mount point of the small disk, if the environment has one."""
         self.services: list[Service] = []
         self.injected = Counter[str]()
 
     def prepare(self, *arguments: str, **settings: str) -> None:
-        """Start the service like this from now on."""
+        """Set arguments and settings for the next starts of the service."""
         self._arguments = arguments or self._arguments
         self._settings |= settings
 
     def start(self) -> None:
-        """Start the service; at the address that it had before, if it was started before."""
+        """Start the service, at the same address as before."""
         self.services.append(Service(self.folder, *self._arguments, "--port", self._port, **self._settings))
         self.address = self.service.wait_until_ready()
         self._port = self.address.rpartition(":")[2]
@@ -68,8 +68,8 @@ class Stage:
 
     @property
     def proxy(self) -> Proxy:
-        """Between the service and the database."""
-        assert self._proxy, "the stage has none"
+        """Proxy between the service and the database."""
+        assert self._proxy, "the environment has no proxy"
         return self._proxy
 
     @proxy.setter
@@ -78,91 +78,91 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """The database, past the proxy."""
+        """URL of the database without the proxy."""
         return self._url()
 
     @property
     def engine(self) -> int:
-        """The process of the engine, where the service runs it."""
-        return _running(self.home)["pid"]
+        """Process id of the engine that the service runs."""
+        return _engine_state(self.home)["pid"]
 
     @property
     def logs(self) -> str:
-        """What the service has printed, each time that it ran."""
+        """Output of all runs of the service."""
         return "".join(service.text for service in self.services)
 
     @property
     def clock(self) -> Path:
-        """What is added to the service's clock, for libfaketime."""
+        """File with the offset of the service's clock, for libfaketime."""
         return self.folder / "clock"
 
 
 @contextmanager
-def on_its_own(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Stage]:
-    """A service that runs the embedded engine itself; on the server, one with a database of its own."""
+def with_own_database(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Environment]:
+    """Yield a service that runs the embedded engine, or has its own database on the test server."""
     if seed:
         yield _with_engine(folder, shutil.copytree(seed, folder / "home"))
         return
     with databases() as url:
-        yield Stage(folder, lambda: url, DATABASE_URL=url)
+        yield Environment(folder, lambda: url, DATABASE_URL=url)
 
 
-def _with_engine(folder: Path, home: Path) -> Stage:
-    stage = Stage(folder, lambda: str(_running(home)["dsn"]), MARKET_DATA_HOME=str(home), EMBEDDED_PORT="0")
-    stage.home = home
-    return stage
+def _with_engine(folder: Path, home: Path) -> Environment:
+    environment = Environment(folder, lambda: str(_engine_state(home)["dsn"]), MARKET_DATA_HOME=str(home), EMBEDDED_PORT="0")
+    environment.home = home
+    return environment
 
 
-def _running(home: Path) -> dict[str, Any]:
-    """What the engine that runs there tells of itself."""
+def _engine_state(home: Path) -> dict[str, Any]:
+    """Read the state file of a running engine."""
     return json.loads((home / "engine.json").read_text())
 
 
 @contextmanager
-def behind_a_proxy(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Stage]:
-    """A service that reaches its database through a proxy."""
+def behind_proxy(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Environment]:
+    """Yield a service that reaches its database through a proxy."""
     with databases() as url:
         target = conninfo_to_dict(url)
         with proxy_to(str(target["host"]), int(str(target["port"]))) as proxy:
-            stage = Stage(folder, lambda: url, DATABASE_URL=changed_url(url, port=proxy.port))
-            stage.proxy = proxy
-            yield stage
+            environment = Environment(folder, lambda: url, DATABASE_URL=changed_url(url, port=proxy.port))
+            environment.proxy = proxy
+            yield environment
 
 
-def _mounting(disk: Path) -> list[str]:
+def _mount_command(disk: Path) -> list[str]:
     return ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "tmpfs", str(disk)]
 
 
-def can_have_a_small_disk() -> bool:
-    """Whether we may mount one: only root may, and not in each container."""
+def can_mount_small_disk() -> bool:
+    """True if this process may mount a tmpfs: only root may, and not in every container."""
     if shutil.which("mount") is None:
         return False
     with tempfile.TemporaryDirectory() as folder:
-        if subprocess.run(_mounting(Path(folder)), capture_output=True, check=False).returncode:
+        if subprocess.run(_mount_command(Path(folder)), capture_output=True, check=False).returncode:
             return False
         subprocess.run(["umount", folder], check=True)
     return True
 
 
 @contextmanager
-def on_a_small_disk(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Stage]:
-    """As `on_its_own`, with the data of the engine, or the tablespace of the server's database, on a small tmpfs.
+def on_a_small_disk(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Environment]:
+    """Yield a service whose engine's data, or whose database's tablespace on the server, is on a small tmpfs.
 
-    The server's write-ahead log is elsewhere: it is the other databases' as well.
+    The server's write-ahead log is elsewhere, because other databases use it, too.
     """
-    # Not in pytest's folder, where the server may not go.
+    # Not in pytest's folder, which the server may not read.
     disk = Path(tempfile.mkdtemp(prefix="market-data-disk-"))
     disk.chmod(0o711)
-    subprocess.run(_mounting(disk), check=True)
+    subprocess.run(_mount_command(disk), check=True)
     try:
         with ExitStack() as stack:
             if seed:
-                stage = _with_engine(folder, shutil.copytree(seed, disk / "home"))
+                environment = _with_engine(folder, shutil.copytree(seed, disk / "home"))
             else:
                 url = stack.enter_context(_database_in(disk))
-                stage = Stage(folder, lambda: url, DATABASE_URL=url)
-            stage.disk = disk
-            yield stage
+                environment = Environment(folder, lambda: url, DATABASE_URL=url)
+            environment.disk = disk
+            yield environment
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
         disk.rmdir()
@@ -176,7 +176,7 @@ def _database_in(disk: Path) -> Iterator[str]:
         connection = stack.enter_context(psycopg.connect(SERVER, autocommit=True))
         ((data,),) = connection.execute("SHOW data_directory").fetchall()
         if not Path(data).is_dir():
-            pytest.skip("the server's disks are another machine's")
+            pytest.skip("the server runs on another machine")
         owner = Path(data).stat()
         os.chown(disk, owner.st_uid, owner.st_gid)
         for made, dropped in (
@@ -190,8 +190,8 @@ def _database_in(disk: Path) -> Iterator[str]:
         yield url
 
 
-def fill(disk: Path) -> Path:
-    """A file that takes all that is left of a disk."""
+def fill_up(disk: Path) -> Path:
+    """Fill a disk with one file and return its path."""
     path = disk / "full"
     with path.open("wb", buffering=0) as file:
         for size in (1_000_000, 4096):

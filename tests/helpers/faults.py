@@ -1,7 +1,7 @@
-"""Faults, and how they are injected into a stage.
+"""Faults and their injection into an environment.
 
-The server is not killed, for it is the other tests' as well: its sessions are, and its jobs. Nor is its clock put forward or
-back, or its write-ahead log kept from growing; the embedded engine's are.
+The test server itself is not killed, because other tests use it: its sessions and jobs are. Likewise only the embedded
+engine's clock is changed, and only its write-ahead log runs out of space.
 """
 
 import os
@@ -18,8 +18,16 @@ from typing import NamedTuple
 import httpx
 import psycopg
 import pytest
-from helpers.environments import Databases, Stage, behind_a_proxy, can_have_a_small_disk, fill, on_a_small_disk, on_its_own
-from helpers.load_clients import reading
+from helpers.environments import (
+    Databases,
+    Environment,
+    behind_proxy,
+    can_mount_small_disk,
+    fill_up,
+    on_a_small_disk,
+    with_own_database,
+)
+from helpers.load_clients import running_readers
 from helpers.service import eventually
 from helpers.support import SERVER
 from helpers.tcp_proxy import Proxy
@@ -33,139 +41,139 @@ TERMINATE = """
 """
 
 
-def kill_service(stage: Stage) -> None:
-    stage.service.signal(signal.SIGKILL)
-    stage.service.wait()
-    stage.start()
+def kill_service(environment: Environment) -> None:
+    environment.service.signal(signal.SIGKILL)
+    environment.service.wait()
+    environment.start()
 
 
-def restart_service(stage: Stage) -> None:
-    stage.service.signal(signal.SIGTERM)
-    assert stage.service.wait() == 0
-    stage.start()
+def restart_service(environment: Environment) -> None:
+    environment.service.signal(signal.SIGTERM)
+    assert environment.service.wait() == 0
+    environment.start()
 
 
-def kill_worker(stage: Stage) -> None:
-    worker = random.choice(stage.service.workers())
+def kill_worker(environment: Environment) -> None:
+    worker = random.choice(environment.service.workers())
     os.kill(worker, signal.SIGKILL)
-    eventually(lambda: len({*stage.service.workers()} - {worker}) == 2)
+    eventually(lambda: len({*environment.service.workers()} - {worker}) == 2)
 
 
-def kill_engine(stage: Stage) -> None:
-    os.kill(stage.engine, signal.SIGKILL)
+def kill_engine(environment: Environment) -> None:
+    os.kill(environment.engine, signal.SIGKILL)
 
 
-def end_sessions(stage: Stage) -> None:
-    with psycopg.connect(stage.url, autocommit=True) as connection:
+def end_sessions(environment: Environment) -> None:
+    with psycopg.connect(environment.url, autocommit=True) as connection:
         for _ in range(25):
-            stage.injected["sessions ended"] += connection.execute(TERMINATE).fetchall()[0][0]
+            environment.injected["sessions ended"] += connection.execute(TERMINATE).fetchall()[0][0]
             time.sleep(random.uniform(0.005, 0.05))
 
 
-def through_proxy(stage: Stage, *, fault: Callable[[Proxy], None], seconds: float) -> None:
-    fault(stage.proxy)
+def through_proxy(environment: Environment, *, fault: Callable[[Proxy], None], seconds: float) -> None:
+    fault(environment.proxy)
     time.sleep(seconds)
-    stage.proxy.restore()
+    environment.proxy.restore()
 
 
-def lose_answers(proxy: Proxy) -> None:
+def drop_responses(proxy: Proxy) -> None:
     for _ in range(10):
-        proxy.lose_answers()
+        proxy.drop_responses()
         time.sleep(random.uniform(0.02, 0.1))
         proxy.restore()
         time.sleep(random.uniform(0.05, 0.1))
 
 
-def fill_disk(stage: Stage) -> None:
-    file = fill(stage.disk)
-    stage.injected["bytes taken"] += file.stat().st_size
+def fill_disk(environment: Environment) -> None:
+    file = fill_up(environment.disk)
+    environment.injected["bytes filled"] += file.stat().st_size
     time.sleep(1.5)
     file.unlink()
 
 
-def fill_disk_and_kill_engine(stage: Stage) -> None:
-    """It can't start again before there is room."""
-    file = fill(stage.disk)
-    kill_engine(stage)
+def fill_disk_and_kill_engine(environment: Environment) -> None:
+    """Kill the engine while it can't start again for lack of space."""
+    file = fill_up(environment.disk)
+    kill_engine(environment)
     time.sleep(3)
     file.unlink()
 
 
-def exhaust_pool(stage: Stage) -> None:
-    """Have readers queue up behind one whose query does not end."""
-    with reading(stage.address, 6) as answers, psycopg.connect(stage.url) as connection:
+def exhaust_pool(environment: Environment) -> None:
+    """Lock the trades, so that readers wait for connections."""
+    with running_readers(environment.address, 6) as answers, psycopg.connect(environment.url) as connection:
         connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
         time.sleep(1.5)
-    stage.injected["readers refused"] += answers["503"]
+    environment.injected["rejected reads"] += answers["503"]
 
 
-def change_clock(stage: Stage) -> None:
-    """Have it run an hour ahead, an hour behind, and ahead again; then start the service where it is right."""
+def change_clock(environment: Environment) -> None:
+    """Set the clock an hour ahead, an hour back, and ahead again; then restart the service with the right time."""
     for hours in (1, -1, 1):
-        stage.clock.write_text(f"{hours:+}h")
-        eventually(partial(_is_off, stage, timedelta(hours=hours)))
+        environment.clock.write_text(f"{hours:+}h")
+        eventually(partial(_clock_is_off, environment, timedelta(hours=hours)))
         time.sleep(1)
-    stage.prepare(LD_PRELOAD="")
-    kill_service(stage)
+    environment.prepare(LD_PRELOAD="")
+    kill_service(environment)
 
 
-def _is_off(stage: Stage, offset: timedelta) -> bool:
-    """Whether the clocks of the service and of the engine that it runs are that far off."""
-    with suppress(httpx.TransportError, psycopg.Error), psycopg.connect(stage.url) as connection:
-        told = [datetime.fromisoformat(httpx.get(f"{stage.address}/health").json()["timestamp"])]
+def _clock_is_off(environment: Environment, offset: timedelta) -> bool:
+    """True if the clocks of the service and of its engine have this offset."""
+    with suppress(httpx.TransportError, psycopg.Error), psycopg.connect(environment.url) as connection:
+        clocks = [datetime.fromisoformat(httpx.get(f"{environment.address}/health").json()["timestamp"])]
         if not SERVER:
-            told += connection.execute("SELECT clock_timestamp()").fetchall()[0]
-        return all(abs(clock - datetime.now(UTC) - offset) < timedelta(minutes=5) for clock in told)
+            clocks += connection.execute("SELECT clock_timestamp()").fetchall()[0]
+        return all(abs(clock - datetime.now(UTC) - offset) < timedelta(minutes=5) for clock in clocks)
     return False
 
 
 class Fault(NamedTuple):
-    what: str
-    inject: Callable[[Stage], None]
+    name: str
+    inject: Callable[[Environment], None]
     times: int = 2
-    stage: Callable[[Path, Databases, Path | None], AbstractContextManager[Stage]] = on_its_own
+    environment: Callable[[Path, Databases, Path | None], AbstractContextManager[Environment]] = with_own_database
     arguments: tuple[str, ...] = ()
-    settings: Callable[[Stage], dict[str, str]] = lambda _: {}
+    settings: Callable[[Environment], dict[str, str]] = lambda _: {}
     gaps: bool = False
-    """Whether streams may forget what happened: an hour ago, they have it no more."""
+    """True if streams may have gaps: after a jump of the clock, events count as older than an hour."""
 
 
-def clocked(stage: Stage) -> dict[str, str]:
-    """What gives the service, and the engine that it runs, a clock that can be changed."""
+def changeable_clock(environment: Environment) -> dict[str, str]:
+    """Return the environment variables that let the test change the clock of the service and its engine."""
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed")
-    stage.clock.write_text("+0")
+    environment.clock.write_text("+0")
     return {
         "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(stage.clock),
+        "FAKETIME_TIMESTAMP_FILE": str(environment.clock),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
     }
 
 
-SMALL_DISK = can_have_a_small_disk()
-"""A full disk is injected only where this is so."""
+CAN_FILL_DISKS = can_mount_small_disk()
+"""True if full disks can be injected."""
 
 FAULTS = (
     Fault("service killed", kill_service, 1),
     Fault("worker killed", kill_worker, 1, arguments=("--workers", "2")),
     Fault("service restarted", restart_service, 1),
     *([Fault("sessions of the server ended", end_sessions)] if SERVER else [Fault("engine killed", kill_engine)]),
-    Fault("connection cut", partial(through_proxy, fault=Proxy.cut, seconds=0.5), stage=behind_a_proxy),
-    Fault("connection stalled", partial(through_proxy, fault=Proxy.stall, seconds=2), stage=behind_a_proxy),
+    Fault("connection cut", partial(through_proxy, fault=Proxy.cut, seconds=0.5), environment=behind_proxy),
+    Fault("connection stalled", partial(through_proxy, fault=Proxy.stall, seconds=2), environment=behind_proxy),
     Fault(
         "connection slowed",
         partial(through_proxy, fault=partial(Proxy.slow, delay=0.04, bytes_a_second=200_000), seconds=2),
-        stage=behind_a_proxy,
+        environment=behind_proxy,
     ),
-    Fault("answers lost", partial(through_proxy, fault=lose_answers, seconds=0), stage=behind_a_proxy),
-    *([Fault("disk full", fill_disk, stage=on_a_small_disk)] if SMALL_DISK else []),
+    Fault("responses dropped", partial(through_proxy, fault=drop_responses, seconds=0), environment=behind_proxy),
+    *([Fault("disk full", fill_disk, environment=on_a_small_disk)] if CAN_FILL_DISKS else []),
     *(
         [Fault("engine killed on a full disk", fill_disk_and_kill_engine, 1, on_a_small_disk)]
-        if SMALL_DISK and not SERVER
+        if CAN_FILL_DISKS and not SERVER
         else []
     ),
     Fault("pool exhausted", exhaust_pool, settings=lambda _: {"POOL_SIZE": "1"}),
-    Fault("clock changed", change_clock, 1, settings=clocked, gaps=True),
+    Fault("clock changed", change_clock, 1, settings=changeable_clock, gaps=True),
 )

@@ -1,4 +1,4 @@
-"""What Grafana's dashboards and Prometheus' rules ask for."""
+"""SQL and PromQL of Grafana's dashboards and Prometheus' rules."""
 
 import json
 import re
@@ -12,11 +12,11 @@ FOLDER = PROJECT / ".observability"
 
 DASHBOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
-OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
+HISTOGRAM_SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
 def statements() -> Iterator[tuple[str, str]]:
-    """The SQL of the panels and variables, each with a name."""
+    """Yield the SQL of panels and variables, each with a name."""
     for dashboard in DASHBOARDS.values():
         for panel in dashboard["panels"]:
             yield from ((panel["title"], target["rawSql"]) for target in panel["targets"] if "rawSql" in target)
@@ -26,7 +26,7 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 def expressions() -> Iterator[str]:
-    """What is asked of Prometheus."""
+    """Yield the PromQL expressions."""
     for dashboard in DASHBOARDS.values():
         for panel in dashboard["panels"]:
             yield from (target["expr"] for target in panel["targets"] if "expr" in target)
@@ -35,6 +35,6 @@ def expressions() -> Iterator[str]:
 
 
 def metrics() -> set[str]:
-    """The names of the metrics in it, of histograms without their endings."""
+    """Return the metric names in the expressions, without the suffixes of histograms."""
     names = {name for expression in expressions() for name in re.findall(r"market_data_\w+", expression)}
-    return {OF_HISTOGRAMS.sub("", name) for name in names}
+    return {HISTOGRAM_SUFFIX.sub("", name) for name in names}

@@ -1,4 +1,4 @@
-"""Clients that write over HTTP all the while, and repeat each call until it is acknowledged."""
+"""HTTP clients that write continuously and retry each call until it is acknowledged."""
 
 import json
 import threading
@@ -17,53 +17,53 @@ from helpers.api_keys import bearer
 from helpers.service import eventually
 
 SYMBOLS = ("ONE", "TWO", "THREE")
-"""What all writers write to, so that they get in each other's way."""
+"""Symbols that all writers write to, so that they conflict."""
 
 GIVE_UP_SECONDS = 60.0
-"""After so long without an acknowledgement the service needs help."""
+"""Seconds without an acknowledgement after which a test fails."""
 
-Identity = tuple[str, datetime, int]
+TradeKey = tuple[str, datetime, int]
 Values = tuple[Decimal, Decimal]
 """Price and volume."""
 
 
 class Change(NamedTuple):
-    """A row of the trail, as it was acknowledged."""
+    """An acknowledged row of the audit trail."""
 
     id: int
     action: str
-    trade: Identity
+    trade: TradeKey
     before: Values
     after: Values | None
 
 
 @dataclass
 class Writer:
-    """One of them. Which trades it writes follows from its number alone; how far it gets does not."""
+    """A client whose trades depend on its number alone; the number of calls depends on timing."""
 
     number: int
     address: str
     key: str
     now: datetime
-    over: threading.Event
-    trades: dict[Identity, Values] = field(default_factory=dict[Identity, Values])
-    """Those that were acknowledged, with their newest values, but those that were cancelled."""
+    stopping: threading.Event
+    trades: dict[TradeKey, Values] = field(default_factory=dict[TradeKey, Values])
+    """Acknowledged trades with their newest values, without cancelled ones."""
     changes: list[Change] = field(default_factory=list[Change])
     calls: int = 0
-    """That were acknowledged."""
+    """Number of acknowledged calls."""
     retries: Counter[str] = field(default_factory=Counter[str])
-    """What the others ended with."""
+    """Results of the other calls."""
     longest: float = 0.0
-    """Seconds between a call and its acknowledgement."""
+    """Longest time between a call and its acknowledgement, in seconds."""
     failure: BaseException | None = None
 
     def run(self) -> None:
-        """Write until it is over."""
+        """Write until `stopping` is set."""
         self._random = Random(self.number)
         self._next_id = self.number * 1_000_000
         try:
             with httpx.Client(base_url=self.address, headers=bearer(self.key), timeout=5) as self._client:
-                while not self.over.is_set():
+                while not self.stopping.is_set():
                     self._call()
                     self.calls += 1
         except BaseException as error:
@@ -85,27 +85,27 @@ class Writer:
         listed = [body_of(trade, values) for trade, values in trades.items()]
         answer, attempts = self._send("/trades", listed if count > 1 else listed[0])
         assert answer["received"] == answer["stored"] + answer["existing"] == count, answer
-        # An answer that was not the first may count what an earlier call has stored; the first one may not.
+        # The response of a retry may count trades that an earlier attempt stored; the first response may not.
         assert attempts > 1 or answer["stored"] == count, answer
         self.trades |= trades
 
-    def _cancel(self, trade: Identity) -> None:
+    def _cancel(self, trade: TradeKey) -> None:
         self._change("cancel", trade, None, body_of(trade))
 
-    def _correct(self, trade: Identity) -> None:
+    def _correct(self, trade: TradeKey) -> None:
         price, volume = self.trades[trade]
         values = (price + 1, volume)
         self._change("correct", trade, values, body_of(trade, values))
 
-    def _change(self, action: str, trade: Identity, after: Values | None, body: dict[str, Any]) -> None:
+    def _change(self, action: str, trade: TradeKey, after: Values | None, body: dict[str, Any]) -> None:
         answer, attempts = self._send(f"/trades/{action}", {**body, "reason": f"by writer {self.number}"})
         assert attempts > 1 or answer["changed"], answer
         self.changes.append(Change(answer["id"], action, trade, self.trades.pop(trade), after))
         if after:
             self.trades[trade] = after
 
-    def _trade(self) -> tuple[Identity, Values]:
-        """A new one: most are new, some late; at whole seconds, so that many share an instant."""
+    def _trade(self) -> tuple[TradeKey, Values]:
+        """Return a new trade: most are recent, some late; at whole seconds, so that many share an instant."""
         ago = self._random.choice([60, 60, 60, 3 * 3600, 20 * 86_400])
         time = self.now - timedelta(seconds=self._random.randrange(ago))
         self._next_id += 1
@@ -114,7 +114,7 @@ class Writer:
         return identity, (Decimal(price).scaleb(-2), Decimal(volume).scaleb(-2))
 
     def _send(self, path: str, body: Any) -> tuple[Any, int]:
-        """The answer to a call, repeated until there is one, and how often it was made."""
+        """Retry a call until it is acknowledged; return the response and the number of attempts."""
         began = time.monotonic()
         content, headers = json.dumps(body), {"Content-Type": "application/json"}
         for attempt in range(1, 10_000):
@@ -134,19 +134,19 @@ class Writer:
         raise AssertionError
 
 
-def body_of(trade: Identity, values: Values | None = None) -> dict[str, Any]:
-    """A trade, or what names it, as a call has it."""
+def body_of(trade: TradeKey, values: Values | None = None) -> dict[str, Any]:
+    """Return the body of a call for a trade, with values or with the key alone."""
     symbol, at, trade_id = trade
     body = {"symbol": symbol, "timestamp": at.isoformat(), "trade_id": trade_id}
     return body if values is None else {**body, "price": str(values[0]), "volume": str(values[1])}
 
 
 class Writers:
-    """All of them, and what they know together."""
+    """All writers, and their acknowledged state together."""
 
     def __init__(self, address: str, key: str, now: datetime, count: int = 4) -> None:
-        self._over = threading.Event()
-        self._all = [Writer(number, address, key, now, self._over) for number in range(1, count + 1)]
+        self._stopping = threading.Event()
+        self._all = [Writer(number, address, key, now, self._stopping) for number in range(1, count + 1)]
         self._threads = [threading.Thread(target=writer.run) for writer in self._all]
 
     def __enter__(self) -> "Writers":
@@ -155,26 +155,26 @@ class Writers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def end(self) -> None:
-        """Have each finish its call."""
+        """Stop the writers after their current calls."""
         self.__exit__()
-        self._look()
+        self._raise_failure()
 
-    def _look(self) -> None:
+    def _raise_failure(self) -> None:
         for writer in self._all:
             if writer.failure:
                 raise writer.failure
 
-    def go_on(self, calls: int = 20) -> None:
-        """Wait until so many further calls have been acknowledged."""
+    def wait_for_calls(self, calls: int = 20) -> None:
+        """Wait until a number of further calls have been acknowledged."""
         wanted = self.calls + calls
 
         def reached() -> bool:
-            self._look()
+            self._raise_failure()
             return self.calls >= wanted
 
         eventually(reached, GIVE_UP_SECONDS)
@@ -192,37 +192,37 @@ class Writers:
         return max(writer.longest for writer in self._all)
 
     def __str__(self) -> str:
-        repeated = ", ".join(f"{what}: {count:,}" for what, count in self.retries.most_common())
+        repeated = ", ".join(f"{reason}: {count:,}" for reason, count in self.retries.most_common())
         return f"{self.calls:,} calls acknowledged within {self.longest:.1f} s, repeated for {repeated or 'nothing'}"
 
     @property
-    def trades(self) -> dict[Identity, Values]:
-        """All that must be stored."""
+    def trades(self) -> dict[TradeKey, Values]:
+        """Trades that must be stored, with their values."""
         return {trade: values for writer in self._all for trade, values in writer.trades.items()}
 
     @property
     def changes(self) -> list[Change]:
-        """The trail that must have been left, in its order."""
+        """Audit trail that must be stored, in its order."""
         return sorted(change for writer in self._all for change in writer.changes)
 
 
 @contextmanager
-def reading(address: str, count: int) -> Iterator[Counter[str]]:
-    """So many readers that ask for as much as they can; what they were answered."""
-    over, answers = threading.Event(), Counter[str]()
+def running_readers(address: str, count: int) -> Iterator[Counter[str]]:
+    """Run readers of large pages; yield the counts of their statuses."""
+    stopping, statuses = threading.Event(), Counter[str]()
 
     def read() -> None:
         query = {"symbol": SYMBOLS[0], "start": "2000-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z", "limit": "1000"}
         with httpx.Client(base_url=address, timeout=30) as client:
-            while not over.is_set():
-                answers[str(client.get("/trades", params=query).status_code)] += 1
+            while not stopping.is_set():
+                statuses[str(client.get("/trades", params=query).status_code)] += 1
 
     threads = [threading.Thread(target=read) for _ in range(count)]
     for thread in threads:
         thread.start()
     try:
-        yield answers
+        yield statuses
     finally:
-        over.set()
+        stopping.set()
         for thread in threads:
             thread.join()

@@ -26,20 +26,20 @@ auth_file = /etc/pgbouncer/userlist.txt
 
 
 def readme_ini() -> str:
-    """The recommended configuration."""
+    """Return the recommended configuration."""
     (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "src/market_data/cli/README.md").read_text(), re.DOTALL)
     return text
 
 
 @contextmanager
-def bouncing(database_url: str) -> Iterator[str]:
-    """The URL through a PgBouncer in front of a database."""
-    # Not in a folder of pytest, whose parents only their owner may enter.
+def running_pgbouncer(database_url: str) -> Iterator[str]:
+    """Run PgBouncer in front of a database and yield the URL through it."""
+    # Not in a folder of pytest, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
-        yield from _bouncing(database_url, Path(folder))
+        yield from _running_pgbouncer(database_url, Path(folder))
 
 
-def _bouncing(database_url: str, folder: Path) -> Iterator[str]:
+def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     assert PROGRAM
     target = {"password": None, **conninfo_to_dict(database_url)}
     with socket.socket() as bound:
@@ -49,7 +49,7 @@ def _bouncing(database_url: str, folder: Path) -> Iterator[str]:
     changes = {
         "market_data = host=10.0.0.5 port=5432 dbname=market_data": f"{target['dbname']} = {' '.join(server)}",
         "listen_port = 6432": f"listen_port = {own_port}\nunix_socket_dir =\nlogfile = {folder}/pgbouncer.log",
-        SECRETS: "auth_type = any\n",  # as the servers of the tests do
+        SECRETS: "auth_type = any\n",  # as on the servers of the tests
         "default_pool_size = 20": f"default_pool_size = {POOL_SIZE}",
     }
     text = readme_ini()
@@ -70,7 +70,7 @@ def _bouncing(database_url: str, folder: Path) -> Iterator[str]:
 
 
 def _as_nobody(folder: Path) -> list[str]:
-    """It refuses to run as root, and then needs the folder to be somebody else's."""
+    """Return options to run as `nobody`: PgBouncer refuses to run as root."""
     if os.geteuid():
         return []
     nobody = pwd.getpwnam("nobody")

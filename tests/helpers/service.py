@@ -1,4 +1,4 @@
-"""The service as its users start it: a process of its own, reached over HTTP."""
+"""The service as a process, reached over HTTP."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Service:
-    """A running `market-data serve`, in a session of its own so that a test can signal its whole process group."""
+    """A running `market-data serve` in its own session, so that a test can signal its process group."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.log = folder / f"service-{time.monotonic_ns()}.log"
@@ -33,11 +33,11 @@ class Service:
 
     @property
     def text(self) -> str:
-        """What it has printed so far."""
+        """Output so far."""
         return self.log.read_text()
 
     def wait_until_ready(self, seconds: float = 60) -> str:
-        """Its base URL, once it says that it is ready."""
+        """Wait for the line that reports readiness, and return the base URL."""
 
         def base() -> str | None:
             assert self.process.poll() is None, f"the service ended: {self.text}"
@@ -52,22 +52,22 @@ class Service:
             self.process.send_signal(number)
 
     def wait(self, seconds: float = 15) -> int:
-        """Its exit status."""
+        """Return the exit status."""
         return self.process.wait(seconds)
 
     def descendants(self) -> list[int]:
-        """The processes below it."""
+        """Return the ids of its descendant processes."""
         found = [self.process.pid]
         for parent in found:
             found.extend(_children(parent))
         return found[1:]
 
     def workers(self) -> list[int]:
-        """Its worker processes, where it has several."""
+        """Return the ids of its worker processes, if it has several."""
         return _children(self.process.pid, "-f", "spawn_main")
 
     def end(self) -> None:
-        """Make sure that nothing of it is left."""
+        """Terminate the service, or kill its process group if it does not end."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -84,7 +84,7 @@ def _children(parent: int, *matching: str) -> list[int]:
 
 @contextmanager
 def running(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple[Service, httpx.Client]]:
-    """A service that is ready, and a client of it."""
+    """Yield a service that is ready, and an HTTP client."""
     service = Service(folder, *arguments, **environment)
     try:
         with httpx.Client(base_url=service.wait_until_ready(), timeout=30) as client:
@@ -94,7 +94,7 @@ def running(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple
 
 
 def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A command of the service, run to its end."""
+    """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "market_data.cli.main", *arguments],
         env={**os.environ, **environment},
@@ -106,7 +106,7 @@ def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
 
 
 def complaint(*arguments: str, **environment: str) -> str:
-    """The one line that a command which can't succeed prints."""
+    """Run a command that must fail, and return the one line that it prints."""
     ended = command(*arguments, **environment)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -115,7 +115,7 @@ def complaint(*arguments: str, **environment: str) -> str:
 
 
 def eventually(find: Callable[[], T | None], seconds: float = 30) -> T:
-    """The first thing found that is true, asked for again and again."""
+    """Call a function until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
@@ -124,7 +124,7 @@ def eventually(find: Callable[[], T | None], seconds: float = 30) -> T:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and not just a zombie."""
+    """True if a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Clients of `/stream`, as tests use them."""
+"""Clients of `/stream` for tests."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ class Event(NamedTuple):
 
     @property
     def key(self) -> tuple[int, ...]:
-        """What events are ordered by."""
+        """Sort key."""
         return tuple(map(int, self.id.split("-")))
 
 
 class Events:
-    """The events of one answer, one after the other."""
+    """Iterator over the events of one response."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -43,26 +43,26 @@ class Events:
         return self._events
 
     def next(self, *names: str) -> Event:
-        """The next event of these names; without names, of any but a heartbeat."""
+        """Return the next event with one of these names; without names, the next one but heartbeats."""
         return next(event for event in self._events if event.name in names or (not names and event.name != "heartbeat"))
 
     def any(self) -> Event:
-        """The next event, whatever it is."""
+        """Return the next event of any name."""
         return next(self._events)
 
     def take(self, count: int) -> list[Event]:
-        """So many events, without heartbeats."""
+        """Return a number of events, without heartbeats."""
         return [self.next() for _ in range(count)]
 
 
 @contextmanager
 def listening(address: str, last: str | None = None, *, timeout: float = 20, **parameters: str) -> Iterator[Events]:
-    """A stream, of which the first heartbeat has come: what is committed from here on is told."""
+    """Yield a stream after its first heartbeat, so that it gets all later commits."""
     headers = {} if last is None else {"Last-Event-ID": last}
     with ExitStack() as stack:
 
         def opened() -> httpx.Response | None:
-            """The stream; none while the service has not found the database yet."""
+            """Return the response, or None while it is 503."""
             request = httpx.stream("GET", f"{address}/stream", params=parameters, headers=headers, timeout=timeout)
             response = stack.enter_context(request)
             return response if response.status_code != 503 else None
@@ -76,35 +76,35 @@ def listening(address: str, last: str | None = None, *, timeout: float = 20, **p
 
 
 class Listener:
-    """A client that reconnects with the last id it has got, as browsers do."""
+    """A client that reconnects with the last id that it received, as browsers do."""
 
     def __init__(self, address: Callable[[], str]) -> None:
         self.events: list[Event] = []
         self._address = address
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
     def _listen(self) -> None:
         last = ""
-        while not self._over.is_set():
+        while not self._stopping.is_set():
             try:
                 with httpx.stream(
                     "GET", f"{self._address()}/stream", headers={"Last-Event-ID": last} if last else {}, timeout=15
                 ) as response:
                     if response.status_code != 200:
-                        self._over.wait(0.2)
+                        self._stopping.wait(0.2)
                         continue
                     for event in Events(response):
                         last = event.id
                         self.events.append(event)
-                        if self._over.is_set():
+                        if self._stopping.is_set():
                             return
             except httpx.HTTPError:
-                self._over.wait(0.2)
+                self._stopping.wait(0.2)
 
     def end(self) -> None:
-        self._over.set()
+        self._stopping.set()
         self._thread.join()
 
 
@@ -112,7 +112,7 @@ Raw = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def open_raw(address: str, symbols: str) -> Raw:
-    """A stream of trades past its first heartbeat, by a client so light that a test can have a thousand."""
+    """Open a stream of trades and skip its first heartbeat, cheap enough for a thousand streams in a test."""
     url = httpx.URL(address)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(f"GET /stream?symbols={symbols} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
@@ -121,7 +121,7 @@ async def open_raw(address: str, symbols: str) -> Raw:
 
 
 async def next_trade(stream: Raw) -> dict[str, Any]:
-    """The data of the next trade."""
+    """Return the data of the next trade."""
     reader, _ = stream
     async with asyncio.timeout(20):
         await reader.readuntil(b"event: trade\ndata: ")

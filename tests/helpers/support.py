@@ -1,4 +1,4 @@
-"""What tests of several groups share."""
+"""Constants and helpers for tests of several folders."""
 
 import os
 import threading
@@ -16,20 +16,20 @@ from litestar import Litestar
 from psycopg.conninfo import conninfo_to_dict
 
 SERVER = os.environ.get("TEST_DATABASE_URL")
-"""The server to test on; None for the embedded engine."""
+"""DSN of the server to test on; None for the embedded engine."""
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 Connection = psycopg.Connection[Any]
 Trade = tuple[datetime, str, int, Decimal, Decimal]
-"""time, symbol, trade_id, price, volume"""
+"""Time, symbol, trade_id, price, volume."""
 
 T0 = datetime(2026, 2, 8, 10, 30, tzinfo=UTC)
-"""An arbitrary minute that the tests' trades happen around."""
+"""An arbitrary minute that most trades of the tests are close to."""
 
 
 def store(connection: Connection, *trades: Trade) -> None:
-    """Store trades, and first the symbols that they need."""
+    """Store trades and their symbols."""
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO symbols (symbol, name) VALUES (%s, %s) ON CONFLICT DO NOTHING",
@@ -39,12 +39,12 @@ def store(connection: Connection, *trades: Trade) -> None:
 
 
 def trade(seconds: float, price: str, volume: str = "1", *, symbol: str = "AAPL", trade_id: int = 0) -> Trade:
-    """A trade so many seconds after T0."""
+    """Return a trade a number of seconds after T0."""
     return (T0 + timedelta(seconds=seconds), symbol, trade_id, Decimal(price), Decimal(volume))
 
 
 def changed_url(url: str, *, port: int | None = None, database: str | None = None) -> str:
-    """The URL of another port or database with the same user and password."""
+    """Return a URL with another port or database and the same credentials."""
     parts = conninfo_to_dict(url)
     credentials = ":".join(str(parts[key]) for key in ("user", "password") if parts.get(key))
     host = f"{parts['host']}:{port or parts['port']}"
@@ -53,7 +53,7 @@ def changed_url(url: str, *, port: int | None = None, database: str | None = Non
 
 @contextmanager
 def serving(app: Litestar) -> Iterator[str]:
-    """The address of an application that listens on a port of its own."""
+    """Serve an application on a free port and yield its URL."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)
     thread.start()

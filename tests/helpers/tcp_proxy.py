@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can cut, refuse, stall and slow what passes through it, and lose answers."""
+"""A TCP proxy on loopback that can cut, refuse, stall and slow connections, and drop responses."""
 
 import asyncio
 import threading
@@ -7,39 +7,39 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Between a client and a server; its methods may be called from any thread."""
+    """A proxy between clients and a server; its methods may be called from any thread."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._refusing = False
-        self._losing = False
+        self._dropping = False
         self._delay = 0.0
         self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     def cut(self) -> None:
-        """Break every connection, and each new one at once."""
+        """Abort all connections, and new ones at once."""
         self._refusing = True
         self._call(self._break)
 
     def stall(self) -> None:
-        """Keep every connection, and accept new ones, but pass nothing on."""
+        """Keep connections and accept new ones, but forward nothing."""
         self._call(self._flowing.clear)
 
     def slow(self, delay: float, bytes_a_second: float) -> None:
-        """Pass everything on, but each piece so many seconds later, and no faster than that."""
+        """Forward everything with a delay in seconds and a limited rate."""
         self._delay, self._seconds_a_byte = delay, 1 / bytes_a_second
 
-    def lose_answers(self) -> None:
-        """Pass on what clients ask, but break each connection in place of an answer: what was asked for has been done."""
-        self._losing = True
+    def drop_responses(self) -> None:
+        """Forward requests, which the server executes, but abort the connection instead of forwarding a response."""
+        self._dropping = True
 
     def restore(self) -> None:
-        """Be as if nothing had happened; what was held back is passed on."""
-        self._refusing = self._losing = False
+        """End all faults, and forward the data held back."""
+        self._refusing = self._dropping = False
         self._delay = self._seconds_a_byte = 0.0
         self._call(self._flowing.set)
 
@@ -59,8 +59,8 @@ class Proxy:
             self._writers.add(far_writer)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._pass_on(reader, far_writer))
-                    both.create_task(self._pass_on(far_reader, writer, answers=True))
+                    both.create_task(self._forward(reader, far_writer))
+                    both.create_task(self._forward(far_reader, writer, responses=True))
             finally:
                 self._writers.discard(far_writer)
                 far_writer.transport.abort()
@@ -68,13 +68,13 @@ class Proxy:
             self._writers.discard(writer)
             writer.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay + len(data) * self._seconds_a_byte)
-                if answers and self._losing:
+                if responses and self._dropping:
                     writer.transport.abort()
                     break
                 writer.write(data)
@@ -98,7 +98,7 @@ class Proxy:
 
 @contextmanager
 def proxy_to(host: str, port: int) -> Iterator[Proxy]:
-    """A proxy that passes everything on, for the length of a `with`."""
+    """Run a proxy within a `with` block."""
     proxy = Proxy(host, port)
     started, stopping = threading.Event(), asyncio.Event()
     thread = threading.Thread(target=proxy._loop.run_until_complete, args=(proxy._run(started, stopping),))

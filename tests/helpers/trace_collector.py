@@ -1,4 +1,4 @@
-"""A collector of traces: what a service sends by OTLP, over HTTP."""
+"""An OTLP collector of traces over HTTP."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector:
-    """The spans that have come, and where to send them."""
+    """Received spans, and the URL to send them to."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -28,7 +28,7 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def running_collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             collector.add(self.rfile.read(int(self.headers["Content-Length"])))
@@ -36,7 +36,7 @@ def collecting() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's parameter name
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

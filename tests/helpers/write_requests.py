@@ -1,4 +1,4 @@
-"""Every way to write, and what must be as before where nothing was written."""
+"""A request for every kind of write, and a check that nothing was written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ WRITES: list[tuple[str, str, Any]] = [
 
 @contextmanager
 def unchanged(connection: Connection) -> Iterator[None]:
-    """Nothing that the service keeps is other at the end."""
+    """Assert that the stored data is the same after the block."""
     before = connection.execute(EVERYTHING).fetchone()
     yield
     assert connection.execute(EVERYTHING).fetchone() == before

@@ -1,4 +1,4 @@
-"""The application on the test database, without a feed, behind a client that holds every answer against the document."""
+"""The application on the test database, without a feed; its client validates every response against the OpenAPI document."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ import pytest
 from litestar.testing import TestClient
 
 from market_data.app import create_app
-from market_data.auth.api_keys import hash_of, make_key, prefix_of
+from market_data.auth.api_keys import generate_key, hash_key, parse_prefix
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -22,7 +22,7 @@ Validate = Callable[[Document, Any], None]
 
 @pytest.fixture(scope="session")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `node_modules` folder, as far as paths go; the real one is for `tests/browser`."""
+    """Create a stub of a `node_modules` folder; `tests/browser` uses the real one."""
     folder = tmp_path_factory.mktemp("node_modules")
     for script in ("swagger-ui-dist/swagger-ui-bundle.js", "redoc/bundles/redoc.standalone.js"):
         (folder / script).parent.mkdir(parents=True)
@@ -37,27 +37,27 @@ def settings(session_database: str, assets: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def document() -> Document:
-    """The OpenAPI document."""
+    """Return the OpenAPI document."""
     app = create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
     return json.loads(json.dumps(app.openapi_schema.to_schema()))
 
 
 @pytest.fixture(scope="session")
 def valid(document: Document) -> Validate:
-    """Raises what is wrong with a body under a schema of the document."""
+    """Return a function that validates a body against a schema of the document."""
     return partial(validate, document)
 
 
 @pytest.fixture(scope="session")
 def make_client(document: Document) -> Callable[[Settings], TestClient]:
-    """Makes clients of an application with other settings."""
+    """Return a function that creates a client of an application with other settings."""
 
     def check(response: httpx.Response) -> None:
         response.read()
         assert_documented(document, response)
 
     def make(settings: Settings) -> TestClient:
-        # Failures are answers here, as they are to a client.
+        # Exceptions become responses, as for any client.
         client = TestClient(create_app(settings), raise_server_exceptions=False)
         client.event_hooks = {"response": [check]}
         return client
@@ -67,14 +67,14 @@ def make_client(document: Document) -> Callable[[Settings], TestClient]:
 
 @pytest.fixture(scope="session")
 def service(settings: Settings, make_client: Callable[[Settings], TestClient]) -> Iterator[TestClient]:
-    """A client for tests that do not care what the database holds."""
+    """Client for tests that work with any data."""
     with make_client(settings) as client:
         yield client
 
 
 @pytest.fixture
 def client(service: TestClient, database_url: str) -> TestClient:
-    """A client of a service whose database has nothing but what the test stores."""
+    """Client of a service whose database is empty."""
     assert database_url
     return service
 
@@ -83,12 +83,12 @@ def client(service: TestClient, database_url: str) -> TestClient:
 def writing_service(
     settings: Settings, session_database: str, make_client: Callable[[Settings], TestClient]
 ) -> Iterator[TestClient]:
-    """A client whose key may do everything."""
-    secret = make_key()
+    """Client with an API key of scope admin."""
+    secret = generate_key()
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO api_keys (name, prefix, hash, scopes) VALUES ('tester', %s, %s, '{admin}')",
-            (prefix_of(secret), hash_of(secret)),
+            (parse_prefix(secret), hash_key(secret)),
         )
     with make_client(settings) as client:
         client.headers["Authorization"] = f"Bearer {secret}"
@@ -97,17 +97,17 @@ def writing_service(
 
 @pytest.fixture
 def writer(writing_service: TestClient, database_url: str) -> TestClient:
-    """As `client`, with the key `tester`, which may do everything."""
+    """Client with an API key of scope admin, named `tester`, and an empty database."""
     assert database_url
     return writing_service
 
 
 ANYWHERE = {408, 414, 431}
-"""What the description of the document says of every path."""
+"""Statuses that the document describes for all paths together."""
 
 
 def assert_documented(document: Document, response: httpx.Response) -> None:
-    """That an answer is one that the document describes; of what it does not describe, that it is a problem."""
+    """Assert that the document describes the response, or that a response without a description is a problem."""
     media_type = response.headers.get("content-type", "").partition(";")[0]
     operation = document["paths"].get(response.request.url.path, {}).get(response.request.method.lower())
     if operation is None or response.status_code in ANYWHERE:
@@ -128,7 +128,7 @@ def assert_documented(document: Document, response: httpx.Response) -> None:
 
 
 def validate(document: Document, schema: Document, body: Any) -> None:
-    """Raise what is wrong with a body under a schema of the document. Fields that it does not name are wrong too."""
+    """Validate a body against a schema of the document. Undocumented fields are errors."""
     components = {
         name: component | {"unevaluatedProperties": False} if component["type"] == "object" else component
         for name, component in document["components"]["schemas"].items()

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from market_data.app import create_app
-from market_data.auth.api_keys import make_key
+from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
 
 ALWAYS_OPEN = {"/", "/health", "/health/live", "/health/ready", "/docs", "/redoc", "/dashboard"}
@@ -74,7 +74,7 @@ def keys(session_database: str) -> dict[str, str]:
         "admin": store_key(session_database, "admin"),
         "expired": expired,
         "revoked": store_key(session_database, "admin", revoked=True),
-        "unknown": make_key(),
+        "unknown": generate_key(),
         "garbage": "let me in",
         "truncated": expired[:-1],
     }

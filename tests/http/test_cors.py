@@ -113,7 +113,7 @@ def test_a_star_allows_all_origins(settings: Settings, make_client: MakeClient):
     ],
 )
 def test_an_invalid_origin_is_a_settings_error(value: str):
-    with pytest.raises(SettingsError, match=r"^CORS_ORIGINS=.*is no origin") as raised:
+    with pytest.raises(SettingsError, match=r"^CORS_ORIGINS=.*is not an origin") as raised:
         read_settings({"CORS_ORIGINS": value})
     assert "\n" not in str(raised.value)
 

@@ -218,7 +218,7 @@ def test_client_that_leaves_is_forgotten_at_once(address: str):
 def test_slow_client_is_cut_off_with_a_reason_and_the_others_are_not(
     address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(clients, "MOST_PENDING", 20_000)
+    monkeypatch.setattr(clients, "MAX_PENDING_BYTES", 20_000)
     dropped = STREAM_DROPPED.labels("slow")._value.get()
     with ExitStack() as stack:
         quick = stack.enter_context(listening(address))

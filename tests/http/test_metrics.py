@@ -118,7 +118,7 @@ if SERVER:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ):
-        monkeypatch.setattr(metrics_collector, "EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(metrics_collector, "SAMPLE_SECONDS", 0.1)
         with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
             ((ended,),) = eventually(lambda: connection.execute(SCHEDULER).fetchall())
             with make_client(msgspec.structs.replace(settings, database_url=url)):
@@ -141,7 +141,7 @@ def test_without_a_database_the_other_metrics_are_current_and_nothing_is_stale(
         start = time.monotonic()
         assert value(client, "requests_in_progress") == 1
         assert time.monotonic() - start < 2
-        monkeypatch.setattr(metrics_collector, "EVERY_SECONDS", 0.001)
+        monkeypatch.setattr(metrics_collector, "SAMPLE_SECONDS", 0.001)
         assert value(client, "watermark_lag_seconds", interval="1m") is None
         assert value(client, "last_trade_age_seconds") is None
 

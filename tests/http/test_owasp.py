@@ -24,7 +24,7 @@ from litestar.testing import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data.app import create_app
-from market_data.auth.api_keys import hash_of, make_key
+from market_data.auth.api_keys import generate_key, hash_key
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -82,14 +82,14 @@ def test_api2_all_wrong_keys_get_the_same_response(client: TestClient, keys: dic
     key = keys["admin"]
     prefix = key[:12]
     wrong = [
-        make_key(),
-        prefix + make_key()[12:],
+        generate_key(),
+        prefix + generate_key()[12:],
         key[:-1],
         key + "A",
         key.swapcase(),
         prefix,
-        prefix + hash_of(key).hex(),
-        hash_of(key).hex(),
+        prefix + hash_key(key).hex(),
+        hash_key(key).hex(),
         "null",
         "' OR true --",
         f"{key},{key}",
@@ -134,7 +134,7 @@ def test_api3_no_response_has_a_key_a_hash_or_a_server_path(
     writer.post("/trades/correct", json=IDENTITY | {"price": 9})
     parts = conninfo_to_dict(session_database)
     hidden = [session_database, f":{parts['port']}", str(Path.home()), "site-packages"]
-    hidden += [text for key in keys.values() for text in (key, key[3:11], hash_of(key).hex())]
+    hidden += [text for key in keys.values() for text in (key, key[3:11], hash_key(key).hex())]
     query = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
     for path in sorted({*document["paths"], "/metrics", "/schema/openapi.json"} - {"/stream", "/symbols/{symbol}"}):
         answer = writer.get(path, params=query)

@@ -25,7 +25,7 @@ from market_data.api.http.fields import Fields
 from market_data.api.http.parameters import Query, QueryParameter
 from market_data.api.http.response_formats import MEDIA_TYPES, accepted
 from market_data.app import create_app
-from market_data.auth.api_keys import prefix_of
+from market_data.auth.api_keys import parse_prefix
 from market_data.cli import console
 from market_data.cli.data.import_trades import batches
 from market_data.cli.data.parquet import ParquetSource
@@ -180,7 +180,7 @@ IDS = st.tuples(st.integers(0, 10**18 - 1), st.integers(0, 10**10 - 1), st.integ
 @steady
 @given(IDS)
 def test_an_event_id_is_read_back(parts: tuple[int, int, int]):
-    assert EventId.read(str(EventId(*parts))) == parts
+    assert EventId.parse(str(EventId(*parts))) == parts
 
 
 @steady
@@ -188,7 +188,7 @@ def test_an_event_id_is_read_back(parts: tuple[int, int, int]):
 def test_what_is_no_event_id_is_refused(text: str):
     fits = re.fullmatch(r"[0-9]{1,18}-[0-9]{1,10}-[0-9]", text)
     with nullcontext() if fits else pytest.raises(ValueError, match="must be the id of an event, unchanged"):
-        EventId.read(text)
+        EventId.parse(text)
 
 
 HEADER_VALUES = st.binary(max_size=80) | st.sampled_from(
@@ -208,7 +208,7 @@ def test_headers_carry_a_key_or_none_or_are_refused(headers: list[tuple[bytes, b
     assert (key is None) == (not {b"authorization", b"x-api-key"} & {name for name, _ in headers})
     if key is not None:
         assert any(key.encode("latin-1") in value for _, value in headers)
-        assert prefix_of(key) is None, "noise never has the form of a key"
+        assert parse_prefix(key) is None, "noise never has the form of a key"
 
 
 @pytest.mark.parametrize("piece", ["a", "a/", "a/a;", " ", ",", ";q=0", '"', "a://b:", "=", "W/", "\\"])

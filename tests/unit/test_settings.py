@@ -1,4 +1,4 @@
-"""Settings out of the environment."""
+"""Settings from the environment."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ PASSWORD = "h0rse-battery"
         ("DATABASE_START_TIMEOUT_SECONDS", "-1"),
     ],
 )
-def test_bad_value_is_told_in_one_line_that_names_the_variable(name: str, value: str):
+def test_invalid_value_is_reported_in_one_line_with_the_variable(name: str, value: str):
     with pytest.raises(SettingsError) as caught:
         read_settings({name: value, "HOME": "/root"})
     message = str(caught.value)
@@ -78,13 +78,13 @@ def test_both_url_schemes_mean_the_same_server(given: str):
     assert read_settings({"DATABASE_URL": given}).database_url == f"postgresql://user:{PASSWORD}@host:5433/database"
 
 
-def test_no_view_of_the_settings_shows_the_password():
+def test_no_representation_of_the_settings_contains_the_password():
     settings = read_settings({"DATABASE_URL": f"postgresql://user:{PASSWORD}@host/database"})
     assert PASSWORD not in repr(settings) + str(settings) + f"{settings}"
 
 
 @pytest.mark.parametrize("value", ["", "  "])
-def test_empty_variable_is_as_good_as_none(value: str):
+def test_empty_variable_counts_as_unset(value: str):
     assert read_settings({field.encode_name: value for field in msgspec.structs.fields(Settings)}) == Settings()
 
 
@@ -144,7 +144,7 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path):
     }
 
 
-def test_home_is_absolute_wherever_the_service_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_home_is_absolute_in_any_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
     assert Settings(market_data_home="data").home == tmp_path / "data"
@@ -153,7 +153,7 @@ def test_home_is_absolute_wherever_the_service_starts(monkeypatch: pytest.Monkey
 
 
 def settings_in(readme: str) -> dict[str, str]:
-    """The defaults in a README's table of settings, by variable."""
+    """Return the defaults in a README's table of settings, by variable."""
     lines = (PROJECT / readme).read_text().splitlines()
     rows = [[cell.strip(" `") for cell in line.split("|")] for line in lines if line.startswith("|")]
     return {name: default for _, name, default, *_ in rows}
@@ -169,6 +169,6 @@ def test_readme_names_every_setting_with_its_default():
             assert table[field.encode_name].lower() == default.lower().removesuffix(".0")
 
 
-def test_folder_without_the_scripts_of_the_pages_is_refused(tmp_path: Path):
+def test_folder_without_the_scripts_of_the_pages_is_rejected(tmp_path: Path):
     with pytest.raises(SettingsError, match="DOCS_ASSETS="):
         read_settings({"DOCS_ASSETS": str(tmp_path)})

@@ -13,8 +13,7 @@ from market_data.api.http.caching import LIVE
 from market_data.api.http.openapi import OPEN, PROBLEMS, RETRY_SECONDS, json, operation
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
-from market_data.queries.health import read_trade_totals
-from market_data.queries.status import read_revision
+from market_data.queries.status import read_revision, read_trade_totals
 from market_data.services import services_of
 
 NEEDED_REVISION = "0011"
@@ -99,7 +98,7 @@ Pool = Literal["ok", "unavailable"]
 async def _look(request: Request[Any, Any, Any]) -> tuple[Schema, Pool]:
     try:
         async with asyncio.timeout(READY_SECONDS):
-            revision = await services_of(request).database.share(read_revision, None)
+            revision = await services_of(request).database.read_coalesced(read_revision, None)
     except (DatabaseUnavailable, TimeoutError):
         return "unknown", "unavailable"
     except psycopg.errors.UndefinedTable:

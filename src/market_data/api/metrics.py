@@ -28,7 +28,7 @@ from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 )
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
     services = services_of(request)
-    await services.database_metrics.find_newest()
-    services.database_metrics.note_pool()
+    await services.database_metrics.refresh_newest_trade()
+    services.database_metrics.refresh_pool_gauges()
     services.flush_access_log()
     return ASGIResponse(body=exposition(services.database_metrics), media_type=MEDIA_TYPE, headers=LIVE)

@@ -25,7 +25,7 @@ from market_data.queries.latest_prices import read_latest_price, read_latest_pri
 async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbol = query.take(SYMBOL)
-    latest = await reads(request).share(read_latest_price, symbol)
+    latest = await reads(request).read_coalesced(read_latest_price, symbol)
     if latest is None:
         await require_symbol(request, symbol)
         raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
@@ -46,7 +46,7 @@ async def latest_price(request: Request[Any, Any, Any]) -> ASGIResponse:
 async def latest_prices(request: Request[Any, Any, Any]) -> ASGIResponse:
     with Query(request) as query:
         symbols = query.take(SYMBOLS)
-    page = await reads(request).share(read_latest_prices, symbols)
+    page = await reads(request).read_coalesced(read_latest_prices, symbols)
     if symbols and page.count < len(symbols):
         await require_symbols(request, symbols)
     return json(PriceList(encoded_rows(page), page.count), LIVE)

@@ -92,7 +92,7 @@ async def stream(request: Request[Any, Any, Any]) -> ASGIResponse:
     subscription, after = await _asked(request)
     client = Client("sse", subscription, _key_id(request))
     pieces = _joined(_hub(request).messages(client, after))
-    return Stream(pieces, media_type="text/event-stream", headers=HEADERS, on_gone=client.leave)
+    return Stream(pieces, media_type="text/event-stream", headers=HEADERS, on_gone=client.close)
 
 
 async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
@@ -107,7 +107,7 @@ async def _asked(request: ASGIConnection[Any, Any, Any, Any]) -> tuple[Subscript
         symbols, channels = query.take(SYMBOLS), query.take(CHANNELS)
         after = query.take(LAST_EVENT_ID)
         after = query.take(LAST_EVENT_ID_HEADER) or after
-    await _hub(request).ready()
+    await _hub(request).wait_until_ready()
     if symbols is not None:
         await require_symbols(request, symbols)
     return Subscription.to(channels, None if symbols is None else frozenset(symbols)), after
@@ -154,7 +154,7 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
         while True:
             await _obey(socket, client, await socket.receive_text())
     except WebSocketDisconnect:
-        client.leave()
+        client.close()
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError):
@@ -184,7 +184,7 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
     except Exception:
         logger.exception("a stream is broken off")
     with suppress(OSError, RuntimeError):  # the client may be gone
-        await socket.close(POLICY_VIOLATION if client.refused else TRY_AGAIN_LATER)
+        await socket.close(POLICY_VIOLATION if client.key_ended else TRY_AGAIN_LATER)
 
 
 async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> None:
@@ -207,7 +207,7 @@ async def _obey(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> 
 
 
 def _give(client: Client, event: str, data: dict[str, Any]) -> None:
-    client.give([Message(client.told, _answer(event, data))], client.told)
+    client.enqueue([Message(client.delivered_up_to, _answer(event, data))], client.delivered_up_to)
 
 
 def _answer(event: str, data: dict[str, Any]) -> bytes:

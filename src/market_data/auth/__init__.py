@@ -1,1 +1,1 @@
-"""API keys."""
+"""Authentication by API key."""

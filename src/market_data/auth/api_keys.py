@@ -1,7 +1,8 @@
-"""Keys that requests are let in by, and the ring of those that are valid.
+"""API keys: their format, and each worker's cache of the valid ones.
 
-A key is `md_`, eight digits to recognise it by, `_` and 43 characters with 256 random bits. The database holds its SHA-256:
-there are no likely keys to be tried, so a hash that is slow on purpose would cost every request and protect nothing more.
+A key is `md_`, a prefix of eight hexadecimal digits to recognise it by, `_` and 43 characters with 256 random bits. The
+database holds its SHA-256: random keys can't be guessed, so a deliberately slow hash would slow each request down and
+protect nothing more.
 """
 
 import asyncio
@@ -25,151 +26,149 @@ from market_data.queries.api_keys import StoredKey, read_valid_keys, update_key_
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""Each includes those before it."""
+"""Each scope includes the ones before it."""
 
-FORM: Final = re.compile(r"md_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+KEY_PATTERN: Final = re.compile(r"md_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 
 CACHE_SECONDS: Final = 0.5
-"""How old what is known of the keys may be: a revoked one is refused everywhere within this and one read."""
+"""Maximum age of the cache: a revoked key is rejected everywhere within this time and that of one read."""
 
 MISS_REFRESH_SECONDS: Final = 0.05
-"""How old it must be to be read anew for a key that is not among them, which may just have been made."""
+"""Minimum time between two reads for keys that are not in the cache, which may be new."""
 
-NOTE_SECONDS: Final = 60.0
-"""How often the last use of a key is written at the most."""
+USE_SECONDS: Final = 60.0
+"""Minimum time between two writes of a key's last use."""
 
 STOP_SECONDS: Final = 1.0
-"""How long the last uses may take to be written when the service stops."""
+"""Time for writing the last uses when the service stops."""
 
-DUMMY: Final = bytes(32)
-"""What a key is compared with where nobody has its prefix, so that this takes as long."""
+DUMMY_HASH: Final = bytes(32)
+"""Compared with a key whose prefix is unknown, so that the check takes as long as for a known one."""
 
 logger = logging.getLogger(__name__)
 
 
 class ApiKey(Struct, frozen=True):
-    """A key that is valid, by all that may be shown of it."""
+    """The parts of a valid key that may be shown."""
 
     id: int
     name: str
     scopes: frozenset[str]
-    """Together with those that they include."""
+    """Including implied scopes."""
     expires_at: datetime | None
 
 
-def make_key() -> str:
-    """A new key."""
+def generate_key() -> str:
+    """Return a new random key."""
     return f"md_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
 
 
-def hash_of(secret: str) -> bytes:
-    """What the database holds of a key."""
+def hash_key(secret: str) -> bytes:
+    """Return the SHA-256 of a key, as stored in the database."""
     return sha256(secret.encode()).digest()
 
 
-def prefix_of(secret: str) -> str | None:
-    """What a key is recognised by; None for what has not the form of a key."""
-    form = FORM.fullmatch(secret)
-    return form[1] if form else None
+def parse_prefix(secret: str) -> str | None:
+    """Return the prefix of a key; None if the text is not a key."""
+    match = KEY_PATTERN.fullmatch(secret)
+    return match[1] if match else None
 
 
-def with_included(scopes: Iterable[str]) -> frozenset[str]:
-    """Scopes, with those that they include."""
-    return frozenset(scope for given in scopes for scope in SCOPES[: SCOPES.index(given) + 1])  # pyright: ignore[reportArgumentType]  # the table's check lets no other in
+def expand_scopes(scopes: Iterable[str]) -> frozenset[str]:
+    """Return scopes together with the ones that they include."""
+    return frozenset(scope for given in scopes for scope in SCOPES[: SCOPES.index(given) + 1])  # pyright: ignore[reportArgumentType]  # the table's check allows no other
 
 
 class ApiKeyCache:
-    """The valid keys as one worker knows them. Writes their last use while entered by `async with`."""
+    """The valid keys as cached by one worker. Within `async with`, a task writes their last use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._keys: Mapping[str, StoredKey] = {}
         self._read_at = float("-inf")
-        self._uses: dict[int, datetime] = {}
-        """The last use of keys that has yet to be written."""
-        self._noted: dict[int, float] = {}
-        """When that of a key was written last."""
-        self._over = False
+        self._unwritten_uses: dict[int, datetime] = {}
+        self._written_at: dict[int, float] = {}
+        """Monotonic time of the last write, by key id."""
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep_noting(), name="key uses")
+        self._task = asyncio.create_task(self._write_uses_periodically(), name="key uses")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._over = True  # for `Database` makes of a cancellation an error that the task lives on with
+        self._stopped = True  # `Database` turns the cancellation into an error, after which the task would go on
         self._task.cancel()
         await asyncio.wait([self._task])
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                await self._note(list(self._uses))
+                await self._write_uses(list(self._unwritten_uses))
 
-    async def find(self, secret: str) -> ApiKey | None:
-        """The valid key that this is, by what the database held half a second ago at the earliest.
+    async def authenticate(self, secret: str) -> ApiKey | None:
+        """Return the valid key for a secret, by the state of the database at most `CACHE_SECONDS` ago.
 
-        A new one is known at once: a key is refused by what the database held when it was given, or after that.
+        A key is only rejected by a state read after the request arrived, so a new key works at once.
 
         Raises:
-            DatabaseUnavailable: It can't be asked.
+            DatabaseUnavailable: The keys can't be read.
         """
-        prefix = prefix_of(secret)
+        prefix = parse_prefix(secret)
         if prefix is None:
             return None
-        given = time.monotonic()
-        await self._refresh(given - CACHE_SECONDS)
+        asked_at = time.monotonic()
+        await self._refresh(asked_at - CACHE_SECONDS)
         stored = self._match(prefix, secret)
-        if stored is None and self._read_at < given:
-            await asyncio.sleep(
-                self._read_at + MISS_REFRESH_SECONDS - given
-            )  # who tries keys is not to keep the database busy
-            await self._refresh(given)
+        if stored is None and self._read_at < asked_at:
+            # Limits the reads that a client can cause by trying keys.
+            await asyncio.sleep(self._read_at + MISS_REFRESH_SECONDS - asked_at)
+            await self._refresh(asked_at)
             stored = self._match(prefix, secret)
         if stored is None:
             return None
-        self._uses[stored.id] = datetime.now(UTC)
-        return ApiKey(stored.id, stored.name, with_included(stored.scopes), stored.ends_at)
+        self._unwritten_uses[stored.id] = datetime.now(UTC)
+        return ApiKey(stored.id, stored.name, expand_scopes(stored.scopes), stored.ends_at)
 
-    async def valid(self) -> frozenset[int]:
-        """The ids of all keys that are valid, as `find` knows them.
+    async def valid_ids(self) -> frozenset[int]:
+        """Return the ids of all valid keys, by the state of the database at most `CACHE_SECONDS` ago.
 
         Raises:
-            DatabaseUnavailable: It can't be asked.
+            DatabaseUnavailable: The keys can't be read.
         """
         await self._refresh(time.monotonic() - CACHE_SECONDS)
-        return frozenset(stored.id for stored in self._keys.values() if _holds(stored))
+        return frozenset(stored.id for stored in self._keys.values() if _is_valid(stored))
 
     def _match(self, prefix: str, secret: str) -> StoredKey | None:
         stored = self._keys.get(prefix)
-        same = hmac.compare_digest(hash_of(secret), stored.hash if stored else DUMMY)
-        return stored if stored and same and _holds(stored) else None
+        same = hmac.compare_digest(hash_key(secret), stored.hash if stored else DUMMY_HASH)
+        return stored if stored and same and _is_valid(stored) else None
 
     async def _refresh(self, since: float) -> None:
-        """Know the keys as they were at this time, or later."""
+        """Read the keys unless the cache was read after a monotonic time."""
         if self._read_at >= since:
             return
-        asked = time.monotonic()
-        keys = await self._database.share(read_valid_keys, None)
-        if asked > self._read_at:
-            self._keys, self._read_at = keys, asked
+        asked_at = time.monotonic()
+        keys = await self._database.read_coalesced(read_valid_keys, None)
+        if asked_at > self._read_at:
+            self._keys, self._read_at = keys, asked_at
 
-    async def _keep_noting(self) -> None:
-        while not self._over:
+    async def _write_uses_periodically(self) -> None:
+        while not self._stopped:
             await asyncio.sleep(1)
-            before = time.monotonic() - NOTE_SECONDS
-            await self._note([key for key in self._uses if self._noted.get(key, before) <= before])
+            before = time.monotonic() - USE_SECONDS
+            await self._write_uses([key for key in self._unwritten_uses if self._written_at.get(key, before) <= before])
 
-    async def _note(self, ids: list[int]) -> None:
-        """Write the last uses of keys. What can't be written now is written the next time."""
+    async def _write_uses(self, ids: list[int]) -> None:
+        """Write the last uses of keys; keep them for the next time if that fails."""
         if not ids:
             return
-        uses = {key: self._uses.pop(key) for key in ids}
+        uses = {key: self._unwritten_uses.pop(key) for key in ids}
         try:
             await self._database.write(update_key_uses, list(uses), list(uses.values()))
         except (DatabaseUnavailable, psycopg.Error) as error:
-            self._uses = uses | self._uses
-            logger.debug("the last use of keys is not written yet: %s", error)
+            self._unwritten_uses = uses | self._unwritten_uses
+            logger.debug("last uses of keys not written yet: %s", error)
         else:
-            self._noted.update(dict.fromkeys(ids, time.monotonic()))
+            self._written_at.update(dict.fromkeys(ids, time.monotonic()))
 
 
-def _holds(stored: StoredKey) -> bool:
+def _is_valid(stored: StoredKey) -> bool:
     return stored.ends_at is None or datetime.now(UTC) < stored.ends_at

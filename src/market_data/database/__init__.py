@@ -1,1 +1,1 @@
-"""Connections to the database: pool, retry, coalescing, replica, migrations, metrics."""
+"""Connections to the database, the pool for requests, read routing to a replica, migrations, metrics."""

@@ -1,78 +1,76 @@
-"""Answers that many ask for at once, each found for all of them together."""
+"""Request coalescing (singleflight): one query answers all requests that wait for the same result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
 class RequestCoalescer(Generic[K]):
-    """Finds answers, one at a time for each key: who asks while one is being found waits for the next one.
+    """Coalesce concurrent calls with the same key.
 
-    So no answer is older than its question, and however many ask, there is one search at a time.
+    A call that arrives while one runs waits for the next run, so a result is never older than its call.
     """
 
-    def __init__(self, find: Callable[[K], Awaitable[Any]]) -> None:
-        self._find = find
-        self._lines: dict[K, _Line] = {}
+    def __init__(self, call: Callable[[K], Awaitable[Any]]) -> None:
+        self._call = call
+        self._waiters: dict[K, _Waiters] = {}
 
-    async def join(self, key: K) -> Any:
-        """The answer for a key, which is searched for from now on.
+    async def get(self, key: K) -> Any:
+        """Return the result for a key, from a run that starts after this call.
 
         Raises:
-            Exception: The search has failed, with the same for all who waited for it.
+            Exception: The run failed; all its waiters get the same error.
         """
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = _Line()
-        if not line.waiting:
-            line.context = copy_context()  # the search is part of what the first of them does
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        line.waiting.append(waiter)
-        if line.flight is None:
-            line.flight = asyncio.create_task(self._fly(key, line), context=line.context)
-        return await waiter
+        waiters = self._waiters.setdefault(key, _Waiters())
+        if not waiters.futures:
+            waiters.context = copy_context()  # the run belongs to the trace of its first waiter
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiters.futures.append(future)
+        if waiters.task is None:
+            waiters.task = asyncio.create_task(self._run(key, waiters), context=waiters.context)
+        return await future
 
-    async def _fly(self, key: K, line: "_Line") -> None:
-        waiters, line.waiting = line.waiting, []
+    async def _run(self, key: K, waiters: "_Waiters") -> None:
+        futures, waiters.futures = waiters.futures, []
         try:
-            answer = await self._find(key)
+            result = await self._call(key)
         except asyncio.CancelledError:
-            line.waiting += waiters  # for `stop` to tell
+            waiters.futures += futures  # `stop` cancels them
             raise
         except Exception as error:
-            waiters += line.waiting  # rather than have those who came since wait as long again
-            line.waiting = []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            futures += waiters.futures  # calls that arrived meanwhile fail too, instead of waiting as long again
+            waiters.futures = []
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
         else:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(answer)
-        if line.waiting:
-            line.flight = asyncio.create_task(self._fly(key, line), context=line.context)
+            for future in futures:
+                if not future.done():
+                    future.set_result(result)
+        if waiters.futures:
+            waiters.task = asyncio.create_task(self._run(key, waiters), context=waiters.context)
         else:
-            del self._lines[key]
+            del self._waiters[key]
 
     async def stop(self) -> None:
-        """End all searches. Those who wait get what they end with, or are cancelled too."""
-        lines = list(self._lines.values())
-        flying = [line.flight for line in lines if line.flight]
-        for flight in flying:
-            flight.cancel()
-        await asyncio.gather(*flying, return_exceptions=True)
-        for waiter in (waiter for line in lines for waiter in line.waiting):
-            waiter.cancel()
+        """Cancel all runs and their waiters."""
+        stopped = list(self._waiters.values())
+        tasks = [waiters.task for waiters in stopped if waiters.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for future in (future for waiters in stopped for future in waiters.futures):
+            future.cancel()
 
 
-class _Line:
-    """Those who wait for one answer."""
+@dataclass
+class _Waiters:
+    """Calls with one key: the run under way, and the futures that the next run resolves."""
 
-    def __init__(self) -> None:
-        self.flight: asyncio.Task[None] | None = None
-        self.waiting: list[asyncio.Future[Any]] = []
-        self.context: Context | None = None
-        """Of the first of them."""
+    task: asyncio.Task[None] | None = None
+    futures: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
+    context: Context | None = None

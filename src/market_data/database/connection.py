@@ -1,7 +1,7 @@
-"""A connection to the database that is never waited for without end.
+"""Database connections with a deadline.
 
-A server that is cut off from us leaves silent connections, and the embedded engine can't stop a query. The server is told
-to give up after the query time-out; where no answer comes even so, the connection is cut, at its socket.
+A server behind a broken network leaves silent connections, and the embedded engine can't cancel a query. The server gets a
+`statement_timeout`; if no result arrives even so, `Deadline` shuts the connection's socket down.
 """
 
 import asyncio
@@ -16,84 +16,79 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
-"""How long a connection may take to be made."""
 
 GRACE_SECONDS = 0.5
-"""How much longer than the server we wait before cutting a connection that does not answer."""
+"""Seconds after the server's own time-out until a silent connection is aborted."""
 
+SET_APPLICATION_NAME = "SELECT set_config('application_name', %s, false)"
 
-SET_NAME = "SELECT set_config('application_name', %s, false)"
-
-NAME_BYTES = 63
-"""What PostgreSQL keeps of an `application_name`."""
+MAX_NAME_BYTES = 63
+"""Bytes of an `application_name` that PostgreSQL keeps."""
 
 
 class Connection(AsyncConnection[Any]):
-    """Psycopg's connection, which a cancelled task leaves at once."""
+    """A psycopg connection that a cancelled task leaves at once."""
 
     name: str | None = None
-    """The `application_name` that the server has, where that is known."""
+    """The `application_name` on the server; None if it is unknown."""
 
-    async def take_name(self, name: str) -> None:
-        """Have the server show for whom the next statements run.
+    async def set_application_name(self, name: str) -> None:
+        """Show in `pg_stat_activity` which request the next statements belong to.
 
-        A statement of its own, not in one batch with the next: an error in psycopg's pipeline can leave the connection
-        believing in prepared statements that the server does not have.
+        It is a separate statement, not pipelined with the next one: after an error in a pipeline, psycopg can believe in
+        prepared statements that the server does not have.
         """
         if name != self.name:
             self.name = None
-            await self.execute(SET_NAME, (name,))
+            await self.execute(SET_APPLICATION_NAME, (name,))
             self.name = name
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's signature
-        """Cut the connection: to ask the server to cancel, and to wait for it, can take ten seconds in a stalled network."""
-        self.cut()
+        """Abort the connection: a cancel request to the server can take ten seconds in a stalled network."""
+        self.abort()
 
-    def cut(self) -> None:
-        """Have whoever waits for an answer get an OperationalError."""
+    def abort(self) -> None:
+        """Shut the socket down, so that a pending statement raises OperationalError."""
         if not self.closed:
             with socket.socket(fileno=os.dup(self.fileno())) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
 
-async def shows_names(connection: Connection) -> bool:
-    """Whether anybody can see the name of a connection: on the embedded engine, where a new one is dear, nobody can."""
+async def application_name_is_visible(connection: Connection) -> bool:
+    """True if `pg_stat_activity` lists the connection; the embedded engine's is empty, and setting a name is slow there."""
     cursor = await connection.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())")
     row = await cursor.fetchone()
     return bool(row and row[0])
 
 
-def connection_parameters(database_url: str, query_timeout: float, *, shared: bool = False) -> dict[str, Any]:
-    """What every connection of the service is opened with, besides the URL: autocommit, a statement time-out, UTC.
+def connection_parameters(database_url: str, query_timeout: float, *, pgbouncer: bool = False) -> dict[str, Any]:
+    """Return psycopg's parameters besides the URL: autocommit, a statement time-out, UTC.
 
-    The URL's own options come after these, and win. `shared` is one through PgBouncer, which takes no options and gives each
-    transaction another connection of the server, where statements prepared before are not: see `take_utc` and `time_limit`.
+    The URL's own options come after these and win. PgBouncer accepts no options, and each transaction may run on another
+    server connection without the prepared statements: see `set_utc` and `transaction_with_timeout`.
     """
-    given = conninfo_to_dict(database_url)
+    url_parameters = conninfo_to_dict(database_url)
     parameters = {
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
-        "application_name": given.get("application_name") or "market-data",
+        "application_name": url_parameters.get("application_name") or "market-data",
     }
-    if shared:
+    if pgbouncer:
         return parameters | {"prepare_threshold": None}
-    own_options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
-    return parameters | {"options": f"{own_options} {given.get('options') or ''}".strip()}
+    options = f"-c statement_timeout={round(query_timeout * 1000)} -c timezone=UTC"
+    return parameters | {"options": f"{options} {url_parameters.get('options') or ''}".strip()}
 
 
-async def take_utc(connection: Connection) -> None:
-    """Give a connection through PgBouncer the time zone that others have from the start.
-
-    It is one of the few settings that PgBouncer knows the client by, and carries over to each connection of the server.
-    """
+async def set_utc(connection: Connection) -> None:
+    """Set the time zone through PgBouncer, which tracks this setting and applies it to each server connection."""
     await connection.execute("SET timezone = 'UTC'")
 
 
 @asynccontextmanager
-async def time_limit(connection: Connection, query_timeout: float) -> AsyncGenerator[None]:
-    """A transaction with a statement time-out, which PgBouncer would not keep for longer.
+async def transaction_with_timeout(connection: Connection, query_timeout: float) -> AsyncGenerator[None]:
+    """Run a transaction with a statement time-out, because PgBouncer does not keep one beyond the transaction.
 
-    Begun in one message: through a PgBouncer on loopback it costs a read of a price 0.6 ms, begun in two 0.7 ms.
+    BEGIN and SET are one message: this costs a read of a price 0.6 ms through a PgBouncer on loopback; two cost 0.7 ms.
     """
     await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {round(query_timeout * 1000)}".encode())
     try:
@@ -106,12 +101,12 @@ async def time_limit(connection: Connection, query_timeout: float) -> AsyncGener
 
 
 async def connect(database_url: str, query_timeout: float) -> Connection:
-    """A connection outside the pool, for a task that must not wait for requests."""
+    """Open a connection outside the pool, for background tasks that must not compete with requests."""
     return await Connection.connect(database_url, **connection_parameters(database_url, query_timeout))
 
 
 class Deadline:
-    """Within it, a connection must answer: one that has not after the server's time-out and half a second is cut."""
+    """Abort the connection if the block runs longer than the server's time-out and `GRACE_SECONDS`."""
 
     def __init__(self, connection: Connection, query_timeout: float) -> None:
         self.passed = False
@@ -128,4 +123,4 @@ class Deadline:
 
     def _pass(self) -> None:
         self.passed = True
-        self._connection.cut()
+        self._connection.abort()

@@ -1,7 +1,7 @@
-"""What the metrics tell of the database: read now and then, by each worker for itself, not at each scrape.
+"""Database metrics, sampled in the background by each worker instead of on each scrape.
 
-What can't be read any more is left out after a while, so that nobody takes it for the present state. Whoever looks also sees
-to it that the jobs go on.
+Samples that could not be refreshed for a while are dropped, because an old value would look like the current one. The same
+task restarts TimescaleDB's job scheduler if it has ended.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.status import (
     TABLES,
     CandleLevel,
-    Size,
+    TableSize,
     read_candle_levels,
     read_newest_trade_time,
-    read_sizes,
+    read_table_size,
     start_scheduler,
 )
 from market_data.settings import Settings
@@ -31,24 +31,23 @@ from market_data.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-EVERY_SECONDS = 15.0
-"""Between two looks at the candles."""
+SAMPLE_SECONDS = 15.0
 
-SIZE_ROUNDS = 4
-"""Sizes are asked for once in so many of them: with many chunks they take the longest."""
+SIZES_EVERY = 4
+"""Table sizes are read in every fourth sample only: with many chunks they take the longest."""
 
-KEPT_ROUNDS = 4
-"""How many looks may fail before what the last one saw is left out."""
+MAX_FAILED_SAMPLES = 4
+"""Failed samples after which the values of the last successful one are dropped."""
 
-NOTED_SECONDS = 1.0
-"""How old another worker's figures of its pool and of its running requests may be."""
+PUBLISH_SECONDS = 1.0
+"""Maximum age of another worker's figures about its pool and its running requests."""
 
-NEWEST_SECONDS = 0.5
-"""How long a scrape waits for the time of the newest trade."""
+MAX_SCRAPE_SECONDS = 0.5
+"""Seconds that a scrape waits for the time of the newest trade."""
 
 
 class DatabaseMetrics(Collector):
-    """The samples of one worker, as metrics."""
+    """The samples of one worker as Prometheus metrics."""
 
     def __init__(self, database_url: str, settings: Settings, database: Database) -> None:
         self._database_url = database_url
@@ -57,65 +56,65 @@ class DatabaseMetrics(Collector):
         self._newest: datetime | None = None
         self._levels: Sequence[CandleLevel] = ()
         self._levels_at = 0.0
-        self._sizes: dict[str, Size] = {}
+        self._sizes: dict[str, TableSize] = {}
         self._sizes_at = 0.0
 
     async def run(self) -> None:
-        """Look at the database until cancelled. One that can't be reached is asked again the next time."""
-        turn = 0
+        """Sample the database until cancelled; try again at the next turn if it can't be reached."""
+        samples = 0
         while True:
             try:
-                # A connection for each look: it takes none from the requests, and holds none in between.
+                # A connection for each sample: none is taken from the requests or held in between.
                 async with await connect(self._database_url, self._query_timeout) as connection:
-                    await self._see_to_jobs(connection)
-                    await self._look(connection, sizes=turn % SIZE_ROUNDS == 0)
-                turn += 1
-            except psycopg.Error as error:  # of a lost database `database` and `ingest` tell
-                logger.debug("no samples for the metrics: %s", first_line(error))
+                    await self._ensure_scheduler_running(connection)
+                    await self._sample(connection, sizes=samples % SIZES_EVERY == 0)
+                samples += 1
+            except psycopg.Error as error:  # `pool` and `feeder` log a lost database
+                logger.debug("database metrics not refreshed: %s", first_line(error))
             except Exception:
-                logger.exception("no samples for the metrics")
-            await asyncio.sleep(EVERY_SECONDS)
+                logger.exception("database metrics not refreshed")
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _see_to_jobs(self, connection: Connection) -> None:
+    async def _ensure_scheduler_running(self, connection: Connection) -> None:
         with Deadline(connection, self._query_timeout):
             if await start_scheduler(connection):
-                logger.warning("TimescaleDB's scheduler of jobs had ended, and was started again")
+                logger.warning("TimescaleDB's job scheduler had ended and was started again")
 
-    async def _look(self, connection: Connection, *, sizes: bool) -> None:
+    async def _sample(self, connection: Connection, *, sizes: bool) -> None:
         with Deadline(connection, self._query_timeout):
             self._levels = await read_candle_levels(connection)
         self._levels_at = time.monotonic()
         if sizes:
-            for table in TABLES:  # one at a time, between which others have their turn
+            for table in TABLES:  # one statement each: on the embedded engine, other statements run in between
                 with Deadline(connection, self._query_timeout):
-                    self._sizes[table] = await read_sizes(connection, table)
+                    self._sizes[table] = await read_table_size(connection, table)
             self._sizes_at = time.monotonic()
 
-    async def keep_noted(self, flush: Callable[[], None]) -> None:
-        """Note every second what may be asked of another worker; of a single one it is noted when it is asked."""
+    async def refresh_periodically(self, flush: Callable[[], None]) -> None:
+        """Publish this worker's figures every second for scrapes of other workers; a single one does so on each scrape."""
         while metrics.shared():
-            self.note_pool()
+            self.refresh_pool_gauges()
             flush()
-            await asyncio.sleep(NOTED_SECONDS)
+            await asyncio.sleep(PUBLISH_SECONDS)
 
-    def note_pool(self) -> None:
-        """Note how the pool is now."""
+    def refresh_pool_gauges(self) -> None:
+        """Set the gauges of the connection pool."""
         in_use, idle, waiting = self._database.occupancy()
         metrics.POOL_CONNECTIONS.labels("in_use").set(in_use)
         metrics.POOL_CONNECTIONS.labels("idle").set(idle)
         metrics.POOL_WAITING.set(waiting)
 
-    async def find_newest(self) -> None:
-        """Ask for the newest trade, but not for long: without an answer the one that is known goes on to age."""
-        asked = asyncio.ensure_future(self._database.share(read_newest_trade_time, None))
-        await asyncio.wait([asked], timeout=NEWEST_SECONDS)
-        if not asked.done():
-            asked.add_done_callback(_take_note)
-        elif not _take_note(asked):
-            self._newest = asked.result()
+    async def refresh_newest_trade(self) -> None:
+        """Read the time of the newest trade; after `MAX_SCRAPE_SECONDS` or an error, keep the one known before."""
+        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time, None))
+        await asyncio.wait([read], timeout=MAX_SCRAPE_SECONDS)
+        if not read.done():
+            read.add_done_callback(_failed)
+        elif not _failed(read):
+            self._newest = read.result()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The samples that are not too old, and the age of the newest trade at this moment."""
+        """Yield the samples that are recent enough, and the age of the newest trade at this moment."""
         age = GaugeMetricFamily(
             "market_data_last_trade_age_seconds", "Time since the newest trade, as far as this service knows."
         )
@@ -128,17 +127,17 @@ class DatabaseMetrics(Collector):
         )
         chunks = GaugeMetricFamily("market_data_table_chunks", "Chunks of a table.", labels=["table"])
         size = GaugeMetricFamily("market_data_table_bytes", "Bytes of a table on disk, indexes included.", labels=["table"])
-        if time.monotonic() - self._levels_at < EVERY_SECONDS * KEPT_ROUNDS:
+        if time.monotonic() - self._levels_at < SAMPLE_SECONDS * MAX_FAILED_SAMPLES:
             for level in self._levels:
                 if level.lag_seconds is not None:
                     lag.add_metric([level.interval], level.lag_seconds)
-        if time.monotonic() - self._sizes_at < EVERY_SECONDS * SIZE_ROUNDS * KEPT_ROUNDS:
-            for table, found in self._sizes.items():
-                chunks.add_metric([table], found.chunks)
-                size.add_metric([table], found.bytes)
+        if time.monotonic() - self._sizes_at < SAMPLE_SECONDS * SIZES_EVERY * MAX_FAILED_SAMPLES:
+            for table, table_size in self._sizes.items():
+                chunks.add_metric([table], table_size.chunks)
+                size.add_metric([table], table_size.bytes)
         yield from (age, lag, chunks, size)
 
 
-def _take_note(asked: "asyncio.Future[datetime | None]") -> bool:
-    """Whether a question failed."""
-    return asked.cancelled() or isinstance(asked.exception(), DatabaseUnavailable | psycopg.Error)
+def _failed(read: "asyncio.Future[datetime | None]") -> bool:
+    """True if a read failed. Asking also keeps asyncio from logging an exception that was never retrieved."""
+    return read.cancelled() or isinstance(read.exception(), DatabaseUnavailable | psycopg.Error)

@@ -1,4 +1,4 @@
-"""Alembic in-process, one at a time however many start."""
+"""Run Alembic in-process, one process at a time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,35 +10,37 @@ from market_data.errors import StartError, first_line
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7164051126)"
-"""Held until the transaction ends: on one database, migrations run one after the other."""
+MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(7164051126)"
+"""Serialize the migrations of one database; held until the end of the transaction."""
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-"""From here on: a migration that can't have its lock gives up before the readers queue up behind it."""
+"""From here on, a migration that can't get a table lock fails before readers queue up behind it."""
 
 CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS timescaledb"
 
 LICENSE = "SELECT current_setting('timescaledb.license')"
 
 CONNECT_SECONDS = 20
-"""How long a connection may take to be made: on the embedded engine, as long as the migration of another process."""
+"""Connection time-out: a connection to the embedded engine waits for another process's migration."""
 
-NEEDED_VERSION = (2, 23)
-"""The oldest release that the suite runs on: the embedded engine's."""
+MIN_VERSION = (2, 23)
+"""Oldest TimescaleDB that the tests run on: the embedded engine's."""
 
 EXTENSION_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 
 READABLE = "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"
-"""NULL where there is no such table yet."""
+"""NULL if the table does not exist yet."""
 
 REVISION = "SELECT max(version_num) FROM alembic_version"
 
+REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
+
 
 def upgrade(database_url: str) -> None:
-    """Bring a database up to the newest revision; it may be there already, or another process may be at it.
+    """Migrate a database to the newest revision, after any migration that another process is running.
 
     Raises:
-        StartError: The server can't carry the schema.
+        StartError: The server does not meet the requirements, or the migration failed.
         psycopg.OperationalError: The server can't be reached.
     """
     if check_server(database_url) != revisions()[-1]:
@@ -46,7 +48,7 @@ def upgrade(database_url: str) -> None:
 
 
 def _migrate(database_url: str) -> None:
-    # Only here, for they take half a second, and most starts find the newest revision.
+    # Imported here because it takes half a second, and most starts find the newest revision.
     import sqlalchemy.exc  # noqa: PLC0415
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -58,27 +60,29 @@ def _migrate(database_url: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StartError(f"The database has a schema that this version does not know ({error}); run a newer one.") from None
+        raise StartError(
+            f"The database has a schema that this version does not know ({error}); run a newer version of the service."
+        ) from None
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error.orig, psycopg.OperationalError):
             raise error.orig from None
-        raise StartError(f"The migration failed, and has changed nothing: {error.orig}") from error
+        raise StartError(f"The migration failed and was rolled back: {error.orig}") from error
 
 
 def scripts() -> Path:
-    """The folder of the migrations: inside an installed package, or at the top of a checkout."""
+    """Return the folder of the migrations: inside an installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_alembic"
     return installed if installed.is_dir() else package.parents[1] / "alembic"
 
 
 def revisions() -> list[str]:
-    """What this version knows, the newest last: files are named after their revision."""
+    """Return the revisions that this version knows, newest last; files are named after their revision."""
     return sorted(path.name.partition("_")[0] for path in (scripts() / "versions").glob("*.py"))
 
 
 def engine(database_url: str) -> "Engine":
-    """SQLAlchemy on a server, for Alembic, with a connection that psycopg opens from the URL unchanged."""
+    """Return a SQLAlchemy engine for Alembic whose connections psycopg opens from the unchanged URL."""
     from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - as in `_migrate`
 
     return create_engine(
@@ -91,12 +95,12 @@ def engine(database_url: str) -> "Engine":
 
 
 def check_server(database_url: str) -> str | None:
-    """Make sure that the database is UTF-8, on TimescaleDB, recent enough and with its Community edition's features.
+    """Check the database: UTF-8, TimescaleDB of at least `MIN_VERSION`, Community edition.
 
-    Returns the revision of its schema, once any migration that runs has ended; None where it has none.
+    Returns the revision of its schema after any running migration has ended; None if it has none.
 
     Raises:
-        StartError: It has not; the message says what to run instead.
+        StartError: The database fails a check; the message says what to run instead.
         psycopg.OperationalError: The server can't be reached.
     """
     try:
@@ -109,19 +113,16 @@ def check_server(database_url: str) -> str | None:
         raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
 
 
-REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
-
-
 def _check(connection: psycopg.Connection) -> None:
     if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
         raise StartError(f"The database is encoded in {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0.")
-    connection.execute(ONE_AT_A_TIME)
+    connection.execute(MIGRATION_LOCK)
     version = connection.execute(EXTENSION_VERSION).fetchone()
     if version is None:
         _create_extension(connection)
         version = connection.execute(EXTENSION_VERSION).fetchone() or ("0",)
-    if tuple(int(part) for part in version[0].split("-")[0].split(".")[:2]) < NEEDED_VERSION:
-        needed = ".".join(map(str, NEEDED_VERSION))
+    if tuple(int(part) for part in version[0].split("-")[0].split(".")[:2]) < MIN_VERSION:
+        needed = ".".join(map(str, MIN_VERSION))
         raise StartError(f"TimescaleDB {version[0]} is too old, {needed} or newer is needed: {REMEDY}.")
     (edition,) = connection.execute(LICENSE).fetchone() or ("",)
     if edition != "timescale":

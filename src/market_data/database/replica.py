@@ -1,7 +1,7 @@
-"""Reads from a streaming replica, as long as it keeps up with the primary server.
+"""Routing of reads to a streaming replica, as long as it keeps up with the primary server.
 
-Once a second each worker looks how far the replica is. One that can't be reached, or lies more than LAG_SECONDS behind, is
-left alone until it has caught up: its reads go to the primary meanwhile.
+Once a second each worker compares the replica's WAL position with the primary's. While the replica can't be reached, or is
+more than `MAX_LAG_SECONDS` behind, its reads go to the primary.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-EVERY_SECONDS = 1.0
-LAG_SECONDS = 5
+CHECK_SECONDS = 1.0
+MAX_LAG_SECONDS = 5
 
 
 class Replica:
-    """A replica beside the primary. Opened by `async with`, which does not wait for it."""
+    """A replica and its primary. `async with` opens it without waiting for the replica."""
 
     def __init__(self, read_url: str, settings: Settings, primary: Database) -> None:
         self._primary = primary
         self._replica = Database(read_url, settings)
-        self._behind: str | None = "it has not been looked at yet"
-        self._passed: deque[int] = deque(maxlen=LAG_SECONDS)
+        self._unusable_because: str | None = "not checked yet"
+        self._primary_positions: deque[int] = deque(maxlen=MAX_LAG_SECONDS)
 
     async def __aenter__(self) -> Self:
         await self._replica.__aenter__()
@@ -50,71 +50,71 @@ class Replica:
             await self._task
         await self._replica.__aexit__()
 
-    def after(self, position: int) -> "Reads":
-        """Reads that see everything that was written up to a position of the primary's log."""
-        return Reads(self, position)
+    def at_least(self, lsn: int) -> "ReplicaReads":
+        """Return reads that see every write up to a WAL position of the primary (read-your-writes)."""
+        return ReplicaReads(self, lsn)
 
-    async def fit(self, position: int) -> Database:
-        """Where a read that must see this position is to go."""
-        if self._behind is None and (not position or await self._replica.read(read_lsn) >= position):
+    async def choose(self, lsn: int) -> Database:
+        """Return the database for a read that must see a WAL position."""
+        if self._unusable_because is None and (not lsn or await self._replica.read(read_lsn) >= lsn):
             return self._replica
         return self._primary
 
-    async def attempt(self, position: int, read: Callable[[Database], Awaitable[T]]) -> T:
-        """Read where it fits; once more from the primary where the replica was lost on the way."""
+    async def read_with_fallback(self, lsn: int, read: Callable[[Database], Awaitable[T]]) -> T:
+        """Read from the chosen database; from the primary if the replica is lost meanwhile."""
         try:
-            source = await self.fit(position)
-            if source is self._replica:
-                return await read(source)
+            database = await self.choose(lsn)
+            if database is self._replica:
+                return await read(database)
         except DatabaseUnavailable as error:
             if isinstance(error.__cause__, psycopg.errors.QueryCanceled | TooManyRequests):
-                raise  # too much for the one would be too much for the other
-            self._note(first_line(error.__cause__))
+                raise  # overload: the primary would be overloaded, too
+            self._set_usability(first_line(error.__cause__))
         return await read(self._primary)
 
     async def _watch(self) -> None:
         while True:
             try:
                 primary = await self._primary.read(read_wal_position)
-                self._note(await self._find_behind(*primary))
+                self._set_usability(await self._find_problem(*primary))
             except DatabaseUnavailable:
                 pass  # without the primary, the replica is read as before
             except Exception:
-                logger.exception("the replica could not be looked at")
-            await asyncio.sleep(EVERY_SECONDS)
+                logger.exception("replica check failed")
+            await asyncio.sleep(CHECK_SECONDS)
 
-    async def _find_behind(self, server: int, position: int) -> str | None:
-        """Why reads must not go there; None where they may. Takes which server the primary is, and how far it is."""
-        self._passed.append(position)
+    async def _find_problem(self, server: int, lsn: int) -> str | None:
+        """Compare the replica with the primary's system identifier and WAL position; return why it is unusable, or None."""
+        self._primary_positions.append(lsn)
         try:
-            replica_server, replica_position = await self._replica.read(read_wal_position)
+            replica_server, replica_lsn = await self._replica.read(read_wal_position)
         except DatabaseUnavailable as error:
             return first_line(error.__cause__)
         if server != replica_server:
-            return "DATABASE_READ_URL is no replica of DATABASE_URL, but another server"
-        if replica_position < self._passed[0]:
-            return f"it is more than {LAG_SECONDS} s behind"
+            return "DATABASE_READ_URL is not a replica of DATABASE_URL but another server"
+        if replica_lsn < self._primary_positions[0]:
+            return f"more than {MAX_LAG_SECONDS} s behind the primary"
         return None
 
-    def _note(self, behind: str | None) -> None:
-        if behind and self._behind is None:
-            logger.warning("the replica is not read: %s", behind)
-        elif behind is None and self._behind:
-            logger.info("the replica is read")
-        self._behind = behind
+    def _set_usability(self, problem: str | None) -> None:
+        if problem and self._unusable_because is None:
+            logger.warning("replica not used, reads go to the primary: %s", problem)
+        elif problem is None and self._unusable_because:
+            logger.info("replica used for reads")
+        self._unusable_because = problem
 
 
-class Reads:
-    """The reads of one request."""
+class ReplicaReads:
+    """The reads of one request, which see every write up to one WAL position."""
 
-    def __init__(self, replica: Replica, position: int) -> None:
+    def __init__(self, replica: Replica, lsn: int) -> None:
         self._replica = replica
-        self._position = position
+        self._lsn = lsn
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Database.read`."""
-        return await self._replica.attempt(self._position, lambda database: database.read(query, *args, **kwargs))
+        """Read as `Database.read`."""
+        return await self._replica.read_with_fallback(self._lsn, lambda database: database.read(query, *args, **kwargs))
 
-    async def share(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
-        """As `Database.share`."""
-        return await self._replica.attempt(self._position, lambda database: database.share(query, key))
+    async def read_coalesced(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
+        """Read as `Database.read_coalesced`."""
+        return await self._replica.read_with_fallback(self._lsn, lambda database: database.read_coalesced(query, key))

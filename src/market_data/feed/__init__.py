@@ -1,1 +1,1 @@
-"""The random walk and the background task that stores its trades."""
+"""The feed: a random walk, and the background task that stores its trades."""

@@ -1,9 +1,9 @@
-"""The supervised task: feed → batches → trades.
+"""Background task that stores the feed's trades: random walk → batches → trades.
 
-Of all the processes on one database exactly one feeds: the holder of the lease `feed`, which each batch extends in its
-own transaction. The others ask for the lease every second, and get it when its holder gives it back or has been silent
-for as long as a lease lasts. Who gets it goes on from the last prices in the database. A batch that a lost connection
-interrupts is given up, for nobody was told of it: if it was stored after all, the walk goes on from it.
+Of all processes on one database only the holder of the lease `feed` stores trades; each batch extends the lease in its own
+transaction. The others try to acquire the lease every second, and get it after its holder releases it or when it expires.
+A new holder continues from the last prices in the database. A batch interrupted by a lost connection is not stored again:
+if it was committed after all, the walk continues from it.
 """
 
 import asyncio
@@ -20,36 +20,32 @@ import psycopg
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.errors import first_line
 from market_data.feed.random_walk import LISTINGS, Listing, RandomWalk
-from market_data.queries.leases import (
-    FEED_LEASE,
-    acquire_lease,
-    insert_symbols,
-    read_last_prices,
-    release_lease,
-    store_feed_trades,
-)
+from market_data.queries.latest_prices import read_last_prices
+from market_data.queries.leases import FEED_LEASE, acquire_lease, release_lease
+from market_data.queries.symbols import insert_symbols
+from market_data.queries.trade_writes import store_feed_trades
 from market_data.settings import Settings
 from market_data.telemetry.metrics import FEED_ERRORS, TRADES_INGESTED
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
-"""Seconds between two attempts to reach a lost database: doubled each time, up to the second figure."""
+MIN_BACKOFF, MAX_BACKOFF = 0.25, 5.0
+"""Seconds between two attempts after an error, doubled each time."""
 
 State = Literal["starting", "feeding", "waiting", "lost", "refused", "failed", "dead"]
-"""What a feed is at: storing trades, waiting for the lease, trying again after an error of some kind, or ended by one."""
+"""Storing trades, waiting for the lease, retrying (no connection, statement rejected, or a bug), or ended by an error."""
 
-ASK_SECONDS = 1.0
-"""How often a process that does not feed asks for the lease."""
+ACQUIRE_SECONDS = 1.0
+"""Seconds between two attempts to acquire the lease."""
 
 
 def now() -> datetime:
-    """The time of this machine, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Feeder:
-    """The feed of one process: `run()` it as a task; `stop()` lets what it is storing be stored, and ends it."""
+    """The feed of one process. Run `run()` as a task; `stop()` ends it after its current batch."""
 
     def __init__(
         self,
@@ -69,48 +65,48 @@ class Feeder:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._stopping = asyncio.Event()
         self.state: State = "starting"
-        self._wait = FIRST_WAIT
+        self._backoff = MIN_BACKOFF
 
     def stop(self) -> None:
-        """Let `run()` end after the statement that it is at."""
+        """End `run()` after its current statement."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Feed until stopped. A lost database is waited for, and so is the lease while another process has it."""
+        """Feed until stopped; wait while the database is unavailable or another process holds the lease."""
         try:
-            await self._keep_trying()
+            await self._run_with_retry()
         finally:
             if not self._stopping.is_set():
-                self._enter("dead", logging.ERROR, "the feed has ended and stores no more trades")
+                self._enter("dead", logging.ERROR, "feed ended: no more trades are stored")
 
-    async def _keep_trying(self) -> None:
+    async def _run_with_retry(self) -> None:
         while not self._stopping.is_set():
             try:
                 async with await connect(self._database_url, self._query_timeout) as connection:
-                    await self._take_turns(connection)
+                    await self._feed_or_wait(connection)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                self._enter("lost", logging.WARNING, f"the feed lost the database and keeps trying: {first_line(error)}")
+                self._enter("lost", logging.WARNING, f"feed lost the database, retrying: {first_line(error)}")
             except psycopg.Error as error:
-                self._enter("refused", logging.ERROR, f"the feed can't store trades and keeps trying: {first_line(error)}")
-            except Exception:  # a bug must not silence the feed for good, nor be hidden
-                self._enter("failed", logging.ERROR, "the feed failed and keeps trying", exc_info=True)
+                self._enter("refused", logging.ERROR, f"feed can't store trades, retrying: {first_line(error)}")
+            except Exception:  # a bug must not end the feed, and must be logged
+                self._enter("failed", logging.ERROR, "feed failed, retrying", exc_info=True)
             else:
                 continue
             FEED_ERRORS.inc()
-            await self._sleep(self._wait)
-            self._wait = min(self._wait * 2, LONGEST_WAIT)
+            await self._sleep(self._backoff)
+            self._backoff = min(self._backoff * 2, MAX_BACKOFF)
 
-    async def _take_turns(self, connection: Connection) -> None:
-        """Feed whenever the lease can be had; ask for it otherwise."""
+    async def _feed_or_wait(self, connection: Connection) -> None:
+        """Feed while this process holds the lease; otherwise try to acquire it."""
         while not self._stopping.is_set():
             if await self._extend_lease(connection):
                 await self._feed(connection)
             else:
-                self._enter("waiting", logging.INFO, "another process feeds; this one takes over when it stops")
-                await self._sleep(ASK_SECONDS)
+                self._enter("waiting", logging.INFO, "another process feeds; waiting for its lease")
+                await self._sleep(ACQUIRE_SECONDS)
 
     async def _feed(self, connection: Connection) -> None:
-        """One trade a symbol at each interval, until stopped or until another process has the lease."""
+        """Store one trade a symbol at each interval, until stopped or until another process holds the lease."""
         with self._deadline(connection):
             await insert_symbols(connection, self._listings)
         with self._deadline(connection):
@@ -140,7 +136,7 @@ class Feeder:
         return Deadline(connection, self._query_timeout)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not past `stop()`."""
+        """Sleep until the time is over or `stop()` is called."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -148,9 +144,9 @@ class Feeder:
             pass
 
     def _enter(self, state: State, level: int, message: str, *, exc_info: bool = False) -> None:
-        """Log a change of state, once. One for the better makes the next wait a short one."""
+        """Log a change of state once. A working state resets the back-off."""
         if state in ("feeding", "waiting"):
-            self._wait = FIRST_WAIT
+            self._backoff = MIN_BACKOFF
         if state != self.state:
             logger.log(level, message, exc_info=exc_info)
         self.state = state

@@ -1,8 +1,8 @@
-"""The random walk that keeps the system alive: a seed and a clock go in, trades come out. No I/O.
+"""The feed's random walk: seed and clock in, trades out. No I/O.
 
-A step is a normal one. Its standard deviation is the symbol's annualised volatility scaled by the square root of the
-step's share of a year, and a step of more than ±2% is drawn again, so that no trade ever jumps. A year has 365 days of
-24 hours here, because the walk never closes.
+Steps are normally distributed. The standard deviation is the symbol's annualised volatility, scaled by the square root of
+the step's share of a year of 365 days, because the feed never closes. A step of more than ±2% is drawn again, so that no
+price jumps.
 """
 
 import math
@@ -14,20 +14,21 @@ from random import Random
 from typing import NamedTuple
 
 YEAR_SECONDS = 365 * 24 * 3600
-LARGEST_STEP = 0.02
-LOWEST_CENTS = 100
+MAX_STEP = 0.02
+MIN_CENTS = 100
 VOLUME_MEDIAN = 80.0
 VOLUME_SIGMA = 1.1
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A symbol of the feed: its first price in cents and its annualised volatility (0.3 is 30%)."""
+    """A symbol of the feed, in standard Python types: `market-data --help` prints the symbols without loading msgspec."""
 
     symbol: str
     name: str
     first_cents: int
     volatility: float
+    """Annualised: 0.3 is 30%."""
 
 
 LISTINGS = (
@@ -41,7 +42,7 @@ LISTINGS = (
 
 
 class FeedTrade(NamedTuple):
-    """A trade to store: the columns of `trades` in the order in which `queries.STORE_FEED_TRADES` takes them."""
+    """A trade of the feed, with the columns of `trades` in the order that `store_feed_trades` binds them."""
 
     time: datetime
     symbol: str
@@ -51,7 +52,7 @@ class FeedTrade(NamedTuple):
 
 
 class RandomWalk:
-    """The walk of every listing, from its first price onwards, or from where `resume` puts it."""
+    """Random walk of every listing, from its first price or from where `resume` sets it."""
 
     def __init__(self, listings: tuple[Listing, ...], *, step_seconds: float, seed: int | None = None) -> None:
         self._listings = listings
@@ -60,31 +61,31 @@ class RandomWalk:
         self._cents: dict[str, float] = {listing.symbol: listing.first_cents for listing in listings}
 
     def resume(self, last_prices: Mapping[str, Decimal]) -> None:
-        """Go on from the prices given, by symbol; symbols not among them stay where they are."""
+        """Continue from last prices, by symbol; other symbols keep their price."""
         self._cents.update({symbol: float(price * 100) for symbol, price in last_prices.items()})
 
     def tick(self, now: datetime) -> Iterator[FeedTrade]:
-        """One trade a symbol, all at the time given (aware)."""
+        """Yield one trade a symbol, all at a timezone-aware time."""
         for listing in self._listings:
             cents = self._step(self._cents[listing.symbol], listing.volatility)
             self._cents[listing.symbol] = cents
             yield FeedTrade(now, listing.symbol, 0, Decimal(cents).scaleb(-2), self._volume())
 
     def _step(self, cents: float, volatility: float) -> int:
-        """The next price in cents, at most 2% away and never below 1.00.
+        """Return the next price in cents, at most 2% away and at least 1.00.
 
-        It is rounded up or down at random, by its distance: to the nearest cent, a cheap symbol with small steps would
-        stand still for ever.
+        It is rounded up or down at random, weighted by distance: rounded to the nearest cent, a cheap symbol with small
+        steps would never move.
         """
         deviation = volatility * math.sqrt(self._share_of_year)
         step = self._random.gauss(0, deviation)
-        while abs(step) > LARGEST_STEP:
+        while abs(step) > MAX_STEP:
             step = self._random.gauss(0, deviation)
         moved = math.floor(cents * (1 + step) + self._random.random())
-        lowest, highest = math.ceil(cents * (1 - LARGEST_STEP)), math.floor(cents * (1 + LARGEST_STEP))
-        return max(min(moved, highest), lowest, LOWEST_CENTS)
+        lowest, highest = math.ceil(cents * (1 - MAX_STEP)), math.floor(cents * (1 + MAX_STEP))
+        return max(min(moved, highest), lowest, MIN_CENTS)
 
     def _volume(self) -> Decimal:
-        """A log-normal volume of two decimals, 0.01 at the least."""
+        """Return a log-normal volume with two decimals, at least 0.01."""
         volume = self._random.lognormvariate(math.log(VOLUME_MEDIAN), VOLUME_SIGMA)
         return max(Decimal(round(volume * 100)), Decimal(1)).scaleb(-2)

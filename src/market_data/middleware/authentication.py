@@ -28,14 +28,14 @@ class Authentication:
             state["key"] = None
             try:
                 if secret := given_key(scope["headers"]):
-                    state["key"] = await self._find(secret)
+                    state["key"] = await self._authenticate(secret)
             except Exception as error:  # unexpected ones too: answered and logged as all others
                 state["authentication_error"] = error
         await self.app(scope, receive, send)
 
-    async def _find(self, secret: str) -> ApiKey:
+    async def _authenticate(self, secret: str) -> ApiKey:
         services: Services = self._state.services  # set by the lifespan, before any request
-        key = await services.api_keys.find(secret)
+        key = await services.api_keys.authenticate(secret)
         if key is None:
             raise Unauthorized("The key is unknown, expired or revoked; `market-data keys list` shows the valid ones.")
         return key

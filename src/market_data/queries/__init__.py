@@ -1,5 +1,5 @@
-"""Every statement that the service runs on its tables, each above the short function that runs it.
+"""Every SQL statement of the service on its tables, each above the short function that executes it.
 
-The functions take a psycopg connection in autocommit mode. Ranges are half-open, read_symbols in upper case, times aware.
-Errors are psycopg's.
+The functions take a psycopg connection in autocommit mode and raise psycopg's errors. Ranges are half-open, symbols in
+upper case, times timezone-aware.
 """

@@ -1,16 +1,15 @@
-"""The keys that requests are let in by."""
+"""API keys as the service reads them; `market-data keys` has its own statements."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from psycopg import AsyncConnection
 from psycopg.rows import args_row
-
-from market_data.queries.row_pages import Connection
 
 
 class StoredKey(NamedTuple):
-    """What is stored of a key: never the key itself."""
+    """A row of api_keys, which does not hold the key itself."""
 
     id: int
     name: str
@@ -18,7 +17,7 @@ class StoredKey(NamedTuple):
     hash: bytes
     scopes: list[str]
     ends_at: datetime | None
-    """When it expires or the grace after its rotation is over, whichever comes first."""
+    """Expiry, or the end of the grace period after a rotation, whichever comes first."""
 
 
 VALID_KEYS = """
@@ -29,14 +28,14 @@ VALID_KEYS = """
 """
 
 
-async def read_valid_keys(connection: Connection, _: None = None) -> Mapping[str, StoredKey]:
-    """The keys that are neither revoked nor expired, by their prefix."""
+async def read_valid_keys(connection: AsyncConnection, _: None = None) -> Mapping[str, StoredKey]:
+    """Return the keys that are neither revoked nor expired, by prefix."""
     cursor = connection.cursor(binary=True, row_factory=args_row(StoredKey))
     await cursor.execute(VALID_KEYS)
     return {key.prefix: key for key in await cursor.fetchall()}
 
 
-# In the order of their ids, so that two workers that write at the same time do not wait for one another in a circle.
+# Locks rows in the order of their ids, so that two workers can't deadlock.
 UPDATE_KEY_USES = """
     WITH uses AS MATERIALIZED (
         SELECT api_keys.id, used.at
@@ -52,6 +51,6 @@ UPDATE_KEY_USES = """
 """
 
 
-async def update_key_uses(connection: Connection, ids: Sequence[int], times: Sequence[datetime]) -> None:
-    """Write when keys were used last. To write it twice changes nothing."""
+async def update_key_uses(connection: AsyncConnection, ids: Sequence[int], times: Sequence[datetime]) -> None:
+    """Store the times when keys were last used. Idempotent."""
     await connection.execute(UPDATE_KEY_USES, (list(ids), list(times)))

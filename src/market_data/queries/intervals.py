@@ -14,12 +14,12 @@ INTERVALS: Mapping[str, timedelta] = {
     "1d": timedelta(days=1),
     "1w": timedelta(weeks=1),
 }
-"""The candles that can be asked for, and the length of their buckets."""
+"""Length of the buckets, by interval."""
 
 WEEK_START = datetime(2000, 1, 3, tzinfo=UTC)
-"""A Monday; at its beginning, as far back and on as one likes, a bucket of each interval begins."""
+"""A Monday: buckets of all intervals are aligned to this time."""
 
-# In hours, not in days: whatever the session's time zone, no day of these is longer than another.
+# Hours instead of days: the session's time zone can't make them longer or shorter.
 LENGTHS: Mapping[LiteralString, LiteralString] = {
     "1m": "1 minute",
     "5m": "5 minutes",
@@ -30,4 +30,4 @@ LENGTHS: Mapping[LiteralString, LiteralString] = {
     "1d": "24 hours",
     "1w": "168 hours",
 }
-"""The same, as SQL has it."""
+"""The same lengths as SQL intervals."""

@@ -1,8 +1,12 @@
 """The newest trades, which the database keeps beside all others: read at one cost, however many those are."""
 
+from collections.abc import Sequence
+from decimal import Decimal
+
 from msgspec import Raw
 from psycopg.rows import scalar_row
 
+from market_data.feed.random_walk import Listing
 from market_data.queries.row_pages import Connection, Page
 
 PRICE_JSON = """
@@ -37,3 +41,12 @@ async def read_latest_prices(connection: Connection, symbols: tuple[str, ...] | 
         await cursor.execute(LATEST_PRICES_OF, (list(symbols),), prepare=True)
     ((json, count),) = await cursor.fetchall()
     return Page(Raw(f"[{json or ''}]"), count, None, count)
+
+
+LAST_PRICES = "SELECT symbol, price FROM newest_trades WHERE symbol = ANY (%s)"
+
+
+async def read_last_prices(connection: Connection, listings: Sequence[Listing]) -> dict[str, Decimal]:
+    """Return the exact price of the newest trade by symbol; symbols without trades are absent."""
+    cursor = await connection.execute(LAST_PRICES, ([item.symbol for item in listings],))
+    return dict(await cursor.fetchall())

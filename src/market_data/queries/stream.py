@@ -1,29 +1,29 @@
-"""What the streams read: what has been committed, in that order, and the candles that it touched."""
+"""Stream events in the order of their commits, and the candles that they changed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, LiteralString, NamedTuple
 
+from psycopg import AsyncConnection
 from psycopg.rows import args_row
 
 from market_data.queries.candles import CANDLE_FIELDS
 from market_data.queries.intervals import LENGTHS
-from market_data.queries.row_pages import Connection
 from market_data.queries.trades import TRADE_JSON
 
 LISTEN_TO_STREAM = "LISTEN market_data_stream"
 
 
-async def listen_to_stream(connection: Connection) -> None:
-    """Have the connection notified of each commit that the streams tell of."""
+async def listen_to_stream(connection: AsyncConnection) -> None:
+    """Get a notification of each commit with stream events."""
     await connection.execute(LISTEN_TO_STREAM)
 
 
 ADVANCE_STREAM = "SELECT advance_stream()"
 
 
-async def advance_stream(connection: Connection) -> None:
-    """Note the candles that have closed, and those that a late trade has changed. Cheap where there are none."""
+async def advance_stream(connection: AsyncConnection) -> None:
+    """Add events for candles that have closed or were changed by a late trade. Cheap if there are none."""
     await connection.execute(ADVANCE_STREAM)
 
 
@@ -45,7 +45,7 @@ STREAM_RANGE = """
 """
 
 
-async def read_stream_range(connection: Connection) -> StreamRange:
+async def read_stream_range(connection: AsyncConnection) -> StreamRange:
     """How far back the stream can be read, and up to where."""
     cursor = connection.cursor(row_factory=args_row(StreamRange))
     await cursor.execute(STREAM_RANGE)
@@ -61,13 +61,13 @@ class StreamRow(NamedTuple):
     kind: Literal["trade", "closing", "revision"]
     symbol: str
     time: datetime
-    """Of the trade; of a candle, the start of its bucket."""
+    """Time of the trade; of a candle, the start of its bucket."""
     interval: str | None
-    """Of a closing."""
+    """None for trades and revisions."""
     closed_until: datetime
-    """The buckets that ended by then were closed before it."""
+    """Buckets that end at or before this time were closed before the event."""
     late: bool
-    """Whether the candles of a trade do not show it yet: a revision follows."""
+    """True if the materialized candles do not contain the trade yet; a revision follows."""
     trade: str | None
     """The trade as JSON."""
 
@@ -95,7 +95,7 @@ STREAM_EVENTS = f"""
 
 
 async def read_stream_events(
-    connection: Connection,
+    connection: AsyncConnection,
     position: int,
     number: int,
     *,
@@ -112,12 +112,12 @@ async def read_stream_events(
 
 
 class StreamedCandle(NamedTuple):
-    """A candle as a stream tells of it."""
+    """A candle as read for a stream."""
 
     symbol: str
     bucket: datetime
     fields: str
-    """The members of its JSON object, without `symbol`, `interval` and `closed`."""
+    """Members of its JSON object, without `symbol`, `interval` and `closed`."""
 
 
 STREAM_CANDLES: Mapping[str, LiteralString] = {
@@ -136,11 +136,11 @@ STREAM_CANDLES: Mapping[str, LiteralString] = {
 
 
 async def read_stream_candles(
-    connection: Connection, interval: str, symbols: Sequence[str], first: datetime, last: datetime
+    connection: AsyncConnection, interval: str, symbols: Sequence[str], first: datetime, last: datetime
 ) -> list[StreamedCandle]:
-    """The candles of some symbols whose buckets start in a closed range."""
+    """Return the candles of some symbols whose buckets start in a closed range."""
     cursor = connection.cursor(row_factory=args_row(StreamedCandle))
     parameters = {"symbols": list(symbols), "first": first, "last": last}
-    # Not prepared: a plan for any range would go through every chunk.
+    # Not prepared: a generic plan would scan every chunk.
     await cursor.execute(STREAM_CANDLES[interval], parameters, prepare=False)
     return await cursor.fetchall()

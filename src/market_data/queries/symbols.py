@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from psycopg.rows import args_row, scalar_row
 
+from market_data.feed.random_walk import Listing
 from market_data.models import Symbol
 from market_data.queries.row_pages import Connection
 
@@ -86,3 +87,15 @@ async def unknown_symbols(connection: Connection, asked: Sequence[str]) -> list[
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(UNKNOWN_SYMBOLS, (list(asked),))
     return await cursor.fetchall()
+
+
+INSERT_LISTINGS = """
+    INSERT INTO symbols (symbol, name)
+    SELECT symbol, name FROM unnest(%s::text[], %s::text[]) AS listing (symbol, name)
+    ON CONFLICT (symbol) DO NOTHING
+"""
+
+
+async def insert_symbols(connection: Connection, listings: Sequence[Listing]) -> None:
+    """Insert the feed's symbols; existing ones keep their names."""
+    await connection.execute(INSERT_LISTINGS, ([item.symbol for item in listings], [item.name for item in listings]))

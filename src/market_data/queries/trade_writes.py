@@ -13,6 +13,8 @@ from psycopg import Rollback
 from psycopg.errors import CheckViolation
 from psycopg.rows import class_row
 
+from market_data.feed.random_walk import FeedTrade
+from market_data.queries.leases import FEED_LEASE
 from market_data.queries.row_pages import Connection
 from market_data.trade_validation import InvalidTrade, NewTrade
 
@@ -270,3 +272,32 @@ def _values(trade: NewTrade) -> Values:
 
 def _shown(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
+
+
+# One statement, so that only the lease's holder stores trades. A batch that is stored twice, after a connection was lost
+# between the commit and its confirmation, is there once. Inactive symbols get no trades.
+STORE_FEED_TRADES = """
+    WITH mine AS (
+        UPDATE leases
+        SET expires_at = clock_timestamp() + make_interval(secs => %s)
+        WHERE name = %s AND holder = %s
+        RETURNING true
+    ), stored AS (
+        INSERT INTO trades (time, symbol, trade_id, price, volume)
+        SELECT time, symbol, trade_id, price, volume
+        FROM unnest(%s::timestamptz[], %s::text[], %s::bigint[], %s::numeric[], %s::numeric[])
+            AS trade (time, symbol, trade_id, price, volume)
+        WHERE EXISTS (SELECT FROM mine)
+            AND NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = trade.symbol AND NOT active)
+        ON CONFLICT (symbol, time, trade_id) DO NOTHING
+    )
+    SELECT EXISTS (SELECT FROM mine)
+"""
+
+
+async def store_feed_trades(connection: Connection, holder: str, seconds: float, batch: Sequence[FeedTrade]) -> bool:
+    """Store a batch and extend the feed's lease; return False and store nothing if another process holds the lease."""
+    columns = [list(column) for column in zip(*batch, strict=True)]
+    cursor = await connection.execute(STORE_FEED_TRADES, (seconds, FEED_LEASE, holder, *columns))
+    row = await cursor.fetchone()
+    return bool(row and row[0])

@@ -1,6 +1,6 @@
-"""How far a server is: positions of the write-ahead log, as numbers of bytes since its beginning."""
+"""Positions in the write-ahead log (LSNs), as bytes since its beginning."""
 
-from market_data.queries.row_pages import Connection
+from psycopg import AsyncConnection
 
 WAL_POSITION = """
     SELECT system_identifier, CASE
@@ -11,14 +11,14 @@ WAL_POSITION = """
 """
 
 
-async def read_wal_position(connection: Connection) -> tuple[int, int]:
-    """What tells a server and its replicas from all others, and the position up to which this one shows what was written."""
+async def read_wal_position(connection: AsyncConnection) -> tuple[int, int]:
+    """Return the system identifier, which a server shares with its replicas only, and the position of visible writes."""
     cursor = await connection.execute(WAL_POSITION, prepare=True)
-    ((server, position),) = await cursor.fetchall()
-    return server, int(position or 0)
+    ((server, lsn),) = await cursor.fetchall()
+    return server, int(lsn or 0)
 
 
-async def read_lsn(connection: Connection) -> int:
-    """The position up to which a server shows what was written."""
-    _, position = await read_wal_position(connection)
-    return position
+async def read_lsn(connection: AsyncConnection) -> int:
+    """Return the position up to which the server shows writes."""
+    _, lsn = await read_wal_position(connection)
+    return lsn

@@ -1,15 +1,8 @@
-"""The streams: what has been committed, told to whoever listens, in the order of the commits.
+"""Streams: committed trades and the candles that they change, delivered to clients in the order of the commits.
 
     commit → NOTIFY → hub (one in each worker) → batch of events → clients
 
-A batch is what the hub finds since it last looked: mostly one commit. Each trade is told; a candle once a batch, after the
-last trade of the batch that touched it, as the database shows it then. All that a client has missed is read again from the
-database, so whoever reconnects may come to any worker of any replica.
+A batch is everything that was committed since the hub last read: mostly one commit. Each trade is an event; a changed candle
+is one event a batch, after the last trade that changed it, with its values when it is read. Missed events are read from the
+database, so a client may reconnect to any worker of any replica.
 """
-
-from market_data.streaming.clients import Client
-from market_data.streaming.events import ID_FORM, EventId, Message
-from market_data.streaming.hub import Hub
-from market_data.streaming.subscriptions import CHANNELS, Subscription
-
-__all__ = ["CHANNELS", "ID_FORM", "Client", "EventId", "Hub", "Message", "Subscription"]

@@ -1,100 +1,100 @@
-"""One who listens: what it has yet to be sent, which is bounded."""
+"""One client of a stream and its bounded outgoing queue."""
 
 import asyncio
 from collections.abc import Sequence
 
-from market_data.streaming.events import EventId, Message, Transport, message
+from market_data.streaming.events import EventId, Message, Transport, encode
 from market_data.streaming.subscriptions import Subscription
 
-MOST_PENDING = 4_000_000
-"""Bytes that may wait for a client when there is more for it, besides what the sockets hold."""
+MAX_PENDING_BYTES = 4_000_000
+"""Queued bytes, besides the sockets' buffers, with which a client counts as too slow when further messages arrive."""
 
-PIECE = 32_768
-"""Bytes that are sent at a time: the server copies them, for each client anew."""
+BATCH_BYTES = 32_768
+"""Approximate size of a batch: the server copies each batch for each client."""
 
-TOO_SLOW = "You read too slowly; reconnect with the id of the last event, and you have missed nothing."
+TOO_SLOW = "The client reads too slowly; reconnect with the id of the last event to continue without a gap."
 
 
 class Client:
-    """Takes what it is sent, in order, in as few pieces as it is slow."""
+    """Messages for one client, in order."""
 
-    def __init__(self, transport: Transport, subscription: Subscription, key: int | None = None) -> None:
-        """`key` is the id of the key that let it in."""
+    def __init__(self, transport: Transport, subscription: Subscription, key_id: int | None = None) -> None:
+        """Create a client that was authenticated by the API key `key_id` or by none."""
         self.transport: Transport = transport
         self.subscription = subscription
-        self.key = key
-        self.refused = False
-        """Whether its key does not hold any more."""
-        self.told = EventId(0, 0, 0)
-        """Up to where it has been given its events."""
-        self._sent = self.told
-        """The id of the last message that has been taken."""
+        self.key_id = key_id
+        self.key_ended = False
+        """True after `disconnect`."""
+        self.delivered_up_to = EventId(0, 0, 0)
+        """Id up to which all events of the subscription have been enqueued."""
+        self._sent = self.delivered_up_to
+        """Id of the last message returned by `next_batch`."""
         self._pending: list[Message] = []
-        self._size = 0
+        self._pending_bytes = 0
         self._ready = asyncio.Event()
-        self._over = False
+        self._closed = False
 
     @property
-    def over(self) -> bool:
-        """Whether nothing is to be sent any more but what waits."""
-        return self._over
+    def closed(self) -> bool:
+        """True if no more messages are enqueued."""
+        return self._closed
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits for it."""
+        """True if no messages are pending."""
         return not self._pending
 
-    def begin(self, at: EventId) -> None:
-        """Say where its events begin."""
-        self.told = self._sent = at
+    def start_at(self, event_id: EventId) -> None:
+        """Deliver events after this id."""
+        self.delivered_up_to = self._sent = event_id
 
-    def give(self, messages: Sequence[Message], told: EventId) -> bool:
-        """Messages to be sent, and how far they lead; false where too much waits already: it is cut off."""
-        if self._over:
+    def enqueue(self, messages: Sequence[Message], delivered_up_to: EventId) -> bool:
+        """Enqueue messages; if too many bytes are pending, drop them, end the stream and return False."""
+        if self._closed:
             return True
-        self.told = told
+        self.delivered_up_to = delivered_up_to
         if not messages:
             return True
-        if self._size > MOST_PENDING:
+        if self._pending_bytes > MAX_PENDING_BYTES:
             self._pending.clear()
             self.end(TOO_SLOW)
             return False
-        self._size += sum(len(each.text) for each in messages)
+        self._pending_bytes += sum(len(each.text) for each in messages)
         self._pending.extend(messages)
         self._ready.set()
         return True
 
     def end(self, reason: str) -> None:
-        """Send what waits and then the reason, and nothing any more."""
-        if not self._over:
-            at = self._pending[-1].id if self._pending else self._sent
-            self._pending.append(message(self.transport, "bye", at, {"reason": reason}))
-        self.leave()
+        """Close after the pending messages and a `bye` with the reason."""
+        if not self._closed:
+            last = self._pending[-1].id if self._pending else self._sent
+            self._pending.append(encode(self.transport, "bye", last, {"reason": reason}))
+        self.close()
 
-    def refuse(self, reason: str) -> None:
-        """Send the reason, and nothing any more: not even what waits."""
-        self.refused = True
+    def disconnect(self, reason: str) -> None:
+        """Drop the pending messages and close after a `bye` with the reason, because the key has ended."""
+        self.key_ended = True
         self._pending.clear()
-        self._size = 0
+        self._pending_bytes = 0
         self.end(reason)
 
-    def leave(self) -> None:
-        """Nothing is sent any more but what waits."""
-        self._over = True
+    def close(self) -> None:
+        """Enqueue no more messages."""
+        self._closed = True
         self._ready.set()
 
-    async def take(self) -> list[Message]:
-        """What waits, once there is something, up to a piece of so many bytes; nothing at the end."""
+    async def next_batch(self) -> list[Message]:
+        """Wait for messages and return about `BATCH_BYTES` of them; return an empty list at the end."""
         await self._ready.wait()
         count = size = 0
-        while count < len(self._pending) and size < PIECE:
+        while count < len(self._pending) and size < BATCH_BYTES:
             size += len(self._pending[count].text)
             count += 1
-        taken = self._pending[:count]
+        batch = self._pending[:count]
         del self._pending[:count]
-        self._size -= size
-        if taken:
-            self._sent = max(self._sent, taken[-1].id)
-        if not self._pending and not self._over:
+        self._pending_bytes -= size
+        if batch:
+            self._sent = max(self._sent, batch[-1].id)
+        if not self._pending and not self._closed:
             self._ready.clear()
-        return taken
+        return batch

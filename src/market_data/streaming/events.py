@@ -1,4 +1,4 @@
-"""The events of a stream, and how they are written."""
+"""Events of a stream, and their encoding."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,37 +8,36 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import msgspec
 
 Transport = Literal["sse", "websocket"]
-"""Server-sent events or WebSocket messages."""
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
-ID_FORM = re.compile(r"(\d{1,18})-(\d{1,10})-(\d)", re.ASCII)
+ID_PATTERN = re.compile(r"(\d{1,18})-(\d{1,10})-(\d)", re.ASCII)
 
 
 class EventId(NamedTuple):
-    """Where an event stands in the one order of all events, which all replicas share."""
+    """Position of an event in the total order of events, which is the same at all replicas of the service."""
 
     position: int
-    """Of its commit, in stream_commits."""
+    """Position of its commit, from stream_commits."""
     number: int
-    """Of its row, in stream_events."""
+    """Number of its row in stream_events."""
     level: int
-    """0 for the trade itself; from 1 up for the candles that it touched, the finest first."""
+    """0 for a trade; from 1 for the candles that it changed, shortest interval first."""
 
     @classmethod
-    def read(cls, text: str) -> Self:
-        """The one that was written as this text.
+    def parse(cls, text: str) -> Self:
+        """Return the id for its text form.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The text is not an id.
         """
-        form = ID_FORM.fullmatch(text)
-        if not form:
+        match = ID_PATTERN.fullmatch(text)
+        if not match:
             raise ValueError("must be the id of an event, unchanged")
-        return cls(*map(int, form.groups()))
+        return cls(*map(int, match.groups()))
 
     @classmethod
     def after(cls, position: int) -> Self:
-        """Behind all events of a position."""
+        """Return an id after all events of a position."""
         return cls(position + 1, 0, 0)
 
     def __str__(self) -> str:
@@ -46,7 +45,7 @@ class EventId(NamedTuple):
 
 
 class Message(NamedTuple):
-    """An event as it goes over the wire."""
+    """An encoded event."""
 
     id: EventId
     text: bytes
@@ -54,30 +53,30 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """A trade or a candle, for those who listen to its channel and symbol."""
+    """A trade or candle, for subscribers of its channel and symbol."""
 
     id: EventId
     name: Literal["trade", "candle"]
     channel: str
     symbol: str
     data: str
-    """As JSON."""
-    _written: dict[Transport, Message] = field(default_factory=dict[Transport, Message], compare=False, repr=False)
+    """JSON."""
+    _messages: dict[Transport, Message] = field(default_factory=dict[Transport, Message], compare=False, repr=False)
 
     def message(self, transport: Transport) -> Message:
-        """As it goes over the wire: written once for all clients."""
-        if transport not in self._written:
-            self._written[transport] = message(transport, self.name, self.id, self.data)
-        return self._written[transport]
+        """Return the encoded event, which is encoded once for all clients."""
+        if transport not in self._messages:
+            self._messages[transport] = encode(transport, self.name, self.id, self.data)
+        return self._messages[transport]
 
 
 def by_id(event: Event) -> EventId:
-    """The order of a stream."""
+    """Return the sort key of events."""
     return event.id
 
 
-def message(transport: Transport, name: str, event_id: EventId, data: str | dict[str, Any]) -> Message:
-    """An event as it goes over the wire."""
+def encode(transport: Transport, name: str, event_id: EventId, data: str | dict[str, Any]) -> Message:
+    """Encode an event as a server-sent event or as a WebSocket message."""
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
     if transport == "sse":
         return Message(event_id, f"id: {event_id}\nevent: {name}\ndata: {text}\n\n".encode())
@@ -85,5 +84,5 @@ def message(transport: Transport, name: str, event_id: EventId, data: str | dict
 
 
 def heartbeat(transport: Transport, event_id: EventId) -> Message:
-    """Tells that there was nothing else to tell up to now."""
-    return message(transport, "heartbeat", event_id, {"timestamp": datetime.now(UTC)})
+    """Return a heartbeat, which also says that there are no other events up to this id."""
+    return encode(transport, "heartbeat", event_id, {"timestamp": datetime.now(UTC)})

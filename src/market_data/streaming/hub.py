@@ -1,11 +1,11 @@
-"""The hub of one worker: follows the commits, and gives each client what it listens to.
+"""The hub of one worker: reads commits from the database, and publishes their events to the subscribed clients.
 
-Its connection listens to NOTIFY, and reads what has been committed since it last looked; the notification itself only wakes
-it, so one that is lost, or a database that was away, delays the events and loses none.
+Its connection listens to NOTIFY, and reads all commits since its last read; the notification is only a wake-up, so a lost
+one or an unavailable database delays events and loses none.
 
-Candles are read by a task of its own, on a connection of the pool: one that has had a hundred thousand trades in its open
-minute takes a tenth of a second, in which those who listen to trades only are told of further ones. So there are two
-bounds: up to where trades have been seen, and up to where all has been told, candles included.
+A separate task reads candles, on a connection of the pool: an open minute with a hundred thousand trades takes a tenth of
+a second, during which clients of trades must get further ones. So there are two positions: up to the first trades are
+published, up to the second trades and candles.
 """
 
 import asyncio
@@ -29,270 +29,269 @@ from market_data.queries.stream import (
 )
 from market_data.settings import Settings
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import ROWS, ReadCandles, candle_events, end_of, trade_events
+from market_data.streaming.event_batches import PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.streaming.events import EventId, Message, by_id, heartbeat
-from market_data.streaming.replay import missed
-from market_data.streaming.subscribers import Audience
+from market_data.streaming.replay import replay
+from market_data.streaming.subscribers import Subscribers
 from market_data.streaming.subscriptions import Subscription, union
 from market_data.telemetry.metrics import STREAM_CLIENTS
 
 logger = logging.getLogger(__name__)
 
-MOST_UNSETTLED = 20 * ROWS
-"""Rows that may wait for their candles; while there are as many, no further ones are read."""
+MAX_AWAITING_ROWS = 20 * PAGE_ROWS
+"""Rows that may wait for their candles; the hub reads no further ones meanwhile."""
 
 ADVANCE_SECONDS = 1.0
-"""How often the hub looks after closed and late candles."""
+"""Seconds between two checks for closed and late candles."""
 
 HEARTBEAT_SECONDS = 10.0
 
-KEY_SECONDS = 0.3
-"""How often the keys of those who listen are looked at; the ring knows them as they were half a second before."""
+KEY_CHECK_SECONDS = 0.3
+"""Seconds between two checks of the clients' keys; their cache may be half a second old."""
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-"""Seconds between two attempts to reach a lost database: doubled each time, up to the second figure."""
+MIN_BACKOFF, MAX_BACKOFF = 0.1, 2.0
+"""Seconds between two attempts to reach a lost database, doubled each time."""
 
-STOPPING = "The service is stopping; reconnect with the id of the last event, and you have missed nothing."
+STOPPING = "The service is stopping; reconnect with the id of the last event to continue without a gap."
 REPLACED = "The database was replaced by an older one; reconnect, and read /trades and /candles."
-AWAY = "The database was out of reach for over an hour; reconnect, and read /trades and /candles."
-KEY_ENDED = "Your key was revoked or has expired; reconnect with another one."
-NOT_NOW = "The stream can't be followed, for the database can't be reached; try again in a moment."
+AWAY = "The database was unavailable for over an hour; reconnect, and read /trades and /candles."
+KEY_ENDED = "The API key was revoked or has expired; reconnect with another one."
+UNAVAILABLE = "The stream is not available because the database can't be reached; try again in a moment."
 
 
 class Hub:
-    """Run `run()` as a task; each client is served by `messages`."""
+    """Run `run()` as a task; serve each client with `messages`."""
 
     def __init__(self, database_url: str, settings: Settings, database: Database) -> None:
         self._database_url = database_url
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
-        self._patience = settings.pool_timeout_seconds
-        self._turns = asyncio.Semaphore(max(1, settings.pool_size // 2))
-        self._seen = EventId(0, 0, 0)
-        """Up to where those who want no candles have been told."""
-        self._told = EventId(0, 0, 0)
-        """Up to where those who do have been told."""
-        self._unsettled: list[StreamRow] = []
-        """What lies between the two."""
-        self._settling: asyncio.Task[None] | None = None
-        self._portion = MOST_UNSETTLED
-        """How many of them are told at a time."""
-        self._following = asyncio.Event()
+        self._ready_timeout = settings.pool_timeout_seconds
+        self._replay_slots = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._trades_published_up_to = EventId(0, 0, 0)
+        self._all_published_up_to = EventId(0, 0, 0)
+        """Id up to which trades and candles have been published."""
+        self._awaiting_candles: list[StreamRow] = []
+        """Rows between the two."""
+        self._candle_task: asyncio.Task[None] | None = None
+        self._candle_batch_rows = MAX_AWAITING_ROWS
+        self._ready = asyncio.Event()
         self._stopping = False
         self._state = "starting"
-        self._audience = Audience()
-        self._connected: set[Client] = set()
+        self._subscribers = Subscribers()
+        self._clients: set[Client] = set()
 
     async def run(self) -> None:
-        """Follow the database until cancelled; one that is lost is waited for."""
+        """Follow the database until cancelled; reconnect whenever it is lost."""
         try:
-            await self._keep_following()
+            await self._follow_with_retry()
         finally:
-            self._forget_candles()
+            self._cancel_candle_task()
 
-    async def _keep_following(self) -> None:
-        wait = FIRST_WAIT
+    async def _follow_with_retry(self) -> None:
+        backoff = MIN_BACKOFF
         while True:
             try:
                 async with await connect(self._database_url, self._query_timeout) as connection:
                     await self._begin(connection)
-                    wait = FIRST_WAIT
+                    backoff = MIN_BACKOFF
                     await self._follow(connection)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                self._enter("lost", logging.WARNING, f"the streams lost the database and keep trying: {first_line(error)}")
-            except Exception:  # a bug must not silence the streams for good, nor be hidden
-                self._enter("failed", logging.ERROR, "the streams failed and keep trying", exc_info=True)
-            self._following.clear()
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+                self._enter("lost", logging.WARNING, f"streams lost the database, retrying: {first_line(error)}")
+            except Exception:  # a bug must not end the streams, and must be logged
+                self._enter("failed", logging.ERROR, "streams failed, retrying", exc_info=True)
+            self._ready.clear()
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF)
 
     def stop(self) -> None:
-        """End all streams, for the service is about to stop and waits for its requests."""
+        """End all streams, because a stopping service waits for its requests."""
         self._stopping = True
-        for client in self._connected:
+        for client in self._clients:
             client.end(STOPPING)
 
-    async def keep_out(self, keys: ApiKeyCache) -> None:
-        """End streams whose keys are revoked or expire, until the service stops."""
+    async def disconnect_revoked_keys(self, keys: ApiKeyCache) -> None:
+        """Disconnect clients whose keys are revoked or expire, until the service stops."""
         while not self._stopping:
-            await asyncio.sleep(KEY_SECONDS)
-            keyed = [client for client in self._connected if client.key is not None]
+            await asyncio.sleep(KEY_CHECK_SECONDS)
+            authenticated = [client for client in self._clients if client.key_id is not None]
             try:
-                valid = await keys.valid() if keyed else frozenset[int]()
+                valid_ids = await keys.valid_ids() if authenticated else frozenset[int]()
             except (DatabaseUnavailable, psycopg.Error):
-                continue  # which has nothing to tell either
-            for client in keyed:
-                if client.key not in valid:
-                    client.refuse(KEY_ENDED)
+                continue  # without the database there are no events to protect
+            for client in authenticated:
+                if client.key_id not in valid_ids:
+                    client.disconnect(KEY_ENDED)
 
-    async def ready(self) -> None:
-        """Wait until the streams can be followed, for as long as a request waits for a connection.
+    async def wait_until_ready(self) -> None:
+        """Wait until the hub follows the database, for at most the pool time-out.
 
         Raises:
-            DatabaseUnavailable: They can't.
+            DatabaseUnavailable: It does not.
         """
         try:
-            async with asyncio.timeout(self._patience):
-                await self._following.wait()
+            async with asyncio.timeout(self._ready_timeout):
+                await self._ready.wait()
         except TimeoutError:
-            raise DatabaseUnavailable(NOT_NOW) from None
+            raise DatabaseUnavailable(UNAVAILABLE) from None
 
     async def messages(self, client: Client, after: EventId | None = None) -> AsyncGenerator[list[Message]]:
-        """What a client is to be sent, until it is cut off or has left: a heartbeat first, then all events after an id.
-
-        Once it has caught up, another heartbeat.
+        """Yield a client's messages until it is closed: a heartbeat, the events after an id, another heartbeat, new events.
 
         Raises:
-            DatabaseUnavailable: What it has missed can't be read.
+            DatabaseUnavailable: The missed events can't be read.
         """
-        self._connected.add(client)
+        self._clients.add(client)
         STREAM_CLIENTS.labels(client.transport).inc()
         try:
-            client.begin(after or self._bound(client))
+            client.start_at(after or self._published_up_to(client))
             if self._stopping:
                 client.end(STOPPING)
             elif after:
                 yield [heartbeat(client.transport, after)]
-                async for messages in missed(self._database, client, partial(self._bound, client), self._turns):
+                published_up_to = partial(self._published_up_to, client)
+                async for messages in replay(self._database, client, published_up_to, self._replay_slots):
                     yield messages
-            # Nothing is awaited between the last look at what has been missed and this.
-            self._audience.add(client)
-            client.give([heartbeat(client.transport, client.told)], client.told)
-            while taken := await client.take():
-                yield taken
+            # No await between the end of the replay and this: the client must not miss a publication.
+            self._subscribers.add(client)
+            client.enqueue([heartbeat(client.transport, client.delivered_up_to)], client.delivered_up_to)
+            while batch := await client.next_batch():
+                yield batch
         finally:
-            self._audience.forget(client)
-            self._connected.discard(client)
+            self._subscribers.remove(client)
+            self._clients.discard(client)
             STREAM_CLIENTS.labels(client.transport).dec()
 
     def subscribe(self, client: Client, subscription: Subscription) -> None:
-        """Have a client listen to something else from now on."""
-        if not self._audience.forget(client):
+        """Replace a client's subscription."""
+        if not self._subscribers.remove(client):
             client.subscription = subscription
             return
         if client.subscription.candles and not subscription.candles:
-            # It has waited for candles, and is behind those who don't.
-            self._audience.add(client)
-            trades = [event for event in trade_events(self._unsettled) if event.id > client.told]
+            # Deliver the trades that have waited for their candles.
+            self._subscribers.add(client)
+            trades = [event for event in trade_events(self._awaiting_candles) if event.id > client.delivered_up_to]
             wanted = [each for each in trades if client.subscription.wants(each.channel, each.symbol)]
-            self._audience.give(client, [event.message(client.transport) for event in wanted], self._seen)
-            if not self._audience.forget(client):
+            messages = [event.message(client.transport) for event in wanted]
+            self._subscribers.enqueue(client, messages, self._trades_published_up_to)
+            if not self._subscribers.remove(client):
                 return
         client.subscription = subscription
-        self._audience.add(client)
+        self._subscribers.add(client)
 
-    def _bound(self, client: Client) -> EventId:
-        """Up to where those have been told who listen to the like."""
-        return self._told if client.subscription.candles else self._seen
+    def _published_up_to(self, client: Client) -> EventId:
+        """Id up to which clients with this kind of subscription have received events."""
+        return self._all_published_up_to if client.subscription.candles else self._trades_published_up_to
 
     async def _begin(self, connection: Connection) -> None:
         with self._deadline(connection):
             await listen_to_stream(connection)
         with self._deadline(connection):
-            reach = await read_stream_range(connection)
-        last = EventId.after(reach.last)
+            stream_range = await read_stream_range(connection)
+        last = EventId.after(stream_range.last)
         reason = ""
-        if self._seen > last:
+        if self._trades_published_up_to > last:
             reason = REPLACED
-        elif self._seen.position < reach.first and not reach.complete:
+        elif self._trades_published_up_to.position < stream_range.first and not stream_range.complete:
             reason = AWAY
         if reason:
-            self._forget_candles()
-            for client in self._connected:
+            self._cancel_candle_task()
+            for client in self._clients:
                 client.end(reason)
         if reason or self._state == "starting":
-            self._seen = self._told = last
-            self._unsettled.clear()
+            self._trades_published_up_to = self._all_published_up_to = last
+            self._awaiting_candles.clear()
         if self._state != "starting":
-            logger.info("the streams follow the database again")
+            logger.info("streams follow the database again")
         self._state = "following"
 
     async def _follow(self, connection: Connection) -> None:
-        """Tell what is committed, as it is."""
+        """Publish commits as they happen."""
         loop = asyncio.get_running_loop()
-        advance = beat = loop.time()
+        next_advance = next_heartbeat = loop.time()
         while True:
-            if loop.time() >= advance:
+            if loop.time() >= next_advance:
                 with self._deadline(connection):
                     await advance_stream(connection)
-                advance = loop.time() + ADVANCE_SECONDS
+                next_advance = loop.time() + ADVANCE_SECONDS
             more = True
             while more:
-                more = await self._tell(connection)
-                if loop.time() >= beat:
-                    beat = loop.time() + HEARTBEAT_SECONDS
-                    self._audience.beat()
-            self._following.set()
-            async for _ in connection.notifies(timeout=max(0, advance - loop.time()), stop_after=1):
+                more = await self._publish_page(connection)
+                if loop.time() >= next_heartbeat:
+                    next_heartbeat = loop.time() + HEARTBEAT_SECONDS
+                    self._subscribers.send_heartbeats()
+            self._ready.set()
+            async for _ in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1):
                 pass
 
-    async def _tell(self, connection: Connection) -> bool:
-        """Tell the trades since the last time, or a first part of them: then there are more."""
-        if not self._audience and not self._unsettled:
+    async def _publish_page(self, connection: Connection) -> bool:
+        """Publish the next page of trades; return True if there are more."""
+        if not self._subscribers and not self._awaiting_candles:
             with self._deadline(connection):
                 last = (await read_stream_range(connection)).last
-            # Meanwhile a client may have come, to whom what has just been committed is new.
-            if not self._audience:
-                self._seen = self._told = max(self._seen, EventId.after(last))
+            # A client that subscribed meanwhile must get these commits.
+            if not self._subscribers:
+                skipped_to = max(self._trades_published_up_to, EventId.after(last))
+                self._trades_published_up_to = self._all_published_up_to = skipped_to
                 return False
-        if len(self._unsettled) < MOST_UNSETTLED:
+        rows: list[StreamRow] = []
+        if len(self._awaiting_candles) < MAX_AWAITING_ROWS:
+            since = self._trades_published_up_to
             with self._deadline(connection):
-                rows = await read_stream_events(connection, self._seen.position, self._seen.number, limit=ROWS)
-        else:
-            rows = []
-        more = len(rows) == ROWS
+                rows = await read_stream_events(connection, since.position, since.number, limit=PAGE_ROWS)
+        more = len(rows) == PAGE_ROWS
         if rows:
             end = end_of(rows[-1]) if more else EventId.after(rows[-1].position)
-            self._audience.tell(trade_events(rows), self._seen, end, candles=False)
-            self._seen = end
-            self._unsettled += rows
-        self._settle()
+            self._subscribers.publish(trade_events(rows), self._trades_published_up_to, end, candles=False)
+            self._trades_published_up_to = end
+            self._awaiting_candles += rows
+        self._ensure_candle_task()
         return more
 
-    def _settle(self) -> None:
-        """See to it that those who want candles are told, too."""
-        if self._settling:
-            if not self._settling.done():
+    def _ensure_candle_task(self) -> None:
+        """Start the task that publishes candles if rows wait for it; drop the rows if no client wants candles."""
+        if self._candle_task:
+            if not self._candle_task.done():
                 return
-            ended, self._settling = self._settling, None
+            ended, self._candle_task = self._candle_task, None
             ended.result()
-        if not self._audience.wants_candles:
-            self._unsettled.clear()
-            self._told = self._seen
-        elif self._unsettled:
-            self._settling = asyncio.create_task(self._tell_candles(), name="candles")
+        if not self._subscribers.want_candles:
+            self._awaiting_candles.clear()
+            self._all_published_up_to = self._trades_published_up_to
+        elif self._awaiting_candles:
+            self._candle_task = asyncio.create_task(self._publish_candles(), name="candles")
 
-    def _forget_candles(self) -> None:
-        """Give up reading the candles that are being read."""
-        if self._settling:
-            self._settling.cancel()
-            self._settling = None
+    def _cancel_candle_task(self) -> None:
+        if self._candle_task:
+            self._candle_task.cancel()
+            self._candle_task = None
 
-    async def _tell_candles(self) -> None:
-        """Tell the unsettled rows with their candles, until there are none."""
+    async def _publish_candles(self) -> None:
+        """Publish the waiting rows with their candles until none are left."""
         read: ReadCandles = partial(self._database.read, read_stream_candles)
-        while self._unsettled:
-            rows, end = self._unsettled[: self._portion], self._seen
-            if len(rows) < len(self._unsettled):
+        while self._awaiting_candles:
+            rows, end = self._awaiting_candles[: self._candle_batch_rows], self._trades_published_up_to
+            if len(rows) < len(self._awaiting_candles):
                 end = end_of(rows[-1])
-            wanted = self._audience.wanted(candles=True)
+            wanted = self._subscribers.subscription(candles=True)
             try:
                 candles = await candle_events(rows, wanted, read)
-            except DatabaseUnavailable:  # it will be asked again, for less, if it was too much
-                self._portion = max(1, len(rows) // 2)
+            except DatabaseUnavailable:  # the next attempt reads fewer, in case this was too much
+                self._candle_batch_rows = max(1, len(rows) // 2)
                 return
-            self._portion = min(2 * self._portion, MOST_UNSETTLED)
-            if union([wanted, self._audience.wanted(candles=True)]) != wanted:
-                continue  # somebody has come who wants others as well
-            self._audience.tell(sorted([*trade_events(rows), *candles], key=by_id), self._told, end, candles=True)
-            self._told = end
-            del self._unsettled[: len(rows)]
+            self._candle_batch_rows = min(2 * self._candle_batch_rows, MAX_AWAITING_ROWS)
+            if union([wanted, self._subscribers.subscription(candles=True)]) != wanted:
+                continue  # a client subscribed to other candles meanwhile
+            events = sorted([*trade_events(rows), *candles], key=by_id)
+            self._subscribers.publish(events, self._all_published_up_to, end, candles=True)
+            self._all_published_up_to = end
+            del self._awaiting_candles[: len(rows)]
 
     def _deadline(self, connection: Connection) -> Deadline:
         return Deadline(connection, self._query_timeout)
 
-    def _enter(self, state: str, level: int, text: str, *, exc_info: bool = False) -> None:
-        """Log a change for the worse, once."""
+    def _enter(self, state: str, level: int, message: str, *, exc_info: bool = False) -> None:
+        """Log a change for the worse once."""
         if state != self._state:
-            logger.log(level, text, exc_info=exc_info)
+            logger.log(level, message, exc_info=exc_info)
         self._state = state

@@ -1,4 +1,4 @@
-"""What a client has missed, read again from the database."""
+"""Replay of missed events from the database."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,67 +7,67 @@ from functools import partial
 from market_data.database.pool import Database
 from market_data.queries.stream import read_stream_candles, read_stream_events, read_stream_range
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import LAST_LEVEL, ROWS, ReadCandles, candle_events, end_of, trade_events
-from market_data.streaming.events import EventId, Message, by_id, message
+from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
+from market_data.streaming.events import EventId, Message, by_id, encode
 
-POSITIONS = 20_000
-"""That are looked through at a time, for what a client wants may be rare."""
+MAX_POSITIONS = 20_000
+"""Commits scanned by one read: events of the subscription may be rare among them."""
 
 TOO_OLD = (
-    "Events since the id that you gave have been deleted, for they are kept for an hour; read /trades and /candles for the "
-    "time in between. The stream goes on from now."
+    "Events after the given id have been deleted, because they are kept for an hour; read /trades and /candles for the time "
+    "since. The stream continues from now."
 )
-UNKNOWN = "The id that you gave is not of this database; read /trades and /candles. The stream goes on from now."
+UNKNOWN_ID = "The given id is not of this database; read /trades and /candles. The stream continues from now."
 
 
-async def missed(
-    database: Database, client: Client, bound: Callable[[], EventId], turns: asyncio.Semaphore
+async def replay(
+    database: Database, client: Client, published_up_to: Callable[[], EventId], slots: asyncio.Semaphore
 ) -> AsyncGenerator[list[Message]]:
-    """The messages that follow what a client has been told, up to a bound that may rise meanwhile.
+    """Yield the messages after `client.delivered_up_to`, until it reaches `published_up_to`, which may advance meanwhile.
 
-    Where they are not all there any more, a gap. `turns` are what all clients share, so that many who come at once leave the
-    requests some connections.
+    Yields a gap if events have been deleted. All clients share the `slots`, so that replays leave connections to requests.
 
     Raises:
-        DatabaseUnavailable: They can't be read.
+        DatabaseUnavailable: The events can't be read.
     """
     read: ReadCandles = partial(database.read, read_stream_candles)
-    async with turns:
-        reach = await database.read(read_stream_range)
-    if client.told > EventId.after(reach.last):
-        yield [_gap(client, bound(), UNKNOWN)]
-    while not client.over and client.told < (end := bound()):
-        until = min(end.position, client.told.position + POSITIONS)
-        async with turns:
+    async with slots:
+        stream_range = await database.read(read_stream_range)
+    if client.delivered_up_to > EventId.after(stream_range.last):
+        yield [_gap(client, published_up_to(), UNKNOWN_ID)]
+    while not client.closed and client.delivered_up_to < (end := published_up_to()):
+        since = client.delivered_up_to
+        until = min(end.position, since.position + MAX_POSITIONS)
+        async with slots:
             rows = await database.read(
                 read_stream_events,
-                client.told.position,
-                # That row itself once more, for its candles may not have been told.
-                client.told.number - (client.told.level < LAST_LEVEL),
-                limit=ROWS,
+                since.position,
+                # The row itself again if its candles have not been delivered yet.
+                since.number - (since.level < LAST_LEVEL),
+                limit=PAGE_ROWS,
                 until=until,
                 symbols=client.subscription.symbols,
             )
             events = [*trade_events(rows), *await candle_events(rows, client.subscription, read)]
-            reach = await database.read(read_stream_range)
-        if client.over:
+            stream_range = await database.read(read_stream_range)
+        if client.closed:
             return
-        if client.told.position < reach.first and not reach.complete:
-            yield [_gap(client, bound(), TOO_OLD)]
+        if since.position < stream_range.first and not stream_range.complete:
+            yield [_gap(client, published_up_to(), TOO_OLD)]
             continue
-        whole = end_of(rows[-1]) if len(rows) == ROWS else EventId.after(until)
-        reached = min(whole, end)  # what lies beyond is for those who have caught up
+        page_end = end_of(rows[-1]) if len(rows) == PAGE_ROWS else EventId.after(until)
+        reached = min(page_end, end)  # the hub publishes the events beyond it
         messages = [
             event.message(client.transport)
             for event in sorted(events, key=by_id)
-            if client.told < event.id <= reached and client.subscription.wants(event.channel, event.symbol)
+            if since < event.id <= reached and client.subscription.wants(event.channel, event.symbol)
         ]
-        client.begin(reached)
+        client.start_at(reached)
         if messages:
             yield messages
 
 
-def _gap(client: Client, at: EventId, reason: str) -> Message:
-    """Have a client go on from another place, and tell it so."""
-    client.begin(at)
-    return message(client.transport, "gap", at, {"reason": reason})
+def _gap(client: Client, event_id: EventId, reason: str) -> Message:
+    """Move a client on to an id, and return the message about it."""
+    client.start_at(event_id)
+    return encode(client.transport, "gap", event_id, {"reason": reason})

@@ -1,4 +1,4 @@
-"""The clients of one worker that have caught up, by what they listen to."""
+"""Clients of one worker that have caught up, by subscription."""
 
 import logging
 from collections import defaultdict
@@ -12,8 +12,8 @@ from market_data.telemetry.metrics import STREAM_DROPPED
 logger = logging.getLogger(__name__)
 
 
-class Audience:
-    """Those who listen to the same get the same messages, which are written once."""
+class Subscribers:
+    """Clients with equal subscriptions share their messages, which are encoded once."""
 
     def __init__(self) -> None:
         self._clients: defaultdict[Subscription, set[Client]] = defaultdict(set)
@@ -26,20 +26,20 @@ class Audience:
         return bool(self._clients)
 
     @property
-    def wants_candles(self) -> bool:
-        """Whether anybody does."""
+    def want_candles(self) -> bool:
+        """True if any client subscribes to candles."""
         return any(subscription.candles for subscription in self._clients)
 
-    def wanted(self, *, candles: bool) -> Subscription:
-        """What those together listen to who want candles, or who don't."""
+    def subscription(self, *, candles: bool) -> Subscription:
+        """Return the union of the subscriptions with candles, or of the ones without."""
         return union(subscription for subscription in self._clients if subscription.candles == candles)
 
     def add(self, client: Client) -> None:
-        """Give a client events from now on."""
+        """Publish events to a client from now on."""
         self._clients[client.subscription].add(client)
 
-    def forget(self, client: Client) -> bool:
-        """Give a client no more events; whether it was given any."""
+    def remove(self, client: Client) -> bool:
+        """Publish no more events to a client; return False if none were."""
         clients = self._clients.get(client.subscription, set())
         if client not in clients:
             return False
@@ -48,28 +48,29 @@ class Audience:
             del self._clients[client.subscription]
         return True
 
-    def tell(self, events: Sequence[Event], since: EventId, until: EventId, *, candles: bool) -> None:
-        """Give events, which are all there are between two ids, to those who want candles, or to those who don't."""
+    def publish(self, events: Sequence[Event], since: EventId, until: EventId, *, candles: bool) -> None:
+        """Enqueue all events between two ids for the clients that subscribe to candles, or for the ones that don't."""
         for subscription in [each for each in self._clients if each.candles == candles]:
             wanted = [event for event in events if subscription.wants(event.channel, event.symbol)]
             for transport in TRANSPORTS:
                 messages = [event.message(transport) for event in wanted]
                 for client in [each for each in self._clients.get(subscription, ()) if each.transport == transport]:
-                    if client.told <= since:
-                        self.give(client, messages, until)
-                    elif client.told < until:  # it has been told a part of it, before it subscribed to candles
-                        rest = [event.message(transport) for event in wanted if event.id > client.told]
-                        self.give(client, rest, until)
+                    if client.delivered_up_to <= since:
+                        self.enqueue(client, messages, until)
+                    elif client.delivered_up_to < until:
+                        # The client received the first events before it subscribed to candles.
+                        rest = [event.message(transport) for event in wanted if event.id > client.delivered_up_to]
+                        self.enqueue(client, rest, until)
 
-    def beat(self) -> None:
-        """Give a heartbeat to everybody for whom nothing else waits."""
+    def send_heartbeats(self) -> None:
+        """Enqueue a heartbeat for each client without pending messages."""
         for client in self:
             if client.idle:
-                self.give(client, [heartbeat(client.transport, client.told)], client.told)
+                self.enqueue(client, [heartbeat(client.transport, client.delivered_up_to)], client.delivered_up_to)
 
-    def give(self, client: Client, messages: Sequence[Message], told: EventId) -> None:
-        """Give a client messages, or cut it off where too many wait for it already."""
-        if not client.give(messages, told):
-            self.forget(client)
+    def enqueue(self, client: Client, messages: Sequence[Message], delivered_up_to: EventId) -> None:
+        """Enqueue messages for a client; remove the client if it reads too slowly."""
+        if not client.enqueue(messages, delivered_up_to):
+            self.remove(client)
             STREAM_DROPPED.labels("slow").inc()
-            logger.info("a client of a stream is cut off, for it reads too slowly")
+            logger.info("stream client disconnected: it reads too slowly")

@@ -1,4 +1,4 @@
-"""What a client listens to."""
+"""Channels and symbols that a client subscribes to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from typing import Self
 from market_data.queries.intervals import INTERVALS
 
 CHANNELS: Mapping[str, str | None] = {"trades": None, **{f"candles_{interval}": interval for interval in INTERVALS}}
-"""The channels, and the interval of each that tells of candles."""
+"""The interval of each channel of candles, by channel; None for trades."""
 
 Symbols = frozenset[str] | None
-"""Some symbols, or None for all: those too that are yet to come."""
+"""Symbols, or None for all, including future ones."""
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """Channels, each with the symbols that are wanted of it."""
+    """Channels, each with its symbols."""
 
     items: frozenset[tuple[str, Symbols]] = frozenset()
 
     @classmethod
     def to(cls, channels: Iterable[str], symbols: Symbols) -> Self:
-        """The same symbols of some channels."""
+        """Return a subscription to the same symbols of some channels."""
         return cls(frozenset((channel, symbols) for channel in channels))
 
     @cached_property
     def channels(self) -> Mapping[str, Symbols]:
-        """The symbols by channel."""
+        """Symbols by channel."""
         return dict(self.items)
 
     @property
     def symbols(self) -> Symbols:
-        """The symbols that are wanted of any channel."""
+        """Symbols of all channels together."""
         wanted: set[str] = set()
         for symbols in self.channels.values():
             if symbols is None:
@@ -42,40 +42,40 @@ class Subscription:
 
     @cached_property
     def candles(self) -> bool:
-        """Whether any candles are wanted."""
+        """True if it contains a channel of candles."""
         return any(CHANNELS[channel] for channel in self.channels)
 
     def wants(self, channel: str, symbol: str) -> bool:
-        """Whether it has a symbol's events of a channel."""
+        """True if it contains a symbol of a channel."""
         if channel not in self.channels:
             return False
         symbols = self.channels[channel]
         return symbols is None or symbol in symbols
 
     def __or__(self, other: "Subscription") -> "Subscription":
-        """What is in one of two."""
+        """Return the union of two subscriptions."""
         return union([self, other])
 
     def __sub__(self, other: "Subscription") -> "Subscription":
-        """What is not in another one, of which all symbols take away the whole channel.
+        """Return the subscription without another one; all symbols in the other one remove the whole channel.
 
         Raises:
-            ValueError: Some symbols are to be taken away from all.
+            ValueError: The other one removes some symbols from all.
         """
         left: dict[str, Symbols] = {}
         for channel, mine in self.channels.items():
-            gone = other.channels.get(channel, frozenset[str]())
-            if gone is None:
+            removed = other.channels.get(channel, frozenset[str]())
+            if removed is None:
                 continue
-            if mine is None and gone:
+            if mine is None and removed:
                 raise ValueError(f"{channel} is subscribed for all symbols; leave symbols out to unsubscribe from all of it")
-            if mine is None or mine - gone:
-                left[channel] = mine if mine is None else mine - gone
+            if mine is None or mine - removed:
+                left[channel] = mine if mine is None else mine - removed
         return Subscription(frozenset(left.items()))
 
 
 def union(subscriptions: Iterable[Subscription]) -> Subscription:
-    """What is in any of them."""
+    """Return the union of subscriptions."""
     joined: dict[str, Symbols] = {}
     for subscription in subscriptions:
         for channel, symbols in subscription.items:

@@ -1,10 +1,10 @@
-"""The same reads by asyncpg and orjson in one bare ASGI callable: what is left when there is no framework at all.
+"""The same reads with asyncpg and orjson in one ASGI callable, without a framework.
 
-It takes the contract's parameters that the benchmark asks with and checks no more of them than it must; each request reads
-for itself. Nothing is reset when a connection goes back to the pool (a round trip more), for reads leave nothing behind.
+It supports the parameters of the benchmark and validates no more than necessary; requests are not coalesced. Connections are
+not reset when they return to the pool, which would take a round trip, because reads leave no state behind.
 """
 
-# Asyncpg and orjson are of the group `benchmarks`, which the checks do without.
+# Asyncpg and orjson are in the group `benchmarks`, which the checks do not install.
 # pyright: reportMissingImports=false
 
 import os
@@ -49,7 +49,7 @@ IS_KNOWN = "SELECT EXISTS (SELECT FROM symbols WHERE symbol = $1)"
 
 
 class Refused(Exception):
-    """A request that is answered with a status and a reason."""
+    """Error response with a status and a reason."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class BareService:
-    """The application."""
+    """The ASGI application."""
 
     def __init__(self) -> None:
         self._reads: dict[str, Callable[[dict[str, str]], Any]] = {
@@ -166,5 +166,5 @@ async def _keep(_connection: object) -> None:
 
 
 def create() -> BareService:
-    """The application, on the database in DATABASE_URL with as many connections as POOL_SIZE says."""
+    """Return the application for DATABASE_URL and POOL_SIZE."""
     return BareService()

@@ -1,13 +1,12 @@
-"""The same contract by FastAPI, SQLAlchemy and Pydantic, as their documentation has it done.
+"""The same contract with FastAPI, SQLAlchemy and Pydantic, as in their documentation.
 
-What helps it is there: a pool as large as the service's, connections in autocommit (a read is one round trip, not three) and
-given back before an answer is sent, columns and not entities, numbers cast by the database (no `Decimal` for each),
-statements that psycopg prepares, the newest trades from the table that the database keeps of them, and answers that
-Pydantic writes as bytes. Of the contract's parameters it takes those that the benchmark asks with, and it has no ETags, no
-metrics and no logs.
+It is optimized: a pool as large as the service's, connections in autocommit (one round trip a read instead of three) that
+return to the pool before the response is sent, columns instead of entities, numbers cast by the database (no `Decimal`),
+statements prepared by psycopg, latest trades from their table, and responses that Pydantic encodes to bytes. It supports the
+parameters of the benchmark, and has no ETags, metrics or logs.
 """
 
-# FastAPI and Pydantic are of the group `benchmarks`, which the checks do without.
+# FastAPI and Pydantic are in the group `benchmarks`, which the checks do not install.
 # pyright: reportMissingImports=false
 
 import os
@@ -92,7 +91,7 @@ def _after(page_token: str | None = None) -> Key | None:
 
 Symbol: TypeAlias = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}$")]
 Time: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
-Session: TypeAlias = Annotated[AsyncSession, Depends(_session, scope="function")]  # given back before the answer is sent
+Session: TypeAlias = Annotated[AsyncSession, Depends(_session, scope="function")]  # returned before the response is sent
 After: TypeAlias = Annotated[Key | None, Depends(_after)]
 
 
@@ -202,7 +201,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create() -> FastAPI:
-    """The application, on the database in DATABASE_URL with as many connections as POOL_SIZE says."""
+    """Return the application for DATABASE_URL and POOL_SIZE."""
     app = FastAPI(title="Market data", lifespan=_lifespan)
     app.get("/price/latest")(latest_price)
     app.get("/trades")(trades)

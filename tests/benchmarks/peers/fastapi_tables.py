@@ -1,4 +1,4 @@
-"""The tables and views that the service's migrations made, in SQLAlchemy, and what is selected from them."""
+"""SQLAlchemy models of the service's tables and views, and the selected columns."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -8,9 +8,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """What the tables have in common."""
+    """Base class of the models."""
 
-    # Without a zone a parameter would be a local time, whose meaning is not known in time to leave chunks out of a plan.
+    # Without a time zone, a parameter would depend on the session, and the planner could not exclude chunks.
     type_annotation_map: ClassVar = {float: Numeric(asdecimal=False), datetime: DateTime(timezone=True)}
 
 

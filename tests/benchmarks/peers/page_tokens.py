@@ -1,18 +1,18 @@
-"""The page tokens of both peers: the key of the last row that was answered, by which the next page is found."""
+"""Page tokens of both peers: the key of the last row of a page."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 
 Key = tuple[datetime, int]
-"""Of a trade: time and trade_id. Of a candle: start of its bucket and 0."""
+"""Time and trade_id of a trade; start of the bucket and 0 of a candle."""
 
 
 def page_token(time: datetime, number: int) -> str:
-    """The token of the page that follows the row with this key."""
+    """Return the token of the page after the row with this key."""
     return urlsafe_b64encode(f"{time.isoformat()},{number}".encode()).decode()
 
 
 def read_page_token(token: str) -> Key:
-    """The key that a token was made of. Raises ValueError for what is none."""
+    """Return the key in a token, or raise ValueError."""
     time, _, number = urlsafe_b64decode(token).decode().partition(",")
     return datetime.fromisoformat(time), int(number)

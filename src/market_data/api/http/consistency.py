@@ -6,7 +6,7 @@ from litestar.connection import ASGIConnection
 
 from market_data.api.http.caching import LIVE
 from market_data.database.pool import Database
-from market_data.database.replica import Reads
+from market_data.database.replica import ReplicaReads
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.services import services_of
@@ -16,7 +16,7 @@ WRITTEN = "X-Write-Position"
 MOST_POSITION = 2**63
 
 
-def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | Reads:
+def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaReads:
     """Where the data that a request asks for is read: a replica, where there is one that is far enough, or the database.
 
     Raises:
@@ -28,10 +28,10 @@ def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | Reads:
     text = request.headers.get(READ_AFTER, "0")
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= MOST_POSITION:
         raise BadParameters([ParameterProblem(READ_AFTER, f"must be what an answer had as {WRITTEN}, not {text[:40]!r}")])
-    return services.replica.after(int(text))
+    return services.replica.at_least(int(text))
 
 
 def written(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
     """The headers of an answer that has stored something: with a replica, how far that must be to show it."""
-    position = services_of(request).database.written
+    position = services_of(request).database.last_write_lsn
     return {**LIVE, WRITTEN: str(position)} if position else dict(LIVE)

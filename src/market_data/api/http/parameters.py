@@ -33,7 +33,7 @@ from market_data.models import ParameterProblem
 from market_data.queries.gapfilled_candles import Fill
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.row_pages import Order, RowKey
-from market_data.streaming.events import ID_FORM, EventId
+from market_data.streaming.events import ID_PATTERN, EventId
 from market_data.streaming.subscriptions import CHANNELS as KNOWN_CHANNELS
 
 T = TypeVar("T")
@@ -221,8 +221,8 @@ LAST_EVENT_ID = QueryParameter[EventId | None](
     "last_event_id",
     "The id of the last event that has been got, for clients that can't send the header `Last-Event-ID`.",
     None,  # the documentation page would send it
-    Schema(type=OpenAPIType.STRING, pattern=f"^{ID_FORM.pattern}$"),
-    EventId.read,
+    Schema(type=OpenAPIType.STRING, pattern=f"^{ID_PATTERN.pattern}$"),
+    EventId.parse,
     required=False,
 )
 LAST_EVENT_ID_HEADER = QueryParameter[EventId | None](
@@ -230,7 +230,7 @@ LAST_EVENT_ID_HEADER = QueryParameter[EventId | None](
     "As `last_event_id`, and goes before it.",
     None,
     LAST_EVENT_ID.schema,
-    EventId.read,
+    EventId.parse,
     required=False,
     place="header",
 )

@@ -22,7 +22,7 @@ from market_data.cli.data.progress import Meter, meter
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.feed.random_walk import Listing
-from market_data.queries.leases import insert_symbols
+from market_data.queries.symbols import insert_symbols
 
 AGAIN = "the same command goes on where this one stopped"
 

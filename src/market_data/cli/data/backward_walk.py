@@ -12,12 +12,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from market_data.feed.random_walk import LOWEST_CENTS, VOLUME_MEDIAN, VOLUME_SIGMA, YEAR_SECONDS, Listing
+from market_data.feed.random_walk import MIN_CENTS, VOLUME_MEDIAN, VOLUME_SIGMA, YEAR_SECONDS, Listing
 
 HIGHEST_CENTS = 10**10 - 1
 """What three digits to the base of 10,000 can hold."""
 
-LOWEST_LOG = math.log(LOWEST_CENTS)
+LOWEST_LOG = math.log(MIN_CENTS)
 
 POSTGRES_EPOCH = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970."""
@@ -43,7 +43,7 @@ class BackwardWalk:
         self._symbol = listing.symbol.encode()
         self.step = step
         self._deviation = listing.volatility * math.sqrt(step / 1e6 / YEAR_SECONDS)
-        self._log = math.log(min(max(cents, LOWEST_CENTS), HIGHEST_CENTS))
+        self._log = math.log(min(max(cents, MIN_CENTS), HIGHEST_CENTS))
         self._seed = (seed, crc32(self._symbol))
         self.time = time
         """Of the earliest trade so far."""
@@ -62,7 +62,7 @@ class BackwardWalk:
         times = self.time - self.step * np.arange(1, count + 1, dtype=np.int64)
         logs = self._log + np.cumsum(random.standard_normal(count) * self._deviation)
         logs -= np.minimum(np.minimum.accumulate(logs - LOWEST_LOG), 0)
-        cents = np.floor(np.exp(logs) + random.random(count)).astype(np.int64).clip(LOWEST_CENTS, HIGHEST_CENTS)
+        cents = np.floor(np.exp(logs) + random.random(count)).astype(np.int64).clip(MIN_CENTS, HIGHEST_CENTS)
         volumes = np.rint(np.exp(math.log(VOLUME_MEDIAN * 100) + VOLUME_SIGMA * random.standard_normal(count)))
         if count:
             self.time, self._log = int(times[-1]), float(logs[-1])

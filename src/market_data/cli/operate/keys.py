@@ -10,7 +10,7 @@ from psycopg.rows import args_row, scalar_row
 from rich.console import Console
 from rich.table import Table
 
-from market_data.auth.api_keys import hash_of, make_key, prefix_of
+from market_data.auth.api_keys import generate_key, hash_key, parse_prefix
 from market_data.cli.console import say, tell
 from market_data.cli.durations import in_short
 from market_data.database.connection import Connection, connect
@@ -46,7 +46,7 @@ async def create_key(database_url: str, name: str, scopes: Sequence[str], lasts:
     Raises:
         CommandFailed: There is one of this name.
     """
-    secret = make_key()
+    secret = generate_key()
     async with await connect(database_url, 0) as connection:
         await _store(connection, secret, name, scopes, lasts)
     say(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again")
@@ -55,7 +55,7 @@ async def create_key(database_url: str, name: str, scopes: Sequence[str], lasts:
 
 
 async def _store(connection: Connection, secret: str, name: str, scopes: Sequence[str], lasts: timedelta | None) -> None:
-    stored = {"name": name, "prefix": prefix_of(secret), "hash": hash_of(secret), "scopes": list(scopes), "lasts": lasts}
+    stored = {"name": name, "prefix": parse_prefix(secret), "hash": hash_key(secret), "scopes": list(scopes), "lasts": lasts}
     try:
         await connection.execute(STORE_KEY, stored)
     except psycopg.errors.UniqueViolation:
@@ -129,7 +129,7 @@ async def rotate_key(database_url: str, name: str, grace: timedelta) -> int:
     Raises:
         CommandFailed: There is none of this name.
     """
-    secret = make_key()
+    secret = generate_key()
     async with await connect(database_url, 0) as connection, connection.transaction():
         replaced = await (await connection.execute(REPLACE_KEY, {"name": name, "grace": grace})).fetchone()
         if replaced is None:

@@ -13,7 +13,7 @@ TESTED_POSTGRESQL = 17
 FLOOR = (2, 29, 2)
 """The release of TimescaleDB for servers: those before it have wrong results and open doors."""
 
-EMBEDDED_FLOOR = migrations.NEEDED_VERSION
+EMBEDDED_FLOOR = migrations.MIN_VERSION
 
 VERSION = "SELECT current_setting('server_version'), current_setting('server_version_num')::integer / 10000"
 

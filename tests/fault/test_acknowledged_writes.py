@@ -1,8 +1,8 @@
-"""Writers that repeat what is not acknowledged, while the service, its database and what lies between are made to fail.
+"""Clients that retry unacknowledged writes while the service, its database or the connection between them fails.
 
-Afterwards, on either engine: what was acknowledged is stored, once, with its values; what was cancelled is gone, what was
-corrected is, and the trail has each change once; candles are those of the trades, and so are the newest ones; who listened
-to the stream was told of each trade once; and the service is healthy, though nobody has helped it.
+Afterwards, on either engine: each acknowledged write is stored once with its values; cancelled trades are gone, corrections
+are stored, and the audit trail has each change once; candles and latest trades agree with the trades; a stream client has
+received each trade once; and the service is healthy without intervention.
 """
 
 import signal
@@ -17,10 +17,10 @@ import httpx
 import psycopg
 import pytest
 from helpers.api_keys import store_key
-from helpers.candle_scenarios import differing
-from helpers.environments import Databases, Stage
+from helpers.candle_scenarios import differing_intervals
+from helpers.environments import Databases, Environment
 from helpers.faults import FAULTS, Fault
-from helpers.load_clients import SYMBOLS, Change, Identity, Writers
+from helpers.load_clients import SYMBOLS, Change, TradeKey, Writers
 from helpers.service import eventually
 from helpers.sse_client import Listener
 from helpers.support import SERVER, Connection, Trade
@@ -43,8 +43,8 @@ REFRESHED = """
     WHERE proc_name = 'refresh_candles'
 """
 
-# Of a server, whose scheduler of jobs a full disk ends: once the service has started it again, it tells of a job whose end
-# was not noted, and lets that wait for five minutes.
+# On a server, a full disk ends the job scheduler. After the service has restarted it, it reports the job whose end was not
+# recorded, and delays that job's next run by five minutes.
 WAITING = """
     SELECT count(*)
     FROM timescaledb_information.job_errors
@@ -60,35 +60,38 @@ def own_seed(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.what.replace(" ", "-") for fault in FAULTS])
-def test_nothing_acknowledged_is_lost_or_doubled(
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name.replace(" ", "-") for fault in FAULTS])
+def test_acknowledged_writes_are_stored_exactly_once(
     fault: Fault,
     new_migrated_database: Databases,
     own_seed: Path | None,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ):
-    with fault.stage(tmp_path, new_migrated_database, own_seed) as stage:
-        stage.prepare(*fault.arguments, **fault.settings(stage))
-        stage.start()
+    with fault.environment(tmp_path, new_migrated_database, own_seed) as environment:
+        environment.prepare(*fault.arguments, **fault.settings(environment))
+        environment.start()
         try:
-            with listening(stage) as listener, Writers(stage.address, _prepare_database(stage.url), _now()) as writers:
+            with (
+                listening(environment) as listener,
+                Writers(environment.address, _prepare_database(environment.url), _now()) as writers,
+            ):
                 for _ in range(fault.times):
-                    writers.go_on()
-                    stage.injected[fault.what] += 1
-                    fault.inject(stage)
-                writers.go_on()
+                    writers.wait_for_calls()
+                    environment.injected[fault.name] += 1
+                    fault.inject(environment)
+                writers.wait_for_calls()
                 writers.end()
                 assert not set(writers.retries) & {"500", "501", "502", "504"}
-                _is_healthy(stage)
-                _was_told(listener, writers, gaps=fault.gaps)
-            found = _is_stored(stage, writers)
-            stage.service.signal(signal.SIGTERM)
-            assert stage.service.wait() == 0
-            assert "Traceback" not in stage.logs
+                _assert_healthy(environment)
+                _assert_streamed(listener, writers, gaps=fault.gaps)
+            found = _assert_stored(environment, writers)
+            environment.service.signal(signal.SIGTERM)
+            assert environment.service.wait() == 0
+            assert "Traceback" not in environment.logs
         finally:
-            stage.service.end()
-    record_property("fault", f"{_counted(stage.injected)}; {writers}; {found}")
+            environment.service.end()
+    record_property("fault", f"{_format_counts(environment.injected)}; {writers}; {found}")
 
 
 def _now() -> datetime:
@@ -96,15 +99,15 @@ def _now() -> datetime:
 
 
 def _prepare_database(url: str) -> str:
-    """Make the writers' symbols known, and a key of theirs."""
+    """Store the symbols and the API key of the writers, and return the key."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", ([*SYMBOLS],))
     return store_key(url, "write", name=KEY, lasts=timedelta(hours=12))
 
 
 @contextmanager
-def listening(stage: Stage) -> Iterator[Listener]:
-    listener = Listener(lambda: stage.address)
+def listening(environment: Environment) -> Iterator[Listener]:
+    listener = Listener(lambda: environment.address)
     try:
         eventually(lambda: listener.events)
         yield listener
@@ -112,21 +115,21 @@ def listening(stage: Stage) -> Iterator[Listener]:
         listener.end()
 
 
-def _counted(counter: Counter[str]) -> str:
-    return ", ".join(f"{what}: {count:,}" for what, count in sorted(counter.items()))
+def _format_counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name}: {count:,}" for name, count in sorted(counter.items()))
 
 
-def _is_healthy(stage: Stage) -> None:
-    """It is ready, what the feed makes is stored, and candles are refreshed, or will be."""
+def _assert_healthy(environment: Environment) -> None:
+    """Assert that the service is ready, stores trades of the feed, and refreshes candles or is going to."""
 
     def ready() -> bool:
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"{stage.address}/health/ready", timeout=5)
+            answer = httpx.get(f"{environment.address}/health/ready", timeout=5)
             return answer.status_code == 200 and answer.json()["checks"]["feed"] in ("feeding", "waiting")
         return False
 
     eventually(ready)
-    with psycopg.connect(stage.url, autocommit=True) as connection:
+    with psycopg.connect(environment.url, autocommit=True) as connection:
         before = [connection.execute(query).fetchall() for query in (FED, REFRESHED)]
         eventually(lambda: connection.execute(FED).fetchall() > before[0])
         eventually(
@@ -134,27 +137,27 @@ def _is_healthy(stage: Stage) -> None:
         )
 
 
-def _was_told(listener: Listener, writers: Writers, *, gaps: bool) -> None:
-    """Each trade once, if it may have been cancelled since; where there may be gaps, that there was one."""
+def _assert_streamed(listener: Listener, writers: Writers, *, gaps: bool) -> None:
+    """Assert that each trade was streamed once, including cancelled ones; with `gaps`, a gap is accepted instead."""
     stored = {*writers.trades, *(change.trade for change in writers.changes)}
 
-    def told() -> list[Identity]:
+    def streamed() -> list[TradeKey]:
         trades = [event.data for event in listener.events if event.name == "trade" and event.data["symbol"] in SYMBOLS]
         return [(each["symbol"], datetime.fromisoformat(each["timestamp"]), each["trade_id"]) for each in trades]
 
     def has_gap() -> bool:
         return gaps and any(event.name == "gap" for event in listener.events)
 
-    eventually(lambda: len(told()) >= len(stored) or has_gap())
-    assert len(told()) == len(set(told()))
-    assert stored.issuperset(told())
+    eventually(lambda: len(streamed()) >= len(stored) or has_gap())
+    assert len(streamed()) == len(set(streamed()))
+    assert stored.issuperset(streamed())
     before = len(listener.events)
     eventually(lambda: any(event.name == "trade" for event in listener.events[before:]))
 
 
-def _is_stored(stage: Stage, writers: Writers) -> str:
-    """What was acknowledged, and nothing else; and all that follows from it."""
-    with psycopg.connect(stage.url, options="-c timezone=UTC") as connection:
+def _assert_stored(environment: Environment, writers: Writers) -> str:
+    """Assert that exactly the acknowledged writes are stored, and that everything derived from them agrees."""
+    with psycopg.connect(environment.url, options="-c timezone=UTC") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         trades = connection.execute(TRADES).fetchall()
         mine = [each for each in trades if each[1] in SYMBOLS]
@@ -171,20 +174,20 @@ def _is_stored(stage: Stage, writers: Writers) -> str:
         for each in trades:
             newest[each[1]] = max(each, newest.get(each[1], each), key=itemgetter(0, 2))
         assert sorted(connection.execute(NEWEST).fetchall()) == sorted(newest.values())
-    with psycopg.connect(stage.url, options="-c timezone=UTC", autocommit=True) as connection:
+    with psycopg.connect(environment.url, options="-c timezone=UTC", autocommit=True) as connection:
         eventually(lambda: _candles_agree(connection))
         ((candles,),) = connection.execute("SELECT count(*) FROM candles").fetchall()
     for symbol in SYMBOLS:
-        answer = httpx.get(f"{stage.address}/price/latest", params={"symbol": symbol}, timeout=10).json()
+        answer = httpx.get(f"{environment.address}/price/latest", params={"symbol": symbol}, timeout=10).json()
         assert datetime.fromisoformat(answer["timestamp"]) == newest[symbol][0]
         assert answer["price"] == float(newest[symbol][3])
-    return f"{len(mine):,} trades, {len(changes):,} changes and {candles:,} candles as they should be"
+    return f"{len(mine):,} trades, {len(changes):,} changes and {candles:,} candles are correct"
 
 
 def _candles_agree(connection: Connection) -> bool:
-    """Whether they are those of the trades at every level, once they have been refreshed."""
+    """True if the candles of all intervals are the candles of the trades after a refresh."""
     connection.execute("CALL refresh_candles()")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         trades = connection.execute(TRADES).fetchall()
-        return differing(connection, trades, datetime(2000, 1, 1, tzinfo=UTC)) == []
+        return differing_intervals(connection, trades, datetime(2000, 1, 1, tzinfo=UTC)) == []

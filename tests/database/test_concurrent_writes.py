@@ -1,4 +1,4 @@
-"""Writers of the same trades at the same time, which the embedded engine does not know: it has one session."""
+"""Concurrent writers of the same trades, on a server only: the embedded engine has one session."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import Databases, differing, migrated
+from helpers.candle_scenarios import Databases, connected_to_migrated, differing_intervals
 from helpers.service import eventually
 from helpers.support import SERVER, T0, Connection, store
 from helpers.support import trade as stored_trade
@@ -25,44 +25,44 @@ DELETE = "DELETE FROM trades WHERE price = %s"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def sent(number: int, price: str = "1") -> NewTrade:
-    """A trade as it arrives."""
+def incoming(number: int, price: str = "1") -> NewTrade:
+    """Return an incoming trade."""
     return TradeValidator(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
 
 
-def written(url: str, trades: Mapping[int, NewTrade]) -> Outcome:
-    """What the service makes of a call with these trades and `partial`."""
+def write(url: str, trades: Mapping[int, NewTrade]) -> Outcome:
+    """Store trades as the service does."""
 
-    async def write() -> Outcome:
+    async def run() -> Outcome:
         async with await connect(url, 30) as connection:
             return await write_trades(connection, trades, 60, partial=True)
 
-    return asyncio.run(write())
+    return asyncio.run(run())
 
 
 if SERVER:
 
     @pytest.fixture
     def other(database_url: str) -> Iterator[Connection]:
-        """A second connection, in a transaction."""
+        """Open a second connection in a transaction."""
         with psycopg.connect(database_url) as connection:
             yield connection
 
     @contextmanager
-    def meanwhile(connection: Connection, task: Callable[..., Any], *arguments: Any) -> Iterator[Future[Any]]:
-        """Begin something in another thread, and wait until it waits for a lock; within, let it go on."""
+    def blocked_in_thread(connection: Connection, task: Callable[..., Any], *arguments: Any) -> Iterator[Future[Any]]:
+        """Start a call in another thread and wait until it waits for a lock; it continues within the block."""
         with ThreadPoolExecutor(1) as threads:
             future = threads.submit(task, *arguments)
             eventually(lambda: connection.execute(WAITING).fetchone() == (1,), seconds=10)
             yield future
             future.result(timeout=10)
 
-    def test_a_trade_stored_while_the_newest_is_cancelled_is_the_newest(connection: Connection, other: Connection):
+    def test_a_trade_stored_while_the_latest_is_cancelled_becomes_the_latest(connection: Connection, other: Connection):
         store(connection, stored_trade(0, "1"), stored_trade(9, "9"))
         other.execute(DELETE, (9,))
         with (
             psycopg.connect(connection.info.dsn, autocommit=True) as third,
-            meanwhile(connection, third.execute, INSERT, stored_trade(5, "5")),
+            blocked_in_thread(connection, third.execute, INSERT, stored_trade(5, "5")),
         ):
             other.commit()
         assert connection.execute(NEWEST).fetchall() == [(5,)]
@@ -72,63 +72,65 @@ if SERVER:
         other.execute(INSERT, stored_trade(5, "5"))
         with (
             psycopg.connect(connection.info.dsn, autocommit=True) as third,
-            meanwhile(connection, third.execute, DELETE, (9,)),
+            blocked_in_thread(connection, third.execute, DELETE, (9,)),
         ):
             other.commit()
         assert connection.execute(NEWEST).fetchall() == [(5,)]
 
-    def test_two_cancels_at_once_leave_the_one_before_both(connection: Connection, other: Connection):
+    def test_two_concurrent_cancels_leave_the_trade_before_both(connection: Connection, other: Connection):
         store(connection, stored_trade(0, "1"), stored_trade(5, "5"), stored_trade(9, "9"))
         other.execute(DELETE, (9,))
         with (
             psycopg.connect(connection.info.dsn, autocommit=True) as third,
-            meanwhile(connection, third.execute, DELETE, (5,)),
+            blocked_in_thread(connection, third.execute, DELETE, (5,)),
         ):
             other.commit()
         assert connection.execute(NEWEST).fetchall() == [(1,)]
 
-    def test_a_trade_older_than_all_others_reaches_the_candles_though_they_are_being_refreshed(
+    def test_a_trade_older_than_all_others_reaches_candles_that_are_being_refreshed(
         new_migrated_database: Databases,
     ):
         trades = [stored_trade(0, "1"), stored_trade(-400 * 86_400, "2")]
         with (
-            migrated(new_migrated_database) as connection,
+            connected_to_migrated(new_migrated_database) as connection,
             psycopg.connect(connection.info.dsn) as other,
             psycopg.connect(connection.info.dsn, autocommit=True) as third,
         ):
             store(connection, trades[0])
-            other.execute("LOCK TABLE stale_ranges IN SHARE MODE")  # until it commits, the refresh can but begin
+            other.execute("LOCK TABLE stale_ranges IN SHARE MODE")  # until the commit, the refresh can only start
             other.execute(INSERT, trades[1])
-            with meanwhile(connection, third.execute, "CALL refresh_candles()"):
+            with blocked_in_thread(connection, third.execute, "CALL refresh_candles()"):
                 other.commit()
             connection.execute("CALL refresh_candles()")
-            assert differing(connection, trades, T0 - timedelta(days=500)) == []
+            assert differing_intervals(connection, trades, T0 - timedelta(days=500)) == []
 
-    def test_writers_that_add_no_newest_trade_do_not_wait_for_each_other(connection: Connection, other: Connection):
+    def test_writers_of_trades_that_are_not_the_latest_do_not_wait_for_each_other(connection: Connection, other: Connection):
         store(connection, stored_trade(9, "9"))
         other.execute(INSERT, stored_trade(0, "1"))
         connection.execute("SET lock_timeout = '1s'")
         connection.execute(INSERT, stored_trade(1, "1"))
         connection.execute("RESET lock_timeout")
 
-    def test_of_two_calls_with_one_identity_one_stores_and_the_other_sees_it(
+    def test_of_two_calls_with_one_trade_key_one_stores_and_the_other_sees_it(
         connection: Connection, other: Connection, database_url: str
     ):
         store(connection, stored_trade(100, "1"))
         other.execute(INSERT, stored_trade(0, "1", trade_id=1))
         other.execute(INSERT, stored_trade(0, "1", trade_id=2))
-        with meanwhile(connection, written, database_url, {0: sent(1), 1: sent(2, "7"), 2: sent(3)}) as outcome:
+        with blocked_in_thread(
+            connection, write, database_url, {0: incoming(1), 1: incoming(2, "7"), 2: incoming(3)}
+        ) as outcome:
             other.commit()
         stored, existing, rejected = outcome.result()
         assert (stored, existing, list(rejected)) == (1, 1, [1])
         assert isinstance(rejected[1], ConflictingTrade)
 
-    def test_a_retry_while_the_trade_is_cancelled_does_not_bring_it_back(
+    def test_a_retry_while_the_trade_is_cancelled_does_not_restore_it(
         connection: Connection, other: Connection, database_url: str
     ):
         store(connection, stored_trade(0, "1", trade_id=1))
         other.execute(DELETE, (1,))
-        with meanwhile(connection, written, database_url, {0: sent(1), 1: sent(2)}) as outcome:
+        with blocked_in_thread(connection, write, database_url, {0: incoming(1), 1: incoming(2)}) as outcome:
             other.commit()
         stored, existing, rejected = outcome.result()
         assert (stored, existing) == (1, 0)
@@ -137,12 +139,12 @@ if SERVER:
 
     def test_many_calls_with_the_same_trades_store_each_once(connection: Connection, database_url: str):
         store(connection, stored_trade(100, "1"))
-        calls = [{index: sent((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
+        calls = [{index: incoming((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
         start = threading.Barrier(len(calls))
 
         def call(trades: Mapping[int, NewTrade]) -> Outcome:
             start.wait()
-            return written(database_url, trades)
+            return write(database_url, trades)
 
         with ThreadPoolExecutor(len(calls)) as threads:
             outcomes = list(threads.map(call, calls))
@@ -151,7 +153,7 @@ if SERVER:
         assert not any(outcome.rejected for outcome in outcomes)
 
 
-def test_outcomes_are_the_same_one_after_the_other(connection: Connection, database_url: str):
+def test_outcomes_are_the_same_without_concurrency(connection: Connection, database_url: str):
     store(connection, stored_trade(0, "1", trade_id=1))
-    stored, existing, rejected = written(database_url, {0: sent(1), 4: sent(2), 5: sent(2), 6: sent(2, "3")})
+    stored, existing, rejected = write(database_url, {0: incoming(1), 4: incoming(2), 5: incoming(2), 6: incoming(2, "3")})
     assert (stored, existing, list(rejected)) == (1, 2, [6])

@@ -1,4 +1,4 @@
-"""The random walk."""
+"""Distribution, bounds and rounding of the random walk."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ from helpers.support import T0
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data.feed.random_walk import LARGEST_STEP, LISTINGS, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
+from market_data.feed.random_walk import LISTINGS, MAX_STEP, YEAR_SECONDS, FeedTrade, Listing, RandomWalk
 
 CENT = Decimal("0.01")
 ONE = Listing("ONE", "One", 500_00, 0.3)
@@ -21,14 +21,14 @@ ONE = Listing("ONE", "One", 500_00, 0.3)
 def walk(
     steps: int, *, price: str = "500.00", volatility: float = 0.3, step_seconds: float = 3, seed: int = 1
 ) -> list[FeedTrade]:
-    """The trades of one symbol, from a price onwards."""
+    """Return the trades of one symbol, starting at a price."""
     walking = RandomWalk((replace(ONE, volatility=volatility),), step_seconds=step_seconds, seed=seed)
     walking.resume({ONE.symbol: Decimal(price)})
     return [next(walking.tick(T0 + timedelta(seconds=step_seconds) * number)) for number in range(steps)]
 
 
 def steps_of(trades: list[FeedTrade]) -> list[float]:
-    """The relative change of each step."""
+    """Return the relative change of each step."""
     return [float(after.price / before.price) - 1 for before, after in pairwise(trades)]
 
 
@@ -51,7 +51,7 @@ def test_price_never_falls_below_one(price: Decimal, seed: int):
 
 
 @given(seed=st.integers())
-def test_prices_are_in_cents_and_volumes_have_two_decimals_from_a_hundredth_on(seed: int):
+def test_prices_are_in_cents_and_volumes_are_positive_hundredths(seed: int):
     for each in RandomWalk(LISTINGS, step_seconds=3, seed=seed).tick(T0):
         assert each.price == each.price.quantize(CENT)
         assert each.volume == each.volume.quantize(CENT)
@@ -75,25 +75,25 @@ def test_steps_are_normal_with_the_annual_volatility_scaled_to_the_interval(step
     deviation = pstdev(steps)
     assert deviation * math.sqrt(YEAR_SECONDS / step_seconds) == pytest.approx(volatility, rel=0.05)
     assert abs(fmean(steps)) < 4 * deviation / math.sqrt(len(steps)), "the walk drifts"
-    # 0.683 of a normal distribution, 0.577 of a uniform one; in whole cents, as small steps are, it wavers a little.
+    # 0.683 of a normal distribution, 0.577 of a uniform one; rounding small steps to whole cents shifts it a little.
     assert fmean(abs(each) < deviation for each in steps) == pytest.approx(0.683, abs=0.05)
     assert max(map(abs, steps)) > 3 * deviation
 
 
-def test_steps_that_would_be_too_large_are_drawn_again_not_cut():
+def test_too_large_steps_are_drawn_again_instead_of_cut():
     steps = steps_of(walk(5_000, volatility=3, step_seconds=3600))
-    assert max(map(abs, steps)) <= LARGEST_STEP
-    assert fmean(abs(each) > 0.99 * LARGEST_STEP for each in steps) < 0.02, "steps pile up at the bounds"
-    assert fmean(abs(each) < LARGEST_STEP / 2 for each in steps) > 0.4
+    assert max(map(abs, steps)) <= MAX_STEP
+    assert fmean(abs(each) > 0.99 * MAX_STEP for each in steps) < 0.02, "steps pile up at the bounds"
+    assert fmean(abs(each) < MAX_STEP / 2 for each in steps) > 0.4
 
 
-def test_cheap_symbol_with_small_steps_does_not_stand_still():
+def test_price_of_a_cheap_symbol_with_small_steps_changes():
     prices = [each.price for each in walk(20_000, price="1.50")]
     assert len(set(prices)) > 5
     assert sum(before != after for before, after in pairwise(prices)) > 100
 
 
-def test_same_seed_gives_the_same_trades_and_another_seed_others():
+def test_trades_depend_on_the_seed_alone():
     def first(seed: int) -> list[FeedTrade]:
         walking = RandomWalk(LISTINGS, step_seconds=3, seed=seed)
         return [trade for _ in range(3) for trade in walking.tick(T0)]
@@ -102,7 +102,7 @@ def test_same_seed_gives_the_same_trades_and_another_seed_others():
     assert first(1) != first(2)
 
 
-def test_tick_is_one_trade_a_symbol_at_the_time_given():
+def test_tick_yields_one_trade_a_symbol_at_the_given_time():
     trades = list(RandomWalk(LISTINGS, step_seconds=3).tick(T0))
     assert [each.symbol for each in trades] == [listing.symbol for listing in LISTINGS]
     assert {(each.time, each.trade_id) for each in trades} == {(T0, 0)}

@@ -1,37 +1,37 @@
-"""What a key is, and how a request carries it."""
+"""Format of API keys, and how requests carry them."""
 
 import re
 from hashlib import sha256
 
 import pytest
 
-from market_data.auth.api_keys import hash_of, make_key, prefix_of, with_included
+from market_data.auth.api_keys import expand_scopes, generate_key, hash_key, parse_prefix
 from market_data.errors import Unauthorized
 from market_data.middleware.authentication import given_key
 from market_data.telemetry.logging import without_secrets
 
 
-def test_key_has_its_form_and_is_new_each_time():
-    keys = {make_key() for _ in range(100)}
+def test_generated_keys_match_the_format_and_differ():
+    keys = {generate_key() for _ in range(100)}
     assert len(keys) == 100
     for key in keys:
         assert re.fullmatch(r"md_[0-9a-f]{8}_[A-Za-z0-9_-]{43}", key)
-        assert prefix_of(key) == key[3:11]
+        assert parse_prefix(key) == key[3:11]
 
 
 @pytest.mark.parametrize("text", ["", "md_", "md_0011aabb_", "md_0011aabb_" + "x" * 42, "MD_0011aabb_" + "x" * 43, "é" * 55])
 def test_other_texts_have_no_prefix(text: str):
-    assert prefix_of(text) is None
+    assert parse_prefix(text) is None
 
 
 def test_hash_is_sha256_of_the_whole_key():
-    assert hash_of("md_0011aabb_x") == sha256(b"md_0011aabb_x").digest()
+    assert hash_key("md_0011aabb_x") == sha256(b"md_0011aabb_x").digest()
 
 
-def test_scopes_include_those_below():
-    assert with_included(["read"]) == {"read"}
-    assert with_included(["write"]) == {"read", "write"}
-    assert with_included(["admin", "read"]) == {"read", "write", "admin"}
+def test_scopes_include_lower_ones():
+    assert expand_scopes(["read"]) == {"read"}
+    assert expand_scopes(["write"]) == {"read", "write"}
+    assert expand_scopes(["admin", "read"]) == {"read", "write", "admin"}
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_key_of_a_request(headers: list[tuple[bytes, bytes]], key: str | None):
         ([(b"x-api-key", b""), (b"authorization", b"Bearer two")], "different keys"),
     ],
 )
-def test_request_without_a_clear_key_is_refused_without_repeating_it(headers: list[tuple[bytes, bytes]], reason: str):
+def test_ambiguous_credentials_are_rejected_without_repeating_them(headers: list[tuple[bytes, bytes]], reason: str):
     with pytest.raises(Unauthorized, match=reason) as refused:
         given_key(headers)
     assert "one" not in str(refused.value).split()
     assert "b25lOg" not in str(refused.value)
 
 
-def test_log_has_no_more_of_a_key_than_its_prefix():
-    key = make_key()
+def test_logs_contain_only_the_prefix_of_a_key():
+    key = generate_key()
     assert without_secrets(f"Authorization: Bearer {key}, and so on") == f"Authorization: Bearer {key[:12]}***, and so on"
     assert without_secrets(f"[b'{key}']") == f"[b'{key[:12]}***']"

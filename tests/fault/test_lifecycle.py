@@ -1,4 +1,4 @@
-"""How the service starts and stops, on a database that somebody else runs."""
+"""Start and stop of the service on a database server."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ QUIET = {"FEED_ENABLED": "false"}
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sigterm_ends_it_with_status_0(database_url: str, tmp_path: Path, workers: str):
+def test_sigterm_ends_the_service_with_status_0(database_url: str, tmp_path: Path, workers: str):
     with running(tmp_path, "--workers", workers, DATABASE_URL=database_url) as (service, client):
         assert client.get("/health").status_code == 200
         service.signal(signal.SIGTERM)
@@ -26,7 +26,7 @@ def test_sigterm_ends_it_with_status_0(database_url: str, tmp_path: Path, worker
     assert "Traceback" not in service.text
 
 
-def test_a_request_in_flight_is_finished(database_url: str, connection: Connection, tmp_path: Path):
+def test_a_running_request_is_finished_before_the_service_stops(database_url: str, connection: Connection, tmp_path: Path):
     store(connection, trade(0, "1"))
     with running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client):
         answers: list[httpx.Response] = []
@@ -44,9 +44,7 @@ def test_a_request_in_flight_is_finished(database_url: str, connection: Connecti
     assert [answer.status_code for answer in answers] == [200]
 
 
-def test_a_request_that_can_not_be_finished_in_time_is_answered_503(
-    database_url: str, connection: Connection, tmp_path: Path
-):
+def test_a_request_that_outlasts_the_shutdown_is_answered_503(database_url: str, connection: Connection, tmp_path: Path):
     store(connection, trade(0, "1"))
     patient = {"QUERY_TIMEOUT_SECONDS": "60", "POOL_TIMEOUT_SECONDS": "60"}
     with (
@@ -64,7 +62,7 @@ def test_a_request_that_can_not_be_finished_in_time_is_answered_503(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "closed terminal"])
-def test_a_signal_to_the_whole_process_group_ends_it_in_order(database_url: str, tmp_path: Path, number: signal.Signals):
+def test_signal_to_the_process_group_stops_the_service_cleanly(database_url: str, tmp_path: Path, number: signal.Signals):
     with running(tmp_path, "--workers", "2", DATABASE_URL=database_url) as (service, _):
         processes = service.descendants()
         assert processes
@@ -74,7 +72,7 @@ def test_a_signal_to_the_whole_process_group_ends_it_in_order(database_url: str,
     assert "Traceback" not in service.text
 
 
-def test_ctrl_c_while_the_workers_still_import_ends_them_without_a_traceback(database_url: str, tmp_path: Path):
+def test_ctrl_c_while_workers_import_prints_no_traceback(database_url: str, tmp_path: Path):
     service = Service(tmp_path, "--workers", "2", DATABASE_URL=database_url)
     try:
         workers = eventually(service.workers)
@@ -109,7 +107,7 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def test_a_port_in_use_is_one_line(database_url: str):
+def test_a_port_in_use_is_reported_in_one_line(database_url: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = complaint("serve", "--port", str(port), DATABASE_URL=database_url)
@@ -117,11 +115,11 @@ def test_a_port_in_use_is_one_line(database_url: str):
     assert "--port" in line
 
 
-def test_a_bad_setting_is_one_line_that_names_it(database_url: str):
+def test_an_invalid_setting_is_reported_in_one_line_with_its_name(database_url: str):
     assert "POOL_SIZE='many'" in complaint("serve", DATABASE_URL=database_url, POOL_SIZE="many")
 
 
-def test_an_unreachable_server_is_named_without_its_password():
+def test_an_unreachable_server_is_reported_without_its_password():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -132,7 +130,7 @@ def test_an_unreachable_server_is_named_without_its_password():
     assert "s3cret" not in line
 
 
-def test_the_ready_lines_give_the_docs_and_a_working_psql_command_but_no_password(database_url: str, tmp_path: Path):
+def test_the_ready_lines_contain_the_docs_and_a_working_psql_command_without_password(database_url: str, tmp_path: Path):
     with_password = database_url.replace("@", ":s3cret@", 1)
     with running(tmp_path, DATABASE_URL=with_password, LOG_LEVEL="debug") as (service, client):
         ready = next(line for line in service.text.splitlines() if "ready on" in line)
@@ -144,7 +142,7 @@ def test_the_ready_lines_give_the_docs_and_a_working_psql_command_but_no_passwor
     assert "s3cret" not in service.text
 
 
-def test_ten_services_start_at_once_on_an_empty_database(new_database, tmp_path: Path):
+def test_ten_services_start_concurrently_on_an_empty_database(new_database, tmp_path: Path):
     with new_database() as empty:
         services = [Service(tmp_path, DATABASE_URL=empty, POOL_SIZE="1") for _ in range(10)]
         try:
@@ -157,7 +155,7 @@ def test_ten_services_start_at_once_on_an_empty_database(new_database, tmp_path:
             assert [service.wait(30) for service in services] == [0] * 10
 
 
-def test_of_two_services_that_start_at_once_on_one_port_one_says_that_it_is_in_use(database_url: str, tmp_path: Path):
+def test_the_second_of_two_services_on_one_port_reports_that_it_is_in_use(database_url: str, tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What the contenders of `compare.py` are asked first, to see that they serve one contract."""
+"""Check that the contenders of `compare.py` serve the same contract."""
 
 import http.client
 import json
@@ -30,11 +30,11 @@ QUESTIONS = [
 ]
 
 Page = tuple[int, str | None, Any]
-"""Status, media type and contents of an answer; of an error, whose wording is free, without them."""
+"""Status, media type and content of a response; without the content of errors, whose wording may differ."""
 
 
 def differences(ports: Mapping[str, int]) -> list[str]:
-    """Where the services on these ports do not answer as the first of them."""
+    """Return the differences between the responses of the first port and of the others."""
     found: list[str] = []
     (model, first), *others = ports.items()
     for path in QUESTIONS:
@@ -47,7 +47,7 @@ def differences(ports: Mapping[str, int]) -> list[str]:
 
 
 def _pages(port: int, path: str) -> list[Page]:
-    """The answer and, where there is one, the page after it. Of tokens, which are opaque, is told only that there is one."""
+    """Return the response and the next page, if any, with opaque tokens replaced."""
     page, token = _answer(port, path)
     return [page] if token is None else [page, _answer(port, f"{path}&page_token={token}")[0]]
 
@@ -71,6 +71,6 @@ def _answer(port: int, path: str) -> tuple[Page, str | None]:
 
 
 def _first_difference(*texts: str) -> list[str]:
-    """What stands in each text where they begin to differ, with some of what they have in common."""
-    begin = max(len(os.path.commonprefix(texts)) - 60, 0)  # noqa: RUF071 - of texts it is meant letter by letter
+    """Return the parts of two texts around their first difference."""
+    begin = max(len(os.path.commonprefix(texts)) - 60, 0)  # noqa: RUF071 - the common prefix of texts, not of paths
     return [f"…{text[begin : begin + 200]}…" for text in texts]

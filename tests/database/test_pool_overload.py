@@ -1,4 +1,4 @@
-"""The pool under more reads than it has connections for."""
+"""Load shedding of the connection pool."""
 
 import asyncio
 import time
@@ -9,21 +9,21 @@ from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
 
-HELD = 0.05
+READ_SECONDS = 0.05
 SETTINGS: dict[str, Any] = {"pool_size": 2, "pool_timeout_seconds": 2, "query_timeout_seconds": 5}
-LONGEST = 0.5
-"""A quarter of the time that a request may wait for a connection, beyond which one is not let in."""
+MAX_WAIT = 0.5
+"""Expected wait in seconds beyond which reads are rejected: a quarter of the pool time-out."""
 
 
 async def slow_read(connection: Connection) -> float:
-    """Keeps the connection, not the engine, which on the embedded one could do nothing else."""
+    """Hold the connection without blocking the embedded engine, which runs one statement at a time."""
     await connection.execute("SELECT 1")
-    await asyncio.sleep(HELD)
+    await asyncio.sleep(READ_SECONDS)
     return time.monotonic()
 
 
 async def ask(database: Database) -> tuple[bool, float]:
-    """Whether a read was let in, and how long it took to tell."""
+    """Return True if a read was admitted, and its duration in seconds."""
     begin = time.monotonic()
     try:
         await database.read(slow_read)
@@ -34,20 +34,20 @@ async def ask(database: Database) -> tuple[bool, float]:
 
 async def flood(database_url: str, readers: int) -> list[tuple[bool, float]]:
     async with Database(database_url, Settings(database_url=database_url, **SETTINGS)) as database:
-        for _ in range(30):  # from these it learns how long a read keeps a connection
+        for _ in range(30):  # the pool measures how long reads hold a connection
             await asyncio.gather(ask(database), ask(database))
         return list(await asyncio.gather(*(ask(database) for _ in range(readers))))
 
 
-def test_beyond_what_it_can_do_soon_it_refuses_at_once(database_url: str):
+def test_reads_beyond_the_maximum_wait_are_rejected_at_once(database_url: str):
     answers = asyncio.run(flood(database_url, 150))
-    refused = [seconds for let_in, seconds in answers if not let_in]
-    let_in = [seconds for let_in, seconds in answers if let_in]
-    assert len(let_in) >= LONGEST / HELD, "what can be done soon is done"
-    assert len(refused) >= 50
-    assert max(refused) < min(0.5, max(let_in)), "nobody waits to be refused"
-    assert max(let_in) < SETTINGS["pool_timeout_seconds"]
+    rejected = [seconds for admitted, seconds in answers if not admitted]
+    admitted = [seconds for admitted, seconds in answers if admitted]
+    assert len(admitted) >= MAX_WAIT / READ_SECONDS, "too few reads were admitted"
+    assert len(rejected) >= 50
+    assert max(rejected) < min(0.5, max(admitted)), "a rejected read waited"
+    assert max(admitted) < SETTINGS["pool_timeout_seconds"]
 
 
-def test_what_can_be_done_in_time_is_all_done(database_url: str):
-    assert all(let_in for let_in, _ in asyncio.run(flood(database_url, 5)))
+def test_reads_within_the_maximum_wait_are_all_admitted(database_url: str):
+    assert all(admitted for admitted, _ in asyncio.run(flood(database_url, 5)))

@@ -1,4 +1,4 @@
-"""What a client has missed, and how its stream ends."""
+"""Replay of missed events, and streams of a stopping service."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from helpers.support import T0, Connection, store, trade
 from market_data.database.pool import Database
 from market_data.settings import Settings
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import MOST_BUCKETS, NEAR, _ranges
+from market_data.streaming.event_batches import MAX_GAP_BUCKETS, MAX_RANGE_BUCKETS, _ranges
 from market_data.streaming.events import EventId, Message
 from market_data.streaming.hub import Hub
-from market_data.streaming.replay import missed
+from market_data.streaming.replay import replay
 from market_data.streaming.subscriptions import Subscription
 
 LARGE = """
@@ -24,11 +24,11 @@ LARGE = """
 
 
 def read(database_url: str, client: Client, bound: Callable[[], EventId]) -> list[Message]:
-    """All that a client has missed up to a bound."""
+    """Return the messages of a replay up to a bound."""
 
     async def run() -> list[Message]:
         async with Database(database_url, Settings(database_url=database_url)) as database:
-            pieces = missed(database, client, bound, asyncio.Semaphore(1))
+            pieces = replay(database, client, bound, asyncio.Semaphore(1))
             return [message async for piece in pieces for message in piece]
 
     return asyncio.run(run())
@@ -40,43 +40,43 @@ def last_position(connection: Connection) -> int:
 
 
 @pytest.mark.parametrize("symbols", [None, frozenset(["AAPL"])])
-def test_nothing_beyond_the_bound_counts_as_told(database_url: str, connection: Connection, symbols: frozenset[str] | None):
-    """The hub is in the middle of a commit that takes several pages."""
+def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection: Connection, symbols: frozenset[str] | None):
+    """The hub is publishing a commit that takes several pages."""
     store(connection, trade(0, "1"))
     before = EventId.after(last_position(connection))
     connection.execute(LARGE)
     bound = EventId(last_position(connection), 2500, 8)
     client = Client("sse", Subscription.to(["trades"], symbols))
-    client.begin(before)
+    client.start_at(before)
     found = read(database_url, client, lambda: bound)
     assert [message.id.number for message in found] == list(range(1, 2501))
-    assert client.told == bound
+    assert client.delivered_up_to == bound
 
 
-def test_rare_symbol_is_found_behind_many_others(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("market_data.streaming.replay.POSITIONS", 3)
+def test_replay_finds_a_rare_symbol(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("market_data.streaming.replay.MAX_POSITIONS", 3)
     store(connection, *(trade(second, "1") for second in range(20)))
     store(connection, trade(0, "2", symbol="RARE"))
     end = EventId.after(last_position(connection))
     client = Client("sse", Subscription.to(["trades"], frozenset(["RARE"])))
-    client.begin(EventId.after(last_position(connection) - 21))
+    client.start_at(EventId.after(last_position(connection) - 21))
     assert len(read(database_url, client, lambda: end)) == 1
-    assert client.told == end
+    assert client.delivered_up_to == end
 
 
-def test_gap_is_told_where_rows_are_trimmed_while_they_are_read(database_url: str, connection: Connection):
+def test_replay_yields_a_gap_if_rows_are_trimmed_meanwhile(database_url: str, connection: Connection):
     store(connection, *(trade(second, "1") for second in range(4)))
     last = last_position(connection)
     connection.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
     connection.execute("CALL trim_stream()")
     client = Client("sse", Subscription.to(["trades"], None))
-    client.begin(EventId(last - 2, 1, 8))
+    client.start_at(EventId(last - 2, 1, 8))
     (gap,) = read(database_url, client, lambda: EventId.after(last))
     assert b"event: gap" in gap.text
-    assert gap.id == client.told == EventId.after(last)
+    assert gap.id == client.delivered_up_to == EventId.after(last)
 
 
-def test_who_comes_while_the_service_stops_keeps_its_place(database_url: str):
+def test_client_that_connects_while_the_service_stops_keeps_its_position(database_url: str):
     async def messages(after: EventId | None) -> list[Message]:
         settings = Settings(database_url=database_url)
         async with Database(database_url, settings) as database:
@@ -90,9 +90,11 @@ def test_who_comes_while_the_service_stops_keeps_its_place(database_url: str):
     assert bye.id == EventId(7, 3, 0)
 
 
-def test_candles_far_apart_are_read_in_ranges_of_bounded_length():
-    minutes = {T0 + timedelta(minutes=NEAR * number) for number in range(5 * MOST_BUCKETS // NEAR)}
+def test_distant_candles_are_read_in_ranges_of_limited_length():
+    minutes = {
+        T0 + timedelta(minutes=MAX_GAP_BUCKETS * number) for number in range(5 * MAX_RANGE_BUCKETS // MAX_GAP_BUCKETS)
+    }
     ranges = list(_ranges(minutes | {T0 + timedelta(days=300)}, "1m"))
-    assert all(last - first <= timedelta(minutes=MOST_BUCKETS) for first, last in ranges)
+    assert all(last - first <= timedelta(minutes=MAX_RANGE_BUCKETS) for first, last in ranges)
     assert len(ranges) <= 7
     assert {minute for minute in minutes if any(first <= minute <= last for first, last in ranges)} == minutes

@@ -1,4 +1,4 @@
-"""Several services on one database: exactly one feeds, and another takes over when it stops or dies."""
+"""Several services on one database: exactly one feeds, and another takes over when that one stops or dies."""
 
 import signal
 import time
@@ -17,7 +17,7 @@ SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "FEED_LEASE_SECONDS": "2"}
 
 
 def _feeds(service: Service, connection: Connection) -> bool:
-    """Whether this service, of which each worker is a process, holds the lease."""
+    """True if a worker process of this service holds the lease."""
     row = connection.execute("SELECT holder FROM leases WHERE expires_at > clock_timestamp()").fetchone()
     return bool(row) and int(row[0].split(":")[1]) in (service.process.pid, *service.descendants())
 
@@ -33,7 +33,9 @@ def _assert_takes_over(connection: Connection, heir: Service) -> None:
     eventually(lambda: _newest(connection) != before)
 
 
-def test_another_takes_over_from_one_that_dies_and_one_that_stops(database_url: str, connection: Connection, tmp_path: Path):
+def test_another_service_takes_over_from_a_killed_and_a_stopped_one(
+    database_url: str, connection: Connection, tmp_path: Path
+):
     environment = {"DATABASE_URL": database_url, **SETTINGS}
     with running(tmp_path, **environment) as (first, _), running(tmp_path, **environment) as (second, _):
         eventually(lambda: _feeds(first, connection))
@@ -46,16 +48,16 @@ def test_another_takes_over_from_one_that_dies_and_one_that_stops(database_url: 
             _assert_takes_over(connection, third)
 
 
-def test_one_feeds_among_the_workers_of_a_service(database_url: str, connection: Connection, tmp_path: Path):
+def test_one_worker_of_a_service_feeds(database_url: str, connection: Connection, tmp_path: Path):
     environment = {"DATABASE_URL": database_url, **SETTINGS}
     with running(tmp_path, "--workers", "3", **environment) as (service, _):
         eventually(lambda: service.text.count("another process feeds") == 2)
         eventually(lambda: len(_ticks(connection)) >= 10)
-        ticks, told = _ticks(connection), service.text  # when it ends, the worker that ends last may take over
-    # Two feeds would tick out of step: with one, no two ticks are much closer than an interval.
+        ticks, log = _ticks(connection), service.text  # while the service stops, the worker that ends last may take over
+    # Two feeds would tick at different times: with one, no two ticks are much closer than an interval.
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(ticks)]
     assert min(gaps) > 0.1
-    assert told.count("feeding 5 symbols") == 1
+    assert log.count("feeding 5 symbols") == 1
 
 
 def _ticks(connection: Connection) -> list[datetime]:
@@ -77,14 +79,14 @@ def test_a_restart_resumes_from_the_last_price(database_url: str, connection: Co
     assert names["AAPL"] == "Apple"
 
 
-def test_no_feed_where_it_is_switched_off(database_url: str, connection: Connection, tmp_path: Path):
+def test_feed_can_be_disabled(database_url: str, connection: Connection, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client):
         assert client.get("/symbols").json() == {"symbols": [], "count": 0}
         assert client.get("/health").json()["last_ingestion"] is None
     assert connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
 
 
-def test_a_database_that_refuses_trades_is_told_once_and_tried_again(
+def test_rejected_trades_are_logged_once_and_retried(
     new_migrated_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ):
     with new_migrated_database() as url, running(tmp_path, DATABASE_URL=url, **SETTINGS) as (service, _):
@@ -94,7 +96,7 @@ def test_a_database_that_refuses_trades_is_told_once_and_tried_again(
                 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$
             """)
             connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION refuse()")
-            eventually(lambda: "can't store trades and keeps trying: no room" in service.text)
+            eventually(lambda: "can't store trades, retrying: no room" in service.text)
             time.sleep(2)
             connection.execute("DROP TRIGGER refuse ON trades")
         eventually(lambda: service.text.count("feeding 5 symbols") == 2)

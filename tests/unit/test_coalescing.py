@@ -1,0 +1,101 @@
+"""Request coalescing."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from market_data.database.coalescing import RequestCoalescer
+
+
+class Runs:
+    """Runs whose results the test sets."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.results: list[asyncio.Future[int]] = []
+
+    async def call(self, key: str) -> int:
+        self.started.append(key)
+        result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.results.append(result)
+        return await result
+
+
+def run_scenario(scenario: Callable[[Runs, RequestCoalescer[str]], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        runs = Runs()
+        await scenario(runs, RequestCoalescer(runs.call))
+
+    asyncio.run(run())
+
+
+async def get(coalescer: RequestCoalescer[str], times: int, key: str = "AAPL") -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.create_task(coalescer.get(key)) for _ in range(times)]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+def test_a_call_during_a_run_waits_for_the_next_run():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        first, (second, third) = await get(coalescer, 1), await get(coalescer, 2)
+        assert runs.started == ["AAPL"]
+        runs.results[0].set_result(1)
+        assert await first[0] == 1
+        await asyncio.sleep(0.01)
+        assert not second.done()
+        assert runs.started == ["AAPL", "AAPL"]
+        runs.results[1].set_result(2)
+        assert (await second, await third) == (2, 2)
+
+    run_scenario(scenario)
+
+
+def test_other_keys_run_concurrently():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        await get(coalescer, 1, "AAPL")
+        (other,) = await get(coalescer, 1, "MSFT")
+        runs.results[1].set_result(2)
+        assert await other == 2
+        await coalescer.stop()
+
+    run_scenario(scenario)
+
+
+def test_all_waiters_get_the_error_and_the_next_call_runs_again():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        tasks = await get(coalescer, 1) + await get(coalescer, 2)
+        runs.results[0].set_exception(LookupError("gone"))
+        for task in tasks:
+            with pytest.raises(LookupError, match="gone"):
+                await task
+        (again,) = await get(coalescer, 1)
+        runs.results[1].set_result(3)
+        assert await again == 3
+
+    run_scenario(scenario)
+
+
+def test_a_cancelled_waiter_does_not_affect_the_others():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        leaving, staying = await get(coalescer, 2)
+        leaving.cancel()
+        await asyncio.sleep(0.01)
+        runs.results[0].set_result(1)
+        assert await staying == 1
+        assert leaving.cancelled()
+
+    run_scenario(scenario)
+
+
+def test_stop_leaves_no_waiter_behind():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        tasks = await get(coalescer, 1) + await get(coalescer, 2)
+        await coalescer.stop()
+        done, waiting = await asyncio.wait(tasks, timeout=1)
+        assert not waiting
+        assert all(task.cancelled() or task.exception() for task in done)
+        assert runs.started == ["AAPL"]
+
+    run_scenario(scenario)
