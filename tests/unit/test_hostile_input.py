@@ -80,7 +80,7 @@ def assert_one_line(text: str) -> None:
     """That a command which fails with this tells it in a line that a terminal only shows."""
     said = io.StringIO()
     with redirect_stderr(said):
-        console.say(text)
+        console.progress(text)
     line = said.getvalue().removesuffix("\n")
     assert line.isprintable()
     assert len(line) <= MOST_SAID
@@ -232,8 +232,8 @@ def assert_imported(source: Source) -> None:
         try:
             for batch in batches(source):
                 lines = batch.data.decode().splitlines(keepends=True)
-                assert len(lines) == batch.good
-                assert batch.good + len(batch.refused) <= len(batch.chunk.rows)
+                assert len(lines) == batch.valid
+                assert batch.valid + len(batch.rejected) <= len(batch.chunk.rows)
                 for line in lines:
                     form = LINE.fullmatch(line.removesuffix("\n"))
                     assert form, line
@@ -241,7 +241,7 @@ def assert_imported(source: Source) -> None:
                     assert -(2**63) <= int(form[4]) < 2**63
                     assert Decimal(form[5]) > 0
                     assert Decimal(form[6]) >= 0
-                assert all(len(reason) <= MOST_SAID and "\n" not in reason for reason in batch.refused.values())
+                assert all(len(reason) <= MOST_SAID and "\n" not in reason for reason in batch.rejected.values())
         except CommandFailed as error:
             assert_one_line(str(error))
 

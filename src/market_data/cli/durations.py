@@ -35,14 +35,14 @@ def duration_between(lowest: str, highest: str) -> Callable[[str], timedelta]:
     return read
 
 
-def in_words(duration: timedelta) -> str:
+def format_long(duration: timedelta) -> str:
     """Such as ``90 days`` or ``90 days 4 h``; whole hours are as fine as it gets."""
     hours = round(duration / timedelta(hours=1))
     days = "1 day" if hours // 24 == 1 else f"{hours // 24:,} days"
     return f"{days} {hours % 24} h" if hours % 24 else days
 
 
-def in_short(duration: timedelta) -> str:
+def format_short(duration: timedelta) -> str:
     """Such as ``0.4 s``, ``45 s``, ``3 min``, ``5 h`` or ``12 d``; 0 for what lies ahead."""
     seconds = max(0.0, duration.total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

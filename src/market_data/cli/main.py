@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from market_data import __version__
-from market_data.cli.console import say
+from market_data.cli.console import progress
 from market_data.cli.parsers import add_parsers
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _migrate(settings: "Settings", _: argparse.Namespace) -> int:
     from market_data.cli import runner
 
     with runner.migrated_database(settings):
-        say("the database has the newest schema")
+        progress("the database has the newest schema")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from market_data import embedded
-from market_data.cli.console import say
+from market_data.cli.console import progress
 from market_data.database import migrations
 from market_data.embedded import EngineError
 from market_data.errors import CommandFailed, MarketDataError, StartError, first_line
@@ -32,7 +32,7 @@ def perform(parsed: argparse.Namespace) -> int:
         configure_logging()
         status: int = parsed.command(settings, parsed)
     except (MarketDataError, EngineError) as error:
-        say(str(error))
+        progress(str(error))
         return 1
     return status
 
@@ -44,7 +44,7 @@ def migrated_database(settings: Settings) -> Generator[str]:
         migrate_when_there(settings.direct_url, settings.database_start_timeout_seconds)
         yield settings.direct_url
         return
-    with embedded.attached_engine(settings.home, say=say) as database_url:
+    with embedded.attached_engine(settings.home, say=progress) as database_url:
         migrate_when_there(database_url, settings.database_start_timeout_seconds)
         yield database_url
 
@@ -61,7 +61,7 @@ def migrate_when_there(database_url: str, patience: float) -> None:
             if time.monotonic() >= deadline:
                 raise StartError(f"The database can't be reached: {reason}") from None
             if reason != told:
-                say(f"waiting for the database: {reason}")
+                progress(f"waiting for the database: {reason}")
                 told = reason
             time.sleep(0.5)
         else:
@@ -86,7 +86,7 @@ def run(work: Coroutine[Any, Any, int], *, again: str) -> int:
                     loop.add_signal_handler(number, _cancel_once(loop, task))
             return loop.run_until_complete(task)
     except asyncio.CancelledError:
-        say(f"interrupted; {again}")
+        progress(f"interrupted; {again}")
         return INTERRUPTED
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise CommandFailed(f"The database was lost ({first_line(error)}); {again}.") from None

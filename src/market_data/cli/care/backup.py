@@ -12,7 +12,7 @@ from market_data.cli.care import snapshots
 from market_data.cli.care.atomic_files import draft, own_file, size
 from market_data.cli.care.doctor import EMBEDDED
 from market_data.cli.care.pg_tools import find_tool, run_tool
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.cli.runner import INTERRUPTED
 from market_data.database.migrations import CONNECT_SECONDS, REVISION
 from market_data.embedded.errors import EngineBusy
@@ -84,7 +84,7 @@ def unless_interrupted(work: Callable[[], None], otherwise: str) -> int:
     try:
         work()
     except (SystemExit, KeyboardInterrupt):
-        say(f"interrupted; {otherwise}")
+        progress(f"interrupted; {otherwise}")
         return INTERRUPTED
     return 0
 
@@ -120,7 +120,7 @@ def _copy(home: Path, path: Path) -> None:
         raise CommandFailed(f"There is no database in {place.path} yet; `market-data serve` makes one.")
     try:
         # The engine also ends whatever a kill has left unfinished.
-        with embedded.owned_engine(place.path, say=say, wait=0) as database_url:
+        with embedded.owned_engine(place.path, say=progress, wait=0) as database_url:
             server = inspect(database_url)
         if server.revision is None:
             raise CommandFailed("The database is not migrated, so there is nothing to save.")
@@ -133,4 +133,4 @@ def _copy(home: Path, path: Path) -> None:
 
 
 def _tell(path: Path, revision: str) -> None:
-    tell(f"{path}: {size(path) / 1e6:,.1f} MB, schema {revision}")
+    output(f"{path}: {size(path) / 1e6:,.1f} MB, schema {revision}")

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from market_data import embedded
 from market_data.cli.care.checks import REST, SERVER, CheckContext, Finding, error, ok
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.database.migrations import CONNECT_SECONDS
 from market_data.embedded import EngineError
 from market_data.embedded.home import Home
@@ -28,11 +28,11 @@ def examine(settings: Settings, *, workers: int, as_json: bool) -> int:
     for finding in findings(settings, workers):
         found.append(finding)
         if not as_json:
-            tell(str(finding))
+            output(str(finding))
     worst = max((finding.level for finding in found), key=SEVERITY.index)
     if as_json:
         report = {"status": worst, "checks": found}
-        tell(msgspec.json.format(msgspec.json.encode(report)).decode())
+        output(msgspec.json.format(msgspec.json.encode(report)).decode())
     return 1 if worst == "error" else 0
 
 
@@ -95,7 +95,7 @@ def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
         yield None, False
         return
     woken = home.reachable() is None
-    with embedded.attached_engine(settings.home, say=say) as database_url:
+    with embedded.attached_engine(settings.home, say=progress) as database_url:
         yield database_url, woken
 
 

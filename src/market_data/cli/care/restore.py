@@ -13,7 +13,7 @@ from market_data.cli.care import snapshots
 from market_data.cli.care.atomic_files import sync_all
 from market_data.cli.care.backup import NO_DUMP, Server, inspect, unless_interrupted
 from market_data.cli.care.pg_tools import find_tool, run_tool
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.database import migrations
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
@@ -204,7 +204,7 @@ def _make_copy(path: Path, place: Home) -> None:
     with tempfile.TemporaryDirectory(dir=place.path, prefix="restoring-") as folder:
         draft = Home(Path(folder))
         snapshots.unpack(path, draft.data)
-        with embedded.owned_engine(draft.path, say=say) as database_url:
+        with embedded.owned_engine(draft.path, say=progress) as database_url:
             with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
                 connection.execute(FORGET_STREAM)
             migrations.upgrade(database_url)
@@ -215,4 +215,4 @@ def _make_copy(path: Path, place: Home) -> None:
 def _tell(revision: str) -> None:
     newest = migrations.revisions()[-1]
     brought = "" if revision == newest else f", brought from schema {revision} to {newest}"
-    tell(f"the backup is restored{brought}; streams tell clients with older ids of a gap")
+    output(f"the backup is restored{brought}; streams tell clients with older ids of a gap")

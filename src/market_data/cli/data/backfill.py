@@ -13,7 +13,7 @@ from secrets import randbits
 
 import psycopg
 
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.backward_walk import BackwardWalk, copy_data
 from market_data.cli.data.lease import Lease, held
@@ -67,7 +67,7 @@ async def backfill(database_url: str, history: History) -> int:
         since = now - history.reach // MICROSECOND
         if horizon is not None and horizon + HORIZON_DISTANCE > since:
             since = horizon + HORIZON_DISTANCE
-            say(f"retention is set: the history goes back to {_date(since)}, for older trades would be dropped")
+            progress(f"retention is set: the history goes back to {_date(since)}, for older trades would be dropped")
         walks = await _walks(connection, history, now)
         rows = sum(walk.steps_to(since) for walk in walks)
         with meter("trades", rows) as progress:
@@ -134,11 +134,11 @@ async def _write(connection: Connection, lease: Lease, walks: Sequence[BackwardW
 
 async def _report(connection: Connection, progress: Meter, since: int) -> None:
     if not progress.rows:
-        tell(f"nothing to do: the history goes back to {_date(since)} already")
+        output(f"nothing to do: the history goes back to {_date(since)} already")
         return
     total, before, after = await statements.disk(connection)
     shrunk = f", {before / 1e6:,.1f} MB of them shrunk to {after / 1e6:,.1f} MB in the columnstore" if after else ""
-    tell(
+    output(
         f"{progress.rows:,} trades in {progress.elapsed:,.1f} s ({progress.rate:,.0f} a second while storing), "
         f"back to {_date(since)}; trades take {total / 1e6:,.1f} MB on disk{shrunk}"
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from market_data.cli.console import say
+from market_data.cli.console import progress
 
 PLAIN_SECONDS = 10
 """Between two lines of progress where standard error is no terminal."""
@@ -48,7 +48,7 @@ class Meter:
         if self._total:
             of = f" of {self._total:,}"
             rest = f", {_clock(self.elapsed / max(self.rows, 1) * (self._total - self.rows))} left"
-        say(f"{self.rows:,}{of} {self._what}, {self.rate:,.0f} a second{rest}")
+        progress(f"{self.rows:,}{of} {self._what}, {self.rate:,.0f} a second{rest}")
 
 
 class _Bar(Meter):

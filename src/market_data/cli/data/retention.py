@@ -2,9 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from market_data.cli.console import tell
+from market_data.cli.console import output
 from market_data.cli.data import statements
-from market_data.cli.durations import in_words
+from market_data.cli.durations import format_long
 from market_data.database.connection import connect
 
 
@@ -13,12 +13,12 @@ async def show_retention(database_url: str) -> int:
     async with await connect(database_url, 0) as connection:
         setting = await statements.retention(connection)
     if setting.drop_after is None:
-        tell("trades are kept for ever")
+        output("trades are kept for ever")
     else:
-        tell(f"trades older than {in_words(setting.drop_after)} are dropped within the hour; candles stay")
-    tell(f"trades go back to {_date(setting.earliest)}" if setting.earliest else "there are no trades")
+        output(f"trades older than {format_long(setting.drop_after)} are dropped within the hour; candles stay")
+    output(f"trades go back to {_date(setting.earliest)}" if setting.earliest else "there are no trades")
     if setting.dropped_before:
-        tell(f"trades before {_date(setting.dropped_before)} have been dropped, and are not taken any more")
+        output(f"trades before {_date(setting.dropped_before)} have been dropped, and are not taken any more")
     return 0
 
 

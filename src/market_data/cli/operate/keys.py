@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from market_data.auth.api_keys import hash_of, make_key, prefix_of
-from market_data.cli.console import say, tell
-from market_data.cli.durations import in_short
+from market_data.cli.console import output, progress
+from market_data.cli.durations import format_short
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 
@@ -49,8 +49,8 @@ async def create_key(database_url: str, name: str, scopes: Sequence[str], lasts:
     secret = make_key()
     async with await connect(database_url, 0) as connection:
         await _store(connection, secret, name, scopes, lasts)
-    say(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again")
-    tell(secret)
+    progress(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again")
+    output(secret)
     return 0
 
 
@@ -84,11 +84,11 @@ async def list_keys(database_url: str, *, as_json: bool) -> int:
         await cursor.execute(LIST_KEYS)
         keys = await cursor.fetchall()
     if as_json:
-        tell(json.dumps([key._asdict() for key in keys], indent=2, default=_written))
+        output(json.dumps([key._asdict() for key in keys], indent=2, default=_written))
     elif keys:
         _show(keys)
     else:
-        tell("there are no keys; `market-data keys create NAME` makes one")
+        output("there are no keys; `market-data keys create NAME` makes one")
     return 0
 
 
@@ -111,7 +111,7 @@ def _show(keys: list[Listed]) -> None:
         console = Console(highlight=False, width=PIPED_WIDTH)
     with console.capture() as capture:
         console.print(table)
-    tell("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    output("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 # The key itself keeps its name until its successor can take it, in one transaction.
@@ -136,9 +136,9 @@ async def rotate_key(database_url: str, name: str, grace: timedelta) -> int:
             raise CommandFailed(_unknown(name))
         scopes, lasts = replaced
         await _store(connection, secret, name, scopes, lasts)
-    ends = f"holds for another {in_short(grace)}" if grace else "does not hold any more"
-    say(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again. The one before {ends}")
-    tell(secret)
+    ends = f"holds for another {format_short(grace)}" if grace else "does not hold any more"
+    progress(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again. The one before {ends}")
+    output(secret)
     return 0
 
 
@@ -163,7 +163,7 @@ async def revoke_keys(database_url: str, given: str) -> int:
         revoked: list[str] = await cursor.fetchall()
     if not revoked:
         raise CommandFailed(_unknown(given))
-    tell(f"revoked: {', '.join(revoked)}; running services refuse it within a second")
+    output(f"revoked: {', '.join(revoked)}; running services refuse it within a second")
     return 0
 
 
@@ -172,7 +172,7 @@ def _unknown(given: str) -> str:
 
 
 def _for_how_long(lasts: timedelta | None) -> str:
-    return f"holds for {in_short(lasts)}" if lasts else "holds until it is revoked"
+    return f"holds for {format_short(lasts)}" if lasts else "holds until it is revoked"
 
 
 def _moment(moment: datetime | None) -> str:

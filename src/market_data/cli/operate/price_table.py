@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from market_data.cli.durations import in_short
+from market_data.cli.durations import format_short
 
 AROUND = 4
 """Lines around the rows: the state, the heading with its rule, and the count of what did not fit."""
@@ -117,7 +117,7 @@ class Board:
         text = Text(no_wrap=True, overflow="crop")
         if self._lost:
             since, reason = self._lost
-            text.append(f"reconnecting since {_clock(since)} ({in_short(now - since)}): {reason}", style="bold red")
+            text.append(f"reconnecting since {_clock(since)} ({format_short(now - since)}): {reason}", style="bold red")
             text.append(f"  {self._url}", style="dim")
             return text
         text.append("live", style="bold green")
@@ -146,7 +146,7 @@ def _cells(symbol: str, row: Row | None, now: datetime) -> tuple[Text | str, ...
         Text(f"{100 * change / row.first:+.2f}", style=_colour(change)),
         f"{row.volume:,f}",
         f"{row.trades:,}",
-        f"{in_short(now - row.traded)} ago",
+        f"{format_short(now - row.traded)} ago",
     )
 
 

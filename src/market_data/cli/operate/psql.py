@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data import embedded
-from market_data.cli.console import say
+from market_data.cli.console import progress
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
@@ -38,7 +38,7 @@ def psql(settings: Settings, arguments: Sequence[str]) -> int:
     if not home.data.exists():
         raise CommandFailed(f"There is no database in {home.path} yet; `market-data serve` makes one.")
     with (
-        embedded.attached_engine(settings.home, say=say) as address,
+        embedded.attached_engine(settings.home, say=progress) as address,
         _left_to_child(signal.SIGINT, signal.SIGQUIT),
         subprocess.Popen([program, *arguments], env=environment(address)) as process,  # noqa: S603 - what the user typed
     ):

@@ -11,8 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from market_data.cli.console import tell
-from market_data.cli.durations import in_short
+from market_data.cli.console import output
+from market_data.cli.durations import format_short
 from market_data.cli.operate.service_client import address, complaint, open_client, unanswered
 from market_data.errors import CommandFailed
 
@@ -38,7 +38,7 @@ def show_status(url: str, *, as_json: bool) -> int:
     with open_client(url) as client:
         service, ready, ingestion = (_ask(client, path) for path in ("/", "/health/ready", "/status/ingestion"))
     if as_json:
-        tell(json.dumps({"service": service.body, "ready": ready.body, "ingestion": ingestion.body}, indent=2))
+        output(json.dumps({"service": service.body, "ready": ready.body, "ingestion": ingestion.body}, indent=2))
     else:
         _show(address(client.base_url), service.body, ready, ingestion)
     well = ready.status == 200 and ingestion.status == 200 and ingestion.body.get("ingestion_status") != "stale"
@@ -76,7 +76,7 @@ def _show(url: str, service: Body, ready: Answer, ingestion: Answer) -> None:
         for table in (_candles(ingestion.body.get("candles", [])), _jobs(failed)):
             if table.row_count:
                 console.print("", table, sep="\n")
-    tell("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    output("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _readiness(ready: Answer) -> tuple[RenderableType, RenderableType]:
@@ -91,7 +91,7 @@ def _ingestion(ingestion: Answer) -> tuple[RenderableType, RenderableType]:
         return _word("unknown", good=False), Text(str(body.get("detail", "")))
     told = ["no trade yet"]
     if (age := body.get("seconds_since_last_trade")) is not None:
-        told = [f"last trade {in_short(timedelta(seconds=age))} ago ({_time(body['last_trade'])})"]
+        told = [f"last trade {format_short(timedelta(seconds=age))} ago ({_time(body['last_trade'])})"]
     told.append(f"stale after {body['threshold_seconds']:g} s")
     told.append(f"fed by {body['feeding_replica']}" if body.get("feeding_replica") else "no feed runs")
     return _word(str(body["ingestion_status"]), good=body["ingestion_status"] != "stale"), Text(", ".join(told))
@@ -106,7 +106,7 @@ def _summed_up(jobs: int, failed: int) -> tuple[RenderableType, RenderableType]:
 def _candles(candles: list[Body]) -> Table:
     table = _table("candles", "materialized up to", "behind the newest trade")
     for each in candles:
-        lag = "" if each["watermark"] is None else in_short(timedelta(seconds=each["lag_seconds"]))
+        lag = "" if each["watermark"] is None else format_short(timedelta(seconds=each["lag_seconds"]))
         table.add_row(each["interval"], _time(each["watermark"]), lag)
     return table
 

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.cli.operate.price_table import Board, Trade
 from market_data.cli.operate.service_client import address, open_client
 from market_data.cli.operate.sse_client import Event, read_stream
@@ -97,14 +97,14 @@ def _print(events: Iterator[Event]) -> int:
                 case "trade":
                     trade = msgspec.json.decode(event.data, type=Trade)
                     time = trade.timestamp.isoformat().replace("+00:00", "Z")
-                    tell(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
+                    output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
                 case "gap":
-                    say(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
+                    progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
                 case "lost" if not lost:
-                    say(f"the stream is lost ({event.data}); reconnecting")
+                    progress(f"the stream is lost ({event.data}); reconnecting")
                     lost = True
                 case "open" if lost:
-                    say("the stream is back")
+                    progress("the stream is back")
                     lost = False
                 case _:
                     pass

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
 from market_data.cli.care.checks.policies import EXPECTED
-from market_data.cli.durations import in_short
+from market_data.cli.durations import format_short
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.status import LEVELS
 
@@ -63,7 +63,7 @@ def jobs(patient: CheckContext) -> Iterator[Finding]:
         elif late is not None and late > LATE and not running and not patient.woken:
             start = "restart the service" if patient.embedded else "SELECT _timescaledb_functions.start_background_workers()"
             finding = error(
-                "jobs", f"{job} should have started {in_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
+                "jobs", f"{job} should have started {format_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
             )
         if finding:
             well = False
@@ -100,7 +100,7 @@ def candles(patient: CheckContext) -> Iterator[Finding]:
     if behind:
         interval, lag = behind[0]
         others = f" (and {', '.join(each for each, _ in behind[1:])})" if behind[1:] else ""
-        finding = f"candles_{interval}{others} are materialized {in_short(timedelta(seconds=lag))} behind the newest trade"
+        finding = f"candles_{interval}{others} are materialized {format_short(timedelta(seconds=lag))} behind the newest trade"
         yield warning(
             "candles", finding, f"see jobs; {REFRESH} materializes minutes now, and then late ranges of all levels"
         )
