@@ -1,4 +1,4 @@
-"""How the modules hang together."""
+"""Imports between modules."""
 
 import os
 import subprocess
@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 from helpers.support import PROJECT
-
-from market_data.auth import api_keys
-from market_data.cli.operate import key_parsers
 
 
 def test_imports_point_one_way():
@@ -20,7 +17,7 @@ def test_imports_point_one_way():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "needless"),
+    ("arguments", "unneeded"),
     [
         (["--help"], {"alembic", "httpx", "litestar", "msgspec", "psycopg", "rich", "sqlalchemy", "structlog", "uvicorn"}),
         (["status", "--url=http://127.0.0.1:9"], {"alembic", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
@@ -28,8 +25,8 @@ def test_imports_point_one_way():
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_command_imports_nothing_that_it_does_without(arguments: list[str], needless: set[str], tmp_path: Path):
-    """Half a second and more, which whoever runs it would wait for."""
+def test_a_command_imports_only_packages_that_it_needs(arguments: list[str], unneeded: set[str], tmp_path: Path):
+    """The others take half a second and more to import."""
     program = """
 import sys
 from market_data.cli.main import main
@@ -38,14 +35,10 @@ try:
 finally:
     print("imported:", *{name.partition(".")[0] for name in sys.modules})
 """
-    # Where there is no server and none is waited for, a command goes as far as to ask for it.
+    # Without a server and with a time-out of 0, a command runs until it connects.
     environment = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:9/none", "DATABASE_START_TIMEOUT_SECONDS": "0"}
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     imported = set(done.stdout.rpartition("imported:")[2].split())
     assert "market_data" in imported, done.stderr
-    assert not imported & needless
-
-
-def test_scopes_that_the_command_line_takes_are_those_that_there_are():
-    assert key_parsers.SCOPES == api_keys.SCOPES
+    assert not imported & unneeded

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_data.cli.data.import_trades import batches
-from market_data.cli.data.trade_files import CsvSource, NdjsonSource, Source, open_source
+from market_data.cli.data.trade_files import Chunk, CsvSource, NdjsonSource, Source, open_source
 from market_data.errors import CommandFailed
 
 HEADER = "symbol,timestamp,price,volume,trade_id\n"
@@ -22,7 +22,7 @@ GOOD = ("AAPL", "2026-02-08T10:30:00Z", "1.5", "2", "7")
 
 
 def read_csv(text: str) -> tuple[list[list[str]], dict[int, str]]:
-    """The rows that go to the database, and the reasons of the others by line."""
+    """Return the rows for the database, and the reasons of the rejected rows by line."""
     return _read(CsvSource("test", io.BytesIO(text.encode("utf-8", "surrogateescape"))))
 
 
@@ -41,15 +41,15 @@ def _read(source: Source) -> tuple[list[list[str]], dict[int, str]]:
     return rows, reasons
 
 
-def reason(**parts: str) -> str:
-    """Why a row with these parts is rejected."""
-    row = dict(zip(HEADER.strip().split(","), GOOD, strict=True)) | parts
+def reason(**fields: str) -> str:
+    """Return the reason why a row with these fields is rejected."""
+    row = dict(zip(HEADER.strip().split(","), GOOD, strict=True)) | fields
     rows, reasons = read_csv(HEADER + ",".join(row.values()))
     assert rows == []
     return reasons[2]
 
 
-def test_columns_are_taken_by_name_in_any_order():
+def test_columns_are_found_by_name_in_any_order():
     rows, reasons = read_csv(
         "note,Volume, PRICE,time,symbol\n"
         "x,2,1.50,2026-02-08T10:30:00.25Z,aapl\n"
@@ -65,7 +65,7 @@ def test_columns_are_taken_by_name_in_any_order():
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("fields", "expected"),
     [
         ({"symbol": ""}, "symbol: is missing"),
         ({"price": " "}, "price: is missing"),
@@ -101,22 +101,26 @@ def test_columns_are_taken_by_name_in_any_order():
         ({"trade_id": "9223372036854775808"}, "trade_id: must be a whole number of 64 bits"),
     ],
 )
-def test_a_rejected_row_names_the_part_that_is_wrong(parts: dict[str, str], said: str):
-    assert reason(**parts).startswith(said)
+def test_a_rejected_row_names_the_invalid_field(fields: dict[str, str], expected: str):
+    assert reason(**fields).startswith(expected)
 
 
-def test_unusual_numbers_are_taken_where_they_are_numbers():
+def test_numbers_in_unusual_forms_are_accepted_exactly():
     rows, reasons = read_csv(
         HEADER
         + "A,2026-02-08T10:30:00Z,+001.50,.5,-9223372036854775808\n"
         + f"A,2026-02-08T10:30:00Z,{'0' * 40}1.,-0.0,+9223372036854775807\n"
         + f"A,2026-02-08T10:30:00Z,{'9' * 30}.{'9' * 30},0,1\n"
+        + "A,2026-02-08T10:30:00Z,1e-8,1.23456789E+2,2\n"
+        + f"A,2026-02-08T10:30:00Z,{'9' * 30}e-30,0e-999999999,3\n"
     )
     assert reasons == {}
     assert [row[2:] for row in rows] == [
         ["-9223372036854775808", "1.5", "0.5"],
         ["9223372036854775807", "1.0", "0.0"],
         ["1", f"{'9' * 30}.{'9' * 30}", "0"],
+        ["2", "0.00000001", "123.456789"],
+        ["3", f"0.{'9' * 30}", "0.0"],
     ]
 
 
@@ -133,19 +137,19 @@ def test_malformed_lines_are_rejected_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "has no column symbol; it has none"),
         ("a,b\n", "it has a, b"),
         ("symbol,time,timestamp,price,volume\n", "timestamp twice"),
     ],
 )
-def test_a_header_without_a_needed_column_ends_the_import(text: str, said: str):
-    with pytest.raises(CommandFailed, match=said):
+def test_a_header_without_a_required_column_fails(text: str, expected: str):
+    with pytest.raises(CommandFailed, match=expected):
         read_csv(text)
 
 
-def test_json_lines_keep_the_digits_of_numbers():
+def test_ndjson_keeps_the_digits_of_numbers():
     rows, reasons = read_json(
         '{"symbol":"aapl","timestamp":"2026-02-08T10:30:00Z","price":0.10000000000000000000001,"volume":"5","more":[1]}',
         "{",
@@ -166,7 +170,7 @@ def test_json_lines_keep_the_digits_of_numbers():
 
 @settings(derandomize=True, deadline=None, database=None)
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(-6, 6), st.booleans()), max_size=60))
-def test_trades_without_a_number_are_numbered_by_their_order_within_symbol_and_instant(
+def test_trades_without_trade_id_are_numbered_in_file_order_per_symbol_and_instant(
     trades: Sequence[tuple[str, int, bool]],
 ):
     start = datetime(2026, 2, 8, tzinfo=UTC)
@@ -181,7 +185,7 @@ def test_trades_without_a_number_are_numbered_by_their_order_within_symbol_and_i
     assert [int(row[2]) for row in rows] == expected
 
 
-def test_parquet_gives_exact_times_and_numbers(tmp_path: Path):
+def test_parquet_times_and_numbers_are_exact(tmp_path: Path):
     path = tmp_path / "trades.parquet"
     table = pa.table(
         {
@@ -204,27 +208,53 @@ def test_parquet_gives_exact_times_and_numbers(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.ndjson", "x.jsonl.gz", "x.parquet"])
-def test_garbage_is_never_a_crash(tmp_path: Path, name: str):
+def test_garbage_never_crashes(tmp_path: Path, name: str):
     path = tmp_path / name
     path.write_bytes(b"\x00\xff\x1f\x8b{[\n\"'\r\n\x00" * 50)
     with open_source(str(path), None) as source:
         try:
             rows, reasons = _read(source)
         except CommandFailed as error:
-            assert "\n" not in str(error)  # noqa: PT017 - either end is right
+            assert "\n" not in str(error)  # noqa: PT017 - both outcomes are valid
         else:
             assert rows == []
             assert reasons
 
 
-def test_a_format_that_nobody_knows_is_asked_for(tmp_path: Path):
+def test_an_unknown_format_must_be_set(tmp_path: Path):
     with pytest.raises(CommandFailed, match="set it with --format csv, ndjson or parquet"):
         open_source(__file__, None)
     with pytest.raises(CommandFailed, match="can't be read: No such file"):
         open_source(str(tmp_path / "none.csv"), None)
 
 
-def test_a_bom_and_a_json_line_in_csv_are_what_they_are():
+def test_a_bom_is_skipped_and_a_json_line_in_csv_is_rejected():
     rows, _ = read_csv("\ufeff" + HEADER + ",".join(GOOD))
     assert rows == [["AAPL", "2026-02-08T10:30:00+00:00", "7", "1.5", "2"]]
     assert read_csv(HEADER + json.dumps({"symbol": "A"}))[0] == []
+
+
+FIELDS: Sequence[Sequence[str]] = (
+    ("AAPL", "a", "^GSPC", "", "A B", '"A"'),
+    (
+        *("2026-02-28 23:59:59.123456789+00:00", "2026-02-08T10:30:00.5Z", "2028-02-29T00:00:00Z", "2026-02-29T00:00:00Z"),
+        *("2026-12-31T10:30:00.5+01:00", "2026-02-08t10:30:00z", "2026-04-31T00:00:00Z", "2026-02-08T10:30:00"),
+    ),
+    ("1.5", "0", "00.10", "1e-8", "9" * 31, "-1"),
+    ("2", "0", "0.0", "-0", "x"),
+    ("0", "-7", "+7", "9" * 18, "9" * 19, "", "1.0"),
+)
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=500)
+@given(st.lists(st.tuples(*map(st.sampled_from, FIELDS)).map(",".join), max_size=8), st.booleans())
+def test_rows_validated_as_columns_are_the_same_as_rows_validated_one_by_one(lines: list[str], ids: bool):
+    text = "\n".join(["symbol,timestamp,price,volume," + ("trade_id" if ids else "note"), *lines])
+
+    class RowSource(CsvSource):
+        def chunks(self) -> Iterator[Chunk]:
+            for chunk in super().chunks():
+                yield chunk._replace(lines=pa.nulls(len(chunk.rows), pa.binary()))
+
+    data = text.encode()
+    assert _read(CsvSource("x", io.BytesIO(data))) == _read(RowSource("x", io.BytesIO(data)))

@@ -1,5 +1,6 @@
 """Import trades from a file: each batch in a transaction of its own, while the next one is read and validated."""
 
+import argparse
 import csv
 import importlib
 import time
@@ -10,13 +11,15 @@ from typing import Any, NamedTuple, Self
 
 import psycopg
 
+from market_data.cli import runner
 from market_data.cli.console import output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
-from market_data.cli.data.trade_files import Chunk, Source, arrow
+from market_data.cli.data.trade_files import FORMATS, Chunk, Source, arrow, open_source
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
+from market_data.settings import Settings
 from market_data.trade_validation import MAX_DECIMAL_PLACES, InvalidTrade, TradeValidator
 
 compute: Any = importlib.import_module("pyarrow.compute")  # it has no type annotations
@@ -26,6 +29,38 @@ AGAIN = "stored trades stay, and the same command stores the rest"
 TOO_OLD = "timestamp: is beyond the retention horizon, before which trades have been dropped"
 CANCELLED = "trade_id: this trade was cancelled; see trade_changes for when, by whom and why"
 CONFLICT = "trade_id: this trade is stored already, with another price or volume"
+
+
+def create_parser(prog: str) -> argparse.ArgumentParser:
+    """Return the parser of `import`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
+            "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
+            "trade_id; other columns are ignored. Without trade_id, trades with the same symbol and timestamp are numbered "
+            "in the order of the file. Stored trades are not changed, so a file may be imported again. Rejected rows are "
+            "written to a file with their line number and the reason; the exit status is then 1."
+        ),
+    )
+    parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may end in .gz")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of the file (default: by its name, or by the content of standard input)"
+    )
+    parser.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="FILE",
+        help="file for rejected rows (default: <name>.rejected.csv in the current folder)",
+    )
+    parser.set_defaults(command=_run)
+    return parser
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    rejects = rejects_for(parsed.file, parsed.rejects)
+    with open_source(parsed.file, parsed.format) as source, runner.migrated_database(settings) as database_url:
+        return runner.run_async(import_trades(database_url, source, rejects), again=AGAIN)
 
 
 class Rejects:

@@ -31,7 +31,12 @@ class ParquetSource(Source):
                 rows = arrow.StructArray.from_arrays(columns, list(Row._fields[: len(chosen)]))
                 yield Chunk(number, rows, compute.binary_join_element_wise(*columns, ","))
                 number += len(batch)
-        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two for values beyond Python's
+        except (
+            arrow.ArrowException,
+            OSError,
+            ValueError,
+            OverflowError,
+        ) as error:  # the last two for values beyond Python's
             raise CommandFailed(f"{self.name} can't be read: {str(error).partition(chr(10))[0]}") from None
 
     def parse(self, row: Any) -> Row:

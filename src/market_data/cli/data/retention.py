@@ -1,29 +1,61 @@
-"""How long trades are kept: shown, or set."""
+"""Show or set how long trades are kept."""
 
+import argparse
 from datetime import datetime, timedelta
 
+from market_data.cli import runner
 from market_data.cli.console import output
 from market_data.cli.data import statements
-from market_data.cli.durations import format_long
+from market_data.cli.durations import duration_between, format_long
 from market_data.database.connection import connect
+from market_data.settings import Settings
+
+_read_duration = duration_between("8d", "100y")
+
+
+def create_parser(prog: str) -> argparse.ArgumentParser:
+    """Return the parser of `retention`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "Show how long trades are kept and the time of the earliest trade; with --trades, set it first. "
+            "Candles are kept forever."
+        ),
+    )
+    parser.add_argument(
+        "--trades",
+        type=lambda text: None if text == "off" else _read_duration(text),
+        default=argparse.SUPPRESS,
+        metavar="DURATION",
+        help="drop trades older than this, such as 90d, 12w or 2y (of 365 days), at least 8d; off keeps them forever",
+    )
+    parser.set_defaults(command=_run)
+    return parser
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    with runner.migrated_database(settings) as database_url:
+        if "trades" in parsed:
+            return runner.run_async(set_retention(database_url, parsed.trades), again="the same command sets the retention")
+        return runner.run_async(show_retention(database_url), again="the same command shows the retention")
 
 
 async def show_retention(database_url: str) -> int:
-    """Tell the setting, and how far back trades go."""
+    """Print the setting and its effect."""
     async with await connect(database_url, 0) as connection:
-        setting = await statements.retention(connection)
-    if setting.drop_after is None:
-        output("trades are kept for ever")
+        retention = await statements.read_retention(connection)
+    if retention.drop_after is None:
+        output("trades are kept forever")
     else:
-        output(f"trades older than {format_long(setting.drop_after)} are dropped within the hour; candles stay")
-    output(f"trades go back to {_date(setting.earliest)}" if setting.earliest else "there are no trades")
-    if setting.dropped_before:
-        output(f"trades before {_date(setting.dropped_before)} have been dropped, and are not taken any more")
+        output(f"trades older than {format_long(retention.drop_after)} are dropped within the hour; candles stay")
+    output(f"the earliest trade is of {_date(retention.earliest)}" if retention.earliest else "there are no trades")
+    if retention.dropped_before:
+        output(f"trades before {_date(retention.dropped_before)} have been dropped, and new ones are rejected")
     return 0
 
 
 async def set_retention(database_url: str, drop_after: timedelta | None) -> int:
-    """Set it: None keeps trades for ever."""
+    """Set the retention (None: forever), then print it."""
     async with await connect(database_url, 0) as connection:
         await statements.set_retention(connection, drop_after)
     return await show_retention(database_url)

@@ -40,6 +40,7 @@ PATTERNS = {
 }
 """Usual forms of the columns, in RE2's syntax. Only fields of these forms are validated as Arrow columns."""
 
+FORMATS = ("csv", "ndjson", "parquet")
 SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 
 CHUNK_ROWS = 50_000
@@ -190,7 +191,7 @@ def open_source(path: str, kind: str | None) -> Source:
         file = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)))
     if path == "-" and (kind == "parquet" or file.peek(4).startswith(PARQUET)):
         raise CommandFailed(
-            "Parquet can't be read from standard input, because its table of contents is at the end; save it to a file first."
+            "Parquet can't be read from standard input, because its table of contents is at the end; save it as a file."
         )
     if kind is None:
         kind = "ndjson" if file.peek(1000).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "csv"
