@@ -185,7 +185,7 @@ def test_no_key_gets_through_while_the_database_is_away(
 
 
 def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
-    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.make_key()})):
+    for said, environment in (("is not set", {}), ("was rejected", {"MARKET_DATA_KEY": api_keys.make_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)
             assert said in line
