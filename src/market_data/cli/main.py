@@ -22,7 +22,7 @@ COMMANDS = {
     "restore": ("care.restore", "restore a backup into an empty database"),
     "keys": ("operate.keys", "create, list, rotate and revoke API keys"),
 }
-"""Module in this package and summary, by command. The module has `create_parser(prog)`, which sets the default `command`."""
+"""Module in this package and summary, by command. Its `add_arguments(parser)` sets the default `command` as well."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +37,8 @@ class _LazyParser(argparse.ArgumentParser):
     """Parser of one command. It imports the command's module when the command is used, because most take long to import."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[reportIncompatibleMethodOverride]  # typeshed has an overload for each namespace
-        module = import_module(f"market_data.cli.{COMMANDS[self.prog.rpartition(' ')[2]][0]}")
-        return module.create_parser(self.prog).parse_known_args(args, namespace)
+        import_module(f"market_data.cli.{COMMANDS[self.prog.rpartition(' ')[2]][0]}").add_arguments(self)
+        return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_LazyParser)
     for name, (_, summary) in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+        commands.add_parser(name, help=summary)
     return parser
 
 

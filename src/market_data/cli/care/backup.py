@@ -90,20 +90,16 @@ def run_interruptible(work: Callable[[], None], consequence: str) -> int:
     return 0
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `backup`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Save DATABASE_URL with pg_dump while the service runs or, if that is not set, copy the folder of the embedded "
-            "engine, whose service must be stopped. The file has its name only once it is complete."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `backup`."""
+    parser.description = (
+        "Save DATABASE_URL with pg_dump while the service runs or, if that is not set, copy the folder of the embedded "
+        "engine, whose service must be stopped. The file has its name only once it is complete."
     )
     parser.add_argument(
         "path", type=Path, metavar="FILE", help="file to write; for the embedded engine a folder, unless it ends in .tar.gz"
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -24,14 +24,11 @@ SEVERITY = ("ok", "warning", "error")
 IS_EMBEDDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `doctor`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Check the database and its surroundings. Prints a line per check: ok, warning or error, the finding, and the "
-            "remedy. Changes nothing. The exit status is 1 if there is an error, else 0."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.description = (
+        "Check the database and its surroundings. Prints a line per check: ok, warning or error, the finding, and the "
+        "remedy. Changes nothing. The exit status is 1 if there is an error, else 0."
     )
     parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")
     parser.add_argument(
@@ -41,7 +38,6 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         help="worker processes of all services, which share the server's connections (default: %(default)s)",
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -34,18 +34,14 @@ INCOMPLETE = "The database is incomplete now: drop it and create it again before
 CREATE_EXTENSION = "CREATE EXTENSION timescaledb VERSION {}"
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `restore`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Restore a backup into DATABASE_URL or, if that is not set, into MARKET_DATA_HOME, which must be empty. Then "
-            "migrate the schema."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `restore`."""
+    parser.description = (
+        "Restore a backup into DATABASE_URL or, if that is not set, into MARKET_DATA_HOME, which must be empty. Then "
+        "migrate the schema."
     )
     parser.add_argument("path", type=Path, metavar="FILE", help="file or folder written by `market-data backup`")
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -41,15 +41,12 @@ HORIZON_MARGIN = timedelta(hours=1) // MICROSECOND
 """Distance from the retention horizon, which advances while a batch is written."""
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `backfill`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write one trade per symbol and RATE, backward from the earliest stored trade (or from now), with the "
-            "volatility of the feed, and materialize its candles. After an interruption, the same command continues where "
-            "it stopped; it does nothing once the history is complete. The service may run and feed meanwhile."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `backfill`."""
+    parser.description = (
+        "Write one trade per symbol and RATE, backward from the earliest stored trade (or from now), with the "
+        "volatility of the feed, and materialize its candles. After an interruption, the same command continues where "
+        "it stopped; it does nothing once the history is complete. The service may run and feed meanwhile."
     )
     parser.add_argument("--days", type=number_between(1, 36_500), required=True, help="length of the history, back from now")
     parser.add_argument(
@@ -66,7 +63,6 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         help=f"symbols to write, separated by commas (default: {','.join(item.symbol for item in LISTINGS)})",
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _read_listings(text: str) -> tuple[Listing, ...]:

@@ -1,4 +1,4 @@
-"""Import trades from a file: each batch in a transaction of its own, while the next one is read and validated."""
+"""Import trades from a file. While a batch is stored in a transaction, the next one is read and validated."""
 
 import argparse
 import csv
@@ -31,17 +31,14 @@ CANCELLED = "trade_id: this trade was cancelled; see trade_changes for when, by 
 CONFLICT = "trade_id: this trade is stored already, with another price or volume"
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `import`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
-            "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
-            "trade_id; other columns are ignored. Without trade_id, trades with the same symbol and timestamp are numbered "
-            "in the order of the file. Stored trades are not changed, so a file may be imported again. Rejected rows are "
-            "written to a file with their line number and the reason; the exit status is then 1."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `import`."""
+    parser.description = (
+        "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
+        "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
+        "trade_id; other columns are ignored. Without trade_id, trades with the same symbol and timestamp are numbered "
+        "in the order of the file. Stored trades are not changed, so a file may be imported again. Rejected rows are "
+        "written to a file with their line number and the reason; the exit status is then 1."
     )
     parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may end in .gz")
     parser.add_argument(
@@ -54,7 +51,6 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         help="file for rejected rows (default: <name>.rejected.csv in the current folder)",
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ class Lease:
 
 @contextlib.asynccontextmanager
 async def held(database_url: str, lease: Lease) -> AsyncGenerator[None]:
-    """Hold the lease for the block, on a connection of its own.
+    """Hold the lease for the block, on a separate connection.
 
     Raises:
         CommandFailed: Another process holds and extends it.

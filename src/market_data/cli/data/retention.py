@@ -1,7 +1,7 @@
 """Show or set how long trades are kept."""
 
 import argparse
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from market_data.cli import runner
 from market_data.cli.console import output
@@ -13,14 +13,11 @@ from market_data.settings import Settings
 _read_duration = duration_between("8d", "100y")
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `retention`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Show how long trades are kept and the time of the earliest trade; with --trades, set it first. "
-            "Candles are kept forever."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `retention`."""
+    parser.description = (
+        "Show how long trades are kept and the time of the earliest trade; with --trades, set it first. "
+        "Candles are kept forever."
     )
     parser.add_argument(
         "--trades",
@@ -30,19 +27,17 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         help="drop trades older than this, such as 90d, 12w or 2y (of 365 days), at least 8d; off keeps them forever",
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     with runner.migrated_database(settings) as database_url:
-        if "trades" in parsed:
-            return runner.run_async(set_retention(database_url, parsed.trades), again="the same command sets the retention")
-        return runner.run_async(show_retention(database_url), again="the same command shows the retention")
+        return runner.run_async(_retention(database_url, parsed), again="the same command sets and shows the retention")
 
 
-async def show_retention(database_url: str) -> int:
-    """Print the setting and its effect."""
+async def _retention(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
+        if "trades" in parsed:
+            await statements.set_retention(connection, parsed.trades)
         retention = await statements.read_retention(connection)
     if retention.drop_after is None:
         output("trades are kept forever")
@@ -52,13 +47,6 @@ async def show_retention(database_url: str) -> int:
     if retention.dropped_before:
         output(f"trades before {_date(retention.dropped_before)} have been dropped, and new ones are rejected")
     return 0
-
-
-async def set_retention(database_url: str, drop_after: timedelta | None) -> int:
-    """Set the retention (None: forever), then print it."""
-    async with await connect(database_url, 0) as connection:
-        await statements.set_retention(connection, drop_after)
-    return await show_retention(database_url)
 
 
 def _date(moment: datetime) -> str:

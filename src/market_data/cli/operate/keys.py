@@ -3,9 +3,9 @@
 import argparse
 import json
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg.rows import args_row, scalar_row
@@ -23,16 +23,13 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = re.compile(r"[0-9a-f]{8}")
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `keys`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "API keys allow clients to write, and to read if AUTH=required. A running service applies every change within a "
-            "second."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `keys`."""
+    parser.description = (
+        "API keys allow clients to write, and to read if AUTH=required. A running service applies every change within a "
+        "second."
     )
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=argparse.ArgumentParser)
 
     create = actions.add_parser(
         "create",
@@ -40,7 +37,7 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         description="Create a key and print it to standard output. Only its hash is stored, so it can't be shown again.",
     )
     _add_create_arguments(create)
-    create.set_defaults(command=_create)
+    create.set_defaults(command=_run, action=_create)
 
     listing = actions.add_parser(
         "list",
@@ -48,7 +45,7 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         description="List all keys, present and past, by name and prefix: the eight digits after md_ in the key.",
     )
     listing.add_argument("--json", action="store_true", help="print the keys as a JSON array")
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=_run, action=_list)
 
     rotate = actions.add_parser(
         "rotate",
@@ -63,7 +60,7 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         metavar="DURATION",
         help="time for which the old key stays valid, such as 1h (default: it ends immediately)",
     )
-    rotate.set_defaults(command=_rotate)
+    rotate.set_defaults(command=_run, action=_rotate)
 
     revoke = actions.add_parser(
         "revoke",
@@ -71,8 +68,7 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         description="Revoke the keys of a name, or the key with a prefix. Open streams that use them are closed.",
     )
     revoke.add_argument("key", metavar="NAME|PREFIX", help="name of the key, or its prefix of eight digits")
-    revoke.set_defaults(command=_revoke)
-    return parser
+    revoke.set_defaults(command=_run, action=_revoke)
 
 
 def _add_create_arguments(create: argparse.ArgumentParser) -> None:
@@ -99,26 +95,11 @@ def _read_name(text: str) -> str:
     return text
 
 
-def _create(settings: Settings, parsed: argparse.Namespace) -> int:
-    scopes = [scope for scope in SCOPES if scope in (parsed.scope or ["read"])]
-    return _run(settings, lambda url: create_key(url, parsed.name, scopes, parsed.expires))
-
-
-def _list(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _run(settings, lambda url: list_keys(url, as_json=parsed.json))
-
-
-def _rotate(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _run(settings, lambda url: rotate_key(url, parsed.name, parsed.grace))
-
-
-def _revoke(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _run(settings, lambda url: revoke_keys(url, parsed.key))
-
-
-def _run(settings: Settings, action: Callable[[str], Coroutine[Any, Any, int]]) -> int:
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     with runner.migrated_database(settings) as database_url:
-        return runner.run_async(action(database_url), again="`market-data keys list` shows if the change was made")
+        return runner.run_async(
+            parsed.action(database_url, parsed), again="`market-data keys list` shows if the change was made"
+        )
 
 
 class ListedKey(NamedTuple):
@@ -141,21 +122,17 @@ STORE_KEY = """
 """
 
 
-async def create_key(database_url: str, name: str, scopes: Sequence[str], lifetime: timedelta | None) -> int:
-    """Create a key and print it.
-
-    Raises:
-        CommandFailed: There is a key of this name.
-    """
-    secret = make_key()
+async def _create(database_url: str, parsed: argparse.Namespace) -> int:
+    scopes = [scope for scope in SCOPES if scope in (parsed.scope or ["read"])]
     async with await connect(database_url, 0) as connection:
-        await _store(connection, secret, name, scopes, lifetime)
-    progress(f"the key {name} ({', '.join(scopes)}) is valid {_validity(lifetime)}; it is not shown again")
+        secret = await _store_new_key(connection, parsed.name, scopes, parsed.expires)
+    progress(f"the key {parsed.name} ({', '.join(scopes)}) is valid {_validity(parsed.expires)}; it is not shown again")
     output(secret)
     return 0
 
 
-async def _store(connection: Connection, secret: str, name: str, scopes: Sequence[str], lifetime: timedelta | None) -> None:
+async def _store_new_key(connection: Connection, name: str, scopes: Sequence[str], lifetime: timedelta | None) -> str:
+    secret = make_key()
     row = {"name": name, "prefix": prefix_of(secret), "hash": hash_of(secret), "scopes": list(scopes), "lifetime": lifetime}
     try:
         await connection.execute(STORE_KEY, row)
@@ -163,6 +140,7 @@ async def _store(connection: Connection, secret: str, name: str, scopes: Sequenc
         raise CommandFailed(
             f"There is a key {name} already; replace it with `market-data keys rotate {name}`, or end it with `keys revoke`."
         ) from None
+    return secret
 
 
 LIST_KEYS = """
@@ -178,13 +156,12 @@ LIST_KEYS = """
 """
 
 
-async def list_keys(database_url: str, *, as_json: bool) -> int:
-    """Print all keys, present and past."""
+async def _list(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
         cursor = connection.cursor(row_factory=args_row(ListedKey))
         await cursor.execute(LIST_KEYS)
         keys = await cursor.fetchall()
-    if as_json:
+    if parsed.json:
         output(json.dumps([key._asdict() for key in keys], indent=2, default=_to_json))
         return 0
     if not keys:
@@ -208,19 +185,14 @@ REPLACE_KEY = """
 """
 
 
-async def rotate_key(database_url: str, name: str, grace: timedelta) -> int:
-    """Replace a key by one with the same name, scopes and lifetime, and print it. The old key is valid for `grace`.
-
-    Raises:
-        CommandFailed: There is no key of this name.
-    """
-    secret = make_key()
+async def _rotate(database_url: str, parsed: argparse.Namespace) -> int:
+    name, grace = parsed.name, parsed.grace
     async with await connect(database_url, 0) as connection, connection.transaction():
         replaced = await (await connection.execute(REPLACE_KEY, {"name": name, "grace": grace})).fetchone()
         if replaced is None:
             raise CommandFailed(_unknown(name))
         scopes, lifetime = replaced
-        await _store(connection, secret, name, scopes, lifetime)
+        secret = await _store_new_key(connection, name, scopes, lifetime)
     old = f"is valid for another {format_short(grace)}" if grace else "is no longer valid"
     progress(
         f"the key {name} ({', '.join(scopes)}) is valid {_validity(lifetime)}; it is not shown again. The old key {old}"
@@ -238,18 +210,13 @@ REVOKE_KEYS = """
 """
 
 
-async def revoke_keys(database_url: str, key: str) -> int:
-    """Revoke the keys of a name, or the key with a prefix.
-
-    Raises:
-        CommandFailed: There is no such valid key.
-    """
+async def _revoke(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
         cursor = connection.cursor(row_factory=scalar_row)
-        await cursor.execute(REVOKE_KEYS, {"key": key})
+        await cursor.execute(REVOKE_KEYS, {"key": parsed.key})
         revoked: list[str] = await cursor.fetchall()
     if not revoked:
-        raise CommandFailed(_unknown(key))
+        raise CommandFailed(_unknown(parsed.key))
     output(f"revoked: {', '.join(revoked)}; running services reject it within a second")
     return 0
 

@@ -7,14 +7,12 @@ from market_data.cli.console import progress
 from market_data.settings import Settings
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `migrate`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Migrate DATABASE_URL, or the database of the embedded engine if that is not set, to the newest schema.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `migrate`."""
+    parser.description = (
+        "Migrate DATABASE_URL, or the database of the embedded engine if that is not set, to the newest schema."
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, _: argparse.Namespace) -> int:

@@ -23,27 +23,22 @@ NOT_INSTALLED = (
 )
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `psql`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        usage=f"{prog} [--help] [ARGUMENT ...]",
-        description=(
-            "Open psql on DATABASE_URL or, if that is not set, on the embedded engine, which is started for psql if it does "
-            "not run. All arguments are passed to psql, such as -c 'SELECT count(*) FROM trades'."
-        ),
-        add_help=False,
-        prefix_chars="\0",  # argparse must not interpret psql's options
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `psql`."""
+    parser.usage = "%(prog)s [--help] [ARGUMENT ...]"
+    parser.description = (
+        "Open psql on DATABASE_URL or, if that is not set, on the embedded engine, which is started for psql if it does "
+        "not run. All arguments are passed to psql, such as -c 'SELECT count(*) FROM trades'."
     )
+    parser.prefix_chars = "\0"  # argparse must not interpret psql's options
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="passed to psql")
-    parser.set_defaults(command=_run, parser=parser)
-    return parser
+    parser.set_defaults(command=_run, print_help=parser.print_help)
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     arguments: list[str] = parsed.arguments
-    if arguments == ["--help"]:
-        parsed.parser.print_help()
+    if arguments in (["--help"], ["-h"]):
+        parsed.print_help()
         return 0
     return _run_psql(settings, arguments[1:] if arguments[:1] == ["--"] else arguments)
 

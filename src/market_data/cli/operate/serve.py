@@ -16,12 +16,9 @@ from market_data.server.serve import listen, serve
 from market_data.settings import Settings
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `serve`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Migrate the database, then serve. Uses DATABASE_URL, or the embedded engine if that is not set.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`."""
+    parser.description = "Migrate the database, then serve. Uses DATABASE_URL, or the embedded engine if that is not set."
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port",
@@ -33,7 +30,6 @@ def create_parser(prog: str) -> argparse.ArgumentParser:
         "--workers", type=number_between(1, 64), default=1, help="number of worker processes (default: %(default)s)"
     )
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -28,19 +28,15 @@ class Response(NamedTuple):
     body: Body
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `status`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Show whether a running service is ready, the age of its latest trade, how far its candles are materialized, "
-            "and its failed jobs. The exit status is 0 if the service is ready and its trades are not stale, else 1."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.description = (
+        "Show whether a running service is ready, the age of its latest trade, how far its candles are materialized, "
+        "and its failed jobs. The exit status is 0 if the service is ready and its trades are not stale, else 1."
     )
     parser.add_argument("--json", action="store_true", help="print the responses of the service as one JSON object")
     add_url_argument(parser)
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(_: Settings, parsed: argparse.Namespace) -> int:

@@ -28,21 +28,17 @@ class _Gap(msgspec.Struct):
     reason: str = "the stream could not be resumed"
 
 
-def create_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of `watch`."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
-            "terminal, print a line per trade: symbol, price, volume and time, separated by tabs."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `watch`."""
+    parser.description = (
+        "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
+        "terminal, print a line per trade: symbol, price, volume and time, separated by tabs."
     )
     parser.add_argument(
         "symbols", nargs="*", metavar="SYMBOL", help="symbols to show (default: all, the most recently traded first)"
     )
     add_url_argument(parser)
     parser.set_defaults(command=_run)
-    return parser
 
 
 def _run(_: Settings, parsed: argparse.Namespace) -> int:

@@ -181,7 +181,7 @@ def pooler(context: CheckContext) -> Iterator[Finding]:
     """Check that DATABASE_DIRECT_URL bypasses PgBouncer, and is set if DATABASE_URL goes through it."""
     settings = context.settings
     pid, started, name = context.row(IDENTITY)
-    # PgBouncer reports a process id of its own. So does the embedded engine, which has one session for all connections.
+    # PgBouncer reports its own process id. So does the embedded engine, which has one session for all connections.
     pooled = not context.embedded and context.connection.info.backend_pid != pid
     if settings.database_direct_url and settings.database_url:
         try:
