@@ -23,7 +23,7 @@ NOT_RESTORED = ("stream_events", "stream_commits", "leases")
 
 
 @dataclass
-class Place:
+class Instance:
     """A database, on a server or in a folder."""
 
     environment: dict[str, str]
@@ -46,7 +46,7 @@ class Place:
             yield connection
 
 
-class Places:
+class Instances:
     """Create databases that exist for the block."""
 
     def __init__(self, folder: Path, seed: Path, new: Callable[..., AbstractContextManager[str]]) -> None:
@@ -56,30 +56,30 @@ class Places:
         self._new = new
         self._count = 0
 
-    def __enter__(self) -> "Places":
+    def __enter__(self) -> "Instances":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def empty(self) -> Place:
+    def empty(self) -> Instance:
         if SERVER:
             url = self._stack.enter_context(self._new())
-            return Place({"DATABASE_URL": url, "PG_BIN": PG_BIN}, url=url)
+            return Instance({"DATABASE_URL": url, "PG_BIN": PG_BIN}, url=url)
         self._count += 1
         home = self._folder / f"home-{self._count}"
-        return Place({"MARKET_DATA_HOME": str(home), "DATABASE_URL": ""}, home=home)
+        return Instance({"MARKET_DATA_HOME": str(home), "DATABASE_URL": ""}, home=home)
 
-    def migrated(self) -> Place:
-        place = self.empty()
-        if place.home:
-            shutil.copytree(self._seed, place.home)
+    def migrated(self) -> Instance:
+        instance = self.empty()
+        if instance.home:
+            shutil.copytree(self._seed, instance.home)
         else:
             from market_data.database import migrations
 
-            assert place.url
-            migrations.upgrade(place.url)
-        return place
+            assert instance.url
+            migrations.upgrade(instance.url)
+        return instance
 
 
 FILL = """

@@ -223,11 +223,11 @@ def test_a_long_header_is_read_at_once(piece: str):
 
 
 LINE = re.compile(r"(\d+)\t([^\t\\]+)\t([^\t\\]+)\t(-?\d+)\t([\d.]+)\t([\d.]+)")
-"""What goes to COPY: nothing that it would take for another column or row, or for a backslash of its own."""
+"""A line of COPY data, without characters that COPY would interpret as a separator or an escape."""
 
 
 def assert_imported(source: Source) -> None:
-    """That a file is read to its end, whatever is in it, or is no such file."""
+    """Assert that each row of a file is valid or rejected with a reason, or that the file is rejected in one line."""
     with source:
         try:
             for batch in batches(source):
@@ -253,14 +253,14 @@ CSV = b"symbol,timestamp,price,volume,trade_id\nAAPL,2026-02-08T10:30:00.5Z,1.5,
 @given(BYTES | damaged(CSV) | damaged(CSV.replace(b",", b"\t")))
 @example(CSV + b"A\\N,2026-02-08T10:30:00Z,1,1,1\n")
 @example(CSV + b"AAPL\t1,2026-02-08T10:30:00Z,1,1,1\n")
-def test_any_csv_gives_rows_or_reasons(data: bytes):
+def test_any_csv_has_valid_or_rejected_rows(data: bytes):
     assert_imported(CsvSource("x", io.BytesIO(data)))
     assert_imported(CsvSource("x", io.BytesIO(CSV + data)))
 
 
 @steady
 @given(BYTES | damaged(GOOD + b"\n" + GOOD))
-def test_any_json_lines_give_rows_or_reasons(data: bytes):
+def test_any_ndjson_has_valid_or_rejected_rows(data: bytes):
     assert_imported(NdjsonSource("x", io.BytesIO(data)))
 
 
@@ -281,14 +281,14 @@ PARQUET = parquet(
 
 @steady
 @given(st.binary(max_size=60) | damaged(PARQUET) | st.integers(0, len(PARQUET)).map(lambda end: PARQUET[:end]))
-def test_any_parquet_gives_rows_or_reasons(data: bytes):
+def test_any_parquet_file_has_valid_or_rejected_rows(data: bytes):
     assert_imported(ParquetSource("x", io.BytesIO(data)))
 
 
 @steady
 @given(st.text(st.characters(blacklist_categories=[]), max_size=20))
 @example("\x1b]0;owned\x07\udcff\u202e")
-def test_a_terminal_is_shown_text_and_nothing_to_obey(text: str):
+def test_control_characters_are_escaped_on_the_terminal(text: str):
     assert_one_line(text.replace("\n", ""))
 
 
@@ -315,6 +315,8 @@ COLUMNS = st.sampled_from(
 
 @steady
 @given(COLUMNS, COLUMNS, COLUMNS, COLUMNS, COLUMNS)
-def test_columns_of_any_type_give_rows_or_reasons(symbol: Any, timestamp: Any, price: Any, volume: Any, trade_id: Any):
+def test_parquet_columns_of_any_type_have_valid_or_rejected_rows(
+    symbol: Any, timestamp: Any, price: Any, volume: Any, trade_id: Any
+):
     data = parquet(symbol=symbol, timestamp=timestamp, price=price, volume=volume, trade_id=trade_id)
     assert_imported(ParquetSource("x", io.BytesIO(data)))

@@ -7,15 +7,25 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, errors
-from psycopg.rows import class_row, scalar_row
+from psycopg.abc import Params
+from psycopg.rows import AsyncRowFactory, class_row, scalar_row
 
 Connection = AsyncConnection[Any]
+T = TypeVar("T")
 
 REFRESH_RETRY_SECONDS = 0.5
 """Pause before the next attempt if the database's own job is refreshing the same candles."""
+
+
+async def _fetch(
+    connection: Connection, row_factory: AsyncRowFactory[T], query: LiteralString, parameters: Params | None = None
+) -> list[T]:
+    cursor = connection.cursor(row_factory=row_factory)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchall()
 
 
 class Bounds(NamedTuple):
@@ -34,9 +44,7 @@ BOUNDS = """
 
 async def read_bounds(connection: Connection) -> Bounds:
     """Read the range of times that may be stored."""
-    cursor = connection.cursor(row_factory=class_row(Bounds))
-    await cursor.execute(BOUNDS)
-    (row,) = await cursor.fetchall()
+    (row,) = await _fetch(connection, class_row(Bounds), BOUNDS)
     return row
 
 
@@ -110,9 +118,7 @@ CONVERT_CHUNK = "CALL convert_to_columnstore(%s::regclass, if_not_columnstore =>
 
 async def convert_to_columnstore(connection: Connection, since: int) -> None:
     """Convert the chunks of trades that start at `since` or later and are older than a week."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(ROWSTORE_CHUNKS, (since,))
-    for chunk in await cursor.fetchall():
+    for chunk in await _fetch(connection, scalar_row, ROWSTORE_CHUNKS, (since,)):
         await connection.execute(CONVERT_CHUNK, (chunk,))
 
 
@@ -137,9 +143,7 @@ DISK_USAGE = """
 
 async def read_disk_usage(connection: Connection) -> DiskUsage:
     """Read the size of the trades on disk."""
-    cursor = connection.cursor(row_factory=class_row(DiskUsage))
-    await cursor.execute(DISK_USAGE)
-    (row,) = await cursor.fetchall()
+    (row,) = await _fetch(connection, class_row(DiskUsage), DISK_USAGE)
     return row
 
 
@@ -175,9 +179,7 @@ ADD_STAGED_SYMBOLS = """
 
 async def add_staged_symbols(connection: Connection) -> list[str]:
     """Add the staged symbols. Returns the new ones."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(ADD_STAGED_SYMBOLS)
-    return await cursor.fetchall()
+    return await _fetch(connection, scalar_row, ADD_STAGED_SYMBOLS)
 
 
 # In a subquery the function is called once, not for each row.
@@ -186,9 +188,7 @@ DELETE_TOO_OLD = "DELETE FROM imported WHERE time < (SELECT retention_horizon())
 
 async def delete_staged_too_old(connection: Connection) -> list[int]:
     """Delete staged trades beyond the retention horizon. Returns their indexes."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(DELETE_TOO_OLD)
-    return await cursor.fetchall()
+    return await _fetch(connection, scalar_row, DELETE_TOO_OLD)
 
 
 # A cancelled trade that was inserted again in psql still has its entry, so its row is rejected.
@@ -203,9 +203,7 @@ DELETE_CANCELLED = """
 
 async def delete_staged_cancelled(connection: Connection) -> list[int]:
     """Delete staged trades that were cancelled. Returns their indexes."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(DELETE_CANCELLED)
-    return await cursor.fetchall()
+    return await _fetch(connection, scalar_row, DELETE_CANCELLED)
 
 
 # Ordered by index within a key, so that the first of two rows with the same key is stored. The limit would abort the import
@@ -243,9 +241,7 @@ async def read_conflicts(connection: Connection) -> list[int]:
     """Return the indexes of staged trades that are stored with another price or volume."""
     await connection.execute(ANALYZE_STAGED)
     span = await (await connection.execute(STAGED_RANGE)).fetchone()
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(CONFLICTS, span)
-    return await cursor.fetchall()
+    return await _fetch(connection, scalar_row, CONFLICTS, span)
 
 
 class Retention(NamedTuple):
@@ -272,9 +268,7 @@ RETENTION = """
 
 async def read_retention(connection: Connection) -> Retention:
     """Read the retention of trades."""
-    cursor = connection.cursor(row_factory=class_row(Retention))
-    await cursor.execute(RETENTION)
-    (row,) = await cursor.fetchall()
+    (row,) = await _fetch(connection, class_row(Retention), RETENTION)
     return row
 
 

@@ -1,4 +1,4 @@
-"""Checks of `market-data doctor`. Each is a function that yields its findings: one `ok` if there is no problem."""
+"""Checks of `market-data doctor`. Each is a function that returns its findings: one `ok` if there is no problem."""
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, Severity, error, ok, warning
 from market_data.cli.care.checks.maintenance import bloat, candles, clock, disk, jobs

@@ -41,14 +41,13 @@ LAST_ERROR = """
 """
 
 
-def jobs(context: CheckContext) -> Iterator[Finding]:
+def jobs(context: CheckContext) -> list[Finding]:
     """Find jobs that are missing, stopped, failing or late, or that wait for a time far ahead."""
-    healthy = True
+    problems: list[Finding] = []
     found = context.rows(JOBS)
     for key, remedy in EXPECTED.items():
         if not any(key == (name, table) for _, name, table, *_ in found):
-            healthy = False
-            yield error("jobs", f"{_label(*key)} is missing", remedy)
+            problems.append(error("jobs", f"{_label(*key)} is missing", remedy))
     for number, name, table, scheduled, failed, running, late, lately, ahead in found:
         job = f"{number} ({_label(name, table)})"
         finding = None
@@ -66,10 +65,8 @@ def jobs(context: CheckContext) -> Iterator[Finding]:
                 "jobs", f"{job} should have started {format_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
             )
         if finding:
-            healthy = False
-            yield finding
-    if healthy:
-        yield ok("jobs", f"{len(found)} jobs, none stopped, failing or late")
+            problems.append(finding)
+    return problems or [ok("jobs", f"{len(found)} jobs, none stopped, failing or late")]
 
 
 def _label(name: str, table: str) -> str:
@@ -136,21 +133,20 @@ NOT_VACUUMED = """
 AUTOVACUUM = "SELECT current_setting('autovacuum')::boolean"
 
 
-def bloat(context: CheckContext) -> Iterator[Finding]:
+def bloat(context: CheckContext) -> list[Finding]:
     """Find tables with many dead rows or without autovacuum."""
-    healthy = True
+    problems = [
+        warning("bloat", f"autovacuum is off for {table}", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+        for (table,) in context.rows(NOT_VACUUMED)
+    ]
     # The embedded engine's own process vacuums.
     if not context.embedded and not context.row(AUTOVACUUM)[0]:
-        healthy = False
-        yield error("bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf()")
-    for (table,) in context.rows(NOT_VACUUMED):
-        healthy = False
-        yield warning("bloat", f"autovacuum is off for {table}", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
-    for table, dead, live in context.rows(DEAD):
-        healthy = False
-        yield warning("bloat", f"{table} has {dead:,} dead rows beside {live:,}", f"VACUUM (ANALYZE) {table}")
-    if healthy:
-        yield ok("bloat", "no table has many dead rows")
+        problems.append(error("bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf()"))
+    problems += [
+        warning("bloat", f"{table} has {dead:,} dead rows beside {live:,}", f"VACUUM (ANALYZE) {table}")
+        for table, dead, live in context.rows(DEAD)
+    ]
+    return problems or [ok("bloat", "no table has many dead rows")]
 
 
 CLOCK = "SELECT clock_timestamp()"
