@@ -1,44 +1,36 @@
-"""Trades as rows of text, of a file or of a request, checked and made ready for the database. No I/O.
+"""Validation of incoming trades, from files and from requests. No I/O.
 
-Every part of a row is text, as it stands there: a number never passes through a float.
+All fields arrive as text, so that a number never passes through a float.
 """
 
 import re
 from array import array
 from bisect import bisect_left
-from datetime import UTC, date, datetime, timedelta
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
-SYMBOL_FORM = r"[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}"
-POSITIVE_FORM = r"(?=[0.]*[1-9])\d{1,30}(?:\.\d{1,30})?"
-NOT_NEGATIVE_FORM = r"\d{1,30}(?:\.\d{1,30})?"
-WHOLE_FORM = r"-?\d{1,18}"
+SYMBOL_PATTERN = r"[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}"
 
-FAST = {
-    "symbol": f"(?P<symbol>{SYMBOL_FORM})",
-    "timestamp": (
-        r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,6})\d{0,12})?(?:[Zz]|[+-]00:00)"
-    ),
-    "price": f"(?P<price>{POSITIVE_FORM})",
-    "volume": f"(?P<volume>{NOT_NEGATIVE_FORM})",
-    "trade_id": f"(?P<trade_id>{WHOLE_FORM})",
-}
-"""How the parts of a row mostly look: where a pattern made of these matches, only the calendar has to agree."""
+SYMBOL = re.compile(SYMBOL_PATTERN)
+TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?P<hour>\d\d):\d\d:\d\d(?:\.\d{1,18})?(?P<zone>[Zz]|[+-]\d\d(?::?(?P<minutes>\d\d))?)?", re.ASCII
+)
+PLAIN_NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9})?", re.ASCII)
+TRADE_ID = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 
-SYMBOL = re.compile(SYMBOL_FORM)
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-]\d\d(?::?\d\d)?))?", re.ASCII)
-POSITIVE = re.compile(POSITIVE_FORM, re.ASCII)
-NOT_NEGATIVE = re.compile(NOT_NEGATIVE_FORM, re.ASCII)
-WHOLE = re.compile(WHOLE_FORM, re.ASCII)
-ANY_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+MAX_DECIMAL_PLACES = 30
+MIN_NUMBER, MAX_NUMBER = Decimal("1e-30"), Decimal("1e30")
+"""Bounds of a number other than 0: inclusive, exclusive."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EPOCH_DAY = EPOCH.toordinal()
-SECOND, DAY = 1_000_000, 86_400_000_000
+MICROSECOND = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
-    """The parts of a row; None for what is not there."""
+    """Fields of a trade as text; None if a field is missing."""
 
     symbol: str | None
     time: str | None
@@ -48,7 +40,7 @@ class Row(NamedTuple):
 
 
 class NewTrade(NamedTuple):
-    """A row that has been checked: the instant in microseconds since 1970 and as text, the numbers as they are written."""
+    """Valid trade: its time in microseconds since 1970 and in ISO 8601, its numbers in plain digits."""
 
     symbol: str
     instant: int
@@ -59,7 +51,7 @@ class NewTrade(NamedTuple):
 
 
 class InvalidTrade(Exception):
-    """A row can't be stored; the message names the part, unless it is all of it, and says why."""
+    """A trade can't be stored. `part` is the invalid field, None for the whole row."""
 
     def __init__(self, part: str | None, detail: str) -> None:
         super().__init__(f"{part}: {detail}" if part else detail)
@@ -68,15 +60,27 @@ class InvalidTrade(Exception):
 
 
 class TradeIdNumbering:
-    """How often each instant of one symbol has come: 8 bytes for one that comes once and in order, of either direction."""
+    """Number the trades of one symbol and instant: 0, 1, 2…
 
+    Instants that rise or fall monotonically take 8 bytes each, all others an entry of a dict.
+    """
+
+    def __init__(self) -> None:
+        self._instants: defaultdict[str, _InstantCounter] = defaultdict(_InstantCounter)
+
+    def next_id(self, symbol: str, instant: int) -> int:
+        """Return 0 for the first trade of a symbol and instant, 1 for the next."""
+        return self._instants[symbol].add(instant)
+
+
+class _InstantCounter:
     def __init__(self) -> None:
         self._rising = array("q")
         self._falling = array("q")  # negative, so that it rises too
         self._counts: dict[int, int] = {}
 
-    def number(self, instant: int) -> int:
-        """0 for the first of an instant, 1 for the next…"""
+    def add(self, instant: int) -> int:
+        """Count an instant. Returns its previous count."""
         rising, falling = self._rising, self._falling
         if not rising or instant > rising[-1]:
             rising.append(instant)
@@ -84,114 +88,51 @@ class TradeIdNumbering:
         if instant < rising[0] and (not falling or -instant > falling[-1]):
             falling.append(-instant)
             return 0
-        count = self._counts.get(instant, 0) or int(_holds(rising, instant) or _holds(falling, -instant))
+        count = self._counts.get(instant, 0) or int(_contains(rising, instant) or _contains(falling, -instant))
         self._counts[instant] = count + 1
         return count
 
 
+def _contains(ordered: "array[int]", value: int) -> bool:
+    at = bisect_left(ordered, value)
+    return at < len(ordered) and ordered[at] == value
+
+
 class TradeValidator:
-    """Checks one row after the other of a file, and numbers them where the file has no `trade_id`."""
+    """Validate trades one by one, and number them if their source has no `trade_id`."""
 
     def __init__(self, *, numbers: bool) -> None:
-        self._numbers = numbers
-        self._symbols: dict[str, tuple[str, TradeIdNumbering]] = {}
-        self._days: dict[str, int] = {}
-        self._clocks: dict[str, int] = {}
+        self.numbering = TradeIdNumbering() if numbers else None
 
-    def quickly(self, match: re.Match[str]) -> str | None:
-        """The same as `checked` for a row that a pattern of `FAST` has matched; None where its day or hour is unusual."""
-        symbol, day, clock, fraction, price, volume = match.group("symbol", "day", "clock", "fraction", "price", "volume")
-        known, since, seconds = self._symbols.get(symbol), self._days.get(day), self._clocks.get(clock)
-        if known is None or since is None or seconds is None:
-            return None
-        if self._numbers:
-            instant = since + seconds + (int(fraction.ljust(6, "0")) if fraction else 0)
-            number = known[1].number(instant)
-        else:
-            number = match["trade_id"]
-        return f"{known[0]}\t{day} {clock}.{fraction or 0}Z\t{number}\t{price}\t{volume}\n"
-
-    def checked(self, row: Row) -> str:
-        """The row as columns of a text COPY: symbol, time, trade_id, price and volume.
+    def file_trade(self, row: Row) -> NewTrade:
+        """Validate a row of a file. Either all rows of a file have a `trade_id` or none has.
 
         Raises:
-            InvalidTrade: It can't be stored.
+            InvalidTrade: The row can't be stored.
         """
         symbol, time, price, volume, trade_id = row
-        if symbol is None or time is None or price is None or volume is None or (trade_id is None and not self._numbers):
+        if symbol is None or time is None or price is None or volume is None or (trade_id is None and not self.numbering):
             raise InvalidTrade(_missing(row), "is missing")
-        if self._numbers and trade_id is not None:
-            raise InvalidTrade("trade_id", "is given here, but not in the first row, and so the rows are numbered")
-        name, numbering = self._symbols.get(symbol) or self._symbol(symbol)
-        instant, moment = self.read_time(time)
-        if self._numbers:
-            # Before the rest is looked at: a row that is put right later has the same number then.
-            number: int | str = numbering.number(instant)
-        else:
-            number = read_trade_id(trade_id or "")
-        return f"{name}\t{moment}\t{number}\t{read_price(price)}\t{read_volume(volume)}\n"
+        if self.numbering:
+            if trade_id is not None:
+                raise InvalidTrade("trade_id", "must be missing, as in the first row, because the rows are numbered")
+            # Before price and volume are validated: the trade has the same number once its row is corrected.
+            row = row._replace(trade_id=str(self.numbering.next_id(read_symbol(symbol), read_time(time)[0])))
+        return self.trade(row)
 
     def trade(self, row: Row) -> NewTrade:
-        """The row as a trade; its `trade_id` is 0 where it has none.
+        """Validate a trade. Its `trade_id` is 0 if it is missing.
 
         Raises:
-            InvalidTrade: It can't be stored.
+            InvalidTrade: The trade can't be stored.
         """
         symbol, time, price, volume, trade_id = row
         if symbol is None or time is None or price is None or volume is None:
             raise InvalidTrade(_missing(row), "is missing")
-        name, _ = self._symbols.get(symbol) or self._symbol(symbol)
-        instant, moment = self.read_time(time)
+        name = read_symbol(symbol)
+        instant, moment = read_time(time)
         number = 0 if trade_id is None else read_trade_id(trade_id)
         return NewTrade(name, instant, moment, number, read_price(price), read_volume(volume))
-
-    def read_time(self, text: str) -> tuple[int, str]:
-        """Microseconds since 1970, and how the database reads the same: further digits are cut off."""
-        form = TIME.fullmatch(text)
-        if form is None:
-            raise InvalidTrade("timestamp", f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")
-        day, clock, fraction, offset = form.groups()
-        if not offset and text[-1] not in "Zz":
-            raise InvalidTrade("timestamp", f"has no time zone; Z means UTC, +01:00 an offset: {shown(text)}")
-        try:
-            instant = (self._days.get(day) or self._day(day)) + (self._clocks.get(clock) or self._clock(clock))
-            if fraction:
-                instant += int(fraction[:6].ljust(6, "0"))
-            if offset:
-                instant -= _offset(offset)
-            return instant, (EPOCH + timedelta(microseconds=instant)).isoformat()
-        except (ValueError, OverflowError):
-            raise InvalidTrade("timestamp", f"names a time that does not exist: {shown(text)}") from None
-
-    def _symbol(self, text: str) -> tuple[str, TradeIdNumbering]:
-        name = read_symbol(text)
-        known = self._symbols.get(name) or (name, TradeIdNumbering())
-        self._symbols[name] = self._symbols[text] = known
-        return known
-
-    def _day(self, text: str) -> int:
-        day = self._days[text] = (date.fromisoformat(text).toordinal() - EPOCH_DAY) * DAY
-        return day
-
-    def _clock(self, text: str) -> int:
-        hours, minutes, seconds = map(int, text.split(":"))
-        if hours > 23 or minutes > 59 or seconds > 59:
-            raise ValueError(text)
-        clock = self._clocks[text] = (hours * 3600 + minutes * 60 + seconds) * SECOND
-        return clock
-
-
-def _offset(text: str) -> int:
-    hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
-    if hours > 23 or minutes > 59:
-        raise ValueError(text)
-    offset = (hours * 3600 + minutes * 60) * SECOND
-    return -offset if text[0] == "-" else offset
-
-
-def _holds(ordered: "array[int]", value: int) -> bool:
-    at = bisect_left(ordered, value)
-    return at < len(ordered) and ordered[at] == value
 
 
 def _missing(row: Row) -> str:
@@ -200,7 +141,7 @@ def _missing(row: Row) -> str:
 
 
 def read_symbol(text: str) -> str:
-    """A symbol, in upper case."""
+    """Return the symbol in upper case."""
     if not SYMBOL.fullmatch(text):
         raise InvalidTrade(
             "symbol",
@@ -209,42 +150,63 @@ def read_symbol(text: str) -> str:
     return text.upper()
 
 
+def read_time(text: str) -> tuple[int, str]:
+    """Return microseconds since 1970, and the same in ISO 8601. Digits after the microseconds are cut off."""
+    form = TIME.fullmatch(text)
+    if form is None:
+        raise InvalidTrade("timestamp", f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")
+    if not form["zone"]:
+        raise InvalidTrade("timestamp", f"has no time zone; add Z for UTC, or an offset such as +01:00: {shown(text)}")
+    try:
+        if form["hour"] == "24" or (form["minutes"] or "00") > "59":  # some versions of Python accept these
+            raise ValueError(text)
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
+        return (moment - EPOCH) // MICROSECOND, moment.isoformat()
+    except (ValueError, OverflowError):
+        raise InvalidTrade("timestamp", f"is a time that does not exist: {shown(text)}") from None
+
+
 def read_trade_id(text: str) -> int:
-    """A whole number of 64 bits."""
-    if WHOLE.fullmatch(text):
-        return int(text)
-    if re.fullmatch(r"[+-]?\d{1,4000}", text, re.ASCII) and -(2**63) <= int(text) < 2**63:
+    """Return a 64-bit integer."""
+    if TRADE_ID.fullmatch(text) and -(2**63) <= int(text) < 2**63:
         return int(text)
     raise InvalidTrade("trade_id", f"must be a whole number of 64 bits, not {shown(text)}")
 
 
 def read_price(text: str) -> str:
-    """A number greater than 0, as it is written where that is as usual."""
-    return text if POSITIVE.fullmatch(text) else _number("price", text, positive=True)
+    """Return a number greater than 0 in plain digits."""
+    price = _read_number("price", text)
+    if not price.strip("0."):
+        raise InvalidTrade("price", f"must be greater than 0, not {shown(text)}")
+    return price
 
 
 def read_volume(text: str) -> str:
-    """A number that is not negative, likewise."""
-    return text if NOT_NEGATIVE.fullmatch(text) else _number("volume", text, positive=False)
+    """Return a number of 0 or more in plain digits."""
+    return _read_number("volume", text)
 
 
-def _number(name: str, text: str, *, positive: bool) -> str:
-    """A number that is written unusually, in the usual way."""
-    if not ANY_NUMBER.fullmatch(text):
-        raise InvalidTrade(name, f"must be a number such as 270.15, without an exponent, not {shown(text)}")
-    whole, _, fraction = text.lstrip("+-").partition(".")
-    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
-    if len(whole) > 30:
-        raise InvalidTrade(name, f"must be less than 1e30, not {shown(text)}")
-    if len(fraction) > 30:
-        raise InvalidTrade(name, f"must have 30 decimal places at the most, not {shown(text)}")
-    if text[0] == "-" and (whole or fraction):
+def _read_number(name: str, text: str) -> str:
+    """Return a number in at most 30 digits before and after the decimal point, exactly as in the text."""
+    if PLAIN_NUMBER.fullmatch(text):
+        return text
+    if not NUMBER.fullmatch(text):
+        raise InvalidTrade(name, f"must be a number such as 270.15, not {shown(text)}")
+    value = Decimal(text)
+    if value == 0:
+        return "0.0"
+    if value < 0:
         raise InvalidTrade(name, f"must not be negative, not {shown(text)}")
-    if positive and not (whole or fraction):
-        raise InvalidTrade(name, f"must be greater than 0, not {shown(text)}")
+    if value >= MAX_NUMBER:
+        raise InvalidTrade(name, f"must be less than 1e30, not {shown(text)}")
+    # The bound keeps an exponent such as e-999999999 from becoming as many digits.
+    whole, _, fraction = (f"{value:f}" if value >= MIN_NUMBER else "").partition(".")
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    if not (whole or fraction) or len(fraction) > MAX_DECIMAL_PLACES:
+        raise InvalidTrade(name, f"must have at most {MAX_DECIMAL_PLACES} decimal places, not {shown(text)}")
     return f"{whole or '0'}.{fraction or '0'}"
 
 
 def shown(text: str) -> str:
-    """What stands there, quoted and cut short."""
+    """Quote a text for an error message, at most 40 characters of it."""
     return repr(text if len(text) <= 40 else text[:37] + "...")

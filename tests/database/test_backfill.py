@@ -1,4 +1,4 @@
-"""`market-data backfill`: history without gaps or doubles, whatever interrupts it, and its candles."""
+"""`market-data backfill`: history without gaps or duplicates after any interruption, and its candles."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from market_data.feed.random_walk import LISTINGS
 TWO = LISTINGS[:2]
 WEEKS = ("backfill", "--days", "21", "--rate", "1m", "--seed", "1", "--symbols", "AAPL,GOOGL")
 
-EACH_STEP = """
+STEPS = """
     SELECT count(*), count(DISTINCT time), (max(time) - min(time)) / (count(*) - 1), now() - min(time), now() - max(time)
     FROM trades
     GROUP BY symbol
@@ -56,18 +56,18 @@ def fresh(fresh_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def candles_are_right(connection: Connection) -> bool:
-    """Whether the candles of all levels are the groups of the trades."""
+def candles_are_correct(connection: Connection) -> bool:
+    """True if the candles of all intervals are the aggregates of the trades."""
     for interval, bucket in BUCKETS.items():
-        # Both sides are of this moment in one statement, whatever is materialized meanwhile.
+        # One statement compares both sides in one snapshot, whatever is materialized meanwhile.
         query = sql.SQL(DIFFERENCES).format(bucket=bucket, view=sql.Identifier(f"candles_{interval}"))
         (differences,) = connection.execute(query).fetchone() or (None,)
         assert differences == 0, f"{differences} of {interval}"
     return True
 
 
-def each_step_once(connection: Connection, step: timedelta, reach: timedelta, symbols: int) -> bool:
-    found = connection.execute(EACH_STEP).fetchall()
+def has_one_trade_per_step(connection: Connection, step: timedelta, reach: timedelta, symbols: int) -> bool:
+    found = connection.execute(STEPS).fetchall()
     assert len(found) == symbols
     for count, instants, distance, begin, end in found:
         assert count == instants
@@ -82,7 +82,7 @@ def trades_stored(connection: Connection) -> int:
     return count
 
 
-def test_interrupted_and_killed_it_goes_on_where_it_stopped(fresh_url: str, fresh: Connection):
+def test_after_an_interruption_and_a_kill_it_continues_where_it_stopped(fresh_url: str, fresh: Connection):
     done = 0
     for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         process = subprocess.Popen(
@@ -97,15 +97,15 @@ def test_interrupted_and_killed_it_goes_on_where_it_stopped(fresh_url: str, fres
         output, errors = process.communicate(timeout=30)
         assert (process.returncode, output) == (status, "")
         done = trades_stored(fresh)
-        assert 0 < done < 2 * 21 * 1440, "it was in the middle"
+        assert 0 < done < 2 * 21 * 1440, "it was interrupted before its end"
         if number == signal.SIGINT:
-            assert errors == "market-data: interrupted; the same command goes on where this one stopped\n"
+            assert errors == "market-data: interrupted; the same command continues where this one stopped\n"
             assert fresh.execute("SELECT FROM leases WHERE name = 'backfill'").fetchall() == []
 
     ended = command(*WEEKS, DATABASE_URL=fresh_url)
     assert ended.returncode == 0, ended.stderr
-    assert each_step_once(fresh, timedelta(minutes=1), timedelta(days=21), 2)
-    assert candles_are_right(fresh)
+    assert has_one_trade_per_step(fresh, timedelta(minutes=1), timedelta(days=21), 2)
+    assert candles_are_correct(fresh)
     (stale,) = fresh.execute("SELECT count(*) FROM stale_ranges").fetchone() or (None,)
     assert stale == 0
     chunks = fresh.execute("""
@@ -117,10 +117,10 @@ def test_interrupted_and_killed_it_goes_on_where_it_stopped(fresh_url: str, fres
 
     again = command(*WEEKS, DATABASE_URL=fresh_url)
     assert again.returncode == 0
-    assert again.stdout.startswith("nothing to do: the history goes back to ")
+    assert again.stdout.startswith("nothing to do: the history already starts at ")
 
 
-def test_it_joins_the_trades_that_are_there_and_leaves_other_symbols_alone(fresh_url: str, fresh: Connection):
+def test_it_joins_existing_trades_and_leaves_other_symbols_alone(fresh_url: str, fresh: Connection):
     first = datetime.now(UTC).replace(microsecond=123456) - timedelta(hours=5)
     store(fresh, (first, "AAPL", 5, Decimal("123.456"), Decimal(1)), (first, "OTHER", 0, Decimal(1), Decimal(1)))
     asyncio.run(backfill(fresh_url, History(TWO, timedelta(days=1), timedelta(seconds=30), 1)))
@@ -133,29 +133,32 @@ def test_it_joins_the_trades_that_are_there_and_leaves_other_symbols_alone(fresh
     assert abs(datetime.now(UTC) - timedelta(days=1) - trades[-1][0]) < timedelta(minutes=1)
     assert fresh.execute("SELECT price FROM newest_trades WHERE symbol = 'AAPL'").fetchone() == (Decimal("123.456"),)
     assert fresh.execute("SELECT count(*) FROM trades WHERE symbol = 'OTHER'").fetchone() == (1,)
-    assert candles_are_right(fresh)
+    assert candles_are_correct(fresh)
 
 
-def test_the_history_stops_at_the_retention_horizon(fresh_url: str, fresh: Connection):
+def test_the_history_starts_at_the_retention_horizon(fresh_url: str, fresh: Connection):
     fresh.execute("CALL set_retention('9 days')")
     ended = command("backfill", "--days", "20", "--rate", "10m", DATABASE_URL=fresh_url)
     assert ended.returncode == 0, ended.stderr
-    assert "retention is set: the history goes back to " in ended.stderr
-    assert each_step_once(fresh, timedelta(minutes=10), timedelta(days=9) - timedelta(hours=1), 5)
+    assert "retention is set: the history starts at " in ended.stderr
+    assert has_one_trade_per_step(fresh, timedelta(minutes=10), timedelta(days=9) - timedelta(hours=1), 5)
 
 
 def test_only_one_backfill_runs_at_a_time(database_url: str, connection: Connection):
     connection.execute("INSERT INTO leases VALUES ('backfill', 'another', now() + INTERVAL '1 minute')")
-    said = complaint("backfill", "--days", "1", "--rate", "1h", DATABASE_URL=database_url)
-    assert said == "market-data: Another backfill writes to this database; wait for it, or stop it.\n"
+    message = complaint("backfill", "--days", "1", "--rate", "1h", DATABASE_URL=database_url)
+    assert message == "market-data: Another backfill writes to this database; wait for it, or stop it.\n"
 
 
-def test_what_can_not_be_asked_for_is_told_by_its_option():
-    for arguments, said in (
-        (("--days", "0", "--rate", "1s"), "argument --days: '0' days are not possible"),
-        (("--days", "1", "--rate", "1"), "argument --rate: '1' is no duration"),
-        (("--days", "1", "--rate", "1s", "--symbols", "AAPL,NONE"), "argument --symbols: 'NONE' is no symbol of the feed"),
+def test_invalid_options_are_named():
+    for arguments, expected in (
+        (("--days", "0", "--rate", "1s"), "argument --days: '0' is out of range; give a whole number from 1 to 36500"),
+        (("--days", "1", "--rate", "1"), "argument --rate: '1' is not a duration"),
+        (
+            ("--days", "1", "--rate", "1s", "--symbols", "AAPL,NONE"),
+            "argument --symbols: 'NONE' is not a symbol of the feed",
+        ),
     ):
         ended = command("backfill", *arguments)
         assert ended.returncode == 2
-        assert said in ended.stderr
+        assert expected in ended.stderr

@@ -1,4 +1,4 @@
-"""`market-data backup` and `restore`: what went in comes out, and goes on from there."""
+"""`market-data backup` and `restore`: the restored database equals the original and works."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,58 +9,58 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from database.test_migrations import alembic
-from helpers.backups import Place, Places, contents, fill
+from helpers.backups import Instance, Instances, contents, fill
 from helpers.service import command, complaint, eventually, running
 from helpers.sse_client import listening
 from helpers.support import SERVER
 
 
 @pytest.fixture(scope="module")
-def places(
+def instances(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
     new_database: Callable[[], AbstractContextManager[str]],
-) -> Iterator[Places]:
+) -> Iterator[Instances]:
     seed = Path() if SERVER else request.getfixturevalue("migrated_seed")
-    with Places(tmp_path_factory.mktemp("places"), seed, new_database) as places:
-        yield places
+    with Instances(tmp_path_factory.mktemp("instances"), seed, new_database) as instances:
+        yield instances
 
 
 class Saved(NamedTuple):
-    place: Place
+    instance: Instance
     contents: dict[str, Any]
     file: Path
     position: int
-    """The newest one of the stream."""
+    """Newest position of the stream."""
 
 
 @pytest.fixture(scope="module")
-def saved(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """A database with something of everything in it, what it has, and its backup."""
-    place = places.migrated()
-    with place.up() as url, psycopg.connect(url, autocommit=True) as connection:
+def saved(instances: Instances, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A database with data of every kind, its contents, and its backup."""
+    instance = instances.migrated()
+    with instance.up() as url, psycopg.connect(url, autocommit=True) as connection:
         fill(connection)
         before = contents(url)
         position = connection.execute("SELECT max(position) FROM stream_commits").fetchall()[0][0]
-    file = tmp_path_factory.mktemp("backups") / f"market{place.suffix}"
-    ended = command("backup", str(file), **place.environment)
+    file = tmp_path_factory.mktemp("backups") / f"market{instance.suffix}"
+    ended = command("backup", str(file), **instance.environment)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"{file}: ")
     assert [each.name for each in file.parent.iterdir()] == [file.name]
     assert file.stat().st_mode & 0o077 == 0
-    return Saved(place, before, file, position)
+    return Saved(instance, before, file, position)
 
 
 @pytest.fixture(scope="module")
-def restored(saved: Saved, places: Places) -> Place:
-    place = places.empty()
-    ended = command("restore", str(saved.file), **place.environment)
+def restored(saved: Saved, instances: Instances) -> Instance:
+    instance = instances.empty()
+    ended = command("restore", str(saved.file), **instance.environment)
     assert ended.returncode == 0, ended.stderr
     assert "the backup is restored" in ended.stdout
-    return place
+    return instance
 
 
-def test_everything_is_as_it_was(saved: Saved, restored: Place):
+def test_the_restored_database_equals_the_original(saved: Saved, restored: Instance):
     with restored.up() as url:
         after = contents(url)
     assert len(after["trades"]) > 300
@@ -74,13 +74,13 @@ def test_everything_is_as_it_was(saved: Saved, restored: Place):
 
 
 @pytest.mark.usefixtures("saved")
-def test_the_restored_one_is_healthy_but_for_the_jobs_that_were_stopped(restored: Place):
+def test_the_restored_database_is_healthy_apart_from_stopped_jobs(restored: Instance):
     ended = command("doctor", **restored.environment)
-    unwell = [line for line in ended.stdout.splitlines() if not line.startswith("ok ")]
-    assert all("is stopped" in line or "candles_" in line for line in unwell), ended.stdout
+    problems = [line for line in ended.stdout.splitlines() if not line.startswith("ok ")]
+    assert all("is stopped" in line or "candles_" in line for line in problems), ended.stdout
 
 
-def test_it_takes_trades_and_its_jobs_run_again(restored: Place):
+def test_the_restored_database_stores_trades_and_runs_its_jobs(restored: Instance):
     with restored.connected() as connection:
         assert connection.execute("SELECT count(*) > 0 FROM stale_ranges").fetchone() == (True,)
         connection.execute(
@@ -101,8 +101,8 @@ def test_it_takes_trades_and_its_jobs_run_again(restored: Place):
         assert connection.execute("SELECT price FROM latest_prices WHERE symbol = 'AAPL'").fetchone() == (77,)
 
 
-def test_an_id_from_before_is_told_a_gap_and_not_the_events_of_now(saved: Saved, restored: Place, tmp_path: Path):
-    """Also one that was given out after the backup: its position is not given to anything else."""
+def test_an_event_id_from_before_the_restore_gets_a_gap(saved: Saved, restored: Instance, tmp_path: Path):
+    """This includes ids from after the backup: their positions are not used again."""
     environment = {**restored.environment, "FEED_ENABLED": "false", "EMBEDDED_PORT": "0"}
     with running(tmp_path, **environment) as (_, client):
         for position in (saved.position, saved.position + 5):
@@ -114,45 +114,45 @@ def test_an_id_from_before_is_told_a_gap_and_not_the_events_of_now(saved: Saved,
                 assert events.any().name == "heartbeat"
 
 
-def test_an_older_backup_is_brought_to_the_newest_schema(saved: Saved, places: Places, tmp_path: Path):
-    old, new = places.migrated(), places.empty()
+def test_an_older_backup_is_migrated_to_the_newest_schema(saved: Saved, instances: Instances, tmp_path: Path):
+    old, new = instances.migrated(), instances.empty()
     with old.up() as url:
         assert alembic(url, "downgrade", "0005").returncode == 0
     file = tmp_path / f"old{old.suffix}"
     assert command("backup", str(file), **old.environment).returncode == 0
     ended = command("restore", str(file), **new.environment)
-    assert "brought from schema 0005 to" in ended.stdout, ended.stderr
+    assert "migrated from schema 0005 to" in ended.stdout, ended.stderr
     with new.up() as url:
         after = contents(url)
     for part in ("relations", "columns", "functions", "triggers", "grants", "revision", "continuous_aggregates"):
-        # Not the numbers of columns, which go on where one was dropped and added again.
+        # Without the numbers of columns, which have gaps after a column was dropped.
         plain, wanted = ([re.sub(r" \| \d+ \| ", " | ", line) for line in each[part]] for each in (after, saved.contents))
         assert plain == wanted, part
 
 
-def test_only_an_empty_database_is_restored_into(saved: Saved):
-    told = complaint("restore", str(saved.file), **saved.place.environment)
-    assert "is not empty, it has public." in told or "There is a database in" in told
+def test_a_database_with_tables_is_not_restored_into(saved: Saved):
+    message = complaint("restore", str(saved.file), **saved.instance.environment)
+    assert "is not empty, it has public." in message or "There is a database in" in message
 
 
-def test_what_is_there_already_is_not_overwritten(saved: Saved):
+def test_an_existing_file_is_not_overwritten(saved: Saved):
     before = saved.file.read_bytes()
-    assert "exists already" in complaint("backup", str(saved.file), **saved.place.environment)
+    assert "exists already" in complaint("backup", str(saved.file), **saved.instance.environment)
     assert saved.file.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PGDMP nothing more", b"\x1f\x8b nothing more"])
-def test_what_is_no_backup_is_refused(places: Places, tmp_path: Path, content: bytes | None):
-    target = places.empty()
+def test_other_files_are_rejected(instances: Instances, tmp_path: Path, content: bytes | None):
+    target = instances.empty()
     file = tmp_path / "file"
     if content is not None:
         file.write_bytes(content)
-    told = complaint("restore", str(file), **target.environment)
-    assert str(file) in told or "pg_restore failed" in told
+    message = complaint("restore", str(file), **target.environment)
+    assert str(file) in message or "pg_restore failed" in message
     assert target.home is None or not (target.home / "data").exists()
 
 
-def test_a_database_that_is_not_migrated_is_not_saved(places: Places, tmp_path: Path):
-    told = complaint("backup", str(tmp_path / "file"), **places.empty().environment)
-    assert "nothing to save" in told or "There is no database" in told
+def test_a_database_without_the_schema_is_not_saved(instances: Instances, tmp_path: Path):
+    message = complaint("backup", str(tmp_path / "file"), **instances.empty().environment)
+    assert "nothing to save" in message or "There is no database" in message
     assert list(tmp_path.iterdir()) == []

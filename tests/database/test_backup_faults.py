@@ -1,4 +1,4 @@
-"""`market-data backup` where something is missing, in the way, or comes in between."""
+"""`market-data backup` and `restore` with missing tools, interruptions and damaged files."""
 
 import os
 import resource
@@ -26,7 +26,7 @@ from market_data.errors import CommandFailed
 
 
 def program(folder: Path, version: str, then: str = "") -> Path:
-    """A tool that knows its version, and does something else where it is asked for more."""
+    """Write a fake pg_dump that prints its version, and runs `then` for any other call."""
     folder.mkdir(exist_ok=True)
     path = folder / "pg_dump"
     path.write_text(f"""#!{sys.executable}
@@ -41,57 +41,59 @@ if sys.argv[1:] == ["--version"]:
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that has no tools yet."""
+def no_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without PostgreSQL's tools. Returns a temporary folder."""
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.delenv("PG_BIN", raising=False)
     return tmp_path
 
 
-def test_a_missing_tool_is_told_with_where_to_get_it(nowhere: Path):
+def test_a_missing_tool_is_reported_with_the_remedy(no_tools: Path):
     with pytest.raises(
         CommandFailed, match=r"^pg_dump is not installed: install version 17 .*postgresql-client-17.* PG_BIN"
     ):
         find_tool("pg_dump", 17, ())
 
 
-def test_a_tool_that_is_too_old_is_told_with_where_to_get_another(nowhere: Path):
-    program(nowhere / "path", "15.18")
-    with pytest.raises(CommandFailed, match=r"^pg_dump is of version 15, too old for the server's 17: install version 17 "):
+def test_an_old_tool_is_reported_with_the_remedy(no_tools: Path):
+    program(no_tools / "path", "15.18")
+    with pytest.raises(
+        CommandFailed, match=r"^pg_dump has version 15, which is older than the server's version 17: install version 17 "
+    ):
         find_tool("pg_dump", 17, ())
 
 
-def test_the_tool_that_fits_is_found_wherever_it_is(nowhere: Path, monkeypatch: pytest.MonkeyPatch):
-    program(nowhere / "path", "15.18")
-    beside = program(nowhere / "postgresql-17", "17.2")
-    assert find_tool("pg_dump", 17, (f"{nowhere}/postgresql-*",)) == beside
-    assert find_tool("pg_dump", 15, (f"{nowhere}/postgresql-*",)) == nowhere / "path" / "pg_dump"
-    named = program(nowhere / "named", "18beta1")
+def test_a_suitable_tool_is_found_in_all_folders(no_tools: Path, monkeypatch: pytest.MonkeyPatch):
+    program(no_tools / "path", "15.18")
+    beside = program(no_tools / "postgresql-17", "17.2")
+    assert find_tool("pg_dump", 17, (f"{no_tools}/postgresql-*",)) == beside
+    assert find_tool("pg_dump", 15, (f"{no_tools}/postgresql-*",)) == no_tools / "path" / "pg_dump"
+    named = program(no_tools / "named", "18beta1")
     monkeypatch.setenv("PG_BIN", str(named.parent))
-    assert find_tool("pg_dump", 17, (f"{nowhere}/postgresql-*",)) == named
+    assert find_tool("pg_dump", 17, (f"{no_tools}/postgresql-*",)) == named
 
 
 if SERVER:
 
-    def test_a_dump_that_fails_leaves_nothing_behind(session_database: str, tmp_path: Path):
+    def test_a_failed_dump_leaves_no_file(session_database: str, tmp_path: Path):
         then = "open(sys.argv[sys.argv.index('--file') + 1], 'w').write('half')\nsys.exit('pg_dump: error: disk full')"
         fake = program(tmp_path / "bin", "17.0", then)
         kept = tmp_path / "kept"
         kept.mkdir()
-        told = complaint("backup", str(kept / "file"), DATABASE_URL=session_database, PG_BIN=str(fake.parent))
-        assert told == "market-data: pg_dump failed: disk full\n"
+        message = complaint("backup", str(kept / "file"), DATABASE_URL=session_database, PG_BIN=str(fake.parent))
+        assert message == "market-data: pg_dump failed: disk full\n"
         assert list(kept.iterdir()) == []
 
     def test_the_password_is_not_on_the_command_line(session_database: str, tmp_path: Path):
         then = "sys.exit(f'pg_dump: error: {sys.argv[1:]} {os.environ[\"PGPASSWORD\"]}')"
         fake = program(tmp_path / "bin", "17.0", then)
         url = session_database.replace("postgres@", "postgres:s3cret@", 1)
-        told = complaint("backup", str(tmp_path / "file"), DATABASE_URL=url, PG_BIN=str(fake.parent))
-        assert told.count("s3cret") == 1
-        assert told.endswith("s3cret\n")
+        message = complaint("backup", str(tmp_path / "file"), DATABASE_URL=url, PG_BIN=str(fake.parent))
+        assert message.count("s3cret") == 1
+        assert message.endswith("s3cret\n")
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_a_dump_that_is_interrupted_leaves_nothing_behind(session_database: str, tmp_path: Path, number: signal.Signals):
+    def test_an_interrupted_dump_leaves_no_file(session_database: str, tmp_path: Path, number: signal.Signals):
         then = "open(sys.argv[sys.argv.index('--file') + 1], 'w').write('half')\ntime.sleep(60)"
         fake = program(tmp_path / "bin", "17.0", then)
         kept = tmp_path / "kept"
@@ -108,7 +110,7 @@ if SERVER:
         assert process.returncode == 130
         assert list(kept.iterdir()) == []
 
-    def test_a_dump_of_a_newer_schema_is_refused(
+    def test_a_dump_of_a_newer_schema_is_rejected(
         new_migrated_database: Callable[[], AbstractContextManager[str]],
         new_database: Callable[[], AbstractContextManager[str]],
         tmp_path: Path,
@@ -119,10 +121,10 @@ if SERVER:
                 connection.execute("UPDATE alembic_version SET version_num = '9999'")
             assert command("backup", str(file), DATABASE_URL=url, PG_BIN=PG_BIN).returncode == 0
         with new_database() as url:
-            told = complaint("restore", str(file), DATABASE_URL=url, PG_BIN=PG_BIN)
-        assert "schema 9999, which this version does not know" in told
+            message = complaint("restore", str(file), DATABASE_URL=url, PG_BIN=PG_BIN)
+        assert "schema 9999, which this version does not know" in message
 
-    def test_a_role_that_may_not_restore_is_told_which_one_may(
+    def test_a_role_that_may_not_restore_is_reported_with_the_remedy(
         session_database: str, new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
     ):
         file = tmp_path / "file"
@@ -134,16 +136,16 @@ if SERVER:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
             try:
                 owner = make_conninfo(url, user=name, password="x")
-                told = complaint(
+                message = complaint(
                     "restore", str(file), DATABASE_URL=f"postgresql:///?{urlencode(conninfo_to_dict(owner))}", PG_BIN=PG_BIN
                 )
             finally:
                 connection.execute(sql.SQL("DROP ROLE {}").format(role))
-        assert "Only a superuser may restore" in told
+        assert "Only a superuser may restore" in message
 
-    def test_a_folder_is_no_backup_of_a_server(new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path):
+    def test_a_folder_is_not_a_backup_of_a_server(new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path):
         with new_database() as url:
-            assert "no backup of a server" in complaint("restore", str(tmp_path), DATABASE_URL=url)
+            assert "not a backup of a server" in complaint("restore", str(tmp_path), DATABASE_URL=url)
 else:
 
     @pytest.fixture
@@ -154,14 +156,14 @@ else:
         from market_data import embedded
 
         with embedded.owned_engine(home, say=print):
-            told = complaint("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
-        assert "can't be copied while it runs" in told
-        assert "stop it" in told
-        told = complaint("backup", str(tmp_path / "copy"), DATABASE_URL=session_database)
-        assert "can't be dumped: stop its service" in told
+            message = complaint("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
+        assert "can't be copied while it runs" in message
+        assert "stop it" in message
+        message = complaint("backup", str(tmp_path / "copy"), DATABASE_URL=session_database)
+        assert "can't be dumped: stop its service" in message
         assert not (tmp_path / "copy").exists()
 
-    def test_a_copy_may_be_a_folder_and_is_as_good(home: Path, tmp_path: Path):
+    def test_a_copy_may_be_a_folder(home: Path, tmp_path: Path):
         ended = command("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
         assert ended.returncode == 0, ended.stderr
         assert sorted(each.name for each in (tmp_path / "copy").iterdir()) == ["data", "manifest.json"]
@@ -169,10 +171,10 @@ else:
         assert ended.returncode == 0, ended.stderr
         assert sorted(each.name for each in (tmp_path / "new").iterdir()) == ["data", "engine.lock"]
 
-    def test_a_full_disk_leaves_nothing_behind(home: Path, tmp_path: Path):
+    def test_a_full_disk_leaves_no_file(home: Path, tmp_path: Path):
         kept = tmp_path / "kept"
         kept.mkdir()
-        # The engine's own files are smaller than the limit, the copy of them all is not.
+        # The files of the engine are smaller than the limit, the tar file is larger.
         limit = 20_000_000
         for number in range(2):
             (home / "data" / f"filler-{number}").write_bytes(os.urandom(15_000_000))
@@ -196,28 +198,28 @@ else:
         assert ended.returncode == 0, ended.stderr
         return folder / "copy.tar.gz"
 
-    def refused(file: Path, new: Path) -> str:
-        """What restoring from the file says, after which nothing may be there."""
-        told = complaint("restore", str(file), MARKET_DATA_HOME=str(new), DATABASE_URL="")
+    def restore_error(file: Path, new: Path) -> str:
+        """Return the error of a restore that must fail and leave no files."""
+        message = complaint("restore", str(file), MARKET_DATA_HOME=str(new), DATABASE_URL="")
         assert {each.name for each in new.glob("*")} <= {"engine.lock"}
-        return told
+        return message
 
-    def test_a_damaged_copy_is_refused_and_leaves_nothing_behind(copy: Path, tmp_path: Path):
+    def test_a_damaged_copy_is_rejected_and_leaves_no_files(copy: Path, tmp_path: Path):
         whole = copy.read_bytes()
         (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
         (tmp_path / "flipped.tar.gz").write_bytes(whole[:1_000_000] + bytes(1000) + whole[1_001_000:])
         for name in ("cut.tar.gz", "flipped.tar.gz"):
-            assert "is damaged" in refused(tmp_path / name, tmp_path / "new")
+            assert "it is damaged" in restore_error(tmp_path / name, tmp_path / "new")
 
     @pytest.mark.parametrize(
         ("before", "after", "finding"),
         [
-            ('"0.3.14', '"0.4.0', "is of the embedded engine 0.4.0"),
+            ('"0.3.14', '"0.4.0', "was made by the embedded engine 0.4.0"),
             ('"revision": "', '"revision": "9', "which this version does not know"),
-            ('"revision"', '"no"', "is no backup of an embedded engine"),
+            ('"revision"', '"no"', "is not a backup of an embedded engine"),
         ],
     )
-    def test_a_copy_of_another_engine_or_schema_is_refused(
+    def test_a_copy_of_another_engine_or_schema_is_rejected(
         copy: Path, tmp_path: Path, before: str, after: str, finding: str
     ):
         with tarfile.open(copy) as archive:
@@ -226,4 +228,4 @@ else:
         manifest.write_text(manifest.read_text().replace(before, after))
         with tarfile.open(tmp_path / "changed.tar.gz", "w:gz") as archive:
             archive.add(manifest, "manifest.json")
-        assert finding in refused(tmp_path / "changed.tar.gz", tmp_path / "new")
+        assert finding in restore_error(tmp_path / "changed.tar.gz", tmp_path / "new")

@@ -17,7 +17,7 @@ from helpers.grafana_dashboards import FOLDER, metrics, statements
 from helpers.service import eventually, running
 from helpers.support import PROJECT, Connection
 
-from market_data.cli.operate.psql import environment as database_environment
+from market_data.cli.operate.psql import connection_environment as database_environment
 
 FILL = """
     INSERT INTO trades (time, symbol, price, volume)

@@ -1,4 +1,4 @@
-"""`market-data doctor` on servers that are not here: what they are like is told by functions before the real ones."""
+"""`market-data doctor` on servers with other settings, simulated by functions that shadow the real ones."""
 
 import json
 import shutil
@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from database.test_doctor import complaint, complaints, examined
+from database.test_doctor import findings, problem, problems
 from helpers.service import command
-from helpers.support import SERVER, Connection
+from helpers.support import PROJECT, SERVER, Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from market_data.cli.care.checks import Finding
+from market_data.cli.care.checks.server import GROWING
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def connection(database: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def url(database: str) -> str:
-    """Names without a schema are looked for in `elsewhere` first."""
+    """Names without a schema are resolved in `elsewhere` first."""
     return make_conninfo(database, options="-c search_path=elsewhere,pg_catalog,public")
 
 
@@ -45,8 +46,8 @@ SETTING = """
 """
 
 
-def pretend(connection: Connection, name: str, value: str) -> None:
-    """Have the server seem to have a setting."""
+def simulate(connection: Connection, name: str, value: str) -> None:
+    """Simulate a setting of the server."""
     connection.execute(sql.SQL(SETTING).format(name, value))
 
 
@@ -62,17 +63,17 @@ class Case(NamedTuple):
 OLD = Case("server_version_num", "160004", "warning", "postgresql", "tested on 17", "market-data backup")
 APACHE = Case("timescaledb.license", "apache", "error", "edition", "Apache", "timescale/timescaledb:2.29.2-pg17")
 SERVERS = (
-    Case("timescaledb.max_background_workers", "1", "error", "workers", "is 1, for", "max_background_workers ="),
+    Case("timescaledb.max_background_workers", "1", "error", "workers", "is 1, too few for", "max_background_workers ="),
     Case("max_worker_processes", "8", "warning", "workers", "is 8, less than", "max_worker_processes ="),
-    Case("max_connections", "9", "error", "connections", "the server takes 6", "max_connections ="),
+    Case("max_connections", "9", "error", "connections", "the server allows 6", "max_connections ="),
     Case("autovacuum", "off", "error", "bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on"),
 )
 
 
 @pytest.mark.parametrize("case", [OLD, APACHE, *(SERVERS if SERVER else ())], ids=lambda case: case.setting)
-def test_a_setting_that_is_not_fit_is_told(url: str, connection: Connection, case: Case):
-    pretend(connection, case.setting, case.value)
-    found = complaint(url)
+def test_an_unsuitable_setting_is_reported(url: str, connection: Connection, case: Case):
+    simulate(connection, case.setting, case.value)
+    found = problem(url)
     assert (found.level, found.check) == (case.level, case.check)
     assert case.finding in found.finding
     assert case.remedy in str(found.remedy)
@@ -93,24 +94,24 @@ AVAILABLE = """
         ("2.99.0", "none", "error", "market-data migrate"),
     ],
 )
-def test_a_release_of_the_extension_that_is_not_fit_is_told(
+def test_an_unsuitable_release_of_the_extension_is_reported(
     url: str, connection: Connection, available: str, installed: str, level: str, remedy: str
 ):
     connection.execute(sql.SQL(AVAILABLE).format(available, installed, installed))
-    found = complaint(url)
+    found = problem(url)
     assert (found.level, found.check) == (level, "timescaledb")
     assert remedy in str(found.remedy)
 
 
 @pytest.mark.parametrize(("ahead", "level"), [("10 seconds", "warning"), ("-10 seconds", "warning"), ("1 hour", "error")])
-def test_a_clock_that_is_wrong_is_told(url: str, connection: Connection, ahead: str, level: str):
+def test_a_wrong_clock_is_reported(url: str, connection: Connection, ahead: str, level: str):
     connection.execute(
         sql.SQL(
             "CREATE FUNCTION elsewhere.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
             "$$ SELECT pg_catalog.clock_timestamp() + {}::interval $$"
         ).format(ahead)
     )
-    found = complaint(url)
+    found = problem(url)
     assert (found.level, found.check) == (level, "clock")
     assert "NTP" in str(found.remedy)
 
@@ -122,46 +123,51 @@ class Usage(NamedTuple):
 
 
 @pytest.mark.parametrize(("free", "level"), [(0.5e9, "error"), (5e9, "warning"), (50e9, "ok")])
-def test_a_disk_that_is_nearly_full_is_told(
+def test_a_nearly_full_disk_is_reported(
     url: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, level: str
 ):
     (tmp_path / "postmaster.pid").touch()
-    pretend(connection, "data_directory", str(tmp_path))
+    simulate(connection, "data_directory", str(tmp_path))
 
     def usage(folder: Path) -> Usage:
         assert folder == tmp_path
         return Usage(100_000_000_000, 0, int(free))
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    (found,) = [each for each in examined(url, market_data_home=str(tmp_path)) if each.check == "disk"]
+    (found,) = [each for each in findings(url, market_data_home=str(tmp_path)) if each.check == "disk"]
     assert found.level == level
     assert f"{free / 1e6:.0f} MB of 100 GB" in found.finding or f"{free / 1e9:.0f} GB of 100 GB" in found.finding
     assert level == "ok" or "market-data retention" in str(found.remedy)
 
 
-def test_the_disk_of_another_machine_is_not_judged(url: str, connection: Connection, tmp_path: Path):
-    pretend(connection, "data_directory", str(tmp_path / "not-here"))
-    (found,) = [each for each in examined(url, market_data_home=str(tmp_path / "not-here")) if each.check == "disk"]
+def test_the_disk_of_another_machine_is_not_checked(url: str, connection: Connection, tmp_path: Path):
+    simulate(connection, "data_directory", str(tmp_path / "not-here"))
+    (found,) = [each for each in findings(url, market_data_home=str(tmp_path / "not-here")) if each.check == "disk"]
     assert (found.level, found.finding.endswith("can't be seen from here")) == ("ok", True)
 
 
-def test_a_check_that_can_not_be_made_keeps_no_other_from_being_made(url: str, connection: Connection):
+def test_a_failing_check_does_not_prevent_the_others(url: str, connection: Connection):
     connection.execute("CREATE VIEW elsewhere.stale_ranges AS SELECT FROM generate_series(1, 1) AS g WHERE 1 / (g - 1) > 0")
-    found: Finding = complaint(url)
+    found: Finding = problem(url)
     assert found.check == "candles"
     assert "division by zero" in found.finding
 
 
+def test_the_readme_that_remedies_refer_to_has_the_section():
+    name = GROWING.rpartition(" in ")[2]
+    assert "\n## Growing\n" in (PROJECT / name).read_text()
+
+
 if SERVER:
 
-    def test_more_workers_than_the_server_has_connections_for_are_told(url: str):
-        found = complaint(url, workers=1000)
+    def test_too_many_workers_for_the_connections_of_the_server_are_reported(url: str):
+        found = problem(url, workers=1000)
         assert (found.level, found.check) == ("error", "connections")
-        assert "README, Growing" in str(found.remedy)
+        assert GROWING in str(found.remedy)
 
 
-def test_the_command_prints_a_line_for_each_check_or_one_object(database: str, url: str, connection: Connection):
-    assert complaints(database) == []
+def test_the_command_prints_a_line_per_check_or_one_json_object(database: str, url: str, connection: Connection):
+    assert problems(database) == []
     ended = command("doctor", DATABASE_URL=database)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert all(line.startswith("ok       ") and " — " in line for line in ended.stdout.splitlines())

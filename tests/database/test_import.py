@@ -1,4 +1,4 @@
-"""`market-data import`: a row of a file is stored, there already, or rejected with its reason; its candles are right."""
+"""`market-data import`: each row is stored, exists already or is rejected with a reason; candles are correct."""
 
 import asyncio
 import csv
@@ -46,19 +46,19 @@ TRADES = st.lists(
 )
 
 HOURS = count(1)
-"""Each example has its own."""
+"""Each example of the property test uses an hour of its own."""
 
 
 @pytest.fixture(scope="module")
 def url(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """A database of this module, for candles are refreshed."""
+    """A database of this module, because imports refresh candles."""
     with new_migrated_database() as url:
         yield url
 
 
 @pytest.fixture
 def emptied(url: str) -> Iterator[Connection]:
-    """Without trades; the candles of older tests are refreshed away with those of the next one."""
+    """A connection to the database without trades. Candles of earlier tests disappear with the next refresh."""
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("UPDATE retention SET drop_after = NULL")
         connection.execute("DELETE FROM trades")
@@ -87,7 +87,7 @@ def rejected(path: Path) -> list[tuple[int, str, str]]:
         return [(int(row["line"]), row["reason"], row["row"]) for row in csv.DictReader(file)]
 
 
-def candles_are_right(connection: Connection) -> bool:
+def candles_are_correct(connection: Connection) -> bool:
     (trades, volume) = connection.execute("SELECT count(*), sum(volume) FROM trades").fetchone() or (0, 0)
     for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"):
         query = sql.SQL("SELECT sum(trade_count), sum(volume) FROM {}")
@@ -96,9 +96,7 @@ def candles_are_right(connection: Connection) -> bool:
     return True
 
 
-def test_what_is_in_the_file_is_in_the_table_and_a_second_time_changes_nothing(
-    url: str, emptied: Connection, tmp_path: Path
-):
+def test_all_rows_are_stored_and_a_second_import_changes_nothing(url: str, emptied: Connection, tmp_path: Path):
     trades = [trade(n / 7, f"{100 + n % 13}.{n % 100:02}", symbol=f"S{n % 3}", trade_id=n % 2) for n in range(5000)]
     path = write_csv(tmp_path / "trades.csv", trades)
     first = command("import", str(path), DATABASE_URL=url)
@@ -106,7 +104,7 @@ def test_what_is_in_the_file_is_in_the_table_and_a_second_time_changes_nothing(
     assert "5,000 rows read" in first.stdout
     assert "5,000 stored, 0 already there, 0 rejected\nnew symbols: S0, S1, S2\n" in first.stdout
     assert emptied.execute(STORED).fetchall() == sorted(trades, key=itemgetter(1, 0, 2))
-    assert candles_are_right(emptied)
+    assert candles_are_correct(emptied)
 
     again = command("import", str(path), DATABASE_URL=url)
     assert again.returncode == 0
@@ -114,7 +112,7 @@ def test_what_is_in_the_file_is_in_the_table_and_a_second_time_changes_nothing(
     assert not list(Path.cwd().glob("*.rejected.csv"))
 
 
-def test_rejected_rows_are_in_a_file_with_line_and_reason(url: str, emptied: Connection, tmp_path: Path):
+def test_rejected_rows_are_written_to_a_file_with_line_and_reason(url: str, emptied: Connection, tmp_path: Path):
     store(emptied, trade(0, "100", "1"), trade(1, "100", "1"))
     lines = [
         ",".join(HEADER),
@@ -137,13 +135,13 @@ def test_rejected_rows_are_in_a_file_with_line_and_reason(url: str, emptied: Con
     )
     assert ended.returncode == 1
     assert ended.stdout.endswith("1 stored, 1 already there, 4 rejected\n")
-    assert ended.stderr == "market-data: 4 rows were rejected; some trades.rejected.csv has them with the reasons\n"
-    conflict = "trade_id: another trade with this identity is stored, of another price or volume"
+    assert ended.stderr == "market-data: 4 rows were rejected; some trades.rejected.csv lists them with the reasons\n"
+    conflict = "trade_id: this trade is stored already, with another price or volume"
     assert rejected(tmp_path / "some trades.rejected.csv") == [
         (3, conflict, lines[2]),
         (4, "price: must be greater than 0, not '0'", lines[3]),
         (6, conflict, lines[5]),
-        (7, "has 1 fields, not 5 as the header", lines[6]),
+        (7, "has 1 fields, but the header has 5", lines[6]),
     ]
 
 
@@ -154,23 +152,23 @@ def test_trades_beyond_retention_are_rejected_and_the_others_stored(url: str, em
     path = write_csv(tmp_path / "old.csv", trades)
     assert imported(url, path, tmp_path / "rejects") == 1
     assert [row[:2] for row in rejected(tmp_path / "rejects")] == [
-        (3, "timestamp: is beyond the retention horizon, from where trades have been dropped")
+        (3, "timestamp: is beyond the retention horizon, before which trades have been dropped")
     ]
     assert len(emptied.execute(STORED).fetchall()) == 2
 
 
-def test_cancelled_trades_do_not_come_back(url: str, emptied: Connection, tmp_path: Path):
+def test_cancelled_trades_are_rejected(url: str, emptied: Connection, tmp_path: Path):
     path = write_csv(tmp_path / "trades.csv", [trade(n, "5", trade_id=n) for n in range(3)])
     assert imported(url, path) == 0
     emptied.execute("DELETE FROM trades WHERE trade_id = 1")
     assert imported(url, path, tmp_path / "rejects") == 1
     assert [row[:2] for row in rejected(tmp_path / "rejects")] == [
-        (3, "trade_id: this trade was cancelled; trade_changes has when, by whom and why")
+        (3, "trade_id: this trade was cancelled; see trade_changes for when, by whom and why")
     ]
     assert len(emptied.execute(STORED).fetchall()) == 2
 
 
-def test_old_trades_are_found_again_in_the_columnstore(url: str, emptied: Connection, tmp_path: Path):
+def test_existing_trades_are_recognized_in_the_columnstore(url: str, emptied: Connection, tmp_path: Path):
     path = write_csv(tmp_path / "trades.csv", [trade(n, "5", trade_id=n) for n in range(3000)])
     assert imported(url, path) == 0
     emptied.execute("""
@@ -186,7 +184,7 @@ def test_old_trades_are_found_again_in_the_columnstore(url: str, emptied: Connec
 
 @settings(max_examples=8, derandomize=True, deadline=None, database=None)
 @given(trades=TRADES, kind=st.sampled_from(["csv", "csv.gz", "ndjson", "parquet"]))
-def test_every_format_brings_every_trade(url: str, tmp_path_factory: pytest.TempPathFactory, trades: list[Trade], kind: str):
+def test_every_format_stores_every_trade(url: str, tmp_path_factory: pytest.TempPathFactory, trades: list[Trade], kind: str):
     path = tmp_path_factory.mktemp("import") / f"trades.{kind}"
     shift = timedelta(hours=next(HOURS))
     moved = [(each[0] + shift, *each[1:]) for each in trades]
@@ -226,7 +224,7 @@ def _write(path: Path, kind: str, trades: list[Trade]) -> None:
         path.write_bytes(gzip.compress(plain.read_bytes()) if kind == "csv.gz" else plain.read_bytes())
 
 
-def test_standard_input_is_told_by_its_beginning(url: str, emptied: Connection, tmp_path: Path):
+def test_the_format_of_standard_input_is_detected(url: str, emptied: Connection, tmp_path: Path):
     for text in (
         b"symbol,time,price,volume\nAAPL,2026-02-08T10:30:00Z,1,1\nAAPL,2026-02-08T10:30:00Z,2,1\n",
         b'\n{"symbol":"AAPL","time":"2026-02-08T10:31:00Z","price":3,"volume":1}\n',
@@ -243,7 +241,7 @@ def test_standard_input_is_told_by_its_beginning(url: str, emptied: Connection, 
     assert [(row[2], row[3]) for row in emptied.execute(STORED).fetchall()] == [(0, 1), (1, 2), (0, 3)]
 
 
-def test_a_file_that_can_not_be_read_is_told_in_a_line(url: str, tmp_path: Path):
+def test_an_unreadable_file_is_reported_in_one_line(url: str, tmp_path: Path):
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 and nothing else")
     headless = tmp_path / "headless.csv"

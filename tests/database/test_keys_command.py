@@ -1,4 +1,4 @@
-"""`market-data keys`: made, listed, rotated and revoked."""
+"""`market-data keys`: create, list, rotate and revoke."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ def own_database(new_migrated_database: Callable[[], AbstractContextManager[str]
 
 @pytest.fixture
 def url(own_database: str) -> str:
-    """A database without keys; other tests go on with theirs."""
+    """A database without keys."""
     with psycopg.connect(own_database, autocommit=True) as connection:
         connection.execute("TRUNCATE api_keys")
     return own_database
 
 
 def keys(url: str, *arguments: str) -> str:
-    """What a command prints on standard output."""
+    """Return the standard output of a command."""
     ended = command("keys", *arguments, DATABASE_URL=url)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -40,7 +40,7 @@ def listed(url: str) -> list[dict[str, Any]]:
     return json.loads(keys(url, "list", "--json"))
 
 
-def test_key_is_alone_on_standard_output_and_stored_as_its_hash(url: str):
+def test_only_the_key_is_printed_and_only_its_hash_is_stored(url: str):
     ended = command("keys", "create", "loader", "--scope", "write", "--expires", "90d", DATABASE_URL=url)
     assert ended.returncode == 0
     secret = ended.stdout.removesuffix("\n")
@@ -57,18 +57,18 @@ def test_key_is_alone_on_standard_output_and_stored_as_its_hash(url: str):
     assert timedelta(days=89.9) < ends < timedelta(days=90.1)
 
 
-def test_key_may_read_and_holds_for_ever_unless_told_otherwise(url: str):
+def test_by_default_a_key_may_read_and_never_expires(url: str):
     keys(url, "create", "reader")
     (shown,) = listed(url)
     assert (shown["scopes"], shown["expires_at"]) == (["read"], None)
 
 
-def test_scopes_may_be_several(url: str):
+def test_a_key_may_have_several_scopes(url: str):
     keys(url, "create", "both", "--scope", "write", "--scope", "read")
     assert listed(url)[0]["scopes"] == ["read", "write"]
 
 
-def test_name_is_taken_until_its_key_is_revoked(url: str):
+def test_a_name_can_be_used_again_after_its_key_is_revoked(url: str):
     keys(url, "create", "loader")
     assert "There is a key loader already" in complaint("keys", "create", "loader", DATABASE_URL=url)
     keys(url, "revoke", "loader")
@@ -76,8 +76,8 @@ def test_name_is_taken_until_its_key_is_revoked(url: str):
     assert [key["state"] for key in listed(url)] == ["revoked", "valid"]
 
 
-def test_list_shows_nothing_that_lets_anybody_in(url: str):
-    assert keys(url, "list") == "there are no keys; `market-data keys create NAME` makes one\n"
+def test_list_does_not_show_secrets(url: str):
+    assert keys(url, "list") == "there are no keys; create one with `market-data keys create NAME`\n"
     secrets = [keys(url, "create", name).strip() for name in ("one", "two")]
     store_key(url, "admin", name="old", lasts=timedelta(seconds=-1))
     table = keys(url, "list")
@@ -90,7 +90,7 @@ def test_list_shows_nothing_that_lets_anybody_in(url: str):
         assert secret[12:] not in table + keys(url, "list", "--json")
 
 
-def test_rotation_ends_the_key_before_at_once(url: str):
+def test_rotation_ends_the_old_key_immediately(url: str):
     first = keys(url, "create", "loader", "--scope", "admin", "--expires", "2d").strip()
     second = keys(url, "rotate", "loader").strip()
     assert KEY_PATTERN.fullmatch(second)
@@ -101,7 +101,7 @@ def test_rotation_ends_the_key_before_at_once(url: str):
     assert abs(ends - timedelta(days=2)) < timedelta(seconds=2)
 
 
-def test_rotation_with_grace_lets_both_hold_and_revoking_the_name_ends_both(url: str):
+def test_with_a_grace_period_both_keys_are_valid_and_revoking_the_name_ends_both(url: str):
     keys(url, "create", "loader")
     keys(url, "rotate", "loader", "--grace", "1h")
     assert [key["state"] for key in listed(url)] == ["replaced", "valid"]
@@ -109,27 +109,27 @@ def test_rotation_with_grace_lets_both_hold_and_revoking_the_name_ends_both(url:
     assert [key["state"] for key in listed(url)] == ["revoked", "revoked"]
 
 
-def test_key_is_revoked_by_its_prefix(url: str):
+def test_a_key_is_revoked_by_its_prefix(url: str):
     first = keys(url, "create", "loader").strip()
     keys(url, "rotate", "loader", "--grace", "1h")
     keys(url, "revoke", first[3:11])
     assert [key["state"] for key in listed(url)] == ["revoked", "valid"]
 
 
-def test_unknown_key_is_one_line(url: str):
+def test_an_unknown_key_is_reported_in_one_line(url: str):
     for action in ("rotate", "revoke"):
-        assert "There is no key nobody" in complaint("keys", action, "nobody", DATABASE_URL=url)
+        assert "There is no valid key nobody" in complaint("keys", action, "nobody", DATABASE_URL=url)
     keys(url, "create", "loader")
     keys(url, "revoke", "loader")
     for action in ("rotate", "revoke"):
-        assert "There is no key loader" in complaint("keys", action, "loader", DATABASE_URL=url)
+        assert "There is no valid key loader" in complaint("keys", action, "loader", DATABASE_URL=url)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, "0011aabb", "a\n"])
-def test_unfit_name_is_refused_by_the_command_and_by_the_table(url: str, name: str):
+def test_an_invalid_name_is_rejected_by_the_command_and_by_the_table(url: str, name: str):
     ended = command("keys", "create", name, DATABASE_URL=url)
     assert ended.returncode == 2
-    assert "is no name of a key" in ended.stderr
+    assert "can't be the name of a key" in ended.stderr
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.CheckViolation):
         connection.execute(
             "INSERT INTO api_keys (name, prefix, hash, scopes) VALUES (%s, '0011aabb', %s, '{read}')", (name, bytes(32))
@@ -137,7 +137,7 @@ def test_unfit_name_is_refused_by_the_command_and_by_the_table(url: str, name: s
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["read", "root"]])
-def test_unfit_scopes_are_refused_by_the_table(url: str, scopes: list[str]):
+def test_invalid_scopes_are_rejected_by_the_table(url: str, scopes: list[str]):
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.CheckViolation):
         connection.execute(
             "INSERT INTO api_keys (name, prefix, hash, scopes) VALUES ('x', '0011aabb', %s, %s)", (bytes(32), scopes)

@@ -1,4 +1,4 @@
-"""What the feed writes: under a lease that one holder has at a time, and each trade once."""
+"""Writes of the feed: under a lease with one holder at a time, each trade once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ BATCH = [FeedTrade(T0, "AAPL", 0, Decimal("1.50"), Decimal("2.25"))]
 
 
 def run(database_url: str, query: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """What a function of `queries` answers."""
+    """Return the result of a function of `queries`."""
 
     async def once() -> T:
         async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
@@ -31,32 +31,32 @@ def run(database_url: str, query: Callable[..., Awaitable[T]], *arguments: Any) 
     return asyncio.run(once())
 
 
-def test_lease_has_one_holder_until_it_is_given_back(database_url: str):
-    def take(holder: str) -> bool:
+def test_a_lease_has_one_holder_until_it_is_released(database_url: str):
+    def acquire(holder: str) -> bool:
         return run(database_url, acquire_lease, "feed", holder, 60)
 
-    assert [take("one"), take("two"), take("one")] == [True, False, True]
+    assert [acquire("one"), acquire("two"), acquire("one")] == [True, False, True]
     run(database_url, release_lease, "feed", "two")
-    assert not take("two"), "it is not his to end"
+    assert not acquire("two"), "only the holder can release it"
     run(database_url, release_lease, "feed", "one")
-    assert take("two")
+    assert acquire("two")
 
 
-def test_lease_that_ran_out_is_free(database_url: str, connection: Connection):
+def test_an_expired_lease_is_free(database_url: str, connection: Connection):
     run(database_url, acquire_lease, "feed", "one", 60)
     connection.execute("UPDATE leases SET expires_at = clock_timestamp() - INTERVAL '1 second'")
     assert run(database_url, acquire_lease, "feed", "two", 60)
     assert not run(database_url, acquire_lease, "feed", "one", 60)
 
 
-def test_lease_that_was_taken_before_the_clock_was_put_back_is_free(database_url: str, connection: Connection):
+def test_a_lease_from_before_the_clock_was_set_back_is_free(database_url: str, connection: Connection):
     run(database_url, acquire_lease, "feed", "one", 60)
     connection.execute("UPDATE leases SET expires_at = expires_at + INTERVAL '1 hour'")
     assert run(database_url, acquire_lease, "feed", "two", 60)
     assert not run(database_url, acquire_lease, "feed", "one", 60)
 
 
-def test_trades_are_stored_only_by_the_holder_whose_lease_they_extend(database_url: str, connection: Connection):
+def test_only_the_holder_stores_trades_which_extends_the_lease(database_url: str, connection: Connection):
     run(database_url, insert_symbols, [APPLE])
     assert not run(database_url, store_feed_trades, "one", 60, BATCH)
     run(database_url, acquire_lease, "feed", "one", 1)
@@ -68,7 +68,7 @@ def test_trades_are_stored_only_by_the_holder_whose_lease_they_extend(database_u
     assert left > timedelta(seconds=50)
 
 
-def test_batch_stored_twice_is_there_once(database_url: str, connection: Connection):
+def test_a_batch_stored_twice_exists_once(database_url: str, connection: Connection):
     run(database_url, insert_symbols, [APPLE])
     run(database_url, acquire_lease, "feed", "one", 60)
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_batch_stored_twice_is_there_once(database_url: str, connection: Connect
     assert rows == [tuple(BATCH[0])]
 
 
-def test_symbol_that_is_known_keeps_its_name(database_url: str, connection: Connection):
+def test_an_existing_symbol_keeps_its_name(database_url: str, connection: Connection):
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apples')")
     run(database_url, insert_symbols, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
     rows = connection.execute("SELECT symbol, name FROM symbols ORDER BY symbol").fetchall()
@@ -90,7 +90,7 @@ def test_last_prices_are_those_of_the_newest_trades(database_url: str, connectio
     assert prices == {"AAPL": Decimal("3.30")}
 
 
-def test_a_symbol_that_is_not_active_rests(database_url: str, connection: Connection):
+def test_an_inactive_symbol_gets_no_trades(database_url: str, connection: Connection):
     run(database_url, insert_symbols, [APPLE, Listing("MSFT", "Microsoft", 500_00, 0.2)])
     connection.execute("UPDATE symbols SET active = false WHERE symbol = 'AAPL'")
     run(database_url, acquire_lease, "feed", "one", 60)

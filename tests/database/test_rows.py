@@ -1,4 +1,4 @@
-"""What the statements answer against the structs of `models`, which the OpenAPI document is made of."""
+"""Rows of the statements compared with the structs of `models`, from which the OpenAPI document is generated."""
 
 import json
 from datetime import timedelta
@@ -19,7 +19,7 @@ from market_data.queries.trades import TRADES
 
 WEEK = timedelta(weeks=1)
 
-# A week that begins on a Monday, with T0 in it, of which `fill` makes one bucket at the least.
+# A week that begins on a Monday, with T0 in it, so that a gap-filled range has at least one bucket.
 START = WEEK_START + (T0 - WEEK_START) // WEEK * WEEK
 RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "end_id": 0, "limit": 10}
 
@@ -60,5 +60,5 @@ def test_json_of_the_database_is_that_of_the_struct(
     rows = json.loads(f"[{text}]")
     assert {tuple(row) for row in rows} == {struct.__struct_fields__}
     read = msgspec.json.decode(f"[{text}]", type=list[struct])
-    # Written as the encoder would write it, but for whole numbers, which it gives a fraction.
+    # The same as from the encoder, apart from whole numbers, which the encoder writes with a fraction.
     assert json.loads(msgspec.json.encode(read)) == rows

@@ -184,8 +184,8 @@ def test_keys_are_rejected_while_the_database_is_unavailable(
     assert secret not in caplog.text
 
 
-def test_commands_read_their_key_from_the_environment(address: str, database_url: str):
-    for said, environment in (("is not set", {}), ("was refused", {"MARKET_DATA_KEY": api_keys.generate_key()})):
+def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
+    for said, environment in (("is not set", {}), ("was rejected", {"MARKET_DATA_KEY": api_keys.generate_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
             line = complaint(*arguments, "--url", address, **environment)
             assert said in line

@@ -1,4 +1,4 @@
-"""The service behind PgBouncer in transaction mode, which has two connections to the database for all of it."""
+"""The service behind PgBouncer in transaction mode with two connections to the database."""
 
 import asyncio
 import time
@@ -18,15 +18,15 @@ from helpers.sse_client import listening
 from helpers.support import SERVER
 from psycopg import AsyncConnection
 
-from market_data.cli.care.doctor import findings
+from market_data.cli.care.doctor import run_checks
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
 
-# The embedded engine takes its time where other tests run beside this one.
-PATIENT = {
+# The embedded engine is slow while other tests run in parallel.
+LONG_TIMEOUTS = {
     "INGESTION_INTERVAL_SECONDS": "0.5",
     "POOL_SIZE": "8",
     "POOL_TIMEOUT_SECONDS": "30",
@@ -42,41 +42,41 @@ OTHER_ZONE = """
 SYMBOLS = ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA")
 
 
-class Ways(NamedTuple):
-    """The two URLs of one database."""
+class Urls(NamedTuple):
+    """URLs of one database."""
 
-    through: str
-    past: str
+    pooled: str
+    direct: str
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"DATABASE_URL": self.through, "DATABASE_DIRECT_URL": self.past}
+        return {"DATABASE_URL": self.pooled, "DATABASE_DIRECT_URL": self.direct}
 
     def settings(self, **others: Any) -> Settings:
-        return Settings(database_url=self.through, database_direct_url=self.past, **others)
+        return Settings(database_url=self.pooled, database_direct_url=self.direct, **others)
 
 
 @pytest.fixture(scope="module")
-def ways(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Ways]:
-    """A database whose own time zone is not the one that the service answers in."""
-    with new_migrated_database() as past:
-        with psycopg.connect(past, autocommit=True) as connection:
+def urls(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Urls]:
+    """A database with another time zone than the responses of the service."""
+    with new_migrated_database() as direct:
+        with psycopg.connect(direct, autocommit=True) as connection:
             connection.execute(OTHER_ZONE)
-        with running_pgbouncer(past) as through:
-            yield Ways(through, past)
+        with running_pgbouncer(direct) as pooled:
+            yield Urls(pooled, direct)
 
 
 @pytest.fixture(scope="module")
-def service(ways: Ways, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, httpx.Client]]:
+def service(urls: Urls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, httpx.Client]]:
     folder = tmp_path_factory.mktemp("service")
-    with running(folder, **ways.environment, **PATIENT) as (service, client):
+    with running(folder, **urls.environment, **LONG_TIMEOUTS) as (service, client):
         eventually(lambda: client.get("/prices/latest").json()["count"] == len(SYMBOLS))
         yield service, client
 
 
-def test_what_is_stored_is_answered_in_utc(service: tuple[Service, httpx.Client], ways: Ways):
+def test_times_in_responses_are_in_utc(service: tuple[Service, httpx.Client], urls: Urls):
     _, client = service
-    with psycopg.connect(ways.past) as connection:
+    with psycopg.connect(urls.direct) as connection:
         stored = connection.execute("SELECT max(time) FROM trades WHERE symbol = 'AAPL'").fetchone()
     assert stored
     until = stored[0].astimezone(UTC)
@@ -89,19 +89,19 @@ def test_what_is_stored_is_answered_in_utc(service: tuple[Service, httpx.Client]
     assert until in {datetime.fromisoformat(trade["timestamp"]) for trade in trades}
     candles = client.get("/candles", params={**span, "interval": "1m"}).json()["candles"]
     symbols = client.get("/symbols").json()["symbols"]
-    told = [
+    texts = [
         trades[0]["timestamp"],
         candles[-1]["timestamp"],
         symbols[0]["created_at"],
         client.get("/health").json()["last_ingestion"],
     ]
-    assert all(text.endswith("Z") for text in told), told
+    assert all(text.endswith("Z") for text in texts), texts
     status = client.get("/status/ingestion").json()
     assert status["ingestion_status"] == "alive"
     assert client.get("/health/ready").status_code == 200
 
 
-def test_many_readers_of_different_things_get_their_own_answers(service: tuple[Service, httpx.Client]):
+def test_concurrent_readers_get_their_own_responses(service: tuple[Service, httpx.Client]):
     _, client = service
     span = {"start": "2020-01-01T00:00:00Z", "end": "2040-01-01T00:00:00Z"}
 
@@ -119,21 +119,21 @@ def test_many_readers_of_different_things_get_their_own_answers(service: tuple[S
         assert [wrong for wrong in threads.map(read, range(150)) if wrong] == []
 
 
-def test_the_database_sees_no_more_connections_than_pgbouncer_may_make(service: tuple[Service, httpx.Client], ways: Ways):
-    """On the embedded engine nobody can see them."""
+def test_the_database_has_only_the_connections_of_the_pool(service: tuple[Service, httpx.Client], urls: Urls):
+    """The embedded engine does not show connections."""
     _, client = service
     for _ in range(20):
         client.get("/symbols")
-    with psycopg.connect(ways.past) as connection:
+    with psycopg.connect(urls.direct) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
         ).fetchone()
     assert row
-    # The streams, the feed, for a moment the metrics, and this one.
+    # Besides the pool: streams, feed, metrics (for a moment) and this connection.
     assert row[0] <= POOL_SIZE + 4
 
 
-def test_trades_of_the_feed_arrive_in_the_stream(service: tuple[Service, httpx.Client]):
+def test_trades_of_the_feed_are_streamed(service: tuple[Service, httpx.Client]):
     _, client = service
     with listening(str(client.base_url), symbols="MSFT") as events:
         assert events.next("trade").data["symbol"] == "MSFT"
@@ -152,33 +152,33 @@ async def _session(connection: AsyncConnection[Any]) -> tuple[Any, ...]:
     return row
 
 
-def test_a_slow_read_is_given_up_and_leaves_nothing_behind(ways: Ways):
+def test_a_slow_read_times_out_and_leaves_no_settings_behind(urls: Urls):
     async def work() -> tuple[Any, ...]:
-        async with Database(ways.through, ways.settings(query_timeout_seconds=0.5)) as database:
+        async with Database(urls.pooled, urls.settings(query_timeout_seconds=0.5)) as database:
             began = time.monotonic()
             with pytest.raises(DatabaseUnavailable):
                 await database.read(_slow)
             assert time.monotonic() - began < 2
-            return await _patiently(database, _session)
+            return await _read_with_retries(database, _session)
 
     assert asyncio.run(work()) == ("UTC", "500ms")
-    with psycopg.connect(ways.through, autocommit=True, prepare_threshold=None) as stranger:
-        assert stranger.execute("SHOW statement_timeout").fetchone() == ("0",)
-        assert stranger.execute("SHOW timezone").fetchone() == ("America/New_York",)
+    with psycopg.connect(urls.pooled, autocommit=True, prepare_threshold=None) as other:
+        assert other.execute("SHOW statement_timeout").fetchone() == ("0",)
+        assert other.execute("SHOW timezone").fetchone() == ("America/New_York",)
     if SERVER:
-        with psycopg.connect(ways.past) as connection:
+        with psycopg.connect(urls.direct) as connection:
             running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
             assert connection.execute(running).fetchone() == (0,)
 
 
-async def _patiently(database: Database, query: Any) -> Any:
-    """The embedded engine ends what it is at before it answers anybody."""
+async def _read_with_retries(database: Database, query: Any) -> Any:
+    """Retry, because the embedded engine finishes a running statement before it responds."""
     for _ in range(20):
         try:
             return await database.read(query)
         except DatabaseUnavailable:
             await asyncio.sleep(0.25)
-    raise AssertionError("the database does not answer again")
+    raise AssertionError("the database does not respond again")
 
 
 async def _store(connection: AsyncConnection[Any], number: int) -> int:
@@ -190,10 +190,10 @@ async def _store(connection: AsyncConnection[Any], number: int) -> int:
     return number
 
 
-def test_what_is_written_is_stored_once_and_what_fails_not_at_all(ways: Ways):
+def test_writes_are_stored_once_and_failed_writes_not_at_all(urls: Urls):
     async def work() -> None:
-        settings = ways.settings(pool_timeout_seconds=30, query_timeout_seconds=20)
-        async with Database(ways.through, settings) as database:
+        settings = urls.settings(pool_timeout_seconds=30, query_timeout_seconds=20)
+        async with Database(urls.pooled, settings) as database:
             written = await asyncio.gather(*(database.write(_store, number) for number in range(20)))
             assert written == list(range(20))
             with pytest.raises(psycopg.errors.UniqueViolation):
@@ -201,30 +201,30 @@ def test_what_is_written_is_stored_once_and_what_fails_not_at_all(ways: Ways):
             assert await database.write(_store, 20) == 20
 
     asyncio.run(work())
-    with psycopg.connect(ways.past) as connection:
+    with psycopg.connect(urls.direct) as connection:
         assert connection.execute("SELECT count(*) FROM trades WHERE symbol = 'NVDA'").fetchone() == (21,)
 
 
-def test_commands_go_past_it(ways: Ways, tmp_path: Path):
-    ended = command("backfill", "--days", "1", "--rate", "1h", "--symbols", "TSLA", **ways.environment)
+def test_commands_bypass_pgbouncer(urls: Urls, tmp_path: Path):
+    ended = command("backfill", "--days", "1", "--rate", "1h", "--symbols", "TSLA", **urls.environment)
     assert ended.returncode == 0, ended.stderr
     trades = tmp_path / "trades.csv"
     trades.write_text("symbol,timestamp,price,volume\nAMZN,2026-01-05T10:00:00Z,10,1\n")
-    ended = command("import", str(trades), **ways.environment)
+    ended = command("import", str(trades), **urls.environment)
     assert "1 stored" in ended.stdout, ended.stderr
     candles = "SELECT count(*) FROM candles_1d WHERE symbol = 'AMZN' AND bucket = '2026-01-05Z'"
-    with psycopg.connect(ways.past) as connection:
+    with psycopg.connect(urls.direct) as connection:
         assert connection.execute(candles).fetchone() == (1,)  # type: ignore[arg-type]
-    assert command("migrate", **ways.environment).returncode == 0
+    assert command("migrate", **urls.environment).returncode == 0
 
 
-def test_the_way_past_it_alone_is_no_setting(ways: Ways):
-    assert "without DATABASE_URL" in complaint("migrate", DATABASE_URL="", DATABASE_DIRECT_URL=ways.past)
+def test_database_direct_url_alone_is_rejected(urls: Urls):
+    assert "without DATABASE_URL" in complaint("migrate", DATABASE_URL="", DATABASE_DIRECT_URL=urls.direct)
 
 
-def test_whoever_has_a_key_writes_through_it(service: tuple[Service, httpx.Client], ways: Ways):
+def test_clients_write_through_pgbouncer(service: tuple[Service, httpx.Client], urls: Urls):
     _, client = service
-    key = command("keys", "create", "loader", "--scope", "write", **ways.environment).stdout.strip()
+    key = command("keys", "create", "loader", "--scope", "write", **urls.environment).stdout.strip()
     body = [{"symbol": "AAPL", "price": 1.5, "volume": 2, "timestamp": f"2026-01-05T10:00:{n:02}Z"} for n in range(50)]
 
     def write(_: int) -> dict[str, int]:
@@ -240,19 +240,19 @@ def test_whoever_has_a_key_writes_through_it(service: tuple[Service, httpx.Clien
 
 
 def _pooler(settings: Settings) -> tuple[str, str, str]:
-    (found,) = [each for each in findings(settings, 1) if each.check == "pooler"]
+    (found,) = [each for each in run_checks(settings, 1) if each.check == "pooler"]
     return found.level, found.finding, found.remedy or ""
 
 
-def test_the_doctor_tells_whether_it_is_where_it_may_be(ways: Ways):
-    assert _pooler(ways.settings())[0] == "ok"
-    gone = Settings(database_url="postgresql://127.0.0.1:9/database", database_direct_url=ways.past)
+def test_doctor_checks_the_urls(urls: Urls):
+    assert _pooler(urls.settings())[0] == "ok"
+    gone = Settings(database_url="postgresql://127.0.0.1:9/database", database_direct_url=urls.direct)
     level, finding, _ = _pooler(gone)
     assert (level, "DATABASE_URL can't be reached" in finding) == ("error", True)
     if SERVER:
-        level, _, remedy = _pooler(Settings(database_url=ways.through))
+        level, _, remedy = _pooler(Settings(database_url=urls.pooled))
         assert (level, "DATABASE_DIRECT_URL" in remedy) == ("error", True)
-        level, finding, _ = _pooler(Settings(database_url=ways.past, database_direct_url=ways.through))
-        assert (level, "streams hear of nothing" in finding) == ("error", True)
-        level, finding, _ = _pooler(Settings(database_url=SERVER, database_direct_url=ways.past))
+        level, finding, _ = _pooler(Settings(database_url=urls.direct, database_direct_url=urls.pooled))
+        assert (level, "streams receive no notifications" in finding) == ("error", True)
+        level, finding, _ = _pooler(Settings(database_url=SERVER, database_direct_url=urls.direct))
         assert (level, "different databases" in finding) == ("error", True)

@@ -30,7 +30,7 @@ def piped(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def test_in_a_terminal_it_shows_prices_through_a_restart_of_the_service(database_url: str, tmp_path: Path):
+def test_in_a_terminal_prices_are_shown_through_a_restart_of_the_service(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, **FAST) as (service, client):
         url = str(client.base_url).rstrip("/")
         with terminal("watch", "--url", url) as shown:
@@ -52,11 +52,11 @@ def test_in_a_terminal_it_shows_prices_through_a_restart_of_the_service(database
                 assert shown.process.wait(10) == 0
             finally:
                 again.end()
-            assert "\x1b[?1049l" in shown.written, "the screen is given back"
+            assert "\x1b[?1049l" in shown.written, "the screen is restored"
             assert "Traceback" not in shown.written
 
 
-def test_in_a_pipe_it_writes_a_line_for_each_trade_until_nobody_reads(database_url: str, tmp_path: Path):
+def test_in_a_pipe_a_line_per_trade_is_printed_until_the_reader_closes_it(database_url: str, tmp_path: Path):
     with (
         running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client),
         piped("watch", "aapl", "--url", str(client.base_url)) as process,
@@ -75,7 +75,7 @@ def test_in_a_pipe_it_writes_a_line_for_each_trade_until_nobody_reads(database_u
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_ends_it_quietly(database_url: str, tmp_path: Path, number: signal.Signals):
+def test_a_signal_ends_it_without_a_message(database_url: str, tmp_path: Path, number: signal.Signals):
     with (
         running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client),
         piped("watch", "--url", str(client.base_url)) as process,
@@ -88,13 +88,13 @@ def test_a_signal_ends_it_quietly(database_url: str, tmp_path: Path, number: sig
         assert process.stderr.read() == ""
 
 
-def test_an_unknown_symbol_is_told_in_the_service_s_words(database_url: str, tmp_path: Path):
+def test_an_unknown_symbol_is_reported_with_the_detail_of_the_service(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client):
-        told = complaint("watch", "AAPL", "ACME", "--url", str(client.base_url))
-    assert told == "market-data: There is no symbol ACME; GET /symbols lists the known ones.\n"
+        message = complaint("watch", "AAPL", "ACME", "--url", str(client.base_url))
+    assert message == "market-data: There is no symbol ACME; GET /symbols lists the known ones.\n"
 
 
-def test_where_nothing_answers_the_remedy_is_told():
-    told = complaint("watch", MARKET_DATA_URL="http://127.0.0.1:1")
-    assert "Nothing answers at http://127.0.0.1:1 (Connection refused)" in told
-    assert "market-data serve" in told
+def test_an_unreachable_service_is_reported_with_the_remedy():
+    message = complaint("watch", MARKET_DATA_URL="http://127.0.0.1:1")
+    assert "No service responds at http://127.0.0.1:1 (Connection refused)" in message
+    assert "market-data serve" in message

@@ -1,4 +1,4 @@
-"""Databases to save and to restore into: of a server those that TEST_DATABASE_URL has, of the embedded engine folders."""
+"""Databases to save and to restore into: on the server of TEST_DATABASE_URL, or folders of embedded engines."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from helpers.support import SERVER, Connection
 from market_data import embedded
 
 PG_BIN = os.environ.get("PG_BIN", "/opt/pg17/bin")
-"""Where the tools are on the machine of the tests, if they are nowhere else."""
+"""Folder of pg_dump and pg_restore, if they are not on the PATH."""
 
-PASSED_BY = ("stream_events", "stream_commits", "leases")
-"""What is not as it was in a restored database."""
+NOT_RESTORED = ("stream_events", "stream_commits", "leases")
+"""Tables that differ in a restored database."""
 
 
 @dataclass
-class Place:
-    """A database that may be stopped, if it can be."""
+class Instance:
+    """A database, on a server or in a folder."""
 
     environment: dict[str, str]
     home: Path | None = None
@@ -33,7 +33,7 @@ class Place:
 
     @contextmanager
     def up(self) -> Iterator[str]:
-        """Its URL; the embedded engine runs meanwhile."""
+        """Yield the URL. The embedded engine runs for the block."""
         if self.url:
             yield self.url
         elif self.home:
@@ -46,8 +46,8 @@ class Place:
             yield connection
 
 
-class Places:
-    """Makes them, for the length of a `with`."""
+class Instances:
+    """Create databases that exist for the block."""
 
     def __init__(self, folder: Path, seed: Path, new: Callable[..., AbstractContextManager[str]]) -> None:
         self._stack = ExitStack()
@@ -56,30 +56,30 @@ class Places:
         self._new = new
         self._count = 0
 
-    def __enter__(self) -> "Places":
+    def __enter__(self) -> "Instances":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def empty(self) -> Place:
+    def empty(self) -> Instance:
         if SERVER:
             url = self._stack.enter_context(self._new())
-            return Place({"DATABASE_URL": url, "PG_BIN": PG_BIN}, url=url)
+            return Instance({"DATABASE_URL": url, "PG_BIN": PG_BIN}, url=url)
         self._count += 1
         home = self._folder / f"home-{self._count}"
-        return Place({"MARKET_DATA_HOME": str(home), "DATABASE_URL": ""}, home=home)
+        return Instance({"MARKET_DATA_HOME": str(home), "DATABASE_URL": ""}, home=home)
 
-    def migrated(self) -> Place:
-        place = self.empty()
-        if place.home:
-            shutil.copytree(self._seed, place.home)
+    def migrated(self) -> Instance:
+        instance = self.empty()
+        if instance.home:
+            shutil.copytree(self._seed, instance.home)
         else:
             from market_data.database import migrations
 
-            assert place.url
-            migrations.upgrade(place.url)
-        return place
+            assert instance.url
+            migrations.upgrade(instance.url)
+        return instance
 
 
 FILL = """
@@ -95,7 +95,7 @@ FILL = """
 
 
 def fill(connection: Connection) -> None:
-    """Store something in every way that there is, with all jobs but one stopped."""
+    """Store data of every kind, and stop all jobs except drop_old_trades."""
     for statement in FILL.split(";"):
         connection.execute(statement)  # type: ignore[arg-type]
     connection.execute("CALL refresh_candles()")
@@ -103,7 +103,7 @@ def fill(connection: Connection) -> None:
         connection.execute(f"CALL refresh_continuous_aggregate('candles_{level}', NULL, now() - INTERVAL '2 hours')")  # type: ignore[arg-type]
     for (chunk,) in connection.execute("SELECT show_chunks('trades', older_than => INTERVAL '20 days')::text").fetchall():
         connection.execute("CALL convert_to_columnstore(%s::regclass)", (chunk,))
-    # A late one, whose candles are to be refreshed after the restore; one that is cancelled; one that is still open.
+    # A late trade, whose candles are refreshed after the restore; cancelled trades; a trade in an open bucket.
     connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now() - INTERVAL '2 days', 'AAPL', 1, 1)")
     connection.execute("DELETE FROM trades WHERE symbol = 'MSFT' AND time < now() - INTERVAL '39 days 22 hours'")
     connection.execute("INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'MSFT', 123.456, 7)")
@@ -142,13 +142,13 @@ REST = """
 
 
 def contents(url: str) -> dict[str, Any]:
-    """Everything in a database that can be compared: its schema, jobs and grants, and each row of every table and view."""
+    """Return the comparable contents of a database: schema, jobs, grants, and the rows of all tables and views."""
     found: dict[str, Any] = dict(described(url))
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         for (table,) in connection.execute(TABLES).fetchall():
-            if table not in PASSED_BY:
+            if table not in NOT_RESTORED:
                 rows = connection.execute(f'SELECT to_jsonb(each) FROM "{table}" AS each')  # type: ignore[arg-type]
-                # What depends on the moment of the question.
+                # `closed` depends on the time of the query.
                 found[table] = sorted(json.dumps({**row, "closed": None}, sort_keys=True) for (row,) in rows)
         found["rest"] = connection.execute(REST).fetchall()
     return found

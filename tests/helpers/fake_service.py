@@ -1,4 +1,4 @@
-"""A service that answers as it is told, for clients to be tested with what a real one seldom says."""
+"""Fake service with scripted responses, for client tests with responses that a real service rarely sends."""
 
 import threading
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ PROBLEM = {"Content-Type": "application/problem+json"}
 
 
 class Reply(NamedTuple):
-    """How the service is to answer a connection."""
+    """Response to one connection."""
 
     body: str
     status: int = 200
     headers: dict[str, str] = STREAM
     holds: bool = False
-    """Whether it then says nothing more, but keeps the connection."""
+    """True to keep the connection open and silent after the body."""
 
 
-class Scripted(ThreadingHTTPServer):
-    """A service that answers each connection as it is told, and keeps what it was asked."""
+class FakeService(ThreadingHTTPServer):
+    """Sends one reply per connection, in order, and records the requests."""
 
     daemon_threads = True
 
     def __init__(self, *replies: Reply) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = list(replies)
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.ended = threading.Event()
 
     @property
@@ -37,10 +37,10 @@ class Scripted(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Scripted  # type: ignore[reportIncompatibleVariableOverride]  # the one class of servers that it is used with
+    server: FakeService  # type: ignore[reportIncompatibleVariableOverride]  # the handler is only used with this class
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Last-Event-ID")))
+        self.server.requests.append((self.path, self.headers.get("Last-Event-ID")))
         reply = self.server.replies.pop(0)
         self.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -51,14 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.holds:
             self.server.ended.wait(30)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - what it is called there
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @contextmanager
-def scripted(*replies: Reply) -> Iterator[Scripted]:
-    """Such a service for the length of a `with`."""
-    with Scripted(*replies) as server:
+def fake_service(*replies: Reply) -> Iterator[FakeService]:
+    """Run a fake service for the block."""
+    with FakeService(*replies) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""A terminal for the commands that draw on one."""
+"""Pseudo-terminal for commands that draw on the screen."""
 
 import fcntl
 import os
@@ -16,12 +16,12 @@ STYLES = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without the size that importing readline puts there, which would win over the terminal's own."""
+    """Return the environment without LINES and COLUMNS, which readline sets and which would override the terminal's size."""
     return {name: value for name, value in os.environ.items() if name not in {"LINES", "COLUMNS"}}
 
 
 class Terminal:
-    """A command of the service in a terminal of 100 columns and 12 lines."""
+    """A command in a terminal of 100 columns and 12 lines."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -43,7 +43,7 @@ class Terminal:
         while True:
             try:
                 piece = os.read(self._ours, 65536)
-            except OSError:  # how Linux says that the other end is closed
+            except OSError:  # on Linux: the other end is closed
                 return
             self.written += piece.decode()
 
@@ -52,7 +52,7 @@ class Terminal:
 
     @property
     def screen(self) -> list[str]:
-        """What was drawn last, whole."""
+        """Lines of the last complete drawing."""
         drawings = self.written.split("\x1b[H")
         return [line.rstrip() for line in STYLES.sub("", drawings[-2]).splitlines()] if len(drawings) > 2 else []
 
@@ -66,7 +66,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
-    """A command in a terminal, which is ended with the block if not before."""
+    """Run a command in a terminal for the block."""
     opened = Terminal(*arguments, **environment)
     try:
         yield opened

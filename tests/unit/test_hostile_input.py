@@ -81,7 +81,7 @@ def assert_one_line(text: str) -> None:
     """That a command which fails with this tells it in a line that a terminal only shows."""
     said = io.StringIO()
     with redirect_stderr(said):
-        console.say(text)
+        console.progress(text)
     line = said.getvalue().removesuffix("\n")
     assert line.isprintable()
     assert len(line) <= MOST_SAID
@@ -224,17 +224,17 @@ def test_a_long_header_is_read_at_once(piece: str):
 
 
 LINE = re.compile(r"(\d+)\t([^\t\\]+)\t([^\t\\]+)\t(-?\d+)\t([\d.]+)\t([\d.]+)")
-"""What goes to COPY: nothing that it would take for another column or row, or for a backslash of its own."""
+"""A line of COPY data, without characters that COPY would interpret as a separator or an escape."""
 
 
 def assert_imported(source: Source) -> None:
-    """That a file is read to its end, whatever is in it, or is no such file."""
+    """Assert that each row of a file is valid or rejected with a reason, or that the file is rejected in one line."""
     with source:
         try:
             for batch in batches(source):
                 lines = batch.data.decode().splitlines(keepends=True)
-                assert len(lines) == batch.good
-                assert batch.good + len(batch.refused) <= len(batch.chunk.rows)
+                assert len(lines) == batch.valid
+                assert batch.valid + len(batch.rejected) <= len(batch.chunk.rows)
                 for line in lines:
                     form = LINE.fullmatch(line.removesuffix("\n"))
                     assert form, line
@@ -242,7 +242,7 @@ def assert_imported(source: Source) -> None:
                     assert -(2**63) <= int(form[4]) < 2**63
                     assert Decimal(form[5]) > 0
                     assert Decimal(form[6]) >= 0
-                assert all(len(reason) <= MOST_SAID and "\n" not in reason for reason in batch.refused.values())
+                assert all(len(reason) <= MOST_SAID and "\n" not in reason for reason in batch.rejected.values())
         except CommandFailed as error:
             assert_one_line(str(error))
 
@@ -254,14 +254,14 @@ CSV = b"symbol,timestamp,price,volume,trade_id\nAAPL,2026-02-08T10:30:00.5Z,1.5,
 @given(BYTES | damaged(CSV) | damaged(CSV.replace(b",", b"\t")))
 @example(CSV + b"A\\N,2026-02-08T10:30:00Z,1,1,1\n")
 @example(CSV + b"AAPL\t1,2026-02-08T10:30:00Z,1,1,1\n")
-def test_any_csv_gives_rows_or_reasons(data: bytes):
+def test_any_csv_has_valid_or_rejected_rows(data: bytes):
     assert_imported(CsvSource("x", io.BytesIO(data)))
     assert_imported(CsvSource("x", io.BytesIO(CSV + data)))
 
 
 @steady
 @given(BYTES | damaged(GOOD + b"\n" + GOOD))
-def test_any_json_lines_give_rows_or_reasons(data: bytes):
+def test_any_ndjson_has_valid_or_rejected_rows(data: bytes):
     assert_imported(NdjsonSource("x", io.BytesIO(data)))
 
 
@@ -282,14 +282,14 @@ PARQUET = parquet(
 
 @steady
 @given(st.binary(max_size=60) | damaged(PARQUET) | st.integers(0, len(PARQUET)).map(lambda end: PARQUET[:end]))
-def test_any_parquet_gives_rows_or_reasons(data: bytes):
+def test_any_parquet_file_has_valid_or_rejected_rows(data: bytes):
     assert_imported(ParquetSource("x", io.BytesIO(data)))
 
 
 @steady
 @given(st.text(st.characters(blacklist_categories=[]), max_size=20))
 @example("\x1b]0;owned\x07\udcff\u202e")
-def test_a_terminal_is_shown_text_and_nothing_to_obey(text: str):
+def test_control_characters_are_escaped_on_the_terminal(text: str):
     assert_one_line(text.replace("\n", ""))
 
 
@@ -316,6 +316,8 @@ COLUMNS = st.sampled_from(
 
 @steady
 @given(COLUMNS, COLUMNS, COLUMNS, COLUMNS, COLUMNS)
-def test_columns_of_any_type_give_rows_or_reasons(symbol: Any, timestamp: Any, price: Any, volume: Any, trade_id: Any):
+def test_parquet_columns_of_any_type_have_valid_or_rejected_rows(
+    symbol: Any, timestamp: Any, price: Any, volume: Any, trade_id: Any
+):
     data = parquet(symbol=symbol, timestamp=timestamp, price=price, volume=volume, trade_id=trade_id)
     assert_imported(ParquetSource("x", io.BytesIO(data)))

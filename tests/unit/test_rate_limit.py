@@ -98,7 +98,7 @@ def test_unknown_clients_are_admitted_when_their_bucket_is_full():
 
 
 def test_hashes_of_clients_are_not_predictable():
-    assert SharedBuckets.private().hash_of("10.0.0.1") != SharedBuckets.private().hash_of("10.0.0.1")
+    assert SharedBuckets.private().hash_key("10.0.0.1") != SharedBuckets.private().hash_key("10.0.0.1")
 
 
 COUNT = """

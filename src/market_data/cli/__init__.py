@@ -1,4 +1,1 @@
-"""The commands: those that move data, and those for a person at a terminal.
-
-Results go to standard output; progress and complaints to standard error.
-"""
+"""The commands. Results go to standard output; progress and errors go to standard error."""

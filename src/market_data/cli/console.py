@@ -1,14 +1,14 @@
-"""Talking to the person who ran the command."""
+"""Output of the commands: progress and errors on standard error, results on standard output."""
 
 import sys
 
 
-def say(line: str) -> None:
-    """Tell what is going on. What a terminal would obey, of a file's names for one, is shown as its code."""
-    shown = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in line)
-    print(f"market-data: {shown}", file=sys.stderr, flush=True)
+def progress(line: str) -> None:
+    """Print a line to standard error. Control characters, such as those of a file name, are escaped."""
+    escaped = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in line)
+    print(f"market-data: {escaped}", file=sys.stderr, flush=True)
 
 
-def tell(line: str) -> None:
-    """Print a piece of the result."""
+def output(line: str) -> None:
+    """Print a part of the result to standard output."""
     print(line, flush=True)

@@ -1,76 +1,57 @@
-"""The commands."""
+"""The program `market-data`: its commands and their modules."""
 
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
 from market_data import __version__
-from market_data.cli.console import say
-from market_data.cli.parsers import add_parsers
 
-if TYPE_CHECKING:
-    from market_data.settings import Settings
+COMMANDS = {
+    "serve": ("operate.serve", "serve the HTTP API and feed the random walk"),
+    "migrate": ("operate.migrate", "migrate the database without serving"),
+    "watch": ("operate.watch", "show live prices"),
+    "status": ("operate.status", "show the state of a running service"),
+    "psql": ("operate.psql", "open psql on the database"),
+    "backfill": ("data.backfill", "write synthetic history before the earliest trades"),
+    "import": ("data.import_trades", "store the trades of a file"),
+    "retention": ("data.retention", "show or set how long trades are kept"),
+    "doctor": ("care.doctor", "find problems of the database, with remedies"),
+    "backup": ("care.backup", "save the database to a file"),
+    "restore": ("care.restore", "restore a backup into an empty database"),
+    "keys": ("operate.keys", "create, list, rotate and revoke API keys"),
+}
+"""Module in this package and summary, by command. Its `add_arguments(parser)` sets the default `command` as well."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `market-data`. Returns the exit status."""
+    """Run the program. Returns the exit status."""
     parsed = _parser().parse_args(arguments)
     from market_data.cli import runner
 
-    return runner.perform(parsed)
+    return runner.run_command(parsed)
+
+
+class _LazyParser(argparse.ArgumentParser):
+    """Parser of one command. It imports the command's module when the command is used, because most take long to import."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[reportIncompatibleMethodOverride]  # typeshed has an overload for each namespace
+        import_module(f"market_data.cli.{COMMANDS[self.prog.rpartition(' ')[2]][0]}").add_arguments(self)
+        return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="market-data",
-        description="Market prices over HTTP, out of TimescaleDB. Settings are environment variables; see the README.",
+        description="Market prices over HTTP, stored in TimescaleDB. Settings are environment variables; see the README.",
+        epilog="Run `market-data COMMAND --help` for the options of a command.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser(
-        "serve",
-        help="serve the HTTP interface and feed the random walk",
-        description="Serve on DATABASE_URL, or on the embedded engine where that is not set. Migrates the database first.",
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
-    serve.add_argument("--workers", type=_workers, default=1, help="worker processes (default: %(default)s)")
-    serve.set_defaults(command=_serve)
-    migrating = commands.add_parser(
-        "migrate",
-        help="bring the database to the newest schema, without serving",
-        description="Migrate DATABASE_URL, or the embedded engine's database where that is not set.",
-    )
-    migrating.set_defaults(command=_migrate)
-    add_parsers(commands)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_LazyParser)
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 (any free one) to 65535")
-    return int(text)
-
-
-def _workers(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} workers are not possible; give a number from 1 to 64")
-    return int(text)
-
-
-def _serve(settings: "Settings", parsed: argparse.Namespace) -> int:
-    from market_data.cli.operate import serve
-
-    return serve.serve_on(settings, parsed.host, parsed.port, parsed.workers)
-
-
-def _migrate(settings: "Settings", _: argparse.Namespace) -> int:
-    from market_data.cli import runner
-
-    with runner.migrated_database(settings):
-        say("the database has the newest schema")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every command does around its work: a migrated database, signals that end it in order, and one line for an error."""
+"""Run a command: migrate the database first, end in order on a signal, report an error in one line."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from market_data import embedded
-from market_data.cli.console import say
+from market_data.cli.console import progress
 from market_data.database import migrations
 from market_data.embedded import EngineError
 from market_data.errors import CommandFailed, MarketDataError, StartError, first_line
@@ -21,38 +21,42 @@ from market_data.settings import Settings, read_settings
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 INTERRUPTED = 130
-"""The exit status after Ctrl-C, as a shell gives it."""
+"""Exit status after Ctrl-C, by the convention of shells."""
 
 
-def perform(parsed: argparse.Namespace) -> int:
-    """Do what was asked for. Returns the exit status: 1 with one line on standard error for what went wrong."""
+def run_command(parsed: argparse.Namespace) -> int:
+    """Run a command. Returns the exit status: 1 if it failed."""
     stop_in_order()
     try:
         settings = read_settings()
         configure_logging()
         status: int = parsed.command(settings, parsed)
     except (MarketDataError, EngineError) as error:
-        say(str(error))
+        progress(str(error))
         return 1
     return status
 
 
 @contextmanager
 def migrated_database(settings: Settings) -> Generator[str]:
-    """The URL of a database with the newest schema: the server's, or the embedded engine's, running or started for this."""
+    """Yield the URL of the migrated database. Starts the embedded engine if there is no server and none runs."""
     if settings.direct_url:
-        migrate_when_there(settings.direct_url, settings.database_start_timeout_seconds)
+        migrate_when_reachable(settings.direct_url, settings.database_start_timeout_seconds)
         yield settings.direct_url
         return
-    with embedded.attached_engine(settings.home, say=say) as database_url:
-        migrate_when_there(database_url, settings.database_start_timeout_seconds)
+    with embedded.attached_engine(settings.home, say=progress) as database_url:
+        migrate_when_reachable(database_url, settings.database_start_timeout_seconds)
         yield database_url
 
 
-def migrate_when_there(database_url: str, patience: float) -> None:
-    """Migrate, after waiting for a server that can't be reached yet."""
-    deadline = time.monotonic() + patience
-    told = ""
+def migrate_when_reachable(database_url: str, timeout_seconds: float) -> None:
+    """Migrate the database, after waiting until its server can be reached.
+
+    Raises:
+        StartError: The server can't be reached in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    reported = ""
     while True:
         try:
             migrations.upgrade(database_url)
@@ -60,21 +64,21 @@ def migrate_when_there(database_url: str, patience: float) -> None:
             reason = first_line(error)
             if time.monotonic() >= deadline:
                 raise StartError(f"The database can't be reached: {reason}") from None
-            if reason != told:
-                say(f"waiting for the database: {reason}")
-                told = reason
+            if reason != reported:
+                progress(f"waiting for the database: {reason}")
+                reported = reason
             time.sleep(0.5)
         else:
             return
 
 
-def run(work: Coroutine[Any, Any, int], *, again: str) -> int:
-    """Run a command's work; its exit status. Signals cancel it: its transaction is rolled back.
+def run_async(work: Coroutine[Any, Any, int], *, again: str) -> int:
+    """Run a command's coroutine. Returns its exit status. A signal cancels it and rolls its transaction back.
 
-    `again` says what the same command does next time, for whom a signal or a lost connection has interrupted.
+    `again` tells the user what the same command does after an interruption or a lost connection.
 
     Raises:
-        CommandFailed: The database refused, or was lost.
+        CommandFailed: The database rejected a statement, or the connection was lost.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -86,12 +90,12 @@ def run(work: Coroutine[Any, Any, int], *, again: str) -> int:
                     loop.add_signal_handler(number, _cancel_once(loop, task))
             return loop.run_until_complete(task)
     except asyncio.CancelledError:
-        say(f"interrupted; {again}")
+        progress(f"interrupted; {again}")
         return INTERRUPTED
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise CommandFailed(f"The database was lost ({first_line(error)}); {again}.") from None
+        raise CommandFailed(f"The connection to the database was lost ({first_line(error)}); {again}.") from None
     except psycopg.Error as error:
-        raise CommandFailed(f"The database refused: {first_line(error)}") from None
+        raise CommandFailed(f"The database rejected a statement: {first_line(error)}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

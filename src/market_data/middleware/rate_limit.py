@@ -59,7 +59,7 @@ class RateLimiter:
         return RateLimitStatus(granted, (self._period - ahead) // self._step, -(-ahead // SECOND), -(-wait // SECOND))
 
     def _compute_hash(self, client: int | str) -> int:
-        return self._buckets.hash_of(f"key {client}" if isinstance(client, int) else f"address {network(client)}")
+        return self._buckets.hash_key(f"key {client}" if isinstance(client, int) else f"address {network(client)}")
 
 
 class RateLimit:

@@ -55,7 +55,7 @@ class SharedBuckets:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         return cls(mmap.mmap(descriptor, SIZE), descriptor)
 
-    def hash_of(self, client: str) -> int:
+    def hash_key(self, client: str) -> int:
         """Return the hash by which the table knows a client."""
         return int.from_bytes(blake2b(client.encode(), digest_size=8, key=self._secret).digest()) or 1
 

@@ -9,7 +9,7 @@ from market_data.api.http.bodies import text_of
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.queries.trade_changes import TradeIdentity
-from market_data.trade_validation import InvalidTrade, TradeValidator, read_price, read_symbol, read_trade_id, read_volume
+from market_data.trade_validation import InvalidTrade, read_price, read_symbol, read_time, read_trade_id, read_volume
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Fields:
     def identity(self) -> TradeIdentity:
         """Which trade the body is about."""
         symbol = self.symbol()
-        time = self._take("timestamp", lambda text: TradeValidator(numbers=False).read_time(text)[1])
+        time = self._take("timestamp", lambda text: read_time(text)[1])
         return TradeIdentity(symbol, time, self._take("trade_id", read_trade_id) if self.has("trade_id") else 0)
 
     def values(self) -> tuple[str | None, str | None]:

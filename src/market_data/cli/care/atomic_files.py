@@ -1,4 +1,4 @@
-"""Files and folders that have their name only once they are complete and on the disk."""
+"""Files and folders that get their final name once they are complete and on disk."""
 
 import os
 import shutil
@@ -11,39 +11,39 @@ from market_data.errors import CommandFailed
 
 
 @contextmanager
-def draft(path: Path) -> Generator[Path]:
-    """A name beside `path`, where there is nothing yet: what the block puts there becomes `path`, unless it fails.
+def atomic_path(path: Path) -> Generator[Path]:
+    """Yield an unused name beside `path`. The file or folder of that name becomes `path`, unless the block fails.
 
     Raises:
-        CommandFailed: There is something already, or it can't be written.
+        CommandFailed: `path` exists already, or can't be written.
     """
     path = path.absolute()
     if path.exists():
         raise CommandFailed(f"{path} exists already; choose another name.")
     if not path.parent.is_dir():
-        raise CommandFailed(f"There is no folder {path.parent} to write to.")
-    beside = path.with_name(f".{path.name}.{token_hex(4)}.partial")
+        raise CommandFailed(f"The folder {path.parent} does not exist; create it, or choose another name.")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
     try:
-        yield beside
-        sync_all(beside)
-        beside.rename(path)
+        yield partial
+        sync_all(partial)
+        partial.rename(path)
         _sync(path.parent)
     except OSError as error:
         raise CommandFailed(f"{path} can't be written: {error.strerror or error}.") from None
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
         else:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
-def own_file(path: Path) -> None:
-    """Make an empty file that nobody else may read."""
+def create_private_file(path: Path) -> None:
+    """Create an empty file that other users can't read."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def sync_all(path: Path) -> None:
-    """Have a file, or all in a folder, on the disk."""
+    """Write a file, or a folder with its contents, to disk (fsync)."""
     if path.is_dir():
         for folder, _, files in os.walk(path):
             for name in files:
@@ -62,6 +62,6 @@ def _sync(path: Path) -> None:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
+    """Return the bytes of a file, or of the files in a folder."""
     files = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else (path,)
     return sum(each.stat().st_size for each in files)

@@ -1,5 +1,6 @@
-"""The database saved: of a server with pg_dump, of the embedded engine as a copy of its folder."""
+"""Save the database: a server with pg_dump, the embedded engine as a copy of its folder."""
 
+import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,10 @@ import psycopg
 
 from market_data import embedded
 from market_data.cli.care import snapshots
-from market_data.cli.care.atomic_files import draft, own_file, size
-from market_data.cli.care.doctor import EMBEDDED
+from market_data.cli.care.atomic_files import atomic_path, create_private_file, size
+from market_data.cli.care.doctor import IS_EMBEDDED
 from market_data.cli.care.pg_tools import find_tool, run_tool
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.cli.runner import INTERRUPTED
 from market_data.database.migrations import CONNECT_SECONDS, REVISION
 from market_data.embedded.errors import EngineBusy
@@ -20,25 +21,25 @@ from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
 from market_data.settings import Settings
 
-NO_DUMP = (
-    "DATABASE_URL leads to an embedded engine, which can't be dumped: stop its service, and run this "
+NOT_A_SERVER = (
+    "DATABASE_URL is an embedded engine, which can't be dumped: stop its service, and run this command "
     "without DATABASE_URL (and with its MARKET_DATA_HOME)."
 )
 
 
 class Server(NamedTuple):
-    """What must be known of a server before anything is done with it."""
+    """Properties of a server and its database."""
 
     version: str
     major: int
     superuser: bool
     embedded: bool
     revision: str | None
-    """Of the schema; None where there is none."""
+    """Schema revision; None if the database is not migrated."""
     extension: str | None
-    """The release of TimescaleDB in the database; None where it is not."""
+    """Release of TimescaleDB in the database; None if it is not created."""
     foreign: str | None
-    """A table or view that is not TimescaleDB's own, where there is one."""
+    """A table or view that is not part of TimescaleDB; None if there is none."""
 
 
 SERVER = f"""
@@ -46,7 +47,7 @@ SERVER = f"""
         current_setting('server_version'),
         current_setting('server_version_num')::integer / 10000,
         (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-        ({EMBEDDED}),
+        ({IS_EMBEDDED}),
         to_regclass('public.alembic_version')::text,
         (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
         (
@@ -62,10 +63,10 @@ SERVER = f"""
 
 
 def inspect(database_url: str) -> Server:
-    """Look at a server.
+    """Read the properties of a server.
 
     Raises:
-        CommandFailed: It can't be reached.
+        CommandFailed: The server can't be reached.
     """
     try:
         with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
@@ -79,58 +80,65 @@ def inspect(database_url: str) -> Server:
         raise CommandFailed(f"The database can't be reached: {first_line(error)}") from None
 
 
-def unless_interrupted(work: Callable[[], None], otherwise: str) -> int:
-    """The exit status of a piece of work. A signal ends it in order, but not well: what it was to do is not done."""
+def run_interruptible(work: Callable[[], None], consequence: str) -> int:
+    """Return the exit status of the work. If a signal ends it, report the consequence."""
     try:
         work()
     except (SystemExit, KeyboardInterrupt):
-        say(f"interrupted; {otherwise}")
+        progress(f"interrupted; {consequence}")
         return INTERRUPTED
     return 0
 
 
-def back_up(settings: Settings, path: Path) -> int:
-    """Save the database. Returns the exit status.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `backup`."""
+    parser.description = (
+        "Save DATABASE_URL with pg_dump while the service runs or, if that is not set, copy the folder of the embedded "
+        "engine, whose service must be stopped. The file has its name only once it is complete."
+    )
+    parser.add_argument(
+        "path", type=Path, metavar="FILE", help="file to write; for the embedded engine a folder, unless it ends in .tar.gz"
+    )
+    parser.set_defaults(command=_run)
 
-    Raises:
-        CommandFailed: It can't be saved; then there is nothing at `path`.
-    """
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     direct_url = settings.direct_url
     if direct_url:
-        return unless_interrupted(lambda: _dump(direct_url, path), "nothing was saved")
-    return unless_interrupted(lambda: _copy(settings.home, path), "nothing was saved")
+        return run_interruptible(lambda: _dump(direct_url, parsed.path), "nothing was saved")
+    return run_interruptible(lambda: _copy(settings.home, parsed.path), "nothing was saved")
 
 
 def _dump(database_url: str, path: Path) -> None:
     server = inspect(database_url)
     if server.embedded:
-        raise CommandFailed(NO_DUMP)
+        raise CommandFailed(NOT_A_SERVER)
     if server.revision is None:
-        raise CommandFailed("The database is not migrated, so there is nothing to save.")
+        raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")
     program = find_tool("pg_dump", server.major)
-    with draft(path) as beside:
-        own_file(beside)
-        run_tool(program, ["--format=custom", "--file", beside], database_url)
-    _tell(path, server.revision)
+    with atomic_path(path) as partial:
+        create_private_file(partial)
+        run_tool(program, ["--format=custom", "--file", partial], database_url)
+    _report(path, server.revision)
 
 
 def _copy(home: Path, path: Path) -> None:
     place = Home(home)
     if not place.data.exists():
-        raise CommandFailed(f"There is no database in {place.path} yet; `market-data serve` makes one.")
+        raise CommandFailed(f"There is no database in {place.path} yet; `market-data serve` creates one.")
     try:
-        # The engine also ends whatever a kill has left unfinished.
-        with embedded.owned_engine(place.path, say=say, wait=0) as database_url:
+        # Starting the engine recovers from a kill.
+        with embedded.owned_engine(place.path, say=progress, wait=0) as database_url:
             server = inspect(database_url)
         if server.revision is None:
-            raise CommandFailed("The database is not migrated, so there is nothing to save.")
+            raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")
         manifest = snapshots.Manifest(datetime.now(UTC), server.revision, server.version, server.extension or "")
-        with draft(path) as beside, place.locked():
-            snapshots.save(place.data, manifest, beside, packed=snapshots.is_packed(path))
+        with atomic_path(path) as partial, place.locked():
+            snapshots.save(place.data, manifest, partial, tar=snapshots.is_tar(path))
     except EngineBusy as busy:
         raise CommandFailed(f"The embedded engine can't be copied while it runs: {busy}.") from None
-    _tell(path, server.revision)
+    _report(path, server.revision)
 
 
-def _tell(path: Path, revision: str) -> None:
-    tell(f"{path}: {size(path) / 1e6:,.1f} MB, schema {revision}")
+def _report(path: Path, revision: str) -> None:
+    output(f"{path}: {size(path) / 1e6:,.1f} MB, schema {revision}")

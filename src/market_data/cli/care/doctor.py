@@ -1,5 +1,6 @@
-"""Whether the database is well, and what to do where it is not."""
+"""Find problems of the database and report remedies."""
 
+import argparse
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data import embedded
-from market_data.cli.care.checks import REST, SERVER, CheckContext, Finding, error, ok
-from market_data.cli.console import say, tell
+from market_data.cli.care.checks import CHECKS, PREREQUISITES, CheckContext, Finding, error, ok
+from market_data.cli.console import output, progress
+from market_data.cli.durations import number_between
 from market_data.database.migrations import CONNECT_SECONDS
 from market_data.embedded import EngineError
 from market_data.embedded.home import Home
@@ -18,28 +20,43 @@ from market_data.settings import Settings
 
 SEVERITY = ("ok", "warning", "error")
 
-# Nobody can see a session of the embedded engine in there.
-EMBEDDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+# The embedded engine does not show its own session.
+IS_EMBEDDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
 
-def examine(settings: Settings, *, workers: int, as_json: bool) -> int:
-    """Tell what every check finds. The exit status: 1 where something is an error."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.description = (
+        "Check the database and its surroundings. Prints a line per check: ok, warning or error, the finding, and the "
+        "remedy. Changes nothing. The exit status is 1 if there is an error, else 0."
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    parser.add_argument(
+        "--workers",
+        type=number_between(1, 10_000),
+        default=1,
+        help="worker processes of all services, which share the server's connections (default: %(default)s)",
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     found: list[Finding] = []
-    for finding in findings(settings, workers):
+    for finding in run_checks(settings, parsed.workers):
         found.append(finding)
-        if not as_json:
-            tell(str(finding))
+        if not parsed.json:
+            output(str(finding))
     worst = max((finding.level for finding in found), key=SEVERITY.index)
-    if as_json:
+    if parsed.json:
         report = {"status": worst, "checks": found}
-        tell(msgspec.json.format(msgspec.json.encode(report)).decode())
+        output(msgspec.json.format(msgspec.json.encode(report)).decode())
     return 1 if worst == "error" else 0
 
 
-def findings(settings: Settings, workers: int) -> Iterator[Finding]:
-    """What every check finds, as far as there is something to check."""
+def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
+    """Run the checks that are possible. The first finding is about the connection itself."""
     try:
-        with _database(settings) as (database_url, woken):
+        with _database(settings) as (database_url, started):
             if database_url is None:
                 finding = f"there is none in {settings.home} yet"
                 yield error("database", finding, "start `market-data serve`, or set DATABASE_URL")
@@ -51,42 +68,38 @@ def findings(settings: Settings, workers: int) -> Iterator[Finding]:
                 prepare_threshold=None,
                 application_name="market-data doctor",
             ) as connection:
-                row = connection.execute(EMBEDDED).fetchone()
-                patient = CheckContext(connection, settings, workers, bool(row and row[0]), woken)
-                yield ok(
-                    "database",
-                    f"{'the embedded engine' if patient.embedded else 'a server'} answers at {_where(database_url)}",
-                )
-                yield from _examined(patient)
+                row = connection.execute(IS_EMBEDDED).fetchone()
+                context = CheckContext(connection, settings, workers, bool(row and row[0]), started)
+                name = "the embedded engine" if context.embedded else "a server"
+                yield ok("database", f"{name} responds at {_address(database_url)}")
+                yield from _check_all(context)
     except psycopg.OperationalError as failure:
         yield error("database", f"it can't be reached: {first_line(failure)}", "start it, or correct DATABASE_URL")
     except EngineError as failure:
-        yield error("database", str(failure), "stop what has its folder, or set MARKET_DATA_HOME")
+        yield error("database", str(failure), "stop the process that uses its folder, or set MARKET_DATA_HOME")
 
 
-def _examined(patient: CheckContext) -> Iterator[Finding]:
-    for check in (*SERVER, *REST):
+def _check_all(context: CheckContext) -> Iterator[Finding]:
+    for check in (*PREREQUISITES, *CHECKS):
         blocked = False
         try:
-            for finding in check(patient):
+            for finding in check(context):
                 yield finding
-                blocked |= check in SERVER and finding.level == "error"
+                blocked |= check in PREREQUISITES and finding.level == "error"
         except psycopg.OperationalError:
-            if patient.connection.closed:
+            if context.connection.closed:
                 raise
-            yield error(
-                check.__name__, "the database gave no answer in time", "look at pg_stat_activity for what it is busy with"
-            )
-        except psycopg.Error as failure:  # one check that can't be made is no reason to make no other
-            remedy = "run it as the role that owns the tables, on a schema that nobody has changed by hand"
-            yield error(check.__name__, f"it can't be found out: {first_line(failure)}", remedy)
+            yield error(check.__name__, "the database did not respond in time", "see pg_stat_activity for what it executes")
+        except psycopg.Error as failure:  # a check that fails must not prevent the others
+            remedy = "run it as the owner of the tables, on a schema without manual changes"
+            yield error(check.__name__, f"the check failed: {first_line(failure)}", remedy)
         if blocked:
             return
 
 
 @contextmanager
 def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
-    """The URL, and whether the embedded engine was started for this. Nothing is created, nor migrated."""
+    """Yield the URL, and True if the embedded engine was started for this. Creates and migrates nothing."""
     if settings.direct_url:
         yield settings.direct_url, False
         return
@@ -94,11 +107,11 @@ def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
     if not home.data.exists():
         yield None, False
         return
-    woken = home.running_dsn() is None
-    with embedded.attached_engine(settings.home, say=say) as database_url:
-        yield database_url, woken
+    started = home.running_dsn() is None
+    with embedded.attached_engine(settings.home, say=progress) as database_url:
+        yield database_url, started
 
 
-def _where(database_url: str) -> str:
+def _address(database_url: str) -> str:
     given = conninfo_to_dict(database_url)
     return f"{given.get('host') or 'the local socket'} port {given.get('port') or 5432}, database {given.get('dbname')}"

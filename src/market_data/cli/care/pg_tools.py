@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs: found in a version that fits the server, and run without a password on the command line."""
+"""Find pg_dump and pg_restore in a version that fits the server, and run them without a password on the command line."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from market_data.cli.operate.psql import environment
+from market_data.cli.operate.psql import connection_environment
 from market_data.errors import CommandFailed
 
 Tool = Literal["pg_dump", "pg_restore"]
 
-PLACES = (
+INSTALL_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/libpq/bin",
@@ -21,54 +21,56 @@ PLACES = (
     "/usr/local/opt/libpq/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-"""Where distributions put them, several versions side by side."""
+"""Folders of distributions, which may have several versions."""
 
 VERSION = re.compile(rb"\(PostgreSQL\) (\d+)")
 
 
-def find_tool(name: Tool, server: int, places: Sequence[str] = PLACES) -> Path:
-    """The program in the server's version or a newer one: from PG_BIN, on the PATH, or where distributions put it.
+def find_tool(name: Tool, server: int, folders: Sequence[str] = INSTALL_FOLDERS) -> Path:
+    """Return the program in the major version of the server or newer, from PG_BIN, the PATH or an install folder.
 
     Raises:
         CommandFailed: There is none; the message says what to install.
     """
-    versions = {path: version for path in _candidates(name, places) if (version := _version(path))}
+    versions = {path: version for path in _candidates(name, folders) if (version := _version(path))}
     for path, version in versions.items():
         if version >= server:
             return path
-    get = (
+    remedy = (
         f"install version {server} or newer (`apt-get install postgresql-client-{server}` from apt.postgresql.org, "
-        f"`dnf install postgresql{server}`, `brew install postgresql@{server}`), or name its folder in PG_BIN"
+        f"`dnf install postgresql{server}`, `brew install postgresql@{server}`), or set PG_BIN to its folder"
     )
     if versions:
-        raise CommandFailed(f"{name} is of version {max(versions.values())}, too old for the server's {server}: {get}.")
-    raise CommandFailed(f"{name} is not installed: {get}.")
+        raise CommandFailed(
+            f"{name} has version {max(versions.values())}, which is older than the server's version {server}: {remedy}."
+        )
+    raise CommandFailed(f"{name} is not installed: {remedy}.")
 
 
-def _candidates(name: Tool, places: Sequence[str]) -> Iterator[Path]:
+def _candidates(name: Tool, patterns: Sequence[str]) -> Iterator[Path]:
     folders = [os.environ.get("PG_BIN", ""), *os.environ.get("PATH", "").split(os.pathsep)]
     found = [Path(folder) for folder in folders if folder]
-    for pattern in places:
+    for pattern in patterns:
         found += sorted(Path("/").glob(pattern.removeprefix("/")))
     return (folder / name for folder in found if os.access(folder / name, os.X_OK))
 
 
 def _version(program: Path) -> int | None:
     with suppress(OSError):
-        told = subprocess.run([program, "--version"], capture_output=True, check=False).stdout  # noqa: S603 - a tool of ours
-        if form := VERSION.search(told):
+        printed = subprocess.run([program, "--version"], capture_output=True, check=False).stdout  # noqa: S603 - found above
+        if form := VERSION.search(printed):
             return int(form[1])
     return None
 
 
 def run_tool(program: Path, arguments: Sequence[str | Path], database_url: str) -> str:
-    """Run it on a database; what it prints.
+    """Run a program on a database. Returns its output.
 
     Raises:
-        CommandFailed: It failed; the message has its last words.
+        CommandFailed: The program failed; the message has its errors.
     """
-    variables = environment(database_url) | {"PGAPPNAME": f"market-data {program.name}", "LC_ALL": "C"}
-    with subprocess.Popen(  # noqa: S603 - as above
+    variables = connection_environment(database_url) | {"PGAPPNAME": f"market-data {program.name}", "LC_ALL": "C"}
+    with subprocess.Popen(  # noqa: S603 - found by find_tool
         [program, "--no-password", *arguments],
         env=variables,
         stdin=subprocess.DEVNULL,
@@ -78,16 +80,15 @@ def run_tool(program: Path, arguments: Sequence[str | Path], database_url: str) 
         errors="replace",
     ) as process:
         try:
-            printed, complaints = process.communicate()
+            printed, errors = process.communicate()
         except BaseException:
             process.terminate()
             raise
     if process.returncode:
-        raise CommandFailed(f"{program.name} failed: {_reason(complaints) or f'status {process.returncode}'}")
+        raise CommandFailed(f"{program.name} failed: {_reason(errors) or f'status {process.returncode}'}")
     return printed
 
 
-def _reason(complaints: str) -> str:
-    """Its errors without the hints: of pg_restore the statement at fault, which may be long, comes after the reason."""
-    errors = [line.partition("error: ")[2] for line in complaints.splitlines() if "error: " in line]
-    return " ".join(errors)
+def _reason(errors: str) -> str:
+    """Return the error lines, without the hints and without the statement that pg_restore prints, which may be long."""
+    return " ".join(line.partition("error: ")[2] for line in errors.splitlines() if "error: " in line)

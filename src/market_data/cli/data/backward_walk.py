@@ -1,7 +1,8 @@
-"""A random walk back in time, and its trades as binary COPY data. No I/O.
+"""A random walk backward in time, and its trades as binary COPY data. No I/O.
 
-The walk is one of the logarithm of the price, in floating point, so that its volatility is the listing's at any rate; the
-cents of a trade are rounded up or down at random by the fraction, and are no part of the walk. At 1.00 it is reflected.
+The walk is in the logarithm of the price, in floating point, so that its volatility is that of the listing at any rate. The
+prices of trades are rounded to cents, up or down at random in proportion to the fraction; rounding does not feed back into
+the walk. The walk is reflected at 1.00.
 """
 
 import math
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from market_data.feed.random_walk import MIN_CENTS, VOLUME_MEDIAN, VOLUME_SIGMA, YEAR_SECONDS, Listing
 
-HIGHEST_CENTS = 10**10 - 1
-"""What three digits to the base of 10,000 can hold."""
+MAX_CENTS = 10**10 - 1
+"""Largest number in three digits of base 10,000, two before and one after the decimal point."""
 
-LOWEST_LOG = math.log(MIN_CENTS)
+MIN_LOG = math.log(MIN_CENTS)
 
 POSTGRES_EPOCH = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970."""
@@ -34,42 +35,42 @@ Array = NDArray[Any]
 
 
 class BackwardWalk:
-    """The trades of one symbol, a step apart, before a first one that exists already.
+    """Trades of one symbol, one step apart, before an existing trade.
 
-    Times and steps are microseconds, since 1970 the former.
+    Times are microseconds since 1970, steps are microseconds.
     """
 
     def __init__(self, listing: Listing, step: int, *, time: int, cents: float, seed: int) -> None:
         self._symbol = listing.symbol.encode()
         self.step = step
         self._deviation = listing.volatility * math.sqrt(step / 1e6 / YEAR_SECONDS)
-        self._log = math.log(min(max(cents, MIN_CENTS), HIGHEST_CENTS))
+        self._log = math.log(min(max(cents, MIN_CENTS), MAX_CENTS))
         self._seed = (seed, crc32(self._symbol))
         self.time = time
-        """Of the earliest trade so far."""
+        """Time of the earliest trade so far."""
 
     def steps_to(self, since: int) -> int:
-        """How many trades there are from `since` (inclusive) to the earliest so far."""
+        """Return the number of trades from `since` (inclusive) to the earliest so far."""
         return max(0, (self.time - since) // self.step)
 
     def back_to(self, since: int) -> tuple[Array, Array, Array]:
-        """Times, prices and volumes (in hundredths) of the trades from `since` on, the newest first; then goes on there.
+        """Walk back to `since`. Returns times, prices and volumes (in hundredths) of the new trades, the newest first.
 
-        What is drawn depends on the seed, the symbol and `since` alone.
+        The random numbers depend only on the seed, the symbol and `since`.
         """
         count = self.steps_to(since)
         random = np.random.default_rng([*self._seed, since % 2**64])
         times = self.time - self.step * np.arange(1, count + 1, dtype=np.int64)
         logs = self._log + np.cumsum(random.standard_normal(count) * self._deviation)
-        logs -= np.minimum(np.minimum.accumulate(logs - LOWEST_LOG), 0)
-        cents = np.floor(np.exp(logs) + random.random(count)).astype(np.int64).clip(MIN_CENTS, HIGHEST_CENTS)
+        logs -= np.minimum(np.minimum.accumulate(logs - MIN_LOG), 0)
+        cents = np.floor(np.exp(logs) + random.random(count)).astype(np.int64).clip(MIN_CENTS, MAX_CENTS)
         volumes = np.rint(np.exp(math.log(VOLUME_MEDIAN * 100) + VOLUME_SIGMA * random.standard_normal(count)))
         if count:
             self.time, self._log = int(times[-1]), float(logs[-1])
-        return times, cents, volumes.astype(np.int64).clip(1, HIGHEST_CENTS)
+        return times, cents, volumes.astype(np.int64).clip(1, MAX_CENTS)
 
     def copy_rows(self, since: int) -> bytes:
-        """What `back_to` gives, as rows of `COPY trades (time, symbol, price, volume) FROM STDIN (FORMAT binary)`."""
+        """Walk back to `since`. Returns rows of `COPY trades (time, symbol, price, volume) FROM STDIN (FORMAT binary)`."""
         times, cents, volumes = self.back_to(since)
         rows = np.full(len(times), self._row())
         rows["time"] = times - POSTGRES_EPOCH
@@ -81,7 +82,7 @@ class BackwardWalk:
         return rows.tobytes()
 
     def _row(self) -> Any:
-        """A row with all that is the same in each."""
+        """Return a row with the values that all rows share."""
         length = len(self._symbol)
         kind = np.dtype([
             ("fields", SHORT), ("time_length", INTEGER), ("time", ">i8"), ("symbol_length", INTEGER),
@@ -92,5 +93,5 @@ class BackwardWalk:
 
 
 def copy_data(walks: Iterable[BackwardWalk], since: int) -> bytes:
-    """All trades of the walks back to `since`, as the whole data of a COPY."""
+    """Walk back to `since`. Returns the trades of all walks as complete COPY data."""
     return b"".join((SIGNATURE, *(walk.copy_rows(since) for walk in walks), TRAILER))

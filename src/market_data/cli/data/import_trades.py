@@ -1,32 +1,66 @@
-"""Trades of a file into the database, each batch in a transaction of its own, while the next one is read."""
+"""Import trades from a file. While a batch is stored in a transaction, the next one is read and validated."""
 
+import argparse
 import csv
+import importlib
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg
 
-from market_data.cli.console import say, tell
+from market_data.cli import runner
+from market_data.cli.console import output, progress
 from market_data.cli.data import statements
-from market_data.cli.data.prefetch import ahead
+from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
-from market_data.cli.data.trade_files import Chunk, Source
+from market_data.cli.data.trade_files import FORMATS, Chunk, Source, arrow, open_source
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
-from market_data.trade_validation import InvalidTrade, TradeValidator
+from market_data.settings import Settings
+from market_data.trade_validation import MAX_DECIMAL_PLACES, InvalidTrade, TradeValidator
 
-AGAIN = "what is stored stays, and the same command stores the rest"
+compute: Any = importlib.import_module("pyarrow.compute")  # it has no type annotations
 
-TOO_OLD = "timestamp: is beyond the retention horizon, from where trades have been dropped"
-CANCELLED = "trade_id: this trade was cancelled; trade_changes has when, by whom and why"
-CONFLICT = "trade_id: another trade with this identity is stored, of another price or volume"
+AGAIN = "stored trades stay, and the same command stores the rest"
+
+TOO_OLD = "timestamp: is beyond the retention horizon, before which trades have been dropped"
+CANCELLED = "trade_id: this trade was cancelled; see trade_changes for when, by whom and why"
+CONFLICT = "trade_id: this trade is stored already, with another price or volume"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `import`."""
+    parser.description = (
+        "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
+        "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
+        "trade_id; other columns are ignored. Without trade_id, trades with the same symbol and timestamp are numbered "
+        "in the order of the file. Stored trades are not changed, so a file may be imported again. Rejected rows are "
+        "written to a file with their line number and the reason; the exit status is then 1."
+    )
+    parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may end in .gz")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of the file (default: by its name, or by the content of standard input)"
+    )
+    parser.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="FILE",
+        help="file for rejected rows (default: <name>.rejected.csv in the current folder)",
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    rejects = rejects_for(parsed.file, parsed.rejects)
+    with open_source(parsed.file, parsed.format) as source, runner.migrated_database(settings) as database_url:
+        return runner.run_async(import_trades(database_url, source, rejects), again=AGAIN)
 
 
 class Rejects:
-    """The file of rejected rows, made with the first one."""
+    """CSV file of rejected rows with line number and reason. It is created with the first rejected row."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +68,7 @@ class Rejects:
         self._file = None
 
     def add(self, line: int, reason: str, row: str) -> None:
-        """Note a row, and why it was not stored."""
+        """Write a row."""
         if self._file is None:
             try:
                 self._file = self.path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
@@ -56,113 +90,144 @@ class Rejects:
             self._file.close()
 
 
-def rejects_of(file: str, path: Path | None) -> Rejects:
-    """Where rows of a file go: into one of its name in the current folder, unless another is given.
+def rejects_for(file: str, path: Path | None) -> Rejects:
+    """Return the file of rejected rows: `path`, or one in the current folder that is named after the imported file.
 
     Raises:
-        CommandFailed: That is the file itself.
+        CommandFailed: It is the imported file itself.
     """
     name = "stdin" if file == "-" else Path(file.removesuffix(".gz")).stem
     path = path or Path(f"{name}.rejected.csv")
     if path.exists() and Path(file).exists() and path.samefile(file):
-        raise CommandFailed(f"{path} is the file to import; choose another for its rejected rows with --rejects.")
+        raise CommandFailed(f"{path} is the file to import; choose another for the rejected rows with --rejects.")
     return Rejects(path)
 
 
 class Batch(NamedTuple):
-    """A chunk of the file: its good rows as data of a COPY, their number, and the others by index, with reasons."""
+    """A validated chunk of the file. Rows are identified by their index in the chunk."""
 
     chunk: Chunk
     data: bytes
-    good: int
-    refused: dict[int, str]
+    """Valid rows as text COPY data for the staging table."""
+    valid: int
+    rejected: dict[int, str]
+    """Reasons by index."""
 
 
 class Outcome(NamedTuple):
-    """What has become of the rows of a batch: how many were stored, and which were not because of what is stored."""
+    """Result of storing a batch. Valid rows are rejected if they contradict what is stored."""
 
     stored: int
-    refused: dict[int, str]
+    rejected: dict[int, str]
     new_symbols: list[str]
 
 
 def batches(source: Source) -> Iterator[Batch]:
-    """The file, checked.
+    """Validate the file chunk by chunk.
 
     Raises:
-        CommandFailed: It can't be read.
+        CommandFailed: The file can't be read.
     """
-    checker = None
+    validator = None
     for chunk in source.chunks():
-        checker = checker or TradeValidator(numbers=not source.has_trade_ids)
-        fast, quickly = source.fast or _never, checker.quickly
-        lines: list[str] = []
-        refused: dict[int, str] = {}
-        for index, text in enumerate(chunk.rows):
-            match = fast(text)
-            line = quickly(match) if match else None
-            if line is None:
-                try:
-                    line = _checked(source, checker, text)
-                except InvalidTrade as reason:
-                    refused[index] = str(reason)
-            if line is not None:
-                lines.append(f"{index}\t{line}")
-        yield Batch(chunk, "".join(lines).encode(), len(lines), refused)
+        validator = validator or TradeValidator(numbers=not source.has_trade_ids)
+        yield _validate(source, chunk, validator)
 
 
-def _never(_: str) -> None:
-    """No row looks as usual."""
+def _validate(source: Source, chunk: Chunk, validator: TradeValidator) -> Batch:
+    """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
+    columns = _usual_rows(source, chunk)
+    usual: list[int] = columns["index"].to_pylist()
+    numbering = validator.numbering
+    keys = dict(zip(usual, _keys(columns), strict=True)) if numbering else {}
+    ids: list[int] = []
+    lines: list[str] = []
+    rejected: dict[int, str] = {}
+    for index in range(len(chunk.rows)) if numbering else sorted({*range(len(chunk.rows))}.difference(usual)):
+        if numbering and index in keys:
+            ids.append(numbering.next_id(*keys[index]))
+            continue
+        try:
+            row = source.parse(chunk.rows[index])
+            if isinstance(row, str):
+                raise InvalidTrade(None, row)
+            if row is not None:
+                symbol, _, time, trade_id, price, volume = validator.file_trade(row)
+                lines.append(f"{index}\t{symbol}\t{time}\t{trade_id}\t{price}\t{volume}")
+        except InvalidTrade as reason:
+            rejected[index] = str(reason)
+    lines = [*_copy_lines(columns, arrow.array(ids, arrow.int64()) if numbering else columns["trade_id"]), *lines]
+    return Batch(chunk, "\n".join([*lines, ""]).encode(), len(lines), rejected)
 
 
-def _checked(source: Source, checker: TradeValidator, text: str) -> str | None:
-    row = source.row(text)
-    if isinstance(row, str):
-        raise InvalidTrade(None, row)
-    return None if row is None else checker.checked(row)
+def _usual_rows(source: Source, chunk: Chunk) -> Any:
+    """Return index, symbol, time and so on of the rows whose fields all have the form of `PATTERNS`."""
+    found = compute.extract_regex(chunk.lines, f"^(?:{source.pattern})$")
+    columns = dict(zip((field.name for field in found.type), found.flatten(), strict=True))
+    columns = {name: column.cast(arrow.string()) for name, column in columns.items()}
+    columns["index"] = arrow.array(range(len(found)), arrow.int32())
+    columns["symbol"] = compute.ascii_upper(columns["symbol"])
+    columns["time"] = compute.utf8_slice_codeunits(columns["time"], 0, len("2026-02-08T10:30:00.123456"))
+    price, volume = columns["price"], columns["volume"]
+    digits = compute.max_element_wise(compute.binary_length(price), compute.binary_length(volume), skip_nulls=False)
+    fits = compute.and_(compute.less_equal(digits, MAX_DECIMAL_PLACES), compute.match_substring_regex(price, "[1-9]"))
+    return arrow.table(columns).filter(fits)
+
+
+def _keys(columns: Any) -> Iterator[tuple[str, int]]:
+    """Return symbol and microseconds since 1970 of each row."""
+    instants = columns["time"].cast(arrow.timestamp("us")).cast(arrow.int64())
+    return zip(columns["symbol"].to_pylist(), instants.to_pylist(), strict=True)
+
+
+def _copy_lines(columns: Any, trade_ids: Any) -> list[str]:
+    index, trade_ids = columns["index"].cast(arrow.string()), trade_ids.cast(arrow.string())
+    time = compute.binary_join_element_wise(columns["time"], "Z", "")
+    fields = index, columns["symbol"], time, trade_ids, columns["price"], columns["volume"]
+    return compute.binary_join_element_wise(*fields, "\t").to_pylist()
 
 
 async def import_trades(database_url: str, source: Source, rejects: Rejects) -> int:
-    """Store what can be stored, and then make its candles. Returns the exit status: 1 where rows were rejected."""
+    """Store the valid trades of a file, then refresh their candles. The exit status is 1 if rows were rejected."""
     stored = present = 0
     new_symbols: list[str] = []
     async with await connect(database_url, 0) as connection:
-        with meter("rows", None) as progress, rejects:
-            async with aclosing(ahead(batches(source))) as parsed:
-                async for batch in parsed:
+        with meter("rows", None) as counter, rejects:
+            async with aclosing(prefetch(batches(source))) as validated:
+                async for batch in validated:
                     started = time.monotonic()
                     outcome = await _store(connection, batch)
                     stored += outcome.stored
-                    present += batch.good - outcome.stored - len(outcome.refused)
+                    present += batch.valid - outcome.stored - len(outcome.rejected)
                     new_symbols += outcome.new_symbols
-                    for index, reason in sorted((batch.refused | outcome.refused).items()):
-                        rejects.add(batch.chunk.line + index, reason, batch.chunk.rows[index])
-                    progress.add(batch.good + len(batch.refused), time.monotonic() - started)
-            seconds = progress.elapsed
+                    for index, reason in sorted((batch.rejected | outcome.rejected).items()):
+                        rejects.add(batch.chunk.line + index, reason, source.text(batch.chunk.rows[index]))
+                    counter.add(batch.valid + len(batch.rejected), time.monotonic() - started)
+            seconds = counter.elapsed
             await statements.refresh_candles(connection)
-    tell(f"{progress.rows:,} rows read in {seconds:,.1f} s ({progress.rows / seconds:,.0f} a second)")
-    tell(f"{stored:,} stored, {present:,} already there, {rejects.count:,} rejected")
+    output(f"{counter.rows:,} rows read in {seconds:,.1f} s ({counter.rows / seconds:,.0f} per second)")
+    output(f"{stored:,} stored, {present:,} already there, {rejects.count:,} rejected")
     if new_symbols:
-        tell(f"new symbols: {', '.join(sorted(new_symbols))}")
+        output(f"new symbols: {', '.join(sorted(new_symbols))}")
     if rejects.count:
-        say(f"{rejects.count:,} rows were rejected; {rejects.path} has them with the reasons")
+        progress(f"{rejects.count:,} rows were rejected; {rejects.path} lists them with the reasons")
     return 1 if rejects.count else 0
 
 
 async def _store(connection: Connection, batch: Batch) -> Outcome:
-    """Store a batch, all of it or, where this raises, nothing."""
-    if not batch.good:
+    """Store a batch in one transaction."""
+    if not batch.valid:
         return Outcome(0, {}, [])
     try:
         async with connection.transaction():
-            await statements.do_not_stream(connection)
+            await statements.disable_streaming(connection)
             await statements.stage(connection, batch.data)
-            refused = dict.fromkeys(await statements.drop_too_old(connection), TOO_OLD)
-            refused |= dict.fromkeys(await statements.drop_cancelled(connection), CANCELLED)
+            rejected = dict.fromkeys(await statements.delete_staged_too_old(connection), TOO_OLD)
+            rejected |= dict.fromkeys(await statements.delete_staged_cancelled(connection), CANCELLED)
             new_symbols = await statements.add_staged_symbols(connection)
             stored = await statements.store_staged(connection)
-            if stored + len(refused) < batch.good:
-                refused |= dict.fromkeys(await statements.conflicts(connection), CONFLICT)
-            return Outcome(stored, refused, new_symbols)
+            if stored + len(rejected) < batch.valid:
+                rejected |= dict.fromkeys(await statements.read_conflicts(connection), CONFLICT)
+            return Outcome(stored, rejected, new_symbols)
     except psycopg.errors.CheckViolation as error:
-        raise CommandFailed(f"The database refused: {error.diag.message_primary}; {AGAIN}.") from None
+        raise CommandFailed(f"The database rejected a trade: {error.diag.message_primary}; {AGAIN}.") from None

@@ -1,63 +1,58 @@
-"""Parquet files, as text: what it says of a time or a number is then checked as in the other formats."""
+"""Parquet files as columns of text, which are validated like those of the other formats."""
 
 import importlib
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from market_data.cli.data.trade_files import CHUNK_ROWS, Chunk, Source
+from market_data.cli.data.trade_files import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow
 from market_data.errors import CommandFailed
 from market_data.trade_validation import Row
 
-arrow: Any = importlib.import_module("pyarrow")  # it has no types
-parquet: Any = importlib.import_module("pyarrow.parquet")
-
-encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(list[str | None]).decode
+compute: Any = importlib.import_module("pyarrow.compute")  # it has no type annotations
+parquet: Any = importlib.import_module("pyarrow.parquet")  # likewise
 
 
 class ParquetSource(Source):
-    """A table. A row stands as a JSON array in what is reported."""
+    """A Parquet table. Lines are numbers of rows."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """The file; lines are the numbers of its rows."""
+        """Read the row groups."""
         number = 1
         try:
             table = parquet.ParquetFile(self.file)
             names: list[str] = table.schema_arrow.names
-            where = self.columns([name.lower() for name in names])
-            for batch in table.iter_batches(CHUNK_ROWS, columns=[names[at] for at in where if at is not None]):
-                nothing: list[str | None] = [None] * len(batch)
-                columns = [nothing if at is None else _texts(batch.column(names[at])) for at in where]
-                yield Chunk(number, [encode(values).decode() for values in zip(*columns, strict=True)])
+            positions = self.find_columns([name.lower() for name in names])
+            chosen = [names[at] for at in positions if at is not None]
+            self.pattern = ",".join(list(PATTERNS.values())[: len(chosen)])
+            for batch in table.iter_batches(CHUNK_ROWS, columns=chosen):
+                columns = [_to_text(batch.column(name)) for name in chosen]
+                rows = arrow.StructArray.from_arrays(columns, list(Row._fields[: len(chosen)]))
+                yield Chunk(number, rows, compute.binary_join_element_wise(*columns, ","))
                 number += len(batch)
-        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two of what Python can't hold
+        except (
+            arrow.ArrowException,
+            OSError,
+            ValueError,
+            OverflowError,
+        ) as error:  # the last two for values beyond Python's
             raise CommandFailed(f"{self.name} can't be read: {str(error).partition(chr(10))[0]}") from None
 
-    def row(self, text: str) -> Row:
-        """The parts of a row."""
-        return Row(*decode(text))
+    def parse(self, row: Any) -> Row:
+        """Return the fields of a row."""
+        return Row(**{"trade_id": None, **row.as_py()})
+
+    def text(self, row: Any) -> str:
+        """Return a row as a JSON array."""
+        return msgspec.json.encode(self.parse(row)).decode()
 
 
-def _texts(column: Any) -> list[str | None]:
-    """A column as text: times without a zone stay without one, and are rejected for it."""
-    types = arrow.types
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if types.is_timestamp(column.type):
-        if column.type.tz is not None:
-            column = column.cast(arrow.timestamp("us", "UTC"), safe=False)
-        return column.cast(arrow.string()).to_pylist()
-    if types.is_string(column.type) or types.is_large_string(column.type):
-        return column.to_pylist()
-    return [None if value is None else _text(value) for value in column.to_pylist()]
-
-
-def _text(value: Any) -> str:
-    """A number in its shortest digits, without an exponent; of anything else what Python says."""
-    text = str(value)
-    if isinstance(value, float | Decimal) and "e" in text.lower():
-        return f"{Decimal(text):f}"
-    return text
+def _to_text(column: Any) -> Any:
+    """Convert a column to strings. Times without a zone have none in the text either, and are rejected for it."""
+    if arrow.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = column.cast(arrow.timestamp("us", "UTC"), safe=False)
+    try:
+        return column.cast(arrow.string())
+    except (arrow.ArrowNotImplementedError, arrow.ArrowInvalid):
+        return arrow.array([None if value is None else str(value) for value in column.to_pylist()], arrow.string())

@@ -1,4 +1,4 @@
-"""Working ahead: what a thread makes while the database is busy with what was made before."""
+"""Prepare the next item in a thread while the event loop waits for the database."""
 
 import asyncio
 import threading
@@ -8,10 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def ahead(items: Iterator[T]) -> AsyncGenerator[T]:
-    """The items, the next of which is always being made already.
+async def prefetch(items: Iterator[T]) -> AsyncGenerator[T]:
+    """Iterate in a background thread, one item ahead.
 
-    In threads that nobody waits for at the end: one that reads from a terminal may never come back.
+    The threads are daemons, because one that reads from a terminal may never return.
     """
     upcoming = _next(items)
     while item := await upcoming:
@@ -23,7 +23,7 @@ def _next(items: Iterator[T]) -> asyncio.Future[tuple[T] | None]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[T] | None] = loop.create_future()
 
-    def settle(item: tuple[T] | None, error: BaseException | None) -> None:
+    def resolve(item: tuple[T] | None, error: BaseException | None) -> None:
         if future.cancelled():
             return
         if error is None:
@@ -31,16 +31,16 @@ def _next(items: Iterator[T]) -> asyncio.Future[tuple[T] | None]:
         else:
             future.set_exception(error)
 
-    def make() -> None:
+    def work() -> None:
         item, failure = None, None
         try:
-            for made in items:
-                item = (made,)
+            for value in items:
+                item = (value,)
                 break
         except Exception as error:
             failure = error
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, item, failure)
+            loop.call_soon_threadsafe(resolve, item, failure)
 
-    threading.Thread(target=make, daemon=True).start()
+    threading.Thread(target=work, daemon=True).start()
     return future

@@ -1,4 +1,4 @@
-"""How far a command has come, told to the person who ran it."""
+"""Progress of a command: a bar on a terminal, else a line every ten seconds."""
 
 import time
 from collections.abc import Generator
@@ -7,31 +7,31 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from market_data.cli.console import say
+from market_data.cli.console import progress
 
-PLAIN_SECONDS = 10
-"""Between two lines of progress where standard error is no terminal."""
+LINE_SECONDS = 10
+"""Seconds between two lines of progress if standard error is not a terminal."""
 
 
 class Meter:
-    """How far a command has come. Rates are over the time in which `seconds` grew, not over the wall clock."""
+    """Count processed rows. The rate is per second of `seconds`, not of wall-clock time."""
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, unit: str, total: int | None) -> None:
         self.rows = 0
         self.seconds = 0.0
-        self._what = what
+        self._unit = unit
         self._total = total
-        self._told = self._started = time.monotonic()
+        self._reported = self._started = time.monotonic()
 
     def add(self, rows: int, seconds: float) -> None:
-        """Count rows that took so many seconds."""
+        """Count rows that took `seconds` to store."""
         self.rows += rows
         self.seconds += seconds
         self.show()
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / self.seconds if self.seconds else 0
 
     @property
@@ -40,40 +40,38 @@ class Meter:
         return time.monotonic() - self._started
 
     def show(self) -> None:
-        """Tell how far it is, now and then."""
-        if time.monotonic() - self._told < PLAIN_SECONDS:
+        """Print a line, unless the previous one is recent."""
+        if time.monotonic() - self._reported < LINE_SECONDS:
             return
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         of = rest = ""
         if self._total:
             of = f" of {self._total:,}"
             rest = f", {_clock(self.elapsed / max(self.rows, 1) * (self._total - self.rows))} left"
-        say(f"{self.rows:,}{of} {self._what}, {self.rate:,.0f} a second{rest}")
+        progress(f"{self.rows:,}{of} {self._unit}, {self.rate:,.0f} per second{rest}")
 
 
 class _Bar(Meter):
-    """The same as a bar."""
-
-    def __init__(self, what: str, total: int | None, progress: Progress) -> None:
-        super().__init__(what, total)
-        self._progress = progress
-        self._task = progress.add_task(what, total=total, rows="0", rate="")
+    def __init__(self, unit: str, total: int | None, bar: Progress) -> None:
+        super().__init__(unit, total)
+        self._bar = bar
+        self._task = bar.add_task(unit, total=total, rows="0", rate="")
 
     def show(self) -> None:
-        self._progress.update(self._task, completed=self.rows, rows=f"{self.rows:,}", rate=f"{self.rate:,.0f}/s")
+        self._bar.update(self._task, completed=self.rows, rows=f"{self.rows:,}", rate=f"{self.rate:,.0f}/s")
 
 
 @contextmanager
-def meter(what: str, total: int | None) -> Generator[Meter]:
-    """Progress over so many rows (None: nobody knows): a bar on a terminal, else a line every ten seconds."""
+def meter(unit: str, total: int | None) -> Generator[Meter]:
+    """Yield a meter of `total` rows (None: unknown)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Meter(what, total)
+        yield Meter(unit, total)
         return
     rest: tuple[ProgressColumn, ...] = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) if total else ()
     counted = TextColumn("{task.fields[rows]} {task.description}"), TextColumn("{task.fields[rate]}")
-    with Progress(*counted, *rest, console=console, transient=True) as progress:
-        yield _Bar(what, total, progress)
+    with Progress(*counted, *rest, console=console, transient=True) as bar:
+        yield _Bar(unit, total, bar)
 
 
 def _clock(seconds: float) -> str:

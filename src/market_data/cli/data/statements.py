@@ -1,25 +1,35 @@
-"""The statements of the commands, each above the short function that runs it, as in `queries`.
+"""SQL statements of the commands that move data, each above its function.
 
-The functions take a psycopg connection in autocommit mode without a statement time-out. Times are microseconds since 1970.
+The connections are in autocommit mode, without a statement time-out. Times are microseconds since 1970.
 """
 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, errors
-from psycopg.rows import class_row, scalar_row
+from psycopg.abc import Params
+from psycopg.rows import AsyncRowFactory, class_row, scalar_row
 
 Connection = AsyncConnection[Any]
+T = TypeVar("T")
 
-REFRESH_AGAIN_SECONDS = 0.5
-"""Until the next attempt, where the database's own job refreshes the same candles at the moment."""
+REFRESH_RETRY_SECONDS = 0.5
+"""Pause before the next attempt if the database's own job is refreshing the same candles."""
+
+
+async def _fetch(
+    connection: Connection, row_factory: AsyncRowFactory[T], query: LiteralString, parameters: Params | None = None
+) -> list[T]:
+    cursor = connection.cursor(row_factory=row_factory)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchall()
 
 
 class Bounds(NamedTuple):
-    """What time it is for the database, and which trades are too old for it (None: none is)."""
+    """Time of the database, and the retention horizon (None: no retention)."""
 
     now: int
     horizon: int | None
@@ -32,11 +42,9 @@ BOUNDS = """
 """
 
 
-async def bounds(connection: Connection) -> Bounds:
-    """The bounds of what may be stored now."""
-    cursor = connection.cursor(row_factory=class_row(Bounds))
-    await cursor.execute(BOUNDS)
-    (row,) = await cursor.fetchall()
+async def read_bounds(connection: Connection) -> Bounds:
+    """Read the range of times that may be stored."""
+    (row,) = await _fetch(connection, class_row(Bounds), BOUNDS)
     return row
 
 
@@ -53,8 +61,8 @@ EARLIEST = """
 """
 
 
-async def earliest_trades(connection: Connection, symbols: Sequence[str]) -> dict[str, tuple[int, Decimal]]:
-    """Time and price of each symbol's earliest trade; nothing of symbols without one."""
+async def read_earliest_trades(connection: Connection, symbols: Sequence[str]) -> dict[str, tuple[int, Decimal]]:
+    """Return time and price of the earliest trade, by symbol, without symbols that have no trade."""
     cursor = await connection.execute(EARLIEST, (list(symbols),))
     return {symbol: (time, price) for symbol, time, price in await cursor.fetchall()}
 
@@ -62,8 +70,8 @@ async def earliest_trades(connection: Connection, symbols: Sequence[str]) -> dic
 NOT_STREAMED = "SET LOCAL market_data.stream = 'off'"
 
 
-async def do_not_stream(connection: Connection) -> None:
-    """Keep the trades of this transaction from the streams, which tell of what happens, not of what has happened once."""
+async def disable_streaming(connection: Connection) -> None:
+    """Do not publish the trades of this transaction to streams, which are for live trades, not for history."""
     await connection.execute(NOT_STREAMED)
 
 
@@ -71,29 +79,33 @@ COPY_TRADES = "COPY trades (time, symbol, price, volume) FROM STDIN (FORMAT bina
 
 
 async def copy_trades(connection: Connection, data: bytes) -> None:
-    """Store the data of a binary COPY. None of the trades may be there yet."""
+    """Store the data of a binary COPY.
+
+    Raises:
+        psycopg.errors.UniqueViolation: A trade exists already.
+    """
     async with connection.cursor().copy(COPY_TRADES) as copy:
         await copy.write(data)
 
 
 REFRESH_CANDLES = "CALL refresh_candles()"
-# What a CALL that failed leaves behind.
-LET_OTHERS_REFRESH = "SELECT pg_advisory_unlock_all(), set_config('enable_seqscan', 'on', false)"
+# Undo the session state that a failed CALL leaves behind.
+RESET_SESSION = "SELECT pg_advisory_unlock_all(), set_config('enable_seqscan', 'on', false)"
 
 
 async def refresh_candles(connection: Connection) -> None:
-    """Bring the candles of all trades stored before up to date, at every level."""
+    """Refresh the candles of all stored trades, at every level."""
     while True:
         try:
             await connection.execute(REFRESH_CANDLES)
         except (errors.LockNotAvailable, errors.SerializationFailure, errors.DeadlockDetected):
-            await connection.execute(LET_OTHERS_REFRESH)
-            await asyncio.sleep(REFRESH_AGAIN_SECONDS)
+            await connection.execute(RESET_SESSION)
+            await asyncio.sleep(REFRESH_RETRY_SECONDS)
         else:
             return
 
 
-# As old as the columnstore policy has it.
+# The age is that of the columnstore policy.
 ROWSTORE_CHUNKS = """
     SELECT format('%%I.%%I', chunk_schema, chunk_name)
     FROM timescaledb_information.chunks
@@ -105,22 +117,22 @@ CONVERT_CHUNK = "CALL convert_to_columnstore(%s::regclass, if_not_columnstore =>
 
 
 async def convert_to_columnstore(connection: Connection, since: int) -> None:
-    """Convert the chunks of trades that begin at `since` or later and are old enough."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(ROWSTORE_CHUNKS, (since,))
-    for chunk in await cursor.fetchall():
+    """Convert the chunks of trades that start at `since` or later and are older than a week."""
+    for chunk in await _fetch(connection, scalar_row, ROWSTORE_CHUNKS, (since,)):
         await connection.execute(CONVERT_CHUNK, (chunk,))
 
 
-class Disk(NamedTuple):
-    """Bytes that trades and their index take, and of those in the columnstore what they took before and take now."""
+class DiskUsage(NamedTuple):
+    """Bytes of trades and their index."""
 
     total: int
     before: int
+    """Size of the columnstore's chunks before their conversion."""
     after: int
+    """Size of the same chunks now."""
 
 
-DISK = """
+DISK_USAGE = """
     SELECT
         hypertable_size('trades') AS total,
         coalesce(sum(before_compression_total_bytes), 0)::bigint AS before,
@@ -129,11 +141,9 @@ DISK = """
 """
 
 
-async def disk(connection: Connection) -> Disk:
-    """What trades take on disk."""
-    cursor = connection.cursor(row_factory=class_row(Disk))
-    await cursor.execute(DISK)
-    (row,) = await cursor.fetchall()
+async def read_disk_usage(connection: Connection) -> DiskUsage:
+    """Read the size of the trades on disk."""
+    (row,) = await _fetch(connection, class_row(DiskUsage), DISK_USAGE)
     return row
 
 
@@ -152,13 +162,13 @@ COPY_STAGE = "COPY imported (index, symbol, time, trade_id, price, volume) FROM 
 
 
 async def stage(connection: Connection, data: bytes) -> None:
-    """Put the data of a text COPY into a table of this transaction."""
+    """Load the data of a text COPY into a temporary table of this transaction."""
     await connection.execute(STAGE)
     async with connection.cursor().copy(COPY_STAGE) as copy:
         await copy.write(data)
 
 
-# The symbols need no lock: nobody deletes one.
+# Symbols are never deleted, so they need no lock.
 ADD_STAGED_SYMBOLS = """
     INSERT INTO symbols (symbol, name)
     SELECT DISTINCT symbol, symbol FROM imported ORDER BY symbol
@@ -168,25 +178,21 @@ ADD_STAGED_SYMBOLS = """
 
 
 async def add_staged_symbols(connection: Connection) -> list[str]:
-    """Make all staged symbols known; those that were not."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(ADD_STAGED_SYMBOLS)
-    return await cursor.fetchall()
+    """Add the staged symbols. Returns the new ones."""
+    return await _fetch(connection, scalar_row, ADD_STAGED_SYMBOLS)
 
 
 # In a subquery the function is called once, not for each row.
-DROP_TOO_OLD = "DELETE FROM imported WHERE time < (SELECT retention_horizon()) RETURNING index"
+DELETE_TOO_OLD = "DELETE FROM imported WHERE time < (SELECT retention_horizon()) RETURNING index"
 
 
-async def drop_too_old(connection: Connection) -> list[int]:
-    """Take staged trades away that are beyond the retention horizon; their indexes."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(DROP_TOO_OLD)
-    return await cursor.fetchall()
+async def delete_staged_too_old(connection: Connection) -> list[int]:
+    """Delete staged trades beyond the retention horizon. Returns their indexes."""
+    return await _fetch(connection, scalar_row, DELETE_TOO_OLD)
 
 
-# A trade that is restored by hand in psql leaves no entry behind: its row of the file is refused all the same.
-DROP_CANCELLED = """
+# A cancelled trade that was inserted again in psql still has its entry, so its row is rejected.
+DELETE_CANCELLED = """
     DELETE FROM imported
     USING trade_changes AS cancel
     WHERE (imported.symbol, imported.time, imported.trade_id) = (cancel.symbol, cancel.time, cancel.trade_id)
@@ -195,16 +201,14 @@ DROP_CANCELLED = """
 """
 
 
-async def drop_cancelled(connection: Connection) -> list[int]:
-    """Take staged trades away that have been cancelled; their indexes."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(DROP_CANCELLED)
-    return await cursor.fetchall()
+async def delete_staged_cancelled(connection: Connection) -> list[int]:
+    """Delete staged trades that were cancelled. Returns their indexes."""
+    return await _fetch(connection, scalar_row, DELETE_CANCELLED)
 
 
-# By file order within a key, so that the first of two such rows is stored. The limit would end the import of old trades
-# that are there already into the columnstore, for each of which the neighbours are unpacked.
-NO_UNPACKING_LIMIT = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
+# Ordered by index within a key, so that the first of two rows with the same key is stored. The limit would abort the import
+# of trades that are in the columnstore already, because TimescaleDB decompresses the neighbours of each.
+NO_DECOMPRESSION_LIMIT = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
 STORE_STAGED = """
     INSERT INTO trades (symbol, time, trade_id, price, volume)
     SELECT symbol, time, trade_id, price, volume
@@ -215,13 +219,13 @@ STORE_STAGED = """
 
 
 async def store_staged(connection: Connection) -> int:
-    """Store the staged trades that are not there yet; their number."""
-    await connection.execute(NO_UNPACKING_LIMIT)
+    """Store the staged trades that do not exist yet. Returns their number."""
+    await connection.execute(NO_DECOMPRESSION_LIMIT)
     return (await connection.execute(STORE_STAGED)).rowcount
 
 
-# The range, as constants of the second statement, keeps it from looking at all chunks; the statistics keep it from reading
-# the range for a few trades, and from looking trade by trade into a columnstore for many.
+# The range of times, passed as constants, excludes other chunks at plan time. The statistics let the planner choose between
+# an index scan (few trades) and a scan of the range (many trades, which would be slow one by one in a columnstore).
 ANALYZE_STAGED = "ANALYZE imported"
 STAGED_RANGE = "SELECT min(time), max(time) FROM imported"
 CONFLICTS = """
@@ -233,24 +237,23 @@ CONFLICTS = """
 """
 
 
-async def conflicts(connection: Connection) -> list[int]:
-    """Indexes of staged trades that are stored with another price or volume."""
+async def read_conflicts(connection: Connection) -> list[int]:
+    """Return the indexes of staged trades that are stored with another price or volume."""
     await connection.execute(ANALYZE_STAGED)
     span = await (await connection.execute(STAGED_RANGE)).fetchone()
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(CONFLICTS, span)
-    return await cursor.fetchall()
+    return await _fetch(connection, scalar_row, CONFLICTS, span)
 
 
 class Retention(NamedTuple):
-    """How long trades are kept (None: for ever), before when they have been dropped, and the earliest one that is there."""
+    """Setting for trades, and its effect."""
 
     drop_after: timedelta | None
+    """Age at which trades are dropped; None keeps them forever."""
     dropped_before: datetime | None
     earliest: datetime | None
 
 
-# Symbol by symbol: the trades have no index by time alone.
+# Symbol by symbol, because trades have no index by time alone.
 RETENTION = """
     SELECT drop_after, nullif(dropped_before, '-infinity') AS dropped_before, (
         SELECT min(first.time)
@@ -263,11 +266,9 @@ RETENTION = """
 """
 
 
-async def retention(connection: Connection) -> Retention:
-    """The setting, and what it has done."""
-    cursor = connection.cursor(row_factory=class_row(Retention))
-    await cursor.execute(RETENTION)
-    (row,) = await cursor.fetchall()
+async def read_retention(connection: Connection) -> Retention:
+    """Read the retention of trades."""
+    (row,) = await _fetch(connection, class_row(Retention), RETENTION)
     return row
 
 
@@ -275,5 +276,5 @@ SET_RETENTION = "CALL set_retention(%s::interval)"
 
 
 async def set_retention(connection: Connection, drop_after: timedelta | None) -> None:
-    """From now on keep trades for as long, 8 days or more, or (None) for ever."""
+    """Set the retention of trades: at least 8 days, or None for forever."""
     await connection.execute(SET_RETENTION, (drop_after,))

@@ -1,20 +1,22 @@
-"""Trade files: CSV and NDJSON, and what they have in common with Parquet."""
+"""Trade files: CSV, NDJSON and Parquet as chunks of rows."""
 
 import csv
 import gzip
+import importlib
 import io
-import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self, cast
+from typing import Any, BinaryIO, NamedTuple, Self, cast
 
 import msgspec
 
 from market_data.errors import CommandFailed
-from market_data.trade_validation import FAST, Row
+from market_data.trade_validation import SYMBOL_PATTERN, Row
+
+arrow: Any = importlib.import_module("pyarrow")  # it has no type annotations
 
 COLUMNS: dict[str, Sequence[str]] = {
     "symbol": ("symbol",),
@@ -23,49 +25,69 @@ COLUMNS: dict[str, Sequence[str]] = {
     "volume": ("volume",),
     "trade_id": ("trade_id",),
 }
-"""The parts of a row, and what they may be called."""
+"""Accepted names of each column."""
 
+# 29 February is left to TradeValidator.
+DAY_PATTERN = (
+    r"[1-9]\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
+)
+PATTERNS = {
+    "symbol": f"(?P<symbol>{SYMBOL_PATTERN})",
+    "timestamp": rf"(?P<time>{DAY_PATTERN}[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?)(?:Z|\+00:00)",
+    "price": r"(?P<price>\d+(?:\.\d+)?)",
+    "volume": r"(?P<volume>\d+(?:\.\d+)?)",
+    "trade_id": r"(?P<trade_id>-?\d{1,18})",
+}
+"""Usual forms of the columns, in RE2's syntax. Only fields of these forms are validated as Arrow columns."""
+
+FORMATS = ("csv", "ndjson", "parquet")
 SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 
 CHUNK_ROWS = 50_000
 
-LONGEST_LINE = 1_000_000
-"""In characters: what has longer ones is no table of trades."""
+MAX_LINE_LENGTH = 1_000_000
+"""In characters. A file with a longer line is no table of trades."""
 
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
-"""What files of these kinds begin with."""
-
-Match = Callable[[str], re.Match[str] | None]
+"""First bytes of files in these formats."""
 
 
 class Chunk(NamedTuple):
-    """Rows that stand one after the other in the file, as they stand there, and the line of the first."""
+    """Consecutive rows of a file."""
 
     line: int
-    rows: Sequence[str]
+    """Line number of the first row."""
+    rows: Sequence[Any]
+    """In the form that the source's `parse` reads."""
+    lines: Any
+    """Arrow array of the rows as lines of CSV without quotes, null for a row that can't be written so."""
 
 
 class Source(ABC):
-    """A file that is open. `has_trade_ids` and `fast` are right from its first chunk on."""
+    """An open trade file. `has_trade_ids` and `pattern` are valid once the first chunk has been read."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
         self.name = name
         self.file = file
         self.has_trade_ids = False
-        self.fast: Match | None = None
-        """Matches a whole row with nothing unusual in it; its groups are those of `rows.FAST`."""
+        self.pattern = ",".join(PATTERNS.values())
+        """RE2 pattern for `Chunk.lines`: `PATTERNS` in the order of the columns."""
 
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
-        """The file.
+        """Read the file.
 
         Raises:
-            CommandFailed: It can't be read, is not of its format, or lacks a column.
+            CommandFailed: The file can't be read, is not of this format, or lacks a column.
         """
 
     @abstractmethod
-    def row(self, text: str) -> Row | str | None:
-        """The parts of a row; or what is wrong with all of it; None for an empty line."""
+    def parse(self, row: Any) -> Row | str | None:
+        """Return the fields of a row, an error that concerns the whole row, or None for an empty line."""
+
+    def text(self, row: Any) -> str:
+        """Return a row as it is reported among the rejected rows."""
+        return row
 
     def __enter__(self) -> Self:
         return self
@@ -74,106 +96,107 @@ class Source(ABC):
         """Close the file."""
         self.file.close()
 
-    def columns(self, names: Sequence[str]) -> list[int | None]:
-        """Where each part of a row is."""
-        where: list[int | None] = []
-        for column, called in COLUMNS.items():
-            found = [at for at, name in enumerate(names) if name in called]
+    def find_columns(self, names: Sequence[str]) -> list[int | None]:
+        """Return the position of each of `COLUMNS` in the file."""
+        positions: list[int | None] = []
+        for column, accepted in COLUMNS.items():
+            found = [at for at, name in enumerate(names) if name in accepted]
             if len(found) > 1:
                 raise CommandFailed(f"{self.name} has the column {column} twice.")
             if not found and column != "trade_id":
                 raise CommandFailed(f"{self.name} has no column {column}; it has {', '.join(names)[:200] or 'none'}.")
-            where.append(found[0] if found else None)
-        self.has_trade_ids = where[-1] is not None
-        return where
+            positions.append(found[0] if found else None)
+        self.has_trade_ids = positions[-1] is not None
+        return positions
 
-    def lines(self, header: int) -> Iterator[Chunk]:
-        """The lines of a text that has so many header lines, which come in a first chunk of their own."""
-        # Bytes that are no UTF-8 come out of it as they went in, into the file of rejected rows.
+    def text_chunks(self, header_lines: int) -> Iterator[Chunk]:
+        """Read lines of text. The header lines are a first chunk of their own."""
+        # Bytes that are not UTF-8 reach the file of rejected rows unchanged.
         self._text = io.TextIOWrapper(self.file, encoding="utf-8-sig", errors="surrogateescape")
         number = 1
-        text = iter(lambda: self._text.readline(LONGEST_LINE), "")
+        text = iter(lambda: self._text.readline(MAX_LINE_LENGTH), "")
         try:
-            while rows := list(islice(text, CHUNK_ROWS if number > header else header)):
-                for at in (at for at, row in enumerate(rows) if len(row) == LONGEST_LINE):
-                    raise CommandFailed(f"{self.name}: line {number + at} has {LONGEST_LINE:,} characters or more.")
-                yield Chunk(number, rows)
+            while rows := list(islice(text, CHUNK_ROWS if number > header_lines else header_lines)):
+                for at in (at for at, row in enumerate(rows) if len(row) == MAX_LINE_LENGTH):
+                    raise CommandFailed(f"{self.name}: line {number + at} has {MAX_LINE_LENGTH:,} characters or more.")
+                yield Chunk(number, rows, arrow.nulls(len(rows), arrow.binary()))
                 number += len(rows)
         except (OSError, EOFError, zlib.error) as error:
             raise CommandFailed(f"{self.name} can't be read: {error}") from None
 
 
 class CsvSource(Source):
-    """A header line, then a row a line."""
+    """CSV: a header line, then one row per line."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """The file without its header."""
-        lines = self.lines(header=1)
-        header = next(lines, Chunk(1, [""])).rows[0]
+        """Read the rows below the header."""
+        chunks = self.text_chunks(header_lines=1)
+        header: str = next((chunk.rows[0] for chunk in chunks), "")
         names = [name.strip().lower() for name in _fields(header) or ()]
-        self._where = self.columns(names)
+        self._positions = self.find_columns(names)
         self._width = len(names)
-        parts = dict(zip(self._where, COLUMNS, strict=True))
-        fields = (r"[^\",\n]*" if at not in parts else FAST[parts[at]] for at in range(len(names)))
-        self.fast = re.compile(",".join(fields) + r"\n?", re.ASCII).fullmatch
-        yield from lines
+        columns = dict(zip(self._positions, PATTERNS.values(), strict=True))
+        self.pattern = ",".join(columns.get(at, r'[^",\n]*') for at in range(len(names))) + r"\n?"
+        for chunk in chunks:
+            lines = [row.encode("utf-8", "surrogateescape") for row in chunk.rows]
+            yield chunk._replace(lines=arrow.array(lines, arrow.binary()))
 
-    def row(self, text: str) -> Row | str | None:
-        """The parts of a line."""
-        if text.isspace():
+    def parse(self, row: str) -> Row | str | None:
+        """Split a line into its fields."""
+        if row.isspace():
             return None
-        fields = _fields(text)
+        fields = _fields(row)
         if fields is None:
-            return "is no CSV: a quote is not closed, or stands within a field"
+            return "is not valid CSV: a quote is not closed, or is inside a field"
         if len(fields) != self._width:
-            return f"has {len(fields)} fields, not {self._width} as the header"
-        return Row(*(None if at is None else fields[at].strip() or None for at in self._where))
+            return f"has {len(fields)} fields, but the header has {self._width}"
+        return Row(*(None if at is None else fields[at].strip() or None for at in self._positions))
 
 
 class NdjsonSource(Source):
-    """A JSON object a line. Whether there are trade_ids, the first line that can be read tells."""
+    """One JSON object per line. The first valid line decides if the file has a `trade_id`."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """The file."""
+        """Read the lines."""
         self._decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        for number, chunk in enumerate(self.lines(header=0)):
+        for number, chunk in enumerate(self.text_chunks(header_lines=0)):
             if number == 0:
-                rows = (self.row(line) for line in chunk.rows)
+                rows = (self.parse(line) for line in chunk.rows)
                 self.has_trade_ids = next((row.trade_id is not None for row in rows if isinstance(row, Row)), False)
             yield chunk
 
-    def row(self, text: str) -> Row | str | None:
-        """The parts of a line."""
-        if text.isspace():
+    def parse(self, row: str) -> Row | str | None:
+        """Read the fields of a line."""
+        if row.isspace():
             return None
         try:
-            fields = self._decode(text.encode("utf-8", "surrogateescape"))
-            return Row(*(_json_text(fields, called) for called in COLUMNS.values()))
+            fields = self._decode(row.encode("utf-8", "surrogateescape"))
+            return Row(*(_json_text(fields, accepted) for accepted in COLUMNS.values()))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return "is no JSON object"
+            return "is not a JSON object"
 
 
 def open_source(path: str, kind: str | None) -> Source:
-    """Open a file, or standard input (``-``), in the format given or the one that name or beginning tell.
+    """Open a file, or standard input (``-``), in the given format or the one that its name or first bytes show.
 
     Raises:
-        CommandFailed: It can't be opened, or its format is not known.
+        CommandFailed: The file can't be opened, or its format is unknown.
     """
     kind = kind or SUFFIXES.get(Path(path.removesuffix(".gz")).suffix.lower())
     if kind is None and path != "-":
-        raise CommandFailed(f"{path}: unknown kind of file; give its format with --format csv, ndjson or parquet.")
+        raise CommandFailed(f"{path}: unknown file format; set it with --format csv, ndjson or parquet.")
     name = "standard input" if path == "-" else path
     file = _open(path)
     if path == "-" and file.peek(2).startswith(GZIP):
         file = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)))
     if path == "-" and (kind == "parquet" or file.peek(4).startswith(PARQUET)):
         raise CommandFailed(
-            "Parquet can't be read from standard input, for its table of contents is at the end; save it first."
+            "Parquet can't be read from standard input, because its table of contents is at the end; save it as a file."
         )
     if kind is None:
         kind = "ndjson" if file.peek(1000).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "csv"
     if kind == "parquet":
-        from market_data.cli.data.parquet import ParquetSource  # noqa: PLC0415 - pyarrow, which takes 0.2 s
+        from market_data.cli.data.parquet import ParquetSource  # noqa: PLC0415 - it imports this module
 
         return ParquetSource(name, file)
     return CsvSource(name, file) if kind == "csv" else NdjsonSource(name, file)
@@ -197,9 +220,9 @@ def _fields(line: str) -> list[str] | None:
         return None
 
 
-def _json_text(fields: dict[str, msgspec.Raw], called: Sequence[str]) -> str | None:
-    """A field's text: a string's contents, or a number as it is written."""
-    raw = next((fields[name] for name in called if name in fields), None)
+def _json_text(fields: dict[str, msgspec.Raw], accepted: Sequence[str]) -> str | None:
+    """Return the contents of a string, or the digits of a number as they are in the file."""
+    raw = next((fields[name] for name in accepted if name in fields), None)
     text = "null" if raw is None else bytes(raw).decode()
     if text == "null":
         return None

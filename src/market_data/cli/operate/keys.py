@@ -1,27 +1,109 @@
-"""The keys of the HTTP interface: made, listed, replaced and revoked, while the service runs or not."""
+"""Create, list, rotate and revoke API keys. The service may run meanwhile."""
 
+import argparse
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
 from psycopg.rows import args_row, scalar_row
-from rich.console import Console
-from rich.table import Table
 
-from market_data.auth.api_keys import generate_key, hash_key, parse_prefix
-from market_data.cli.console import say, tell
-from market_data.cli.durations import in_short
+from market_data.auth.api_keys import SCOPES, generate_key, hash_key, parse_prefix
+from market_data.cli import runner
+from market_data.cli.console import output, progress
+from market_data.cli.durations import duration_between, format_short
+from market_data.cli.operate.tables import plain_table, render
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
+from market_data.settings import Settings
 
-PIPED_WIDTH = 200
-"""Columns where the output is no terminal."""
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PREFIX = re.compile(r"[0-9a-f]{8}")
 
 
-class Listed(NamedTuple):
-    """What may be shown of a key."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `keys`."""
+    parser.description = (
+        "API keys allow clients to write, and to read if AUTH=required. A running service applies every change within a "
+        "second."
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=argparse.ArgumentParser)
+
+    create = actions.add_parser(
+        "create",
+        help="create a key and print it",
+        description="Create a key and print it to standard output. Only its hash is stored, so it can't be shown again.",
+    )
+    _add_create_arguments(create)
+    create.set_defaults(command=_run, action=_create)
+
+    listing = actions.add_parser(
+        "list",
+        help="list the keys",
+        description="List all keys, present and past, by name and prefix: the eight digits after md_ in the key.",
+    )
+    listing.add_argument("--json", action="store_true", help="print the keys as a JSON array")
+    listing.set_defaults(command=_run, action=_list)
+
+    rotate = actions.add_parser(
+        "rotate",
+        help="replace a key and print the new one",
+        description="Replace a key by a new one with the same name, scopes and lifetime, and print the new one.",
+    )
+    rotate.add_argument("name", type=_read_name, metavar="NAME", help="name of the key to replace")
+    rotate.add_argument(
+        "--grace",
+        type=duration_between("1s", "1y"),
+        default=timedelta(0),
+        metavar="DURATION",
+        help="time for which the old key stays valid, such as 1h (default: it ends immediately)",
+    )
+    rotate.set_defaults(command=_run, action=_rotate)
+
+    revoke = actions.add_parser(
+        "revoke",
+        help="revoke a key",
+        description="Revoke the keys of a name, or the key with a prefix. Open streams that use them are closed.",
+    )
+    revoke.add_argument("key", metavar="NAME|PREFIX", help="name of the key, or its prefix of eight digits")
+    revoke.set_defaults(command=_run, action=_revoke)
+
+
+def _add_create_arguments(create: argparse.ArgumentParser) -> None:
+    create.add_argument("name", type=_read_name, metavar="NAME", help="name of the key: 1 to 64 letters, digits, . _ or -")
+    create.add_argument(
+        "--scope",
+        choices=SCOPES,
+        action="append",
+        help="read (the default), write (includes read) or admin (includes write); may be repeated",
+    )
+    create.add_argument(
+        "--expires",
+        type=duration_between("1s", "100y"),
+        metavar="DURATION",
+        help="lifetime: a number with s, m, h, d, w or y, such as 90d (default: valid until it is revoked)",
+    )
+
+
+def _read_name(text: str) -> str:
+    if not NAME.fullmatch(text) or PREFIX.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} can't be the name of a key; give 1 to 64 letters, digits, . _ or -, but not eight digits from 0 to f"
+        )
+    return text
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    with runner.migrated_database(settings) as database_url:
+        return runner.run_async(
+            parsed.action(database_url, parsed), again="`market-data keys list` shows if the change was made"
+        )
+
+
+class ListedKey(NamedTuple):
+    """Public properties of a key."""
 
     name: str
     prefix: str
@@ -31,37 +113,40 @@ class Listed(NamedTuple):
     revoked_at: datetime | None
     last_used_at: datetime | None
     state: str
-    """valid, expired, revoked, or replaced: one that holds for the grace after its rotation."""
+    """valid, expired, revoked, or replaced: rotated, but valid until the end of its grace period."""
 
 
 STORE_KEY = """
     INSERT INTO api_keys (name, prefix, hash, scopes, expires_at)
-    VALUES (%(name)s, %(prefix)s, %(hash)s, %(scopes)s, now() + %(lasts)s::interval)
+    VALUES (%(name)s, %(prefix)s, %(hash)s, %(scopes)s, now() + %(lifetime)s::interval)
 """
 
 
-async def create_key(database_url: str, name: str, scopes: Sequence[str], lasts: timedelta | None) -> int:
-    """Make a key and print it.
-
-    Raises:
-        CommandFailed: There is one of this name.
-    """
-    secret = generate_key()
+async def _create(database_url: str, parsed: argparse.Namespace) -> int:
+    scopes = [scope for scope in SCOPES if scope in (parsed.scope or ["read"])]
     async with await connect(database_url, 0) as connection:
-        await _store(connection, secret, name, scopes, lasts)
-    say(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again")
-    tell(secret)
+        secret = await _store_new_key(connection, parsed.name, scopes, parsed.expires)
+    progress(f"the key {parsed.name} ({', '.join(scopes)}) is valid {_validity(parsed.expires)}; it is not shown again")
+    output(secret)
     return 0
 
 
-async def _store(connection: Connection, secret: str, name: str, scopes: Sequence[str], lasts: timedelta | None) -> None:
-    stored = {"name": name, "prefix": parse_prefix(secret), "hash": hash_key(secret), "scopes": list(scopes), "lasts": lasts}
+async def _store_new_key(connection: Connection, name: str, scopes: Sequence[str], lifetime: timedelta | None) -> str:
+    secret = generate_key()
+    row = {
+        "name": name,
+        "prefix": parse_prefix(secret),
+        "hash": hash_key(secret),
+        "scopes": list(scopes),
+        "lifetime": lifetime,
+    }
     try:
-        await connection.execute(STORE_KEY, stored)
+        await connection.execute(STORE_KEY, row)
     except psycopg.errors.UniqueViolation:
         raise CommandFailed(
-            f"There is a key {name} already; `market-data keys rotate {name}` replaces it, `keys revoke {name}` ends it."
+            f"There is a key {name} already; replace it with `market-data keys rotate {name}`, or end it with `keys revoke`."
         ) from None
+    return secret
 
 
 LIST_KEYS = """
@@ -77,44 +162,27 @@ LIST_KEYS = """
 """
 
 
-async def list_keys(database_url: str, *, as_json: bool) -> int:
-    """Show all keys that there were, but for what would let somebody in."""
+async def _list(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
-        cursor = connection.cursor(row_factory=args_row(Listed))
+        cursor = connection.cursor(row_factory=args_row(ListedKey))
         await cursor.execute(LIST_KEYS)
         keys = await cursor.fetchall()
-    if as_json:
-        tell(json.dumps([key._asdict() for key in keys], indent=2, default=_written))
-    elif keys:
-        _show(keys)
-    else:
-        tell("there are no keys; `market-data keys create NAME` makes one")
+    if parsed.json:
+        output(json.dumps([key._asdict() for key in keys], indent=2, default=_to_json))
+        return 0
+    if not keys:
+        output("there are no keys; create one with `market-data keys create NAME`")
+        return 0
+    table = plain_table("name", "prefix", "scopes", "created", "expires", "last use", "state")
+    for key in keys:
+        ends = [moment for moment in (key.expires_at, key.revoked_at) if moment]
+        times = _time(key.created_at), _time(min(ends, default=None)), _time(key.last_used_at)
+        table.add_row(key.name, key.prefix, ", ".join(key.scopes), *times, key.state)
+    output(render(table))
     return 0
 
 
-def _show(keys: list[Listed]) -> None:
-    table = Table(
-        *("name", "prefix", "scopes", "created", "expires", "last use", "state"),
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="bold",
-    )
-    for column in table.columns:
-        column.no_wrap = True
-    for key in keys:
-        ends = [moment for moment in (key.expires_at, key.revoked_at) if moment]
-        times = _moment(key.created_at), _moment(min(ends, default=None)), _moment(key.last_used_at)
-        table.add_row(key.name, key.prefix, ", ".join(key.scopes), *times, key.state)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
-    with console.capture() as capture:
-        console.print(table)
-    tell("\n".join(line.rstrip() for line in capture.get().splitlines()))
-
-
-# The key itself keeps its name until its successor can take it, in one transaction.
+# The old key is ended first, in the same transaction, so that the new one can have its name.
 REPLACE_KEY = """
     UPDATE api_keys
     SET revoked_at = now() + %(grace)s::interval
@@ -123,61 +191,53 @@ REPLACE_KEY = """
 """
 
 
-async def rotate_key(database_url: str, name: str, grace: timedelta) -> int:
-    """Make another key of the same name, scopes and life, and print it. The one before holds for the grace.
-
-    Raises:
-        CommandFailed: There is none of this name.
-    """
-    secret = generate_key()
+async def _rotate(database_url: str, parsed: argparse.Namespace) -> int:
+    name, grace = parsed.name, parsed.grace
     async with await connect(database_url, 0) as connection, connection.transaction():
         replaced = await (await connection.execute(REPLACE_KEY, {"name": name, "grace": grace})).fetchone()
         if replaced is None:
             raise CommandFailed(_unknown(name))
-        scopes, lasts = replaced
-        await _store(connection, secret, name, scopes, lasts)
-    ends = f"holds for another {in_short(grace)}" if grace else "does not hold any more"
-    say(f"the key {name} ({', '.join(scopes)}) {_for_how_long(lasts)}; it is not shown again. The one before {ends}")
-    tell(secret)
+        scopes, lifetime = replaced
+        secret = await _store_new_key(connection, name, scopes, lifetime)
+    old = f"is valid for another {format_short(grace)}" if grace else "is no longer valid"
+    progress(
+        f"the key {name} ({', '.join(scopes)}) is valid {_validity(lifetime)}; it is not shown again. The old key {old}"
+    )
+    output(secret)
     return 0
 
 
-# A name is that of one key, and of those before it that hold for the grace after their rotation.
+# A name can be that of one key and of its predecessors in their grace period.
 REVOKE_KEYS = """
     UPDATE api_keys
     SET revoked_at = now()
-    WHERE %(given)s IN (name, prefix) AND (revoked_at IS NULL OR revoked_at > now())
+    WHERE %(key)s IN (name, prefix) AND (revoked_at IS NULL OR revoked_at > now())
     RETURNING name || ' (' || prefix || ')'
 """
 
 
-async def revoke_keys(database_url: str, given: str) -> int:
-    """End the keys of a name, or the one with a prefix.
-
-    Raises:
-        CommandFailed: There is none that is not revoked.
-    """
+async def _revoke(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
         cursor = connection.cursor(row_factory=scalar_row)
-        await cursor.execute(REVOKE_KEYS, {"given": given})
+        await cursor.execute(REVOKE_KEYS, {"key": parsed.key})
         revoked: list[str] = await cursor.fetchall()
     if not revoked:
-        raise CommandFailed(_unknown(given))
-    tell(f"revoked: {', '.join(revoked)}; running services refuse it within a second")
+        raise CommandFailed(_unknown(parsed.key))
+    output(f"revoked: {', '.join(revoked)}; running services reject it within a second")
     return 0
 
 
-def _unknown(given: str) -> str:
-    return f"There is no key {given} that could still be used; `market-data keys list` shows those that there are."
+def _unknown(key: str) -> str:
+    return f"There is no valid key {key}; `market-data keys list` shows all keys."
 
 
-def _for_how_long(lasts: timedelta | None) -> str:
-    return f"holds for {in_short(lasts)}" if lasts else "holds until it is revoked"
+def _validity(lifetime: timedelta | None) -> str:
+    return f"for {format_short(lifetime)}" if lifetime else "until it is revoked"
 
 
-def _moment(moment: datetime | None) -> str:
+def _time(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def _written(value: object) -> str:
+def _to_json(value: object) -> str:
     return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)

@@ -1,4 +1,4 @@
-"""The table of live prices."""
+"""Table of live prices."""
 
 import heapq
 import threading
@@ -13,14 +13,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from market_data.cli.durations import in_short
+from market_data.cli.durations import format_short
 
-AROUND = 4
-"""Lines around the rows: the state, the heading with its rule, and the count of what did not fit."""
+RESERVED_LINES = 4
+"""Lines that are not symbols: state, headings, rule, and the number of symbols that do not fit."""
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """A trade, or the newest price of a symbol, with its numbers as exact as they came."""
+    """A trade, or the latest price of a symbol, with exact numbers."""
 
     symbol: str
     price: Decimal
@@ -30,28 +30,28 @@ class Trade(msgspec.Struct, frozen=True):
 
 @dataclass
 class Row:
-    """A symbol: its newest price, and what has been seen of it since the start."""
+    """A symbol: its latest price, and totals since the start."""
 
     symbol: str
     price: Decimal
-    traded: datetime
-    first: Decimal
-    places: int = 0
-    """Decimals that its prices have had at the most, so that all of them are written with as many."""
+    time: datetime
+    first_price: Decimal
+    decimals: int = 0
+    """Maximum decimal places of its prices, with which all of them are shown."""
     step: Decimal = Decimal(0)
     volume: Decimal = Decimal(0)
     trades: int = 0
 
-    def move(self, trade: Trade) -> None:
-        """Take over a price, unless it is older than ours."""
-        self.places = max(self.places, -int(trade.price.as_tuple().exponent))
-        if trade.timestamp >= self.traded:
+    def update(self, trade: Trade) -> None:
+        """Set the price, unless the trade is older than the present one."""
+        self.decimals = max(self.decimals, -int(trade.price.as_tuple().exponent))
+        if trade.timestamp >= self.time:
             self.step = trade.price - self.price
-            self.price, self.traded = trade.price, trade.timestamp
+            self.price, self.time = trade.price, trade.timestamp
 
 
-class Board:
-    """What is known of the market. Fed by one thread, drawn by another."""
+class PriceTable:
+    """State and rendering of the table. Thread-safe: one thread updates it, another renders it."""
 
     def __init__(self, url: str, symbols: Sequence[str]) -> None:
         self._url = url
@@ -62,62 +62,62 @@ class Board:
         self._gap = ""
         self._lock = threading.Lock()
 
-    def start_from(self, prices: Iterable[Trade]) -> None:
-        """Take newest prices over, of trades that are not counted."""
+    def set_prices(self, prices: Iterable[Trade]) -> None:
+        """Set latest prices without counting trades."""
         with self._lock:
             for price in prices:
-                self._row(price).move(price)
+                self._row(price).update(price)
 
-    def add(self, trade: Trade) -> None:
+    def add_trade(self, trade: Trade) -> None:
         """Count a trade."""
         with self._lock:
             row = self._row(trade)
-            row.move(trade)
+            row.update(trade)
             row.volume += trade.volume
             row.trades += 1
 
     def _row(self, trade: Trade) -> Row:
-        return self._rows.setdefault(trade.symbol, Row(trade.symbol, trade.price, trade.timestamp, first=trade.price))
+        return self._rows.setdefault(trade.symbol, Row(trade.symbol, trade.price, trade.timestamp, first_price=trade.price))
 
-    def lose(self, reason: str) -> None:
-        """The stream is gone; it stays so since the first time that this is said."""
+    def set_disconnected(self, reason: str) -> None:
+        """Show that the stream is lost, since the first call after a connection."""
         with self._lock:
             self._lost = (self._lost[0] if self._lost else datetime.now(UTC), reason)
 
-    def find(self) -> None:
-        """The stream is there."""
+    def set_connected(self) -> None:
+        """Show that the stream is connected."""
         with self._lock:
             self._lost = None
 
-    def miss(self, reason: str) -> None:
-        """Some trades have not come."""
+    def report_gap(self, reason: str) -> None:
+        """Show that trades were missed."""
         with self._lock:
             self._gap = reason
 
-    def draw(self, height: int, now: datetime | None = None) -> Group:
-        """The table, in so many lines."""
+    def render(self, height: int, now: datetime | None = None) -> Group:
+        """Return the table in `height` lines."""
         now = now or datetime.now(UTC)
         with self._lock:
-            rows, hidden = self._shown(max(1, height - AROUND))
-            table = _table("dim" if self._lost else "")
-            for symbol in rows:
+            symbols, hidden = self._visible_symbols(max(1, height - RESERVED_LINES))
+            table = _empty_table("dim" if self._lost else "")
+            for symbol in symbols:
                 table.add_row(*_cells(symbol, self._rows.get(symbol), now))
             parts = [self._state(now), table]
         if hidden:
             parts.append(Text(f"and {hidden:,} more, traded before these", style="dim", no_wrap=True))
         return Group(*parts)
 
-    def _shown(self, places: int) -> tuple[list[str], int]:
+    def _visible_symbols(self, count: int) -> tuple[list[str], int]:
         if self._symbols:
-            return list(self._symbols[:places]), max(0, len(self._symbols) - places)
-        newest = heapq.nlargest(places, self._rows.values(), key=lambda row: row.traded)
+            return list(self._symbols[:count]), max(0, len(self._symbols) - count)
+        newest = heapq.nlargest(count, self._rows.values(), key=lambda row: row.time)
         return [row.symbol for row in newest], len(self._rows) - len(newest)
 
     def _state(self, now: datetime) -> Text:
         text = Text(no_wrap=True, overflow="crop")
         if self._lost:
             since, reason = self._lost
-            text.append(f"reconnecting since {_clock(since)} ({in_short(now - since)}): {reason}", style="bold red")
+            text.append(f"reconnecting since {_clock(since)} ({format_short(now - since)}): {reason}", style="bold red")
             text.append(f"  {self._url}", style="dim")
             return text
         text.append("live", style="bold green")
@@ -127,7 +127,7 @@ class Board:
         return text
 
 
-def _table(style: str) -> Table:
+def _empty_table(style: str) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, style=style, row_styles=[style], header_style="bold")
     table.add_column("symbol", no_wrap=True)
     for heading in ("price", "since start", "%", "volume seen", "trades seen", "last trade"):
@@ -138,19 +138,19 @@ def _table(style: str) -> Table:
 def _cells(symbol: str, row: Row | None, now: datetime) -> tuple[Text | str, ...]:
     if row is None:
         return symbol, "-", "", "", "", "", "none yet"
-    change = row.price - row.first
+    change = row.price - row.first_price
     return (
         symbol,
-        Text(f"{row.price:,.{row.places}f}", style=_colour(row.step)),
-        Text(f"{change:+,.{row.places}f}", style=_colour(change)),
-        Text(f"{100 * change / row.first:+.2f}", style=_colour(change)),
+        Text(f"{row.price:,.{row.decimals}f}", style=_style(row.step)),
+        Text(f"{change:+,.{row.decimals}f}", style=_style(change)),
+        Text(f"{100 * change / row.first_price:+.2f}", style=_style(change)),
         f"{row.volume:,f}",
         f"{row.trades:,}",
-        f"{in_short(now - row.traded)} ago",
+        f"{format_short(now - row.time)} ago",
     )
 
 
-def _colour(change: Decimal) -> str:
+def _style(change: Decimal) -> str:
     return "green" if change > 0 else "red" if change < 0 else ""
 
 

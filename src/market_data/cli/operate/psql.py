@@ -1,5 +1,6 @@
-"""psql on the database of the service."""
+"""Open psql on the database of the service."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -11,60 +12,77 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data import embedded
-from market_data.cli.console import say
+from market_data.cli.console import progress
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
 
-MISSING = (
-    "psql is not installed; get it with `apt-get install postgresql-client`, `dnf install postgresql` "
+NOT_INSTALLED = (
+    "psql is not installed; install it with `apt-get install postgresql-client`, `dnf install postgresql` "
     "or `brew install libpq && brew link --force libpq`."
 )
 
 
-def psql(settings: Settings, arguments: Sequence[str]) -> int:
-    """Become psql, or, where no engine runs, run one with psql on it; then psql's exit status.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `psql`."""
+    parser.usage = "%(prog)s [--help] [ARGUMENT ...]"
+    parser.description = (
+        "Open psql on DATABASE_URL or, if that is not set, on the embedded engine, which is started for psql if it does "
+        "not run. All arguments are passed to psql, such as -c 'SELECT count(*) FROM trades'."
+    )
+    parser.prefix_chars = "\0"  # argparse must not interpret psql's options
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="passed to psql")
+    parser.set_defaults(command=_run, print_help=parser.print_help)
 
-    Raises:
-        CommandFailed: There is no psql, or no embedded database yet.
-    """
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    arguments: list[str] = parsed.arguments
+    if arguments in (["--help"], ["-h"]):
+        parsed.print_help()
+        return 0
+    return _run_psql(settings, arguments[1:] if arguments[:1] == ["--"] else arguments)
+
+
+def _run_psql(settings: Settings, arguments: Sequence[str]) -> int:
+    """Replace this process by psql. If psql needs an engine of its own, wait for psql and return its exit status."""
     program = shutil.which("psql")
     if program is None:
-        raise CommandFailed(MISSING)
+        raise CommandFailed(NOT_INSTALLED)
     home = Home(settings.home)
     if database_url := settings.direct_url or home.running_dsn():
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which a new program would inherit
-        os.execve(program, ["psql", *arguments], environment(database_url))  # noqa: S606 - no shell is what we want
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and psql would inherit that
+        os.execve(program, ["psql", *arguments], connection_environment(database_url))  # noqa: S606 - no shell on purpose
     if not home.data.exists():
-        raise CommandFailed(f"There is no database in {home.path} yet; `market-data serve` makes one.")
+        raise CommandFailed(f"There is no database in {home.path} yet; `market-data serve` creates one.")
     with (
-        embedded.attached_engine(settings.home, say=say) as address,
-        _left_to_child(signal.SIGINT, signal.SIGQUIT),
-        subprocess.Popen([program, *arguments], env=environment(address)) as process,  # noqa: S603 - what the user typed
+        embedded.attached_engine(settings.home, say=progress) as address,
+        _ignored_signals(signal.SIGINT, signal.SIGQUIT),
+        subprocess.Popen([program, *arguments], env=connection_environment(address)) as process,  # noqa: S603 - user's input
     ):
         try:
             return process.wait()
         finally:
-            process.terminate()  # where a signal to us has ended the wait
+            process.terminate()  # if a signal to this process has ended the wait
 
 
-def environment(database_url: str, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment with what makes psql connect there: on its command line everybody could read a password.
+def connection_environment(database_url: str, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return environment variables with which psql and its like connect to the database.
 
-    So options such as `-U analyst` still have the last word. A service file would have it too, and is left out.
+    On the command line, every user of the machine could read the password, and options such as `-U analyst` could not
+    override it. A service file would override the variables, so PGSERVICE is removed.
     """
     given = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
     variables = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
     base = {name: value for name, value in (inherited or os.environ).items() if name != "PGSERVICE"}
-    told = {variables[name]: value for name, value in given.items() if name in variables}
-    return {**base, **told, "PGAPPNAME": "market-data psql"}
+    added = {variables[name]: value for name, value in given.items() if name in variables}
+    return {**base, **added, "PGAPPNAME": "market-data psql"}
 
 
 @contextmanager
-def _left_to_child(*numbers: signal.Signals) -> Generator[None]:
-    """Signals that the terminal sends to us and to the child do nothing here: there, Ctrl-C cancels a query.
+def _ignored_signals(*numbers: signal.Signals) -> Generator[None]:
+    """Ignore signals that the terminal sends to both processes: in psql, Ctrl-C cancels a query.
 
-    Not SIG_IGN, which the child would inherit.
+    SIG_IGN would be inherited by psql, so an empty handler is used.
     """
     before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
     try:

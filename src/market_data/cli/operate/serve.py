@@ -1,5 +1,6 @@
-"""The service, once its database is there and migrated."""
+"""Serve the HTTP API on a migrated database."""
 
+import argparse
 import os
 import shlex
 from contextlib import ExitStack
@@ -7,50 +8,67 @@ from contextlib import ExitStack
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from market_data import embedded
-from market_data.cli.console import say
-from market_data.cli.runner import migrate_when_there
+from market_data.cli.console import progress
+from market_data.cli.durations import number_between
+from market_data.cli.runner import migrate_when_reachable
 from market_data.embedded import EngineError
 from market_data.server.serve import listen, serve
 from market_data.settings import Settings
 
 
-def serve_on(settings: Settings, host: str, port: int, workers: int) -> int:
-    """Serve until told to stop, on DATABASE_URL or the embedded engine. Returns the exit status."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`."""
+    parser.description = "Migrate the database, then serve. Uses DATABASE_URL, or the embedded engine if that is not set."
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=number_between(0, 65535),
+        default=8000,
+        help="port to listen on, 0 for any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=number_between(1, 64), default=1, help="number of worker processes (default: %(default)s)"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if settings.database_url is not None:
-            bound = stack.enter_context(listen(host, port))
+            bound = stack.enter_context(listen(parsed.host, parsed.port))
             database_url = settings.database_url
         else:
-            # Before the socket, so that a second service on this folder hears of the first one, not of its port.
-            engine = embedded.owned_engine(settings.home, say=say, port=settings.embedded_port)
+            # Before the socket, so that a second service on this folder reports the first service, not its port.
+            engine = embedded.owned_engine(settings.home, say=progress, port=settings.embedded_port)
             database_url = stack.enter_context(engine)
-            bound = stack.enter_context(listen(host, port))
+            bound = stack.enter_context(listen(parsed.host, parsed.port))
             database_port = conninfo_to_dict(database_url)["port"]
             if settings.embedded_port and str(database_port) != str(settings.embedded_port):
-                say(f"port {settings.embedded_port} is in use, so the database is on port {database_port}")
-        migrate_when_there(settings.direct_url or database_url, settings.database_start_timeout_seconds)
+                progress(f"port {settings.embedded_port} is in use, so the database is on port {database_port}")
+        migrate_when_reachable(settings.direct_url or database_url, settings.database_start_timeout_seconds)
         os.environ["DATABASE_URL"] = database_url
         assets = settings.docs_assets or _installed_assets()
         os.environ["DOCS_ASSETS"] = assets
 
         def ready(base: str) -> None:
-            say(f"ready on {base}, dashboard on {base}/dashboard, docs on {base}/docs" if assets else f"ready on {base}")
-            say(f"database: psql {shlex.quote(_without_password(settings.direct_url or database_url))}")
+            pages = f", dashboard on {base}/dashboard, docs on {base}/docs" if assets else ""
+            progress(f"ready on {base}{pages}")
+            progress(f"database: psql {shlex.quote(_without_password(settings.direct_url or database_url))}")
 
-        serve(bound, workers, ready)
+        serve(bound, parsed.workers, ready)
     return 0
 
 
 def _installed_assets() -> str:
-    """The folder of the pages' scripts; none where they can't be installed, which stops nothing else."""
+    """Return the folder with the scripts of the pages, or an empty string if they can't be installed."""
     try:
-        return str(embedded.node_modules(say))
+        return str(embedded.node_modules(progress))
     except EngineError as error:
-        say(f"no dashboard and no documentation pages: {error}")
+        progress(f"no dashboard and no documentation pages: {error}")
         return ""
 
 
 def _without_password(database_url: str) -> str:
-    """How psql connects to the same database; it asks for a password where one is needed."""
+    """Return arguments for psql, which asks for the password if it needs one."""
     parameters = conninfo_to_dict(database_url)
     return make_conninfo(**{name: str(value) for name, value in parameters.items() if "password" not in name})

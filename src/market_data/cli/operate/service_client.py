@@ -1,8 +1,10 @@
-"""A running service, asked over HTTP."""
+"""HTTP client of a running service, for `watch` and `status`."""
 
+import argparse
 import logging
 import os
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -11,66 +13,85 @@ from market_data import __version__
 from market_data.errors import CommandFailed
 from market_data.models import Problem
 
-ANSWER_SECONDS = 10
-"""How long an answer may take."""
+TIMEOUT_SECONDS = 10
+
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 KEY_VARIABLE = "MARKET_DATA_KEY"
-"""The environment variable with the key for the service."""
+"""Environment variable with the API key."""
 
-DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-"""Where a proxy that the environment names has no say."""
+NO_PROXY = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+"""Addresses that are never reached through a proxy from the environment."""
+
+
+def add_url_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--url` to a command."""
+    parser.add_argument(
+        "--url",
+        type=_read_url,
+        default=os.environ.get("MARKET_DATA_URL", "").strip() or DEFAULT_URL,
+        help=f"URL of the service (default: MARKET_DATA_URL, else {DEFAULT_URL}); an API key is read from {KEY_VARIABLE}",
+    )
+
+
+def _read_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.port != 0 and text.isprintable() and " " not in text:
+            (parts.hostname or "").encode("idna")  # as the connection does later
+            if parts.hostname:
+                return text.rstrip("/")
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not the URL of a service; give one such as {DEFAULT_URL}")
 
 
 def open_client(url: str) -> httpx.Client:
-    """A client of the service at a base URL, with the key that the environment has.
+    """Return a client for a base URL, with the API key of the environment.
 
     Raises:
-        CommandFailed: That can't be a key.
+        CommandFailed: The key has characters that no key has.
     """
     for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell every request
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log every request
     headers = {"User-Agent": f"market-data/{__version__}"}
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         if not key.isascii() or not key.isprintable():
-            raise CommandFailed(f"{KEY_VARIABLE} is set to what can't be a key.")
+            raise CommandFailed(f"{KEY_VARIABLE} is not an API key: it has characters other than printable ASCII.")
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.Client(
-        base_url=url,
-        headers=headers,
-        timeout=ANSWER_SECONDS,
-        mounts=dict.fromkeys(DIRECT),
-    )
+    return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, mounts=dict.fromkeys(NO_PROXY))
 
 
-def address(url: httpx.URL) -> str:
-    """A URL to be shown: without a password."""
+def display_url(url: httpx.URL) -> str:
+    """Return a URL without its password."""
     return str(url.copy_with(userinfo=b"")).rstrip("/")
 
 
-def reason_of(error: httpx.TransportError) -> str:
-    """Why nothing was answered, in a few words."""
-    match error:
-        case httpx.TimeoutException():
-            return "no answer in time"
-        case _:
-            return str(error).partition("] ")[2] or str(error) or type(error).__name__  # "[Errno 111] Connection refused"
+def short_reason(error: httpx.TransportError) -> str:
+    """Return why there is no response, in a few words."""
+    if isinstance(error, httpx.TimeoutException):
+        return "no response in time"
+    return str(error).partition("] ")[2] or str(error) or type(error).__name__  # "[Errno 111] Connection refused"
 
 
-def unanswered(client: httpx.Client, error: httpx.TransportError) -> CommandFailed:
-    """What to tell where nothing answers."""
+def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandFailed:
+    """Return the error for a service that does not respond."""
     return CommandFailed(
-        f"Nothing answers at {address(client.base_url)} ({reason_of(error)}); start the service with `market-data serve`, "
-        "or name another with --url or MARKET_DATA_URL."
+        f"No service responds at {display_url(client.base_url)} ({short_reason(error)}); start one with "
+        "`market-data serve`, or set another address with --url or MARKET_DATA_URL."
     )
 
 
-def complaint(response: httpx.Response) -> str:
-    """What an answer that is no success says: the detail of its problem."""
+def error_detail(response: httpx.Response) -> str:
+    """Return the detail of a problem response, and a hint about the API key if it is a 401."""
     try:
         detail = msgspec.json.decode(response.content, type=Problem).detail
     except msgspec.DecodeError:
-        return f"{address(response.url)} answers {response.status_code} {response.reason_phrase}; is that this service?"
+        return (
+            f"{display_url(response.url)} responds with {response.status_code} {response.reason_phrase}, which is not a "
+            "response of this service; check --url or MARKET_DATA_URL."
+        )
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        said = "was refused" if KEY_VARIABLE in os.environ else "is not set"
-        return f"{detail} {KEY_VARIABLE}, which this command takes it from, {said}."
+        state = "was rejected" if KEY_VARIABLE in os.environ else "is not set"
+        return f"{detail} This command reads the API key from {KEY_VARIABLE}, which {state}."
     return detail

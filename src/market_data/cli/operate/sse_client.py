@@ -1,4 +1,4 @@
-"""The service's stream of server-sent events, resumed wherever it is lost."""
+"""Client of the service's server-sent events. It resumes the stream after a lost connection."""
 
 import random
 import time
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import httpx
 import msgspec
 
-from market_data.cli.operate.service_client import complaint, reason_of, unanswered
+from market_data.cli.operate.service_client import error_detail, short_reason, unreachable
 from market_data.errors import CommandFailed
 
 SILENCE_SECONDS = 25
-"""After this a connection counts as dead: the service says something every 10 s."""
+"""A connection without data for this long is lost. The service sends a heartbeat every 10 s."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-"""Seconds before the first attempt to connect again, and before later ones at the most."""
+MIN_PAUSE, MAX_PAUSE = 0.5, 10.0
+"""Seconds before a reconnection: before the first, and at most before a later one."""
 
 
 class Event(NamedTuple):
-    """A message of the stream, or one of our own: `open`, the connection stands; `lost`, it is gone, `data` says why."""
+    """An event of the stream, or one of the client: `open` (connected) or `lost` (disconnected, `data` is the reason)."""
 
     name: str
     data: str
@@ -28,54 +28,54 @@ class Event(NamedTuple):
 
 
 class _Lost(Exception):
-    """The connection is gone or refused for now; perhaps with the seconds that the service asks to be left alone."""
+    """The connection is lost or temporarily refused."""
 
-    def __init__(self, reason: str, seconds: float = 0) -> None:
+    def __init__(self, reason: str, retry_seconds: float = 0) -> None:
         super().__init__(reason)
-        self.seconds = seconds
+        self.retry_seconds = retry_seconds
 
 
-class _Reason(msgspec.Struct):
-    reason: str = "the service ended it"
+class _Bye(msgspec.Struct):
+    reason: str = "the service closed the stream"
 
 
 def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator[Event]:
-    """The events of `/stream`, for ever: after a loss from where it broke off.
+    """Read the events of `/stream` forever. After a lost connection, resume after the last event.
 
     Raises:
-        CommandFailed: Nothing answers at the first attempt, or the service refuses the parameters.
+        CommandFailed: The service does not respond to the first attempt, or rejects the parameters.
     """
-    reached, last_id, pause = False, "", FIRST_PAUSE
+    reached, last_id, pause = False, "", MIN_PAUSE
     while True:
         try:
-            for event in _connection(client, parameters, last_id):
+            for event in _connect(client, parameters, last_id):
                 reached = True
                 if event.name != "open":
-                    last_id, pause = event.id, FIRST_PAUSE
+                    last_id, pause = event.id, MIN_PAUSE
                 yield event
-            lost = _Lost(_Reason().reason)
+            lost = _Lost(_Bye().reason)
         except _Lost as error:
             lost = error
         except httpx.TransportError as error:
             if not reached:
-                raise unanswered(client, error) from None
+                raise unreachable(client, error) from None
             silent = isinstance(error, httpx.ReadTimeout)
-            lost = _Lost(f"silent for {SILENCE_SECONDS} s" if silent else reason_of(error))
+            lost = _Lost(f"no data for {SILENCE_SECONDS} s" if silent else short_reason(error))
         reached = True
         yield Event("lost", str(lost))
-        time.sleep(max(lost.seconds, pause * random.uniform(0.7, 1)))  # so that not all come back at once
-        pause = min(2 * pause, LONGEST_PAUSE)
+        time.sleep(max(lost.retry_seconds, pause * random.uniform(0.7, 1)))  # jitter: clients must not reconnect together
+        pause = min(2 * pause, MAX_PAUSE)
 
 
-def _connection(client: httpx.Client, parameters: Mapping[str, str], last_id: str) -> Iterator[Event]:
+def _connect(client: httpx.Client, parameters: Mapping[str, str], last_id: str) -> Iterator[Event]:
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-    patience = httpx.Timeout(5, read=SILENCE_SECONDS)
-    with client.stream("GET", "/stream", params=parameters, headers=headers, timeout=patience) as response:
+    timeout = httpx.Timeout(5, read=SILENCE_SECONDS)
+    with client.stream("GET", "/stream", params=parameters, headers=headers, timeout=timeout) as response:
         _check(response)
         yield Event("open", "")
-        for event in parse(response.iter_lines(), last_id):
+        for event in parse_events(response.iter_lines(), last_id):
             if event.name == "bye":
-                raise _Lost(msgspec.json.decode(event.data, type=_Reason).reason)
+                raise _Lost(msgspec.json.decode(event.data, type=_Bye).reason)
             yield event
 
 
@@ -84,13 +84,13 @@ def _check(response: httpx.Response) -> None:
         return
     response.read()
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        asked = response.headers.get("Retry-After", "")
-        raise _Lost(complaint(response), int(asked) if asked.isdecimal() else 0)
-    raise CommandFailed(complaint(response))
+        retry = response.headers.get("Retry-After", "")
+        raise _Lost(error_detail(response), int(retry) if retry.isdecimal() else 0)
+    raise CommandFailed(error_detail(response))
 
 
-def parse(lines: Iterable[str], last_id: str = "") -> Iterator[Event]:
-    """The events that lines of a stream make; an id holds until the next one."""
+def parse_events(lines: Iterable[str], last_id: str = "") -> Iterator[Event]:
+    """Parse the lines of a stream. An id stays valid until the next one."""
     name, data = "message", list[str]()
     for line in lines:
         field, _, value = line.partition(":")

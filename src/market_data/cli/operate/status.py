@@ -1,5 +1,6 @@
-"""How a running service is, in a few lines."""
+"""Show the state of a running service."""
 
+import argparse
 import json
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -7,121 +8,111 @@ from typing import Any, NamedTuple
 
 import httpx
 import msgspec
-from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from market_data.cli.console import tell
-from market_data.cli.durations import in_short
-from market_data.cli.operate.service_client import address, complaint, open_client, unanswered
+from market_data.cli.console import output
+from market_data.cli.durations import format_short
+from market_data.cli.operate.service_client import add_url_argument, display_url, error_detail, open_client, unreachable
+from market_data.cli.operate.tables import plain_table, render
 from market_data.errors import CommandFailed
-
-PIPED_WIDTH = 200
-"""Columns where the output is no terminal."""
+from market_data.settings import Settings
 
 Body = dict[str, Any]
 
 
-class Answer(NamedTuple):
-    """What one path answers."""
+class Response(NamedTuple):
+    """Response to a GET request."""
 
     status: int
     body: Body
 
 
-def show_status(url: str, *, as_json: bool) -> int:
-    """Tell how the service is. The exit status: 0 where it is ready and its trades are not stale.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.description = (
+        "Show whether a running service is ready, the age of its latest trade, how far its candles are materialized, "
+        "and its failed jobs. The exit status is 0 if the service is ready and its trades are not stale, else 1."
+    )
+    parser.add_argument("--json", action="store_true", help="print the responses of the service as one JSON object")
+    add_url_argument(parser)
+    parser.set_defaults(command=_run)
 
-    Raises:
-        CommandFailed: Nothing answers there, or something else than the service, or the service wants another key.
-    """
-    with open_client(url) as client:
-        service, ready, ingestion = (_ask(client, path) for path in ("/", "/health/ready", "/status/ingestion"))
-    if as_json:
-        tell(json.dumps({"service": service.body, "ready": ready.body, "ingestion": ingestion.body}, indent=2))
+
+def _run(_: Settings, parsed: argparse.Namespace) -> int:
+    with open_client(parsed.url) as client:
+        service, ready, ingestion = (_get(client, path) for path in ("/", "/health/ready", "/status/ingestion"))
+    if parsed.json:
+        output(json.dumps({"service": service.body, "ready": ready.body, "ingestion": ingestion.body}, indent=2))
     else:
-        _show(address(client.base_url), service.body, ready, ingestion)
-    well = ready.status == 200 and ingestion.status == 200 and ingestion.body.get("ingestion_status") != "stale"
-    return 0 if well else 1
+        _print_status(display_url(client.base_url), service.body, ready, ingestion)
+    healthy = ready.status == 200 and ingestion.status == 200 and ingestion.body.get("ingestion_status") != "stale"
+    return 0 if healthy else 1
 
 
-def _ask(client: httpx.Client, path: str) -> Answer:
+def _get(client: httpx.Client, path: str) -> Response:
     try:
         response = client.get(path)
     except httpx.TransportError as error:
-        raise unanswered(client, error) from None
+        raise unreachable(client, error) from None
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        raise CommandFailed(complaint(response))
+        raise CommandFailed(error_detail(response))
     try:
         body = msgspec.json.decode(response.content, type=Body)
     except msgspec.DecodeError:
-        raise CommandFailed(complaint(response)) from None
-    return Answer(response.status_code, body)
+        raise CommandFailed(error_detail(response)) from None
+    return Response(response.status_code, body)
 
 
-def _show(url: str, service: Body, ready: Answer, ingestion: Answer) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
+def _print_status(url: str, service: Body, ready: Response, ingestion: Response) -> None:
     summary = Table.grid(padding=(0, 2))
     summary.add_row("ready", *_readiness(ready))
     summary.add_row("ingestion", *_ingestion(ingestion))
     jobs: list[Body] = ingestion.body.get("jobs", [])
     failed = [job for job in jobs if job["last_status"] == "Failed"]
     if jobs:
-        summary.add_row("jobs", *_summed_up(len(jobs), len(failed)))
-    with console.capture() as capture:
-        console.print(Text(f"{service.get('service', 'service')} {service.get('version', '')} at {url}", style="bold"))
-        console.print(summary)
-        for table in (_candles(ingestion.body.get("candles", [])), _jobs(failed)):
-            if table.row_count:
-                console.print("", table, sep="\n")
-    tell("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        summary.add_row("jobs", *_job_summary(len(jobs), len(failed)))
+    title = Text(f"{service.get('service', 'service')} {service.get('version', '')} at {url}", style="bold")
+    tables = [table for table in (_candles(ingestion.body.get("candles", [])), _jobs(failed)) if table.row_count]
+    output(render(title, summary, *(part for table in tables for part in ("", table))))
 
 
-def _readiness(ready: Answer) -> tuple[RenderableType, RenderableType]:
+def _readiness(ready: Response) -> tuple[Text, Text]:
     word = _word("yes" if ready.status == 200 else "no", good=ready.status == 200)
     checks: Body = ready.body.get("checks") or {}
-    return word, Text(", ".join(f"{name}: {said}" for name, said in checks.items()) or str(ready.body.get("detail", "")))
+    return word, Text(", ".join(f"{name}: {state}" for name, state in checks.items()) or str(ready.body.get("detail", "")))
 
 
-def _ingestion(ingestion: Answer) -> tuple[RenderableType, RenderableType]:
+def _ingestion(ingestion: Response) -> tuple[Text, Text]:
     body = ingestion.body
     if ingestion.status != 200:
         return _word("unknown", good=False), Text(str(body.get("detail", "")))
-    told = ["no trade yet"]
+    parts = ["no trade yet"]
     if (age := body.get("seconds_since_last_trade")) is not None:
-        told = [f"last trade {in_short(timedelta(seconds=age))} ago ({_time(body['last_trade'])})"]
-    told.append(f"stale after {body['threshold_seconds']:g} s")
-    told.append(f"fed by {body['feeding_replica']}" if body.get("feeding_replica") else "no feed runs")
-    return _word(str(body["ingestion_status"]), good=body["ingestion_status"] != "stale"), Text(", ".join(told))
+        parts = [f"last trade {format_short(timedelta(seconds=age))} ago ({_time(body['last_trade'])})"]
+    parts.append(f"stale after {body['threshold_seconds']:g} s")
+    parts.append(f"fed by {body['feeding_replica']}" if body.get("feeding_replica") else "no feed runs")
+    return _word(str(body["ingestion_status"]), good=body["ingestion_status"] != "stale"), Text(", ".join(parts))
 
 
-def _summed_up(jobs: int, failed: int) -> tuple[RenderableType, RenderableType]:
+def _job_summary(jobs: int, failed: int) -> tuple[Text, Text]:
     if failed:
-        return _word("failed", good=False), Text(f"{failed} of {jobs}; the database's log says why")
-    return _word("fine", good=True), Text(f"{jobs}, of which none failed when it ran last")
+        return _word("failed", good=False), Text(f"{failed} of {jobs}; see the log of the database")
+    return _word("ok", good=True), Text(f"{jobs}, none failed in its last run")
 
 
 def _candles(candles: list[Body]) -> Table:
-    table = _table("candles", "materialized up to", "behind the newest trade")
+    table = plain_table("candles", "materialized up to", "behind the newest trade")
     for each in candles:
-        lag = "" if each["watermark"] is None else in_short(timedelta(seconds=each["lag_seconds"]))
+        lag = "" if each["watermark"] is None else format_short(timedelta(seconds=each["lag_seconds"]))
         table.add_row(each["interval"], _time(each["watermark"]), lag)
     return table
 
 
 def _jobs(jobs: list[Body]) -> Table:
-    table = _table("failed job", "of", "last run", "next run")
+    table = plain_table("failed job", "of", "last run", "next run")
     for each in jobs:
         table.add_row(each["job"], each["table"] or "", _time(each["last_run"]), _time(each["next_run"]))
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
     return table
 
 
@@ -130,5 +121,4 @@ def _word(word: str, *, good: bool) -> Text:
 
 
 def _time(text: str | None) -> str:
-    """A time of the service, to the second."""
     return "never" if text is None else f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,8 +1,9 @@
-"""Live prices in a terminal, or one line a trade where the output is none."""
+"""Show live prices: a table on a terminal, one line per trade in a pipe."""
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 
 import httpx
@@ -10,12 +11,13 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from market_data.cli.console import say, tell
-from market_data.cli.operate.price_table import Board, Trade
-from market_data.cli.operate.service_client import address, open_client
+from market_data.cli.console import output, progress
+from market_data.cli.operate.price_table import PriceTable, Trade
+from market_data.cli.operate.service_client import add_url_argument, display_url, open_client
 from market_data.cli.operate.sse_client import Event, read_stream
+from market_data.settings import Settings
 
-DRAWINGS_A_SECOND = 4
+REFRESHES_PER_SECOND = 4
 
 
 class _Prices(msgspec.Struct):
@@ -26,70 +28,78 @@ class _Gap(msgspec.Struct):
     reason: str = "the stream could not be resumed"
 
 
-def watch(url: str, symbols: Sequence[str]) -> int:
-    """Show the trades of symbols (none: of all) until a signal ends it.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `watch`."""
+    parser.description = (
+        "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
+        "terminal, print a line per trade: symbol, price, volume and time, separated by tabs."
+    )
+    parser.add_argument(
+        "symbols", nargs="*", metavar="SYMBOL", help="symbols to show (default: all, the most recently traded first)"
+    )
+    add_url_argument(parser)
+    parser.set_defaults(command=_run)
 
-    Raises:
-        CommandFailed: Nothing answers there, or a symbol is unknown.
-    """
-    chosen = list(dict.fromkeys(symbol.upper() for text in symbols for symbol in text.split(",") if symbol))
+
+def _run(_: Settings, parsed: argparse.Namespace) -> int:
+    chosen = list(dict.fromkeys(symbol.upper() for text in parsed.symbols for symbol in text.split(",") if symbol))
     parameters = {"symbols": ",".join(chosen)} if chosen else {}
     console = Console()
-    with open_client(url) as client:
+    with open_client(parsed.url) as client:
         stream = read_stream(client, {**parameters, "channels": "trades"})
-        events = chain([next(stream)], stream)  # what is wrong from the start is told before the screen is taken
+        events = chain([next(stream)], stream)  # a failed first connection is reported before the screen is cleared
         if not sys.stdout.isatty() or console.is_dumb_terminal:
-            return _print(events)
-        board = Board(address(client.base_url), chosen)
+            return _print_trades(events)
+        table = PriceTable(display_url(client.base_url), chosen)
         with Live(
             console=console,
             screen=True,
-            refresh_per_second=DRAWINGS_A_SECOND,
-            get_renderable=lambda: board.draw(console.height),
+            refresh_per_second=REFRESHES_PER_SECOND,
+            get_renderable=lambda: table.render(console.height),
         ):
-            _follow(board, client, parameters, events)
+            _update_table(table, client, parameters, events)
     return 0
 
 
-def _follow(board: Board, client: httpx.Client, parameters: dict[str, str], events: Iterator[Event]) -> None:
-    behind = True
+def _update_table(table: PriceTable, client: httpx.Client, parameters: dict[str, str], events: Iterator[Event]) -> None:
+    outdated = True
     for event in events:
-        behind |= not _take(board, event)
-        if behind and event.name not in {"lost", "trade"}:
-            behind = not _catch_up(board, client, parameters)
+        outdated |= not _apply(table, event)
+        if outdated and event.name not in {"lost", "trade"}:
+            outdated = not _read_latest_prices(table, client, parameters)
 
 
-def _take(board: Board, event: Event) -> bool:
-    """Show an event. False where prices may have changed without one."""
+def _apply(table: PriceTable, event: Event) -> bool:
+    """Apply an event to the table. Returns False if prices may have changed without an event."""
     match event.name:
         case "trade":
-            board.add(msgspec.json.decode(event.data, type=Trade))
+            table.add_trade(msgspec.json.decode(event.data, type=Trade))
         case "gap":
-            board.miss(msgspec.json.decode(event.data, type=_Gap).reason)
+            table.report_gap(msgspec.json.decode(event.data, type=_Gap).reason)
             return False
         case "open":
-            board.find()
+            table.set_connected()
             return False
         case "lost":
-            board.lose(event.data)
+            table.set_disconnected(event.data)
         case _:
             pass
     return True
 
 
-def _catch_up(board: Board, client: httpx.Client, parameters: dict[str, str]) -> bool:
-    """Read the newest prices; the stream must be open already, so that no trade falls between the two."""
+def _read_latest_prices(table: PriceTable, client: httpx.Client, parameters: dict[str, str]) -> bool:
+    """Read the latest prices. The stream must be open already, so that no trade is missed in between."""
     try:
-        answer = client.get("/prices/latest", params=parameters)
+        response = client.get("/prices/latest", params=parameters)
     except httpx.TransportError:
         return False
-    if answer.is_success:
-        board.start_from(msgspec.json.decode(answer.content, type=_Prices).prices)
-    return answer.is_success
+    if response.is_success:
+        table.set_prices(msgspec.json.decode(response.content, type=_Prices).prices)
+    return response.is_success
 
 
-def _print(events: Iterator[Event]) -> int:
-    """A line for each trade, for as long as somebody reads them."""
+def _print_trades(events: Iterator[Event]) -> int:
+    """Print a line per trade until the reader closes the pipe."""
     lost = False
     try:
         for event in events:
@@ -97,17 +107,17 @@ def _print(events: Iterator[Event]) -> int:
                 case "trade":
                     trade = msgspec.json.decode(event.data, type=Trade)
                     time = trade.timestamp.isoformat().replace("+00:00", "Z")
-                    tell(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
+                    output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
                 case "gap":
-                    say(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
+                    progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
                 case "lost" if not lost:
-                    say(f"the stream is lost ({event.data}); reconnecting")
+                    progress(f"connection to the stream lost ({event.data}); reconnecting")
                     lost = True
                 case "open" if lost:
-                    say("the stream is back")
+                    progress("connected to the stream again")
                     lost = False
                 case _:
                     pass
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails when it flushes at its exit
     return 0

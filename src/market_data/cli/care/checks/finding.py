@@ -1,4 +1,4 @@
-"""What the checks are about, and what they find."""
+"""Context and findings of the checks."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from market_data.settings import Settings
 Severity = Literal["ok", "warning", "error"]
 
 QUERY_SECONDS = 10
-"""How long a check may wait for the database's answer."""
+"""Statement time-out of a check."""
 
 Row = tuple[Any, ...]
 
 
 class Finding(Struct, frozen=True):
-    """One line of the report."""
+    """A line of the report."""
 
     level: Severity
     check: str
@@ -34,47 +34,47 @@ class Finding(Struct, frozen=True):
 
 
 def ok(check: str, finding: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding("ok", check, finding)
 
 
 def warning(check: str, finding: str, remedy: str) -> Finding:
-    """It works, but not as it should, or not for long."""
+    """Return a problem that degrades the service, or will break it."""
     return Finding("warning", check, finding, remedy)
 
 
 def error(check: str, finding: str, remedy: str) -> Finding:
-    """It does not work."""
+    """Return a problem that breaks the service."""
     return Finding("error", check, finding, remedy)
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """A database that has let us in, and the service that is to use it."""
+    """Connection to the database, and the settings of the service."""
 
     connection: psycopg.Connection[Row]
     """In autocommit mode."""
     settings: Settings
     workers: int
-    """Of all services on it."""
+    """Worker processes of all services on this database."""
     embedded: bool
-    """Whether it is the embedded engine."""
-    woken: bool = False
-    """Whether the embedded engine runs for this only, so that its jobs have had no time to run."""
+    """True for the embedded engine."""
+    engine_started_for_check: bool = False
+    """True if the embedded engine was started just now: its jobs are late because it did not run."""
 
     def rows(self, query: Query, parameters: Params | None = None) -> list[Row]:
-        """All rows of a query, which may not change anything."""
-        with self._briefly():
+        """Return the rows of a query, in a read-only transaction."""
+        with self._read_only():
             return self.connection.execute(query, parameters).fetchall()
 
     def row(self, query: Query, parameters: Params | None = None) -> Row:
-        """The only row of a query."""
+        """Return the only row of a query."""
         (row,) = self.rows(query, parameters)
         return row
 
     @contextmanager
-    def _briefly(self) -> Generator[None]:
-        """A transaction, so that what is set for it stays nobody's behind PgBouncer."""
+    def _read_only(self) -> Generator[None]:
+        """Run a transaction with SET LOCAL, because session settings would leak to other clients behind PgBouncer."""
         with self.connection.transaction():
             self.connection.execute(f"SET LOCAL statement_timeout = {QUERY_SECONDS * 1000}".encode())
             self.connection.execute("SET LOCAL transaction_read_only = on")

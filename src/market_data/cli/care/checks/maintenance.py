@@ -1,4 +1,4 @@
-"""Whether the database keeps itself up: jobs, candles, dead rows, the clock, the disk."""
+"""Checks of maintenance: jobs, candles, dead rows, clock and disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
 from market_data.cli.care.checks.policies import EXPECTED
-from market_data.cli.durations import in_short
+from market_data.cli.durations import format_short
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.status import LEVELS
 
-LATE = timedelta(minutes=5)
-"""How long after its time a job may start."""
+MAX_JOB_DELAY = timedelta(minutes=5)
+"""Delay of a job's start that is not reported."""
 
 JOBS = """
     SELECT
@@ -41,43 +41,40 @@ LAST_ERROR = """
 """
 
 
-def jobs(patient: CheckContext) -> Iterator[Finding]:
-    """Jobs that are missing, stopped, failing, late or waiting for too long."""
-    well = True
-    found = patient.rows(JOBS)
+def jobs(context: CheckContext) -> list[Finding]:
+    """Find jobs that are missing, stopped, failing or late, or that wait for a time far ahead."""
+    problems: list[Finding] = []
+    found = context.rows(JOBS)
     for key, remedy in EXPECTED.items():
         if not any(key == (name, table) for _, name, table, *_ in found):
-            well = False
-            yield error("jobs", f"{_named(*key)} is missing", remedy)
+            problems.append(error("jobs", f"{_label(*key)} is missing", remedy))
     for number, name, table, scheduled, failed, running, late, lately, ahead in found:
-        job = f"{number} ({_named(name, table)})"
+        job = f"{number} ({_label(name, table)})"
         finding = None
         if not scheduled:
             finding = error("jobs", f"{job} is stopped", f"SELECT alter_job({number}, scheduled => true)")
         elif failed:
-            remedy = f"see what CALL run_job({number}) says, and the database's log"
-            finding = (warning if lately else error)("jobs", f"{job} failed{_why(patient, number)}", remedy)
+            remedy = f"CALL run_job({number}) shows the error, as does the log of the database"
+            finding = (warning if lately else error)("jobs", f"{job} failed{_last_error(context, number)}", remedy)
         elif ahead:
-            remedy = f"SELECT alter_job({number}, next_start => now()); see that the server's clock is right"
-            finding = error("jobs", f"{job} waits for a time far ahead, as if the clock had been put back", remedy)
-        elif late is not None and late > LATE and not running and not patient.woken:
-            start = "restart the service" if patient.embedded else "SELECT _timescaledb_functions.start_background_workers()"
+            remedy = f"SELECT alter_job({number}, next_start => now()); check the clock of the server"
+            finding = error("jobs", f"{job} waits for a time far ahead, as after the clock was set back", remedy)
+        elif late is not None and late > MAX_JOB_DELAY and not running and not context.engine_started_for_check:
+            start = "restart the service" if context.embedded else "SELECT _timescaledb_functions.start_background_workers()"
             finding = error(
-                "jobs", f"{job} should have started {in_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
+                "jobs", f"{job} should have started {format_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
             )
         if finding:
-            well = False
-            yield finding
-    if well:
-        yield ok("jobs", f"{len(found)}, none of them stopped, failing or late")
+            problems.append(finding)
+    return problems or [ok("jobs", f"{len(found)} jobs, none stopped, failing or late")]
 
 
-def _named(name: str, table: str) -> str:
+def _label(name: str, table: str) -> str:
     return f"{name} of {table}" if table else name
 
 
-def _why(patient: CheckContext, job: int) -> str:
-    errors = patient.rows(LAST_ERROR, (job,))
+def _last_error(context: CheckContext, job: int) -> str:
+    errors = context.rows(LAST_ERROR, (job,))
     return f" ({errors[0][0].splitlines()[0]})" if errors and errors[0][0] else ""
 
 
@@ -85,33 +82,33 @@ REFRESH = "CALL refresh_candles()"
 
 STALE = "SELECT count(*) FROM stale_ranges"
 
-MOST_STALE = 1000
-"""Ranges that may wait: each is the work of milliseconds."""
+MAX_STALE_RANGES = 1000
+"""Stale ranges that are not reported. Each takes milliseconds to refresh."""
 
 
-def candles(patient: CheckContext) -> Iterator[Finding]:
-    """How far the candles are materialized, and how many late trades they do not show yet."""
+def candles(context: CheckContext) -> Iterator[Finding]:
+    """Check how far candles are materialized, and how many ranges with late trades wait for a refresh."""
     behind = [
         (interval, lag)
-        for interval, _, lag in patient.rows(LEVELS, (list(INTERVALS),))
-        if lag is not None and lag > _longest_lag(interval).total_seconds()
+        for interval, _, lag in context.rows(LEVELS, (list(INTERVALS),))
+        if lag is not None and lag > _max_lag(interval).total_seconds()
     ]
-    (stale,) = patient.row(STALE)
+    (stale,) = context.row(STALE)
     if behind:
         interval, lag = behind[0]
         others = f" (and {', '.join(each for each, _ in behind[1:])})" if behind[1:] else ""
-        finding = f"candles_{interval}{others} are materialized {in_short(timedelta(seconds=lag))} behind the newest trade"
-        yield warning(
-            "candles", finding, f"see jobs; {REFRESH} materializes minutes now, and then late ranges of all levels"
+        finding = (
+            f"candles_{interval}{others} are materialized {format_short(timedelta(seconds=lag))} behind the newest trade"
         )
-    if stale > MOST_STALE:
-        yield warning("candles", f"{stale:,} ranges with late trades wait to be refreshed", REFRESH)
-    if not behind and stale <= MOST_STALE:
-        yield ok("candles", f"materialized up to the newest trades, {stale:,} late ranges waiting")
+        yield warning("candles", finding, f"see jobs; {REFRESH} materializes 1m now, then stale ranges of all intervals")
+    if stale > MAX_STALE_RANGES:
+        yield warning("candles", f"{stale:,} ranges with late trades wait for a refresh", REFRESH)
+    if not behind and stale <= MAX_STALE_RANGES:
+        yield ok("candles", f"materialized up to the newest trades, {stale:,} ranges with late trades wait")
 
 
-def _longest_lag(interval: str) -> timedelta:
-    """Beyond two buckets, the one that is open and the one that has just closed, what the jobs leave in between."""
+def _max_lag(interval: str) -> timedelta:
+    """Return the lag that is normal: the open bucket, the one that has just closed, and the interval between two jobs."""
     return timedelta(minutes=10) if interval == "1m" else 3 * INTERVALS[interval] + timedelta(hours=4)
 
 
@@ -122,7 +119,7 @@ DEAD = """
     ORDER BY n_dead_tup DESC
 """
 
-# Of chunks TimescaleDB decides.
+# TimescaleDB decides for chunks.
 NOT_VACUUMED = """
     SELECT format('%I.%I', nspname, relname)
     FROM pg_class
@@ -136,40 +133,39 @@ NOT_VACUUMED = """
 AUTOVACUUM = "SELECT current_setting('autovacuum')::boolean"
 
 
-def bloat(patient: CheckContext) -> Iterator[Finding]:
-    """Rows that are dead and take room, and whether anything clears them away."""
-    well = True
-    # The engine's process does what autovacuum does on a server.
-    if not patient.embedded and not patient.row(AUTOVACUUM)[0]:
-        well = False
-        yield error("bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf()")
-    for (table,) in patient.rows(NOT_VACUUMED):
-        well = False
-        yield warning("bloat", f"autovacuum is off for {table}", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
-    for table, dead, live in patient.rows(DEAD):
-        well = False
-        yield warning("bloat", f"{table} has {dead:,} dead rows beside {live:,}", f"VACUUM (ANALYZE) {table}")
-    if well:
-        yield ok("bloat", "no table has many dead rows")
+def bloat(context: CheckContext) -> list[Finding]:
+    """Find tables with many dead rows or without autovacuum."""
+    problems = [
+        warning("bloat", f"autovacuum is off for {table}", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+        for (table,) in context.rows(NOT_VACUUMED)
+    ]
+    # The embedded engine's own process vacuums.
+    if not context.embedded and not context.row(AUTOVACUUM)[0]:
+        problems.append(error("bloat", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf()"))
+    problems += [
+        warning("bloat", f"{table} has {dead:,} dead rows beside {live:,}", f"VACUUM (ANALYZE) {table}")
+        for table, dead, live in context.rows(DEAD)
+    ]
+    return problems or [ok("bloat", "no table has many dead rows")]
 
 
 CLOCK = "SELECT clock_timestamp()"
 
-TOLERABLE_SECONDS = 2.0
+MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
 
 
-def clock(patient: CheckContext) -> Iterator[Finding]:
-    """How far the clocks of the database and of this machine are apart."""
+def clock(context: CheckContext) -> Iterator[Finding]:
+    """Compare the clocks of the database and of this machine."""
     before = datetime.now(UTC)
-    (there,) = patient.row(CLOCK)
+    (there,) = context.row(CLOCK)
     after = datetime.now(UTC)
-    # It was asked at some moment between the two.
-    apart = max((there - after).total_seconds(), (before - there).total_seconds(), 0.0)
-    finding = f"the database's and this machine's are {apart:,.1f} s apart"
-    remedy = "set both by NTP (chrony or systemd-timesyncd), and restart the service"
-    if apart > max(patient.settings.future_tolerance_seconds, TOLERABLE_SECONDS):
+    # The database read its clock at some moment between the two.
+    difference = max((there - after).total_seconds(), (before - there).total_seconds(), 0.0)
+    finding = f"the clocks of the database and of this machine differ by {difference:,.1f} s"
+    remedy = "synchronize both with NTP (chrony or systemd-timesyncd), and restart the service"
+    if difference > max(context.settings.future_tolerance_seconds, MAX_CLOCK_DIFFERENCE_SECONDS):
         yield error("clock", finding, remedy)
-    elif apart > TOLERABLE_SECONDS:
+    elif difference > MAX_CLOCK_DIFFERENCE_SECONDS:
         yield warning("clock", finding, remedy)
     else:
         yield ok("clock", finding)
@@ -180,15 +176,15 @@ FOLDER = "SELECT current_setting('data_directory')"
 SIZE = "SELECT pg_database_size(current_database())"
 
 
-def disk(patient: CheckContext) -> Iterator[Finding]:
-    """How much room is left, where the database's disk is one of this machine's."""
-    (size,) = patient.row(SIZE)
-    folder = _folder(patient)
+def disk(context: CheckContext) -> Iterator[Finding]:
+    """Check the free space, if the disk of the database is on this machine."""
+    (size,) = context.row(SIZE)
+    folder = _folder(context)
     if folder is None:
-        yield ok("disk", f"the database takes {_in_bytes(size)}; how much is free can't be seen from here")
+        yield ok("disk", f"the database takes {_format_bytes(size)}; free space can't be seen from here")
         return
     total, _, free = shutil.disk_usage(folder)
-    finding = f"{_in_bytes(free)} of {_in_bytes(total)} free at {folder}, the database takes {_in_bytes(size)}"
+    finding = f"{_format_bytes(free)} of {_format_bytes(total)} free at {folder}, the database takes {_format_bytes(size)}"
     remedy = "enlarge the disk, or drop old trades with `market-data retention --trades 1y`"
     if free < min(total * 0.02, 1e9):
         yield error("disk", finding, remedy)
@@ -198,25 +194,25 @@ def disk(patient: CheckContext) -> Iterator[Finding]:
         yield ok("disk", finding)
 
 
-def _folder(patient: CheckContext) -> Path | None:
-    """The data folder, if it is on this machine."""
-    if patient.embedded:
-        return patient.settings.home if patient.settings.home.exists() else None
+def _folder(context: CheckContext) -> Path | None:
+    """Return the data folder, if it is on this machine."""
+    if context.embedded:
+        return context.settings.home if context.settings.home.exists() else None
     try:
-        (folder,) = patient.row(FOLDER)
+        (folder,) = context.row(FOLDER)
     except psycopg.errors.InsufficientPrivilege:
         return None
-    host = str(conninfo_to_dict(patient.settings.direct_url or "").get("host") or "")
+    host = str(conninfo_to_dict(context.settings.direct_url or "").get("host") or "")
     here = host in {"", "localhost", "127.0.0.1", "::1"} or host.startswith("/")
     path = Path(folder)
     try:
-        # A container's folder may be called like one of ours.
+        # A folder in a container may have the name of one on this machine.
         return path if here and (path / "postmaster.pid").exists() else None
     except OSError:
         return None
 
 
-def _in_bytes(count: float) -> str:
+def _format_bytes(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""The jobs that the migrations make, and how to make each again."""
+"""Jobs that the migrations create, with the statement that creates each."""
 
 from collections.abc import Mapping
 
@@ -35,4 +35,4 @@ EXPECTED: Mapping[tuple[str, str], str] = {
         for table, after in _CONVERTED
     },
 }
-"""By procedure and table: the statement that makes the job."""
+"""Statement that creates the job, by procedure and table."""

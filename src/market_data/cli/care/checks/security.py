@@ -1,4 +1,4 @@
-"""Who may do what: the read-only role, and passwords that everybody knows."""
+"""Checks of security: the read-only role and the password of the service."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ ROLE = """
     FROM pg_roles WHERE rolname = 'analyst'
 """
 
-# Chunks have the grants of their hypertables, or others that somebody has given them.
+# Chunks inherit the grants of their hypertable, but may have others.
 WRITABLE = """
     SELECT format('%I.%I', nspname, relname)
     FROM pg_class
@@ -24,46 +24,46 @@ WRITABLE = """
 
 MAY_CREATE = "SELECT has_schema_privilege('analyst', 'public', 'CREATE')"
 
-BLIND = "SELECT NOT has_table_privilege('analyst', 'public.trades', 'SELECT')"
+CANNOT_READ = "SELECT NOT has_table_privilege('analyst', 'public.trades', 'SELECT')"
 
 
-def analyst(patient: CheckContext) -> Iterator[Finding]:
-    """Whether the role that may only read can't do more, nor less."""
-    roles = patient.rows(ROLE)
+def analyst(context: CheckContext) -> Iterator[Finding]:
+    """Check that the role analyst can read, and nothing else."""
+    roles = context.rows(ROLE)
     if not roles:
         yield warning("analyst", "the role is missing", "CREATE ROLE analyst LOGIN CONNECTION LIMIT 20, and GRANT it SELECT")
         return
-    superuser, powers = roles[0]
-    writable = [name for (name,) in patient.rows(WRITABLE)]
-    if superuser or powers:
+    superuser, privileged = roles[0]
+    writable = [name for (name,) in context.rows(WRITABLE)]
+    if superuser or privileged:
         remedy = "ALTER ROLE analyst NOSUPERUSER NOCREATEROLE NOCREATEDB NOBYPASSRLS"
-        yield error("analyst", "the role has powers over the whole server", remedy)
+        yield error("analyst", "the role has privileges on the whole server", remedy)
     elif writable:
         finding = f"the role can write to {writable[0]}" + (f" and {len(writable) - 1} more" if writable[1:] else "")
-        what = f"ON {writable[0]}" if not writable[1:] else "ON ALL TABLES IN SCHEMA public"
-        yield error("analyst", finding, f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE {what} FROM analyst, PUBLIC")
-    elif patient.row(MAY_CREATE)[0]:
+        tables = f"ON {writable[0]}" if not writable[1:] else "ON ALL TABLES IN SCHEMA public"
+        yield error("analyst", finding, f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE {tables} FROM analyst, PUBLIC")
+    elif context.row(MAY_CREATE)[0]:
         remedy = "REVOKE CREATE ON SCHEMA public FROM analyst, PUBLIC"
         yield error("analyst", "the role can create tables in the schema public", remedy)
-    elif patient.row(BLIND)[0]:
+    elif context.row(CANNOT_READ)[0]:
         remedy = "GRANT USAGE ON SCHEMA public TO analyst; GRANT SELECT ON trades TO analyst"
         yield warning("analyst", "the role can't read trades", remedy)
     else:
-        yield ok("analyst", "the role can read and not write")
+        yield ok("analyst", "the role can read, but not write")
 
 
-KNOWN = ("marketdata", "postgres", "password", "timescaledb")
-"""Passwords of examples, compose.yaml's first."""
+DEFAULT_PASSWORDS = ("marketdata", "postgres", "password", "timescaledb")
+"""Passwords from examples; the first is that of compose.yaml."""
 
-LOCAL = ("127.0.0.1", "::1", "localhost", "db")
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "db")
 
 
-def password(patient: CheckContext) -> Iterator[Finding]:
-    """Whether the service logs in with a password that stands in a manual."""
-    given = conninfo_to_dict(patient.settings.direct_url or "")
+def password(context: CheckContext) -> Iterator[Finding]:
+    """Check that the password of the service is not a published default."""
+    given = conninfo_to_dict(context.settings.direct_url or "")
     host = str(given.get("host") or "")
-    if given.get("password") not in KNOWN or host in LOCAL or host.startswith("/"):
-        yield ok("password", "none of those that everybody knows, or not reached from outside")
+    if given.get("password") not in DEFAULT_PASSWORDS or host in LOCAL_HOSTS or host.startswith("/"):
+        yield ok("password", "not a well-known default, or the server is local")
     else:
         remedy = "ALTER ROLE … PASSWORD '…' (\\password in psql), then change DATABASE_URL"
-        yield warning("password", f"that of {given.get('user')} is a well-known default", remedy)
+        yield warning("password", f"the password of {given.get('user')} is a well-known default", remedy)

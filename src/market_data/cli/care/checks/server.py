@@ -1,4 +1,4 @@
-"""Whether the server is one for this schema, and has room for the service."""
+"""Checks of the server: versions, schema, workers, connections and PgBouncer."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,26 @@ from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok
 from market_data.database import migrations
 from market_data.errors import first_line
 
+GROWING = "see Growing in src/market_data/cli/README.md"
+
 TESTED_POSTGRESQL = 17
 
-FLOOR = (2, 29, 2)
-"""The release of TimescaleDB for servers: those before it have wrong results and open doors."""
+MIN_TIMESCALEDB = (2, 29, 2)
+"""Oldest release of TimescaleDB for servers. Earlier ones have wrong results and security holes."""
 
-EMBEDDED_FLOOR = migrations.MIN_VERSION
+MIN_EMBEDDED_TIMESCALEDB = migrations.MIN_VERSION
 
 VERSION = "SELECT current_setting('server_version'), current_setting('server_version_num')::integer / 10000"
 
 
-def postgresql(patient: CheckContext) -> Iterator[Finding]:
-    """The release of PostgreSQL."""
-    version, major = patient.row(VERSION)
+def postgresql(context: CheckContext) -> Iterator[Finding]:
+    """Check the version of PostgreSQL."""
+    version, major = context.row(VERSION)
     if major < TESTED_POSTGRESQL:
         yield warning(
             "postgresql",
-            f"version {version}, while this service is tested on {TESTED_POSTGRESQL}",
-            f"move to PostgreSQL {TESTED_POSTGRESQL}: `market-data backup` here, `market-data restore` there",
+            f"version {version}, but this service is tested on {TESTED_POSTGRESQL}",
+            f"move to PostgreSQL {TESTED_POSTGRESQL} with `market-data backup` and `market-data restore`",
         )
     else:
         yield ok("postgresql", f"version {version}")
@@ -39,24 +41,24 @@ EXTENSION = """
 """
 
 
-def extension(patient: CheckContext) -> Iterator[Finding]:
-    """The release of TimescaleDB."""
-    found = patient.rows(EXTENSION)
+def extension(context: CheckContext) -> Iterator[Finding]:
+    """Check the release of TimescaleDB."""
+    found = context.rows(EXTENSION)
     if not found:
-        yield error("timescaledb", "the server does not have it", migrations.REMEDY)
+        yield error("timescaledb", "it is not installed on the server", migrations.REMEDY)
         return
     available, installed = found[0]
-    floor = EMBEDDED_FLOOR if patient.embedded else FLOOR
-    needed = ".".join(map(str, floor))
-    update = "as the first statement of a new session run ALTER EXTENSION timescaledb UPDATE (market-data psql -X -c …)"
+    minimum = MIN_EMBEDDED_TIMESCALEDB if context.embedded else MIN_TIMESCALEDB
+    needed = ".".join(map(str, minimum))
+    update = "run ALTER EXTENSION timescaledb UPDATE as the first statement of a new session (market-data psql -X -c …)"
     if installed is None:
-        yield error("timescaledb", "the extension is not in this database", "run `market-data migrate`, which creates it")
-    elif _number(installed) >= floor:
+        yield error("timescaledb", "the extension is not created in this database", "run `market-data migrate`")
+    elif _number(installed) >= minimum:
         if _number(available) > _number(installed):
-            yield warning("timescaledb", f"version {installed}, while the server has {available}", update)
+            yield warning("timescaledb", f"version {installed}, but the server has {available}", update)
         else:
             yield ok("timescaledb", f"version {installed}")
-    elif _number(available) >= floor:
+    elif _number(available) >= minimum:
         yield error("timescaledb", f"version {installed} is older than {needed}, and the server has {available}", update)
     else:
         yield error("timescaledb", f"version {installed} is older than {needed}", migrations.REMEDY)
@@ -66,20 +68,20 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("-")[0].split("."))
 
 
-def edition(patient: CheckContext) -> Iterator[Finding]:
-    """Whether the features of the Community edition are there."""
-    (license_,) = patient.row(migrations.LICENSE)
+def edition(context: CheckContext) -> Iterator[Finding]:
+    """Check that TimescaleDB is the Community edition."""
+    (license_,) = context.row(migrations.LICENSE)
     if license_ == "timescale":
         yield ok("edition", "Community")
     else:
         yield error("edition", f"{license_.capitalize()}, which has no continuous aggregates", migrations.REMEDY)
 
 
-def schema(patient: CheckContext) -> Iterator[Finding]:
-    """Whether a migration is missing."""
+def schema(context: CheckContext) -> Iterator[Finding]:
+    """Check the revision of the schema."""
     newest = migrations.revisions()[-1]
     try:
-        (revision,) = patient.row(migrations.REVISION)
+        (revision,) = context.row(migrations.REVISION)
     except psycopg.errors.UndefinedTable:
         revision = None
     if revision == newest:
@@ -87,11 +89,11 @@ def schema(patient: CheckContext) -> Iterator[Finding]:
     elif revision is None:
         yield error("schema", "the database is not migrated", "run `market-data migrate`, or start the service")
     elif revision in migrations.revisions():
-        finding = f"revision {revision}, while {newest} is the newest"
+        finding = f"revision {revision}, but {newest} is the newest"
         yield error("schema", finding, "run `market-data migrate`, or restart the service")
     else:
         finding = f"revision {revision}, which this version does not know"
-        yield error("schema", finding, "run a newer version of market-data on it")
+        yield error("schema", finding, "use a newer version of market-data")
 
 
 WORKERS = """
@@ -106,30 +108,33 @@ WORKERS = """
         count(backend_type) > 1
     FROM pg_stat_activity
 """
-AT_ONCE = 4
-"""Jobs of this database that should be able to run at the same time."""
+MIN_PARALLEL_JOBS = 4
+"""Jobs of this database that must be able to run at the same time."""
 
 
-def workers(patient: CheckContext) -> Iterator[Finding]:
-    """Whether the server has background workers for the jobs."""
-    if patient.embedded:
-        yield ok("workers", "jobs are run by the embedded engine's process")
+def workers(context: CheckContext) -> Iterator[Finding]:
+    """Check that the server has background workers for the jobs."""
+    if context.embedded:
+        yield ok("workers", "the embedded engine's own process runs the jobs")
         return
-    most, processes, parallel, schedulers, scheduled, visible = patient.row(WORKERS)
-    needed = schedulers + AT_ONCE
-    if most < needed:
-        finding = f"timescaledb.max_background_workers is {most}, for {schedulers} databases and {AT_ONCE} jobs at a time"
-        remedy = f"ALTER SYSTEM SET timescaledb.max_background_workers = {needed + AT_ONCE}, and restart the server"
-        yield (error if most <= schedulers else warning)("workers", finding, remedy)
-    elif processes < 3 + most + parallel:
-        finding = f"max_worker_processes is {processes}, less than {most} for jobs, {parallel} for parallel queries and 3"
-        remedy = f"ALTER SYSTEM SET max_worker_processes = {3 + most + parallel}, and restart the server"
+    maximum, processes, parallel, schedulers, scheduled, visible = context.row(WORKERS)
+    needed = schedulers + MIN_PARALLEL_JOBS
+    if maximum < needed:
+        demand = f"{schedulers} databases and {MIN_PARALLEL_JOBS} jobs at a time"
+        finding = f"timescaledb.max_background_workers is {maximum}, too few for {demand}"
+        remedy = (
+            f"ALTER SYSTEM SET timescaledb.max_background_workers = {needed + MIN_PARALLEL_JOBS}, and restart the server"
+        )
+        yield (error if maximum <= schedulers else warning)("workers", finding, remedy)
+    elif processes < 3 + maximum + parallel:
+        finding = f"max_worker_processes is {processes}, less than {maximum} for jobs, {parallel} for parallel queries and 3"
+        remedy = f"ALTER SYSTEM SET max_worker_processes = {3 + maximum + parallel}, and restart the server"
         yield warning("workers", finding, remedy)
     elif visible and not scheduled:
-        finding = "TimescaleDB's scheduler does not run for this database, so no job does"
+        finding = "TimescaleDB's scheduler does not run for this database, so no job runs"
         yield error("workers", finding, "SELECT _timescaledb_functions.start_background_workers()")
     else:
-        yield ok("workers", f"timescaledb.max_background_workers is {most}")
+        yield ok("workers", f"timescaledb.max_background_workers is {maximum}")
 
 
 CONNECTIONS = """
@@ -142,62 +147,62 @@ CONNECTIONS = """
             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name NOT LIKE 'market-data%'
         )
 """
-BESIDES_POOL = 3
-"""Connections of a worker that are not its pool's: of the streams, the feed and the metrics."""
+CONNECTIONS_BESIDES_POOL = 3
+"""Connections of a worker outside its pool: streams, feed and metrics."""
 
 
-def connections(patient: CheckContext) -> Iterator[Finding]:
-    """Whether the server has connections for the pools of all workers."""
-    if patient.embedded:
-        yield ok("connections", "the embedded engine has one session, which all share")
+def connections(context: CheckContext) -> Iterator[Finding]:
+    """Check that the server has connections for the pools of all workers."""
+    if context.embedded:
+        yield ok("connections", "all connections share the one session of the embedded engine")
         return
-    most, others = patient.row(CONNECTIONS)
-    needed = patient.workers * (patient.settings.pool_size + BESIDES_POOL)
-    who = "1 worker takes" if patient.workers == 1 else f"{patient.workers} workers take"
-    asked = f"{who} {needed} connections with POOL_SIZE={patient.settings.pool_size}"
+    maximum, others = context.row(CONNECTIONS)
+    needed = context.workers * (context.settings.pool_size + CONNECTIONS_BESIDES_POOL)
+    clients = "1 worker uses" if context.workers == 1 else f"{context.workers} workers use"
+    usage = f"{clients} up to {needed} connections with POOL_SIZE={context.settings.pool_size}"
     remedy = (
-        f"lower POOL_SIZE, or ALTER SYSTEM SET max_connections = {most + needed} and restart the server, "
-        "or put PgBouncer between (README, Growing)"
+        f"lower POOL_SIZE, or ALTER SYSTEM SET max_connections = {maximum + needed} and restart the server, "
+        f"or use PgBouncer ({GROWING})"
     )
-    if patient.settings.database_direct_url:
-        yield ok(
-            "connections", f"{asked} at most, which PgBouncer shares out; the server takes {most}, others have {others}"
-        )
-    elif needed > most:
-        yield error("connections", f"{asked}, the server takes {most}", remedy)
-    elif needed > most - others:
-        yield warning("connections", f"{asked}, the server takes {most}, of which others have {others}", remedy)
+    if context.settings.database_direct_url:
+        yield ok("connections", f"{usage}, which PgBouncer limits; the server allows {maximum}, other clients use {others}")
+    elif needed > maximum:
+        yield error("connections", f"{usage}, the server allows {maximum}", remedy)
+    elif needed > maximum - others:
+        yield warning("connections", f"{usage}, the server allows {maximum}, other clients use {others}", remedy)
     else:
-        yield ok("connections", f"{asked}, the server takes {most}, of which others have {others}")
+        yield ok("connections", f"{usage}, the server allows {maximum}, other clients use {others}")
 
 
-SAME = "SELECT pg_backend_pid(), pg_postmaster_start_time(), current_database()"
+IDENTITY = "SELECT pg_backend_pid(), pg_postmaster_start_time(), current_database()"
 
 
-def pooler(patient: CheckContext) -> Iterator[Finding]:
-    """Whether PgBouncer is where it may be, and only there."""
-    settings = patient.settings
-    pid, started, name = patient.row(SAME)
-    # PgBouncer tells a number of its own. So does the embedded engine, which has one session for all.
-    pooled = not patient.embedded and patient.connection.info.backend_pid != pid
+def pooler(context: CheckContext) -> Iterator[Finding]:
+    """Check that DATABASE_DIRECT_URL bypasses PgBouncer, and is set if DATABASE_URL goes through it."""
+    settings = context.settings
+    pid, started, name = context.row(IDENTITY)
+    # PgBouncer reports its own process id. So does the embedded engine, which has one session for all connections.
+    pooled = not context.embedded and context.connection.info.backend_pid != pid
     if settings.database_direct_url and settings.database_url:
         try:
             with psycopg.connect(settings.database_url, connect_timeout=5, prepare_threshold=None) as connection:
-                same = connection.execute(SAME).fetchone()
+                same = connection.execute(IDENTITY).fetchone()
         except psycopg.Error as failure:
-            yield error("pooler", f"DATABASE_URL can't be reached: {first_line(failure)}", "start PgBouncer, or correct it")
+            yield error(
+                "pooler", f"DATABASE_URL can't be reached: {first_line(failure)}", "start PgBouncer, or correct DATABASE_URL"
+            )
             return
         if same is None or same[1:] != (started, name):
-            finding = "DATABASE_URL and DATABASE_DIRECT_URL lead to different databases"
-            yield error("pooler", finding, "make both name the same database")
+            finding = "DATABASE_URL and DATABASE_DIRECT_URL are different databases"
+            yield error("pooler", finding, "set both to the same database")
             return
         if pooled:
-            finding = "DATABASE_DIRECT_URL leads through a pooler, where streams hear of nothing"
-            yield error("pooler", finding, "let it name the server itself")
+            finding = "DATABASE_DIRECT_URL goes through a pooler, where streams receive no notifications"
+            yield error("pooler", finding, "set it to the server itself")
         else:
-            yield ok("pooler", "DATABASE_URL may go through PgBouncer, DATABASE_DIRECT_URL goes past it")
+            yield ok("pooler", "DATABASE_DIRECT_URL bypasses PgBouncer, if DATABASE_URL uses it")
     elif pooled:
-        finding = "DATABASE_URL leads through a pooler such as PgBouncer"
-        yield error("pooler", finding, "name the server itself in DATABASE_DIRECT_URL (README, Growing)")
+        finding = "DATABASE_URL goes through a pooler such as PgBouncer"
+        yield error("pooler", finding, f"set DATABASE_DIRECT_URL to the server itself ({GROWING})")
     else:
-        yield ok("pooler", "none between")
+        yield ok("pooler", "none")

@@ -1,4 +1,4 @@
-"""The walk back in time, and its trades as binary COPY data."""
+"""Random walk backward in time, and its trades as binary COPY data."""
 
 import math
 from itertools import pairwise
@@ -20,13 +20,13 @@ def walk(listing: Listing = LISTINGS[0], step: int = SECOND, cents: float = 270_
 
 
 @pytest.mark.parametrize("listing", LISTINGS, ids=lambda listing: listing.symbol)
-def test_the_volatility_is_the_listings(listing: Listing):
+def test_volatility_is_that_of_the_listing(listing: Listing):
     _, cents, _ = walk(listing, 60 * SECOND, 500_00).back_to(NOW - 365 * DAY)
-    steps = np.diff(np.log(cents[::60]))  # of an hour, beside which the rounding to cents is nothing
+    steps = np.diff(np.log(cents[::60]))  # hourly steps, for which rounding to cents is negligible
     assert steps.std() * math.sqrt(YEAR_SECONDS / 3600) == pytest.approx(listing.volatility, rel=0.05)
 
 
-def test_the_newest_trade_is_one_step_before_the_one_that_is_there():
+def test_the_newest_trade_is_one_step_before_the_existing_one():
     times, cents, _ = walk().back_to(NOW - DAY)
     assert times[0] == NOW - SECOND
     assert times[-1] == NOW - DAY
@@ -46,7 +46,7 @@ def test_slices_join_without_a_gap_or_a_jump():
     assert len(whole.back_to(NOW)[0]) == 0
 
 
-def test_a_cheap_symbol_is_never_below_one_and_goes_on_moving():
+def test_a_cheap_symbol_never_falls_below_one_and_keeps_moving():
     _, cents, volumes = walk(Listing("PENNY", "Penny", 1_00, 3.0), 3600 * SECOND, 1_00).back_to(NOW - 365 * DAY)
     assert cents.min() == 100
     assert len(set(cents)) > 100
@@ -58,15 +58,15 @@ def test_a_seed_repeats_the_walk():
     assert copy_data([walk()], NOW - DAY) != copy_data([walk(seed=2)], NOW - DAY)
 
 
-@pytest.mark.parametrize("rows_a_chunk", [1, 3_024_000, 777_777])
+@pytest.mark.parametrize("rows_per_chunk", [1, 3_024_000, 777_777])
 @pytest.mark.parametrize(
     "since", [NOW, NOW - 1, NOW - DAY, NOW - 30 * DAY, NOW // CHUNK * CHUNK, NOW // CHUNK * CHUNK - CHUNK]
 )
-def test_slices_lead_back_to_the_start_of_the_history_and_stop_at_each_chunk(rows_a_chunk: int, since: int):
-    found = list(slices(NOW, since, rows_a_chunk))
+def test_slices_end_at_the_start_of_the_history_and_at_each_chunk(rows_per_chunk: int, since: int):
+    found = list(slices(NOW, since, rows_per_chunk))
     assert found == sorted(set(found), reverse=True)
     assert found[-1] == since
     assert set(range(since // CHUNK * CHUNK + CHUNK, NOW + 1, CHUNK)) <= set(found)
     edges = [NOW, *found]
     widest = max(newer - older for newer, older in pairwise(edges))
-    assert widest * rows_a_chunk / CHUNK <= 250_001
+    assert widest * rows_per_chunk / CHUNK <= 250_001
