@@ -66,30 +66,22 @@ class TradeIdNumbering:
     """
 
     def __init__(self) -> None:
-        self._instants: defaultdict[str, _InstantCounter] = defaultdict(_InstantCounter)
+        # By symbol: rising instants; falling instants, negated so that they rise too; counts of repeated and other instants.
+        self._instants: defaultdict[str, tuple[array[int], array[int], dict[int, int]]] = defaultdict(
+            lambda: (array("q"), array("q"), {})
+        )
 
     def next_id(self, symbol: str, instant: int) -> int:
         """Return 0 for the first trade of a symbol and instant, 1 for the next."""
-        return self._instants[symbol].add(instant)
-
-
-class _InstantCounter:
-    def __init__(self) -> None:
-        self._rising = array("q")
-        self._falling = array("q")  # negative, so that it rises too
-        self._counts: dict[int, int] = {}
-
-    def add(self, instant: int) -> int:
-        """Count an instant. Returns its previous count."""
-        rising, falling = self._rising, self._falling
+        rising, falling, counts = self._instants[symbol]
         if not rising or instant > rising[-1]:
             rising.append(instant)
             return 0
         if instant < rising[0] and (not falling or -instant > falling[-1]):
             falling.append(-instant)
             return 0
-        count = self._counts.get(instant, 0) or int(_contains(rising, instant) or _contains(falling, -instant))
-        self._counts[instant] = count + 1
+        count = counts.get(instant, 0) or int(_contains(rising, instant) or _contains(falling, -instant))
+        counts[instant] = count + 1
         return count
 
 

@@ -137,15 +137,16 @@ def batches(source: Source) -> Iterator[Batch]:
 def _validate(source: Source, chunk: Chunk, validator: TradeValidator) -> Batch:
     """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
     columns = _usual_rows(source, chunk)
-    usual: list[int] = columns["index"].to_pylist()
     numbering = validator.numbering
-    keys = dict(zip(usual, _keys(columns), strict=True)) if numbering else {}
+    usual = set[int](columns["index"].to_pylist())
+    keys = _keys(columns) if numbering else iter(())
     ids: list[int] = []
     lines: list[str] = []
     rejected: dict[int, str] = {}
-    for index in range(len(chunk.rows)) if numbering else sorted({*range(len(chunk.rows))}.difference(usual)):
-        if numbering and index in keys:
-            ids.append(numbering.next_id(*keys[index]))
+    for index in range(len(chunk.rows)):
+        if index in usual:
+            if numbering:
+                ids.append(numbering.next_id(*next(keys)))
             continue
         try:
             row = source.parse(chunk.rows[index])
