@@ -170,6 +170,7 @@ def _usual_rows(source: Source, chunk: Chunk) -> Any:
     columns["symbol"] = compute.ascii_upper(columns["symbol"])
     columns["time"] = compute.utf8_slice_codeunits(columns["time"], 0, len("2026-02-08T10:30:00.123456"))
     price, volume = columns["price"], columns["volume"]
+    # Not in the patterns: counted repetition makes RE2 three times slower.
     digits = compute.max_element_wise(compute.binary_length(price), compute.binary_length(volume), skip_nulls=False)
     fits = compute.and_(compute.less_equal(digits, MAX_DECIMAL_PLACES), compute.match_substring_regex(price, "[1-9]"))
     return arrow.table(columns).filter(fits)
