@@ -7,6 +7,7 @@ with the same settings and the same number of connections to the same database:
 - FastAPI: `peers/fastapi_service.py`, the same contract with FastAPI, SQLAlchemy and Pydantic,
 - bare: `peers/bare_service.py`, asyncpg and orjson in one ASGI callable, without a framework, and
 - static: a route of this service that returns constant bytes. No read can be faster on this stack.
+- before: with `--before FOLDER`, the service of another checkout, with its own environment and database.
 
 First all must give the same responses. Then they take turns in short rounds, each starting with another contender. Compare
 the ratios within a round, because other load of the machine affects all: medians, in brackets the lowest and the highest
@@ -18,6 +19,7 @@ import argparse
 import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -81,6 +83,8 @@ def main() -> None:
             "static": _uvicorn(".", "static:create"),
         }
         serving = {name: Contender(*stack.enter_context(_serving(*command))) for name, command in contenders.items()}
+        if options.before:
+            serving["before"] = _serve_checkout(options.before, stack)
         ports = {name: contender.port for name, contender in serving.items() if name != "static"}
         if found := differences(ports):
             sys.exit("\n".join(found))
@@ -94,7 +98,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each contender in a round (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="reads whose name contains this, such as 'candles'")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="checkout, after `uv sync`, to compare with as well")
     return parser.parse_args()
+
+
+FILL_OTHER = "import sys; sys.path.insert(0, sys.argv[1]); import filled; filled.fill(sys.argv[2])"
+
+
+def _serve_checkout(checkout: Path, stack: ExitStack) -> Contender:
+    """Serve another checkout on a database of its own, because its schema may differ."""
+    python = str(checkout / ".venv/bin/python")
+    database_url = stack.enter_context(new_database())
+    subprocess.run([python, "-c", FILL_OTHER, str(checkout / "tests/benchmarks"), database_url], check=True)
+    command = (str(checkout / ".venv/bin/market-data"), "serve", "--port")
+    return Contender(*stack.enter_context(_serving(*command, python=python, DATABASE_URL=database_url)))
 
 
 def _uvicorn(folder: str, app: str) -> list[str]:

@@ -121,12 +121,12 @@ def _ratios(above: list[float], below: list[float]) -> str:
 
 
 @contextmanager
-def _serving(*command: str) -> Iterator[tuple[int, int]]:
+def _serving(*command: str, python: str = sys.executable, **environment: str) -> Iterator[tuple[int, int]]:
     """Run a server whose command ends with a port; yield its process id and port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with _process(*command, str(port)) as process:
+    with _process(*command, str(port), python=python, **environment) as process:
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -146,9 +146,15 @@ def _direct() -> "Iterator[subprocess.Popen[str]]":
 
 
 @contextmanager
-def _process(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
-    """Run a Python process within a `with` block."""
-    process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _process(*arguments: str, python: str = sys.executable, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run a Python process within a `with` block, with additional environment variables."""
+    process = subprocess.Popen(
+        [python, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+        text=True,
+    )
     try:
         yield process
     finally:
