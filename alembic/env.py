@@ -1,4 +1,4 @@
-"""Runs the migrations: for the `alembic` command on DATABASE_URL, within the service on the service's database."""
+"""Run the migrations: on DATABASE_URL for the `alembic` command, on the database of the service within the service."""
 
 import logging
 
@@ -30,12 +30,12 @@ def run_online() -> None:
 
 
 def service_database() -> str | None:
-    """What `migrations.upgrade` was called with."""
+    """URL that `migrations.upgrade` was called with."""
     return context.config.attributes.get("database_url")
 
 
 def command_line_database() -> str:
-    """DATABASE_URL, or what leads past PgBouncer, after the checks that the service makes as well."""
+    """Return DATABASE_DIRECT_URL or DATABASE_URL, after the checks that the service makes, too."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic.util.messaging").disabled = True  # the command prints its errors itself
     try:

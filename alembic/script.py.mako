@@ -2,11 +2,12 @@
 
 Revision: ${up_revision}
 Follows: ${down_revision | comma,n}
-Made: ${create_date}
+Created: ${create_date}
 
-Raw SQL, one statement an `op.execute`; aggregates `WITH NO DATA`; every index and policy argument named; a comment on
-every new table, view and column; a downgrade that works. The whole upgrade is one transaction that waits at most
-5 seconds for a lock, so that a migration never queues up the readers of a busy table.
+Raw SQL, one statement per `op.execute`; aggregates `WITH NO DATA`; every index and policy argument named; a comment on every
+new table, view and column; a downgrade that works. A function is replaced with its whole new text, here and in alembic/sql/.
+The upgrade is one transaction that waits at most 5 seconds for a lock, so that a migration never makes the readers of a busy
+table wait behind it.
 """
 
 from alembic import op

@@ -141,9 +141,13 @@ def database_url(session_database: str) -> str:
     emptied again on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("""
-            TRUNCATE trades, newest_trades, symbols, stale_ranges, leases, trade_changes,
-                stream_events, stream_commits, stream_late_candles
+            TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
         """)
+        # After the commit of the first statement, which takes a version.
+        connection.execute("TRUNCATE commits, commit_blocks, data_version")
+        connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")
+        connection.execute("UPDATE stream_progress SET trimmed_before = 0")
+        connection.execute("SELECT setval('commit_clock', 1)")
     return session_database
 
 

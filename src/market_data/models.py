@@ -178,7 +178,7 @@ class Health(Struct, frozen=True):
     last_trade_count: Annotated[
         int | None,
         Meta(
-            description="Trades stored: exact while they are few, an estimate beyond; null while unhealthy.",
+            description="Number of stored trades; null while unhealthy.",
             examples=[4215],
         ),
     ]

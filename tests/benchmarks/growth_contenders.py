@@ -32,7 +32,7 @@ CREATE_PLAIN = """
         trade_id bigint NOT NULL DEFAULT 0,
         price numeric NOT NULL,
         volume numeric NOT NULL,
-        ingested_at timestamptz NOT NULL DEFAULT now()
+        write_id bigint NOT NULL DEFAULT 0
     )
 """
 COPY_PLAIN = "COPY plain_trades (time, symbol, trade_id, price, volume) FROM STDIN (FORMAT binary)"

@@ -78,7 +78,7 @@ def test_transactions_of_the_analyst_are_read_only_with_a_time_out(analyst: Conn
         "INSERT INTO symbols (symbol, name) VALUES ('X', 'X')",
         "UPDATE trades SET price = 1",
         "DELETE FROM stale_ranges",
-        "TRUNCATE newest_trades",
+        "TRUNCATE latest_trades",
         "DROP VIEW candles",
         "CREATE TABLE mine (one integer)",
         "CREATE TEMPORARY TABLE mine (one integer)",

@@ -131,7 +131,7 @@ def test_it_joins_existing_trades_and_leaves_other_symbols_alone(fresh_url: str,
     assert len({time for time, _ in trades}) == len(trades)
     assert first - trades[-1][0] == (len(trades) - 1) * timedelta(seconds=30)
     assert abs(datetime.now(UTC) - timedelta(days=1) - trades[-1][0]) < timedelta(minutes=1)
-    assert fresh.execute("SELECT price FROM newest_trades WHERE symbol = 'AAPL'").fetchone() == (Decimal("123.456"),)
+    assert fresh.execute("SELECT price FROM latest_trades WHERE symbol = 'AAPL'").fetchone() == (Decimal("123.456"),)
     assert fresh.execute("SELECT count(*) FROM trades WHERE symbol = 'OTHER'").fetchone() == (1,)
     assert candles_are_correct(fresh)
 

@@ -1,7 +1,6 @@
 """Candles of every interval compared with a plain grouping of the same trades."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -17,7 +16,6 @@ from helpers.candle_scenarios import (
     bucket_start,
     connected_to_migrated,
     differing_intervals,
-    downgrade,
     group_trades,
     run_all_jobs,
     shift_trades,
@@ -25,8 +23,6 @@ from helpers.candle_scenarios import (
 from helpers.service import eventually
 from helpers.support import T0, Connection, Trade, store, trade
 from hypothesis import given, settings
-
-from market_data.database import migrations
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +142,7 @@ def test_truncating_trades_removes_their_candles(new_migrated_database: Database
         connection.execute("TRUNCATE trades")
         connection.execute("CALL refresh_candles()")
         assert differing_intervals(connection, [], now - 90 * DAY) == []
-        assert connection.execute("SELECT count(*) FROM newest_trades").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM latest_trades").fetchone() == (0,)
 
 
 def test_jobs_bring_late_trades_of_any_age_to_all_intervals(new_migrated_database: Databases):
@@ -181,17 +177,3 @@ def test_view_of_all_candles_reads_one_aggregate(connection: Connection, interva
     finer = list(LEVELS)[: list(LEVELS).index(interval) + 1]
     coarser = {name for view, name in materializations if view.removeprefix("candles_") not in finer}
     assert not [name for name in coarser if f"{name}." in plan or f"{name} " in plan]
-
-
-def test_upgrade_refreshes_what_refresh_candles_once_forgot(new_migrated_database: Databases):
-    trades = [trade(0, "1"), trade(-400 * 86_400, "2"), trade(-800 * 86_400, "3")]
-    with connected_to_migrated(new_migrated_database) as connection:
-        downgrade(connection, "0010")
-        store(connection, *trades[:2])
-        connection.execute("CALL refresh_candles()")
-        store(connection, trades[2])
-        connection.execute("DELETE FROM stale_ranges")
-        migrations.upgrade(connection.info.dsn)
-        assert connection.execute("SELECT count(*) FROM stale_ranges").fetchone() == (1,)
-        connection.execute("CALL refresh_candles()")
-        assert differing_intervals(connection, trades, T0 - timedelta(days=900)) == []

@@ -19,7 +19,7 @@ from market_data.database.connection import connect
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
 from market_data.trade_validation import NewTrade, Row, TradeValidator
 
-NEWEST = "SELECT price FROM newest_trades WHERE symbol = 'AAPL'"
+NEWEST = "SELECT price FROM latest_trades WHERE symbol = 'AAPL'"
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
 DELETE = "DELETE FROM trades WHERE price = %s"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

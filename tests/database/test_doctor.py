@@ -119,12 +119,12 @@ def test_the_remedies_of_missing_jobs_create_them(url: str, connection: Connecti
 
 def test_a_failing_job_is_reported_with_its_error(url: str, connection: Connection):
     job = value_of(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
-    connection.execute("ALTER TABLE stream_commits RENAME TO elsewhere")
+    connection.execute("ALTER TABLE stream_progress RENAME TO elsewhere")
     try:
         connection.execute("SELECT alter_job(%s, next_start => now())", (job,))
         found = eventually(partial(problems, url), 60)[0]
     finally:
-        connection.execute("ALTER TABLE elsewhere RENAME TO stream_commits")
+        connection.execute("ALTER TABLE elsewhere RENAME TO stream_progress")
     assert found.check == "jobs"
     assert f"{job} (trim_stream) failed" in found.finding
     assert found.remedy == f"CALL run_job({job}) shows the error, as does the log of the database"
@@ -135,7 +135,7 @@ def test_a_failing_job_is_reported_with_its_error(url: str, connection: Connecti
 @pytest.mark.parametrize(
     ("revision", "finding", "remedy"),
     [
-        ("0005", "revision 0005, but", "market-data migrate"),
+        ("0005", "revision 0005, which can't be migrated", "market-data import"),
         ("9999", "which this version does not know", "newer version"),
         (None, "is not migrated", "market-data migrate"),
     ],

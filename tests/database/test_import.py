@@ -63,7 +63,7 @@ def emptied(url: str) -> Iterator[Connection]:
         connection.execute("UPDATE retention SET drop_after = NULL")
         connection.execute("DELETE FROM trades")
         connection.execute("DELETE FROM trade_changes")
-        connection.execute("DELETE FROM newest_trades")
+        connection.execute("DELETE FROM latest_trades")
         connection.execute("DELETE FROM symbols")
         yield connection
 

@@ -84,7 +84,7 @@ def test_an_existing_symbol_keeps_its_name(database_url: str, connection: Connec
     assert rows == [("AAPL", "Apples"), ("MSFT", "Microsoft")]
 
 
-def test_last_prices_are_those_of_the_newest_trades(database_url: str, connection: Connection):
+def test_last_prices_are_those_of_the_latest_trades(database_url: str, connection: Connection):
     store(connection, trade(1, "1.10"), trade(2, "2.20"), trade(2, "3.30", trade_id=1), trade(9, "9", symbol="ACME"))
     prices = run(database_url, read_last_prices, [APPLE, Listing("MSFT", "Microsoft", 1, 0.1)])
     assert prices == {"AAPL": Decimal("3.30")}

@@ -226,3 +226,81 @@ def test_alembic_without_a_database_says_what_to_set():
     assert done.returncode != 0
     assert "Set DATABASE_URL" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_schema_older_than_the_baseline_is_refused_with_the_commands_that_move_its_trades(
+    fresh: tuple[str, dict[str, list[str]]],
+):
+    url, schema = fresh
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+        try:
+            with pytest.raises(StartError, match="schema 0007") as refused:
+                migrations.upgrade(url)
+            by_alembic = alembic(url, "upgrade", "head")
+        finally:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (schema["revision"][0],))
+    assert by_alembic.returncode != 0
+    for text in (str(refused.value), by_alembic.stderr + by_alembic.stdout):
+        assert "/trades?symbol=AAPL" in text
+        assert "format=csv" in text
+        assert "market-data import AAPL.csv" in text
+    assert described(url) == schema
+
+
+DEFINITIONS: LiteralString = """
+    SELECT pg_proc.oid::regprocedure::text, pg_get_functiondef(pg_proc.oid)
+    FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+    UNION ALL
+    SELECT oid::regclass::text, pg_get_viewdef(oid)
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
+    UNION ALL
+    SELECT 'aggregate ' || view_name, view_definition
+    FROM timescaledb_information.continuous_aggregates
+"""
+
+
+def definitions(connection: Connection) -> dict[str, str]:
+    """The text of every function and view; the number of a materialization differs from database to database."""
+    return {
+        name: re.sub(r"(_materialized_hypertable_|cagg_watermark\()\d+", r"\1N", text)
+        for name, text in connection.execute(DEFINITIONS)
+    }
+
+
+def test_functions_and_views_are_those_of_the_folder_sql(
+    fresh: tuple[str, dict[str, list[str]]], new_migrated_database: Databases
+):
+    """Run over a migrated database, the folder changes nothing; and it defines everything that there is."""
+    url, _ = fresh
+    texts = [path.read_text() for path in sorted((migrations.scripts() / "sql").glob("*.sql"))]
+    with psycopg.connect(url, autocommit=True) as connection:
+        migrated = definitions(connection)
+    with new_migrated_database() as second, psycopg.connect(second, autocommit=True) as connection:
+        # Views can't be replaced by others with fewer columns, nor aggregates at all.
+        connection.execute("DROP MATERIALIZED VIEW candles_1m CASCADE")
+        connection.execute("DROP VIEW latest_prices")
+        for name in migrated:
+            if name.endswith(")"):
+                _empty_function(connection, name)
+        for text in texts:
+            connection.execute(text.encode())
+        assert definitions(connection) == migrated
+
+
+def _empty_function(connection: Connection, name: str) -> None:
+    """Replace the body of a function, so that it is found if the folder has it no longer."""
+    ((definition,),) = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", (name,)).fetchall()
+    if "LANGUAGE plpgsql" in definition:
+        connection.execute(re.sub(r"(?s)(AS \$(\w+)\$).*(\$\2\$)", r"\1 BEGIN NULL; END \3", definition).encode())
+
+
+def test_no_migration_edits_the_text_of_a_function():
+    for path in (migrations.scripts() / "versions").rglob("*"):
+        if path.suffix in (".py", ".sql"):
+            text = path.read_text()
+            assert "pg_get_functiondef" not in text, path
+            assert "prosrc" not in text, path

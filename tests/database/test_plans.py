@@ -15,7 +15,7 @@ from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
 from market_data.queries.intervals import INTERVALS, WEEK_START
 from market_data.queries.latest_prices import LAST_PRICES, LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
 from market_data.queries.row_pages import Order
-from market_data.queries.status import NEWEST_TRADE, TRADE_COUNT
+from market_data.queries.status import NEWEST_TRADE, TRADE_TOTALS
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
 from market_data.queries.trades import TRADES
 
@@ -36,9 +36,15 @@ FILL = """
 
 
 LARGE_COMMITS = """
-    INSERT INTO stream_events (statement, number, kind, symbol, time, trade_id, price, volume)
-    SELECT statement, number, 'trade', 'AAPL', now(), number, 1, 1
-    FROM generate_series(1, 2) AS statement
+    WITH written AS (
+        INSERT INTO pending_commits (write_id, kind, trade_count)
+        SELECT nextval('write_ids'), 'store', 0
+        FROM generate_series(1, 2)
+        RETURNING write_id
+    )
+    INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
+    SELECT write_id, number, 'trade', 'AAPL', now(), number, 1, 1
+    FROM written
     CROSS JOIN generate_series(1, 100001) AS number
 """
 
@@ -231,7 +237,7 @@ def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(plan
 def test_latest_prices_scan_no_chunk(planned: Connection, statement: LiteralString, parameters: dict[str, Any]):
     nodes = executed(planned, statement, parameters)
     assert scanned(nodes) == set()
-    assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "newest_trades") <= len(SYMBOLS)
+    assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "latest_trades") <= len(SYMBOLS)
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
@@ -245,19 +251,19 @@ def test_streamed_candle_uses_an_index_for_trades_that_are_not_materialized(plan
 @pytest.mark.parametrize("number", [0, 5, 50_000])
 def test_page_of_a_stream_reads_its_own_rows_in_a_commit_of_any_size(planned: Connection, number: int):
     ((first, rows),) = planned.execute("""
-        SELECT position, count(*) FROM stream_commits JOIN stream_events USING (statement) GROUP BY 1 ORDER BY 1 LIMIT 1
+        SELECT version, count(*) FROM commits JOIN stream_events USING (write_id) GROUP BY 1 ORDER BY 1 LIMIT 1
     """).fetchall()
     assert rows > 100_000
     statement = STREAM_EVENTS.replace("%(until)s", "NULL").replace("%(symbols)s", "NULL")
-    nodes = executed(planned, statement, {"position": first, "number": number, "limit": LIMIT})
+    nodes = executed(planned, statement, {"version": first, "number": number, "limit": LIMIT})
     read = [node["Actual Rows"] for node in nodes if node.get("Relation Name") == "stream_events"]
     assert read
     assert sum(read) <= 3 * LIMIT
 
 
-def test_trades_are_counted_up_to_ten_thousand_and_no_further(planned: Connection):
-    nodes = executed(planned, TRADE_COUNT, {})
-    read = sum(node["Actual Rows"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_"))
-    assert read == 10_001
-    ((count,),) = planned.execute(TRADE_COUNT).fetchall()
+def test_totals_of_trades_read_no_chunk(planned: Connection):
+    nodes = executed(planned, TRADE_TOTALS, {})
+    assert scanned(nodes) == set()
+    assert sum(node["Actual Rows"] for node in nodes if "Relation Name" in node) <= len(SYMBOLS) + 2
+    ((count, _),) = planned.execute(TRADE_TOTALS).fetchall()
     assert count == pytest.approx(DAYS * 24 * 6 * len(SYMBOLS), rel=0.01)

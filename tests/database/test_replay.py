@@ -34,18 +34,18 @@ def read(database_url: str, client: Client, bound: Callable[[], EventId]) -> lis
     return asyncio.run(run())
 
 
-def last_position(connection: Connection) -> int:
-    ((position,),) = connection.execute("SELECT max(position) FROM stream_commits").fetchall()
-    return position
+def last_version(connection: Connection) -> int:
+    ((version,),) = connection.execute("SELECT newest_version()").fetchall()
+    return version
 
 
 @pytest.mark.parametrize("symbols", [None, frozenset(["AAPL"])])
 def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection: Connection, symbols: frozenset[str] | None):
     """The hub is publishing a commit that takes several pages."""
     store(connection, trade(0, "1"))
-    before = EventId.after(last_position(connection))
+    before = EventId.after(last_version(connection))
     connection.execute(LARGE)
-    bound = EventId(last_position(connection), 2500, 8)
+    bound = EventId(last_version(connection), 2500, 8)
     client = Client("sse", Subscription.to(["trades"], symbols))
     client.start_at(before)
     found = read(database_url, client, lambda: bound)
@@ -54,20 +54,20 @@ def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection:
 
 
 def test_replay_finds_a_rare_symbol(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("market_data.streaming.replay.MAX_POSITIONS", 3)
+    monkeypatch.setattr("market_data.streaming.replay.MAX_VERSIONS", 3)
     store(connection, *(trade(second, "1") for second in range(20)))
     store(connection, trade(0, "2", symbol="RARE"))
-    end = EventId.after(last_position(connection))
+    end = EventId.after(last_version(connection))
     client = Client("sse", Subscription.to(["trades"], frozenset(["RARE"])))
-    client.start_at(EventId.after(last_position(connection) - 21))
+    client.start_at(EventId.after(last_version(connection) - 21))
     assert len(read(database_url, client, lambda: end)) == 1
     assert client.delivered_up_to == end
 
 
 def test_replay_yields_a_gap_if_rows_are_trimmed_meanwhile(database_url: str, connection: Connection):
     store(connection, *(trade(second, "1") for second in range(4)))
-    last = last_position(connection)
-    connection.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
+    last = last_version(connection)
+    connection.execute("UPDATE commits SET committed_at = committed_at - INTERVAL '61 minutes'")
     connection.execute("CALL trim_stream()")
     client = Client("sse", Subscription.to(["trades"], None))
     client.start_at(EventId(last - 2, 1, 8))

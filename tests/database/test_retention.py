@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import DAY, Databases, connected_to_migrated, downgrade, run_all_jobs
+from helpers.candle_scenarios import DAY, Databases, connected_to_migrated, run_all_jobs
 from helpers.support import Connection, Trade, store, trade
 
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
@@ -180,15 +180,6 @@ def test_late_trade_stored_while_chunks_are_dropped_is_not_lost(connection: Conn
         dropping.join()
     connection.execute("CALL refresh_candles()")
     assert dict(counted(connection)) == dict.fromkeys(INTERVALS, len(AGES) + 1)
-
-
-def test_downgrade_after_a_drop_keeps_the_candles(connection: Connection):
-    connection.execute("CALL set_retention('30 days')")
-    connection.execute("CALL drop_old_trades()")
-    before = connection.execute("SELECT count(*) FROM candles_1m").fetchall()
-    downgrade(connection, "0001")
-    run_all_jobs(connection)
-    assert connection.execute("SELECT count(*) FROM candles_1m").fetchall() == before
 
 
 def test_refresh_windows_end_before_the_shortest_retention(untouched: Connection):

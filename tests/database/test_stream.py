@@ -14,13 +14,13 @@ from helpers.support import Connection, store, trade
 
 from market_data.cli.data.statements import NOT_STREAMED
 from market_data.database.connection import connect
-from market_data.queries.stream import read_stream_range
+from market_data.queries.stream import StreamRange, read_stream_range
 
 EVENTS = """
-    SELECT position, number, kind, symbol, time, "interval"
-    FROM stream_commits
-    JOIN stream_events USING (statement)
-    ORDER BY position, number
+    SELECT version, number, stream_events.kind, symbol, time, "interval"
+    FROM commits
+    JOIN stream_events USING (write_id)
+    ORDER BY version, number
 """
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
 
@@ -69,7 +69,7 @@ def test_rolled_back_trades_have_no_events(known: Connection, other: Connection)
 if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so one open transaction
 
     @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
-    def test_position_follows_the_commit_not_the_statement(known: Connection, other: Connection, isolation: str):
+    def test_version_follows_the_commit_not_the_statement(known: Connection, other: Connection, isolation: str):
         store(known, trade(-1, "1"))  # a transaction that creates a chunk blocks the others
         other.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
         other.execute(INSERT, trade(0, "1", symbol="MSFT"))
@@ -78,8 +78,8 @@ if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so
         other.commit()
         assert [time.second for _, time, _ in events_of(known)] == [59, 1, 0, 2]
 
-    def test_reader_that_sees_a_position_sees_all_lower_ones(known: Connection, database_url: str):
-        """Eight concurrent writers; after a reader has seen a position, no lower one appears."""
+    def test_reader_that_sees_a_version_sees_all_lower_ones(known: Connection, database_url: str):
+        """Eight concurrent writers; after a reader has seen a version, no lower one appears."""
         store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
 
         def write(number: int) -> None:
@@ -92,13 +92,13 @@ if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so
             writing = [writers.submit(write, number) for number in range(8)]
             while not all(each.done() for each in writing):
                 last = seen[-1] if seen else 0
-                found = known.execute("SELECT position FROM stream_commits WHERE position > %s ORDER BY 1", (last,))
-                seen += [position for (position,) in found]
+                found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (last,))
+                seen += [version for (version,) in found]
             for each in writing:
                 each.result()
-        found = known.execute("SELECT position FROM stream_commits WHERE position > %s ORDER BY 1", (seen[-1],))
-        seen += [position for (position,) in found]
-        assert seen == [position for (position,) in known.execute("SELECT position FROM stream_commits ORDER BY position")]
+        found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (seen[-1],))
+        seen += [version for (version,) in found]
+        assert seen == [version for (version,) in known.execute("SELECT version FROM commits ORDER BY version")]
         assert len(seen) >= 8 * 149
 
     def test_open_transaction_does_not_delay_others(known: Connection, other: Connection):
@@ -109,12 +109,12 @@ if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so
         assert len(events_of(known)) == 2
 
 
-def test_listeners_are_notified_of_the_position(known: Connection, other: Connection):
+def test_listeners_are_notified_of_the_version(known: Connection, other: Connection):
     other.autocommit = True
     other.execute("LISTEN market_data_stream")
     known.execute(INSERT, trade(0, "1"))
     (notification,) = other.notifies(timeout=5, stop_after=1)
-    assert [notification.payload] == [str(row[0]) for row in known.execute("SELECT position FROM stream_commits")]
+    assert [notification.payload] == [str(row[0]) for row in known.execute("SELECT version FROM commits")]
 
 
 def test_backfill_and_import_add_no_events(known: Connection):
@@ -132,7 +132,7 @@ def set_closed_until(connection: Connection, minutes: int) -> datetime:
     """Set the time until which buckets count as closed to a number of minutes ago, and return it."""
     (moment,) = connection.execute(
         """
-        UPDATE stream_clock
+        UPDATE stream_progress
         SET closed_until = date_trunc('minute', now()) - make_interval(mins => %s)
         RETURNING closed_until
         """,
@@ -163,10 +163,10 @@ def test_each_interval_is_closed_once_for_symbols_that_may_have_a_candle(known: 
 def test_missed_closings_are_added_for_the_last_hour(known: Connection):
     since = set_closed_until(known, 300)
     store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
-    known.execute("UPDATE newest_trades SET time = now()")
-    known.execute("UPDATE stream_clock SET closed_until = %s", (since,))
+    known.execute("UPDATE latest_trades SET time = now()")
+    known.execute("UPDATE stream_progress SET closed_until = %s", (since,))
     store(known, (since + timedelta(seconds=1), "MSFT", 0, Decimal(1), Decimal(1)))
-    known.execute("UPDATE newest_trades SET time = now()")
+    known.execute("UPDATE latest_trades SET time = now()")
     known.execute("SELECT advance_stream()")
     minutes = [time for symbol, time, interval in events_of(known, "closing") if interval == "1m" and symbol == "AAPL"]
     # AAPL's latest trade is later than all of these buckets; the reader finds out if they have candles.
@@ -180,7 +180,7 @@ def test_trade_after_a_closing_belongs_to_a_closed_candle(known: Connection):
     store(known, (moment, "AAPL", 0, Decimal(1), Decimal(1)))
     known.execute("SELECT advance_stream()")
     store(known, (moment, "AAPL", 1, Decimal(1), Decimal(1)))
-    bounds = [row[0] for row in known.execute("SELECT closed_until FROM stream_commits ORDER BY position")]
+    bounds = [row[0] for row in known.execute("SELECT closed_until FROM commits ORDER BY version")]
     assert bounds[0] < since + timedelta(minutes=1) <= bounds[-1]
     assert bounds == sorted(bounds)
 
@@ -189,7 +189,7 @@ def test_closings_continue_after_the_clock_was_set_back(known: Connection):
     store(known, (minutes_ago(0), "AAPL", 0, Decimal(1), Decimal(1)))
     ahead = set_closed_until(known, -60)
     known.execute("SELECT advance_stream()")
-    ((until,),) = known.execute("SELECT closed_until FROM stream_clock").fetchall()
+    ((until,),) = known.execute("SELECT closed_until FROM stream_progress").fetchall()
     assert until < ahead - timedelta(minutes=55)
     assert events_of(known, "closing") == []
     set_closed_until(known, 2)
@@ -249,8 +249,8 @@ def test_trimming_keeps_an_hour_and_the_last_commit_before_it(known: Connection)
     for second in range(4):
         store(known, trade(second, "1"))
     known.execute("""
-        UPDATE stream_commits SET stored_at = now() - INTERVAL '61 minutes'
-        WHERE position < (SELECT max(position) FROM stream_commits)
+        UPDATE commits SET committed_at = now() - INTERVAL '61 minutes'
+        WHERE version < (SELECT max(version) FROM commits)
     """)
     known.execute("CALL trim_stream()")
     assert [time.second for _, time, _ in events_of(known)] == [2, 3]
@@ -258,14 +258,27 @@ def test_trimming_keeps_an_hour_and_the_last_commit_before_it(known: Connection)
 
 
 def test_stream_range_is_complete_until_events_are_deleted(known: Connection, database_url: str):
-    async def reach() -> tuple[bool, int]:
+    async def stream_range() -> StreamRange:
         async with await connect(database_url, 5) as connection:
-            found = await read_stream_range(connection)
-            return found.complete, found.last - found.first
+            return await read_stream_range(connection)
 
-    assert asyncio.run(reach()) == (True, 0)
+    assert asyncio.run(stream_range()) == (0, 0)
     store(known, trade(0, "1"))
     store(known, trade(1, "1"))
-    assert asyncio.run(reach())[0]
-    known.execute("UPDATE stream_commits SET stored_at = stored_at - INTERVAL '61 minutes'")
-    assert not asyncio.run(reach())[0]
+    first, last = asyncio.run(stream_range())
+    assert first == 0 < last
+    known.execute("UPDATE commits SET committed_at = committed_at - INTERVAL '61 minutes'")
+    known.execute("CALL trim_stream()")
+    assert asyncio.run(stream_range()) == (last, last)
+
+
+def test_commits_without_events_do_not_make_a_gap(known: Connection):
+    store(known, trade(0, "1"))
+    ((with_event,),) = known.execute("SELECT newest_version()").fetchall()
+    with known.transaction():
+        known.execute(NOT_STREAMED)
+        store(known, trade(1, "1"))
+    known.execute("UPDATE commits SET committed_at = committed_at - INTERVAL '61 minutes'")
+    known.execute("CALL trim_stream()")
+    assert known.execute("SELECT trimmed_before FROM stream_progress").fetchone() == (with_event,)
+    assert known.execute("SELECT count(*) FROM commits").fetchone() == (2,)

@@ -77,10 +77,10 @@ def test_a_bucket_without_trades_has_no_candle(database: Connection, state: str)
     for interval, query in CANDLES.items():
         assert database.execute(query, (scenario.start,)).fetchall() == []
         assert database.execute(CANDLES_VIEW, (interval, scenario.start)).fetchall() == []
-    assert database.execute("SELECT FROM newest_trades WHERE symbol = 'LONELY'").fetchall() == []
+    assert database.execute("SELECT FROM latest_trades WHERE symbol = 'LONELY'").fetchall() == []
 
 
-NEWEST = "SELECT time, trade_id, price FROM newest_trades WHERE symbol = 'AAPL'"
+NEWEST = "SELECT time, trade_id, price FROM latest_trades WHERE symbol = 'AAPL'"
 
 
 def test_the_latest_trade_follows_cancels_and_corrections(connection: Connection):

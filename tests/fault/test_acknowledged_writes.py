@@ -28,7 +28,7 @@ from helpers.support import SERVER, Connection, Trade
 KEY = "writers"
 
 TRADES = "SELECT time, symbol, trade_id, price, volume FROM trades"
-NEWEST = "SELECT time, symbol, trade_id, price, volume FROM newest_trades"
+NEWEST = "SELECT time, symbol, trade_id, price, volume FROM latest_trades"
 CHANGES = """
     SELECT id, action, symbol, time, trade_id, price_before, volume_before, price_after, volume_after
     FROM trade_changes

@@ -31,7 +31,7 @@ def test_a_running_request_is_finished_before_the_service_stops(database_url: st
     with running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client):
         answers: list[httpx.Response] = []
         with psycopg.connect(database_url) as blocking:
-            blocking.execute("LOCK TABLE newest_trades IN ACCESS EXCLUSIVE MODE")
+            blocking.execute("LOCK TABLE latest_trades IN ACCESS EXCLUSIVE MODE")
             request = threading.Thread(target=lambda: answers.append(client.get("/price?symbol=AAPL")))
             request.start()
             request.join(0.5)
@@ -52,7 +52,7 @@ def test_a_request_that_outlasts_the_shutdown_is_answered_503(database_url: str,
         psycopg.connect(database_url) as blocking,
         ThreadPoolExecutor() as threads,
     ):
-        blocking.execute("LOCK TABLE newest_trades IN ACCESS EXCLUSIVE MODE")
+        blocking.execute("LOCK TABLE latest_trades IN ACCESS EXCLUSIVE MODE")
         requests = [threads.submit(client.get, path) for path in ("/price?symbol=AAPL", "/price?symbol=AAPL", "/health")]
         time.sleep(0.5)
         service.signal(signal.SIGTERM)

@@ -102,8 +102,10 @@ def test_streams_end_if_an_older_database_replaces_this_one(proxy: Proxy, proxie
             last = events.next("candle").id
             proxy.cut()
             eventually(lambda: "streams lost the database" in service.text)
-            known.execute("TRUNCATE trades, stream_events, stream_commits")
-            known.execute("ALTER SEQUENCE stream_positions RESTART")
+            known.execute("TRUNCATE trades")
+            known.execute("TRUNCATE stream_events, commits")
+            known.execute("ALTER SEQUENCE versions RESTART")
+            known.execute("UPDATE data_version SET version = 0")
             proxy.restore()
             assert "replaced" in events.next("bye").data["reason"]
         with listening(address, last, channels="trades,candles_1m") as events:

@@ -18,7 +18,7 @@ from market_data import embedded
 PG_BIN = os.environ.get("PG_BIN", "/opt/pg17/bin")
 """Folder of pg_dump and pg_restore, if they are not on the PATH."""
 
-NOT_RESTORED = ("stream_events", "stream_commits", "leases")
+NOT_RESTORED = ("stream_events", "stream_progress", "commits", "commit_blocks", "data_version", "leases")
 """Tables that differ in a restored database."""
 
 
@@ -123,7 +123,7 @@ TABLES = """
 
 REST = """
     SELECT 'sequence', sequencename, last_value::text FROM pg_sequences
-    WHERE schemaname = 'public' AND sequencename NOT IN ('stream_positions', 'stream_statements')
+    WHERE schemaname = 'public' AND sequencename NOT IN ('versions', 'write_ids', 'commit_clock')
     UNION ALL
     SELECT 'chunk', range_start::text, is_compressed::text FROM timescaledb_information.chunks
     WHERE hypertable_name = 'trades'

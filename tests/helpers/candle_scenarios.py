@@ -9,12 +9,8 @@ from operator import itemgetter
 from typing import LiteralString
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from helpers.support import T0, Connection, Trade, store, trade
 from hypothesis import strategies as st
-
-from market_data.database import migrations
 
 Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
 Databases = Callable[[], AbstractContextManager[str]]
@@ -108,14 +104,6 @@ def connected_to_migrated(new_migrated_database: Databases, *, jobs: bool = Fals
         if not jobs:
             connection.execute(UNSCHEDULE)
         yield connection
-
-
-def downgrade(connection: Connection, revision: str) -> None:
-    """Undo the migrations after this revision."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations.scripts()))
-    config.attributes["database_url"] = connection.info.dsn
-    command.downgrade(config, revision)
 
 
 def run_all_jobs(connection: Connection) -> None:

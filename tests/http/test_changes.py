@@ -146,7 +146,7 @@ def test_all_that_is_wrong_is_told_at_once(traded: TestClient, body: Any, names:
 def test_changes_in_psql_are_in_the_trail_too(traded: TestClient, connection: Connection):
     connection.execute("UPDATE trades SET price = 9 WHERE symbol = 'AAPL' AND time = %s", (T0,))
     connection.execute("UPDATE trades SET trade_id = 4, volume = 2 WHERE symbol = 'MSFT'")
-    connection.execute("UPDATE trades SET ingested_at = now(), price = 9.0 WHERE symbol = 'AAPL' AND time = %s", (T0,))
+    connection.execute("UPDATE trades SET write_id = 0, price = 9.0 WHERE symbol = 'AAPL' AND time = %s", (T0,))
     with connection.transaction():
         connection.execute("SELECT set_config('market_data.reason', 'wrong file', true)")
         connection.execute("DELETE FROM trades WHERE symbol = 'MSFT'")

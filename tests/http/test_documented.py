@@ -61,7 +61,7 @@ def secret(database: str) -> str:
 
 def start_anew(connection: Connection) -> None:
     """Leave nothing in the database but a few trades."""
-    connection.execute("TRUNCATE trades, newest_trades, symbols, stale_ranges, trade_changes, stream_events, stream_commits")
+    connection.execute("TRUNCATE trades, latest_trades, symbols, stale_ranges, trade_changes, stream_events, commits")
     store(connection, *(trade(number, "104.90") for number in range(200)))
 
 

@@ -40,7 +40,7 @@ def test_symbol_without_a_trade_does_not_hide_the_others(client: TestClient, con
     assert client.get("/health").json()["last_ingestion"] == "2026-02-08T10:30:00Z"
 
 
-def test_many_trades_are_estimated_never_as_none(client: TestClient, connection: Connection):
+def test_many_trades_are_counted_exactly(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     connection.execute("""
         INSERT INTO trades (time, symbol, price, volume)
@@ -48,9 +48,9 @@ def test_many_trades_are_estimated_never_as_none(client: TestClient, connection:
         FROM generate_series('2025-12-01T00:00:00Z'::timestamptz, '2026-01-01T00:00:00Z', '2 minutes') AS minute
     """)
     exact = 31 * 24 * 30 + 2
-    assert 10_000 < client.get("/health").json()["last_trade_count"] <= exact * 1.5, "before the first ANALYZE"
+    assert client.get("/health").json()["last_trade_count"] == exact, "before the first ANALYZE"
     connection.execute("ANALYZE trades")
-    assert 0.9 * exact <= client.get("/health").json()["last_trade_count"] <= 1.1 * exact
+    assert client.get("/health").json()["last_trade_count"] == exact
 
 
 def test_the_process_is_alive(client: TestClient):

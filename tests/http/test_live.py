@@ -152,17 +152,17 @@ def test_id_of_a_heartbeat_is_one_to_go_on_from(address: str, connection: Connec
 def test_gap_is_told_where_events_are_gone(address: str, connection: Connection):
     for second in range(3):
         store(connection, trade(second, "1"))
-    connection.execute("UPDATE stream_commits SET stored_at = now() - INTERVAL '61 minutes'")
-    positions = [row[0] for row in connection.execute("SELECT position FROM stream_commits ORDER BY position")]
+    connection.execute("UPDATE commits SET committed_at = now() - INTERVAL '61 minutes'")
+    versions = [row[0] for row in connection.execute("SELECT version FROM commits ORDER BY version")]
     connection.execute("CALL trim_stream()")
-    with listening(address, f"{positions[0]}-1-0") as events:
+    with listening(address, f"{versions[0]}-1-0") as events:
         gap = events.next()
         assert gap.name == "gap"
         assert "kept for an hour" in gap.data["reason"]
         assert events.any().name == "heartbeat"
         store(connection, now("9"))
         assert events.next().data["price"] == 9
-    with listening(address, f"{positions[-1]}-1-0") as events:
+    with listening(address, f"{versions[-1]}-1-0") as events:
         assert events.next().data["price"] == 9, "nothing after the last one was deleted"
 
 

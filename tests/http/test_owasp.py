@@ -111,7 +111,7 @@ def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, known
         for method, path, body, more in (
             ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
             ("PATCH", "/symbols/AAPL", {"name": "New"}, ("symbol", "created_at", "__proto__")),
-            ("POST", "/trades", GIVEN | {"trade_id": 5}, ("ingested_at", "time", "Price")),
+            ("POST", "/trades", GIVEN | {"trade_id": 5}, ("write_id", "time", "Price")),
             ("POST", "/trades/correct", IDENTITY | {"price": 5}, ("actor", "changed_at", "new_trade_id", "before")),
             ("POST", "/trades/cancel", IDENTITY, ("actor", "changed_at", "price")),
         ):

@@ -126,7 +126,7 @@ def test_an_exhausted_pool_is_503_and_recovers(busy: TestClient, connection: Con
 
     with ThreadPoolExecutor() as threads:
         with connection.transaction():
-            connection.execute("LOCK TABLE newest_trades IN ACCESS EXCLUSIVE MODE")
+            connection.execute("LOCK TABLE latest_trades IN ACCESS EXCLUSIVE MODE")
             holding = threads.submit(timed, READS[1])
             time.sleep(0.2)
             waiting = threads.submit(timed, READS[0])

@@ -271,7 +271,7 @@ def test_offsets_and_fractions_name_the_same_instant(aapl: TestClient):
 def test_stored_trades_are_told_on_the_streams(aapl: TestClient, connection: Connection):
     aapl.post("/trades", json=[given(1), given(2)])
     told = connection.execute(
-        "SELECT kind, trade_id FROM stream_events JOIN stream_commits USING (statement) ORDER BY number"
+        "SELECT stream_events.kind, trade_id FROM stream_events JOIN commits USING (write_id) ORDER BY number"
     )
     assert told.fetchall() == [("trade", 1), ("trade", 2)]
 

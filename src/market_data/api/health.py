@@ -16,7 +16,7 @@ from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessCh
 from market_data.queries.status import read_revision, read_trade_totals
 from market_data.services import services_of
 
-NEEDED_REVISION = "0011"
+NEEDED_REVISION = "0012"
 """The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0

@@ -33,6 +33,17 @@ READABLE = "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')
 
 REVISION = "SELECT max(version_num) FROM alembic_version"
 
+BASELINE = "0012"
+"""Oldest revision that can be migrated."""
+
+TOO_OLD = (
+    "{} has schema {}, which is older than {} and can't be migrated. Export its trades with the version of market-data that "
+    "wrote it, for each symbol: "
+    "curl -o AAPL.csv 'http://127.0.0.1:8000/trades?symbol=AAPL&start=2000-01-01T00:00:00Z&end=2100-01-01T00:00:00Z"
+    "&format=csv'. "
+    "Import them into a new database with this version: market-data import AAPL.csv."
+)
+
 REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
 
 
@@ -45,6 +56,11 @@ def upgrade(database_url: str) -> None:
     """
     if check_server(database_url) != revisions()[-1]:
         _migrate(database_url)
+
+
+def is_too_old(revision: str | None) -> bool:
+    """True if a schema of this revision can't be migrated."""
+    return revision is not None and revision < BASELINE
 
 
 def _migrate(database_url: str) -> None:
@@ -106,11 +122,14 @@ def check_server(database_url: str) -> str | None:
     try:
         with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
             _check(connection)
-            return _revision(connection)
+            revision = _revision(connection)
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
         raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
+    if is_too_old(revision):
+        raise StartError(TOO_OLD.format("The database", revision, BASELINE))
+    return revision
 
 
 def _check(connection: psycopg.Connection) -> None:

@@ -17,7 +17,7 @@ PRICE_JSON = """
     || '"}'
 """
 
-LATEST_PRICE = f"SELECT {PRICE_JSON} FROM newest_trades WHERE symbol = %s"
+LATEST_PRICE = f"SELECT {PRICE_JSON} FROM latest_trades WHERE symbol = %s"
 
 
 async def read_latest_price(connection: Connection, symbol: str) -> Raw | None:
@@ -28,7 +28,7 @@ async def read_latest_price(connection: Connection, symbol: str) -> Raw | None:
     return json and Raw(json)
 
 
-LATEST_PRICES = f"SELECT string_agg({PRICE_JSON}, ',' ORDER BY symbol), count(*) FROM newest_trades"
+LATEST_PRICES = f"SELECT string_agg({PRICE_JSON}, ',' ORDER BY symbol), count(*) FROM latest_trades"
 LATEST_PRICES_OF = f"{LATEST_PRICES} WHERE symbol = ANY (%s)"
 
 
@@ -43,7 +43,7 @@ async def read_latest_prices(connection: Connection, symbols: tuple[str, ...] | 
     return Page(Raw(f"[{json or ''}]"), count, None, count)
 
 
-LAST_PRICES = "SELECT symbol, price FROM newest_trades WHERE symbol = ANY (%s)"
+LAST_PRICES = "SELECT symbol, price FROM latest_trades WHERE symbol = ANY (%s)"
 
 
 async def read_last_prices(connection: Connection, listings: Sequence[Listing]) -> dict[str, Decimal]:

@@ -20,24 +20,17 @@ async def read_revision(connection: AsyncConnection, _: None) -> str | None:
     return await cursor.fetchone()
 
 
-# Counts up to 10,000 rows exactly; beyond that, uses the planner's statistics, which cost nothing and follow each ANALYZE.
-TRADE_COUNT = """
-    SELECT CASE
-        WHEN counted.trades <= 10000 THEN counted.trades
-        ELSE greatest(counted.trades, approximate_row_count('trades'))
-    END
-    FROM (SELECT count(*) AS trades FROM (SELECT FROM trades LIMIT 10001) AS few) AS counted
-"""
-NEWEST_TRADE = "SELECT max(time) FROM newest_trades"
+NEWEST_TRADE = "SELECT max(time) FROM latest_trades"
+# One row and one for each symbol. A transaction above READ COMMITTED adds a row to data_version until the next commit.
+TRADE_TOTALS = f"SELECT (SELECT sum(trade_count)::bigint FROM data_version), ({NEWEST_TRADE})"
 
 
 async def read_trade_totals(connection: AsyncConnection) -> tuple[int, datetime | None]:
-    """Return the number of trades (exact up to 10,000, beyond that an estimate) and the time of the newest."""
-    cursor = connection.cursor(binary=True, row_factory=scalar_row)
-    await cursor.execute(TRADE_COUNT)
-    count = await cursor.fetchone() or 0
-    await cursor.execute(NEWEST_TRADE)
-    return count, await cursor.fetchone()
+    """Return the number of trades and the time of the newest."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(TRADE_TOTALS)
+    ((count, newest),) = await cursor.fetchall()
+    return count, newest
 
 
 async def read_newest_trade_time(connection: AsyncConnection, _: None) -> datetime | None:
@@ -60,7 +53,7 @@ LEVELS = """
     SELECT level.interval, found.watermark, greatest(extract(epoch FROM newest.time - found.watermark), 0)::float8
     FROM unnest(%s::text[]) WITH ORDINALITY AS level (interval, position)
     CROSS JOIN LATERAL candles_watermark(level.interval) AS found (watermark)
-    CROSS JOIN (SELECT least(max(time), now()) FROM newest_trades) AS newest (time)
+    CROSS JOIN (SELECT least(max(time), now()) FROM latest_trades) AS newest (time)
     ORDER BY level.position
 """
 

@@ -28,35 +28,29 @@ async def advance_stream(connection: AsyncConnection) -> None:
 
 
 class StreamRange(NamedTuple):
-    """Positions between which the stream can be read; both 0 while there is nothing."""
+    """Versions between which the stream can be read."""
 
     first: int
+    """0 while no event has been deleted."""
     last: int
-    complete: bool
-    """Whether nothing older has been deleted."""
+    """0 while nothing has been committed."""
 
 
-STREAM_RANGE = """
-    SELECT
-        coalesce(min(position), 0),
-        coalesce(max(position), 0),
-        coalesce((SELECT stored_at FROM stream_commits ORDER BY position LIMIT 1) > now() - INTERVAL '1 hour', true)
-    FROM stream_commits
-"""
+STREAM_RANGE = "SELECT trimmed_before, newest_version() FROM stream_progress"
 
 
 async def read_stream_range(connection: AsyncConnection) -> StreamRange:
-    """How far back the stream can be read, and up to where."""
+    """Return how far back the stream can be read, and up to which version."""
     cursor = connection.cursor(row_factory=args_row(StreamRange))
     await cursor.execute(STREAM_RANGE)
-    (reach,) = await cursor.fetchall()
-    return reach
+    (stream_range,) = await cursor.fetchall()
+    return stream_range
 
 
 class StreamRow(NamedTuple):
-    """One row of stream_events, with what its commit says of it."""
+    """One row of stream_events with its commit."""
 
-    position: int
+    version: int
     number: int
     kind: Literal["trade", "closing", "revision"]
     symbol: str
@@ -72,41 +66,41 @@ class StreamRow(NamedTuple):
     """The trade as JSON."""
 
 
-# Commit by commit, from each no more than are asked for: one may have a million rows, which are read page by page as well.
+# Commit by commit, at most a page from each: one commit may have a million rows.
 STREAM_EVENTS = f"""
     SELECT
-        position, number, kind, symbol, time, "interval", closed_until,
-        kind = 'trade' AND stream_is_late(time, stored_at) AS late,
-        CASE WHEN kind = 'trade' THEN {TRADE_JSON} END
-    FROM stream_commits AS following
+        version, number, event.kind, symbol, time, "interval", closed_until,
+        event.kind = 'trade' AND stream_is_late(time, committed_at) AS late,
+        CASE WHEN event.kind = 'trade' THEN {TRADE_JSON} END
+    FROM commits AS following
     CROSS JOIN LATERAL (
         SELECT number, kind, symbol, time, trade_id, price, volume, "interval"
         FROM stream_events
-        WHERE statement = following.statement
-            AND number > CASE WHEN following.position = %(position)s THEN %(number)s ELSE 0 END
+        WHERE write_id = following.write_id
+            AND number > CASE WHEN following.version = %(version)s THEN %(number)s ELSE 0 END
             AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
         ORDER BY number
         LIMIT %(limit)s
     ) AS event
-    WHERE position >= %(position)s AND position <= coalesce(%(until)s::bigint, position)
-    ORDER BY position, number
+    WHERE version >= %(version)s AND version <= coalesce(%(until)s::bigint, version)
+    ORDER BY version, number
     LIMIT %(limit)s
 """
 
 
 async def read_stream_events(
     connection: AsyncConnection,
-    position: int,
+    version: int,
     number: int,
     *,
     limit: int,
     until: int | None = None,
     symbols: Collection[str] | None = None,
 ) -> list[StreamRow]:
-    """What follows a position and number, up to another position, of some symbols (None: of all)."""
+    """Return the rows that follow a version and number, up to another version, of some symbols (None: of all)."""
     cursor = connection.cursor(binary=True, row_factory=args_row(StreamRow))
     wanted = None if symbols is None else list(symbols)
-    parameters = {"position": position, "number": number, "until": until, "symbols": wanted, "limit": limit}
+    parameters = {"version": version, "number": number, "until": until, "symbols": wanted, "limit": limit}
     await cursor.execute(STREAM_EVENTS, parameters)
     return await cursor.fetchall()
 

@@ -34,13 +34,13 @@ class CandleChange(NamedTuple):
 
 def end_of(row: StreamRow) -> EventId:
     """Return the id of the last possible event of a row."""
-    return EventId(row.position, row.number, LAST_LEVEL)
+    return EventId(row.version, row.number, LAST_LEVEL)
 
 
 def trade_events(rows: Sequence[StreamRow]) -> list[Event]:
     """Return the events of the trades among the rows."""
     return [
-        Event(EventId(row.position, row.number, 0), "trade", "trades", row.symbol, row.trade)
+        Event(EventId(row.version, row.number, 0), "trade", "trades", row.symbol, row.trade)
         for row in rows
         if row.trade is not None
     ]
@@ -74,7 +74,7 @@ def _changes(rows: Sequence[StreamRow], interval: str) -> dict[tuple[str, dateti
         bucket = row.time - (row.time - WEEK_START) % width
         closed = bucket + width <= row.closed_until
         revised = closed and row.kind != "closing"
-        changes[row.symbol, bucket] = CandleChange(EventId(row.position, row.number, LEVELS[interval]), closed, revised)
+        changes[row.symbol, bucket] = CandleChange(EventId(row.version, row.number, LEVELS[interval]), closed, revised)
     return changes
 
 

@@ -16,8 +16,8 @@ ID_PATTERN = re.compile(r"(\d{1,18})-(\d{1,10})-(\d)", re.ASCII)
 class EventId(NamedTuple):
     """Position of an event in the total order of events, which is the same at all replicas of the service."""
 
-    position: int
-    """Position of its commit, from stream_commits."""
+    version: int
+    """Version of its commit."""
     number: int
     """Number of its row in stream_events."""
     level: int
@@ -36,9 +36,9 @@ class EventId(NamedTuple):
         return cls(*map(int, match.groups()))
 
     @classmethod
-    def after(cls, position: int) -> Self:
-        """Return an id after all events of a position."""
-        return cls(position + 1, 0, 0)
+    def after(cls, version: int) -> Self:
+        """Return an id after all events of a version."""
+        return cls(version + 1, 0, 0)
 
     def __str__(self) -> str:
         return "-".join(map(str, self))

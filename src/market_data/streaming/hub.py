@@ -192,7 +192,7 @@ class Hub:
         reason = ""
         if self._trades_published_up_to > last:
             reason = REPLACED
-        elif self._trades_published_up_to.position < stream_range.first and not stream_range.complete:
+        elif self._trades_published_up_to.version < stream_range.first:
             reason = AWAY
         if reason:
             self._cancel_candle_task()
@@ -238,10 +238,10 @@ class Hub:
         if len(self._awaiting_candles) < MAX_AWAITING_ROWS:
             since = self._trades_published_up_to
             with self._deadline(connection):
-                rows = await read_stream_events(connection, since.position, since.number, limit=PAGE_ROWS)
+                rows = await read_stream_events(connection, since.version, since.number, limit=PAGE_ROWS)
         more = len(rows) == PAGE_ROWS
         if rows:
-            end = end_of(rows[-1]) if more else EventId.after(rows[-1].position)
+            end = end_of(rows[-1]) if more else EventId.after(rows[-1].version)
             self._subscribers.publish(trade_events(rows), self._trades_published_up_to, end, candles=False)
             self._trades_published_up_to = end
             self._awaiting_candles += rows

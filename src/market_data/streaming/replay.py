@@ -10,7 +10,7 @@ from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.streaming.events import EventId, Message, by_id, encode
 
-MAX_POSITIONS = 20_000
+MAX_VERSIONS = 20_000
 """Commits scanned by one read: events of the subscription may be rare among them."""
 
 TOO_OLD = (
@@ -37,11 +37,11 @@ async def replay(
         yield [_gap(client, published_up_to(), UNKNOWN_ID)]
     while not client.closed and client.delivered_up_to < (end := published_up_to()):
         since = client.delivered_up_to
-        until = min(end.position, since.position + MAX_POSITIONS)
+        until = min(end.version, since.version + MAX_VERSIONS)
         async with slots:
             rows = await database.read(
                 read_stream_events,
-                since.position,
+                since.version,
                 # The row itself again if its candles have not been delivered yet.
                 since.number - (since.level < LAST_LEVEL),
                 limit=PAGE_ROWS,
@@ -52,7 +52,7 @@ async def replay(
             stream_range = await database.read(read_stream_range)
         if client.closed:
             return
-        if since.position < stream_range.first and not stream_range.complete:
+        if since.version < stream_range.first:
             yield [_gap(client, published_up_to(), TOO_OLD)]
             continue
         page_end = end_of(rows[-1]) if len(rows) == PAGE_ROWS else EventId.after(until)

@@ -19,7 +19,7 @@ import orjson
 from page_tokens import page_token, read_page_token
 
 NEWEST = """
-    SELECT symbol, price::float8, volume::float8, time AS timestamp FROM newest_trades WHERE symbol = $1
+    SELECT symbol, price::float8, volume::float8, time AS timestamp FROM latest_trades WHERE symbol = $1
 """
 TRADES = """
     SELECT symbol, price::float8, volume::float8, time AS timestamp, trade_id

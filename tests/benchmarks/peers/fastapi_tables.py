@@ -32,7 +32,7 @@ class TradeRow(TradeColumns, Base):
 
 
 class NewestTradeRow(TradeColumns, Base):
-    __tablename__ = "newest_trades"
+    __tablename__ = "latest_trades"
 
 
 class CandleRow(Base):

@@ -91,6 +91,8 @@ def _read_value(program: Path, path: Path, database_url: str, table: str, patter
 
 
 def _check_revision(path: Path, revision: str) -> None:
+    if migrations.is_too_old(revision):
+        raise CommandFailed(migrations.TOO_OLD.format(path, revision, migrations.BASELINE))
     if revision not in migrations.revisions():
         raise CommandFailed(
             f"{path} has the schema {revision}, which this version does not know; use a newer version of market-data."
@@ -151,25 +153,21 @@ def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
             raise CommandFailed(f"{error}. {INCOMPLETE}.") from None
 
 
-# Ids that were given out after the backup would be given out again, for other events. A row that seems to be older than an
-# hour says that what came before it has been deleted.
-FORGET_STREAM = """
+# Versions taken after the backup must not be taken again for other commits, so the restored database continues far above
+# them. Stream events from before the backup are deleted: clients with older ids receive a gap.
+START_NEW_VERSIONS = """
     DO $$
     BEGIN
-        IF to_regclass('public.stream_commits') IS NOT NULL THEN
-            DELETE FROM public.stream_events;
-            DELETE FROM public.stream_commits;
-            INSERT INTO public.stream_commits (position, statement, stored_at, closed_until)
-            SELECT
-                setval('public.stream_positions', nextval('public.stream_positions') + 1000000000000),
-                nextval('public.stream_statements'), now() - INTERVAL '2 hours', closed_until
-            FROM public.stream_clock;
-        END IF;
+        DELETE FROM public.stream_events;
+        UPDATE public.stream_progress
+        SET trimmed_before = setval('public.versions', nextval('public.versions') + 1000000000000) + 1;
+        INSERT INTO public.pending_commits (write_id, kind, trade_count)
+        VALUES (nextval('public.write_ids'), 'restore', 0);
     END
     $$
 """
 
-# Of what belongs to the database itself a dump has nothing; as in the migration 0005.
+# Of what belongs to the database itself a dump has nothing; as in revision 0012.
 LIMIT_ANALYST = """
     DO $$
     BEGIN
@@ -187,9 +185,9 @@ LIMIT_ANALYST = """
 
 def _finish(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(FORGET_STREAM)
         connection.execute(LIMIT_ANALYST)
         connection.execute("SELECT timescaledb_post_restore()")
+        connection.execute(START_NEW_VERSIONS)
         connection.execute("ANALYZE")
 
 
@@ -215,9 +213,9 @@ def _make_copy(path: Path, place: Home) -> None:
         draft = Home(Path(folder))
         snapshots.unpack(path, draft.data)
         with embedded.owned_engine(draft.path, say=progress) as database_url:
-            with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
-                connection.execute(FORGET_STREAM)
             migrations.upgrade(database_url)
+            with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
+                connection.execute(START_NEW_VERSIONS)
         sync_all(draft.data)
         draft.data.rename(place.data)
 

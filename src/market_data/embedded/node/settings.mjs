@@ -21,6 +21,9 @@ export const SESSION_DEFAULTS = new Map(
     log_min_error_statement: 'panic',
     log_min_messages: 'fatal',
     max_parallel_workers_per_gather: '0',
+    // As timescaledb-tune sets it in the official image: data lies in memory or on an SSD. With 4, pages of the 5-minute
+    // candles of a long range are sorted (5 ms) instead of read in order (0.1 ms).
+    random_page_cost: '1.1',
     search_path: '"$user", public',
     TimeZone: 'UTC',
   }),

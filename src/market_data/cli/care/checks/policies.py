@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# Interval, length of its bucket, how often it is refreshed; as in the migrations 0003 and 0004.
+# Interval, length of its bucket, how often it is refreshed; as in revision 0012.
 _REFRESHED = (
     ("5m", "5 minutes", "5 minutes"),
     ("15m", "15 minutes", "15 minutes"),
@@ -34,5 +34,8 @@ EXPECTED: Mapping[tuple[str, str], str] = {
         )
         for table, after in _CONVERTED
     },
+    ("policy_compression", "commits"): (
+        "CALL add_columnstore_policy('commits', after => BIGINT '100000', schedule_interval => INTERVAL '1 hour')"
+    ),
 }
 """Statement that creates the job, by procedure and table."""

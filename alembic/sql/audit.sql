@@ -1,0 +1,54 @@
+-- Present text of the functions and views of the audit trail of trades.
+
+CREATE OR REPLACE FUNCTION trades_audited() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    stays boolean;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        stays := (new.symbol, new.time, new.trade_id) = (old.symbol, old.time, old.trade_id);
+        IF stays AND (new.price, new.volume) = (old.price, old.volume) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO trade_changes (
+        action, symbol, time, trade_id, price_before, volume_before, price_after, volume_after, actor, reason,
+        write_id, write_id_before, moved_to
+    )
+    VALUES (
+        CASE WHEN stays THEN 'correct' ELSE 'cancel' END,
+        old.symbol, old.time, old.trade_id, old.price, old.volume,
+        CASE WHEN stays THEN new.price END,
+        CASE WHEN stays THEN new.volume END,
+        coalesce(nullif(current_setting('market_data.actor', true), ''), session_user),
+        nullif(current_setting('market_data.reason', true), ''),
+        currval('write_ids'),
+        old.write_id,
+        CASE WHEN NOT stays THEN new.time END
+    );
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_recorded() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    -- The trades of the statement from the audit trail, because there is no transition table. An UPDATE and a DELETE of one
+    -- statement (MERGE) share its write_id.
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
+    SELECT
+        write_id,
+        CASE TG_OP WHEN 'UPDATE' THEN 'correct' ELSE 'cancel' END,
+        count(*),
+        least(min(time), min(moved_to)),
+        greatest(max(time), max(moved_to))
+    FROM trade_changes
+    WHERE write_id = currval('write_ids') AND (TG_OP = 'UPDATE') = (action = 'correct' OR moved_to IS NOT NULL)
+    GROUP BY write_id;
+    RETURN NULL;
+END
+$$;

@@ -1,0 +1,91 @@
+-- Present text of the functions and views of versions and commits.
+
+CREATE OR REPLACE FUNCTION newest_version() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT max(version) FROM public.data_version
+$$;
+
+CREATE OR REPLACE FUNCTION update_data_version(new_version bigint, change bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE stream_commit_lock IN EXCLUSIVE MODE;
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        WITH added AS (
+            DELETE FROM data_version WHERE NOT main RETURNING version, trade_count
+        )
+        UPDATE data_version
+        SET version = greatest(data_version.version, new_version, (SELECT max(version) FROM added)),
+            trade_count = data_version.trade_count + change + (SELECT coalesce(sum(trade_count), 0) FROM added)
+        WHERE main;
+    ELSE
+        INSERT INTO data_version (version, trade_count)
+        SELECT coalesce(new_version, max(version)), change FROM data_version;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION number_commit() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    this bigint;
+    clock bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+    committed timestamptz;
+BEGIN
+    -- Behind the lock of the transaction that commits, so versions follow the order of commits however long before them the
+    -- statements ran. It costs no concurrency that NOTIFY, whose senders commit one by one, doesn't cost already. Readers need
+    -- not hold back versions above the oldest running transaction, which may be a refresh that takes minutes. A lock on a table,
+    -- because any role could take an advisory one.
+    LOCK TABLE stream_commit_lock IN EXCLUSIVE MODE;
+    this := nextval('versions');
+    clock := greatest(clock, (SELECT last_value FROM commit_clock));
+    PERFORM setval('commit_clock', clock);
+    committed := to_timestamp(0) + clock * INTERVAL '1 microsecond';
+    DELETE FROM pending_commits WHERE write_id = new.write_id AND kind = new.kind;
+    IF new.kind = 'truncate' THEN
+        SELECT sum(trade_count) INTO new.trade_count FROM data_version;
+    END IF;
+    INSERT INTO commits (version, kind, write_id, committed_at, trade_count, first_time, last_time, closed_until)
+    SELECT this, new.kind, new.write_id, committed, new.trade_count, new.first_time, new.last_time, closed_until
+    FROM stream_progress;
+    IF NOT EXISTS (SELECT FROM commit_blocks WHERE block = this / 10000 AND write_id <= new.write_id) THEN
+        INSERT INTO commit_blocks (block, write_id) VALUES (this / 10000, new.write_id);
+    END IF;
+    PERFORM update_data_version(this, CASE
+        WHEN new.kind = 'store' THEN new.trade_count
+        WHEN new.kind IN ('cancel', 'truncate') THEN -new.trade_count
+        ELSE 0
+    END);
+    IF EXISTS (SELECT FROM stream_events WHERE write_id = new.write_id) THEN
+        INSERT INTO stream_late_candles (symbol, bucket)
+        SELECT DISTINCT symbol, time_bucket(INTERVAL '1 minute', time)
+        FROM stream_events
+        WHERE write_id = new.write_id AND kind = 'trade' AND stream_is_late(time, committed);
+        PERFORM pg_notify('market_data_stream', this::text);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION recount_trades() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = on
+AS $$
+DECLARE
+    change bigint;
+BEGIN
+    -- A chunk created meanwhile would be missing in the plan of the count.
+    LOCK TABLE trades IN SHARE UPDATE EXCLUSIVE MODE;
+    -- In one snapshot, so that trades committed meanwhile are in both numbers or in neither.
+    SELECT (SELECT count(*) FROM trades) - (SELECT sum(trade_count) FROM data_version) INTO change;
+    IF change <> 0 THEN
+        PERFORM update_data_version(NULL, change);
+    END IF;
+    RETURN change;
+END
+$$;

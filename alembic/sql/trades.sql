@@ -1,0 +1,143 @@
+-- Present text of the functions and views of trades, symbols and the latest trade of each symbol.
+
+CREATE OR REPLACE VIEW latest_prices AS
+SELECT symbol, name, price, volume, time
+FROM latest_trades
+JOIN symbols USING (symbol);
+
+CREATE OR REPLACE FUNCTION trades_numbered() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    PERFORM nextval('write_ids');
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_corrected() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    new.write_id := CASE
+        WHEN (new.symbol, new.time, new.trade_id, new.price, new.volume)
+            IS DISTINCT FROM (old.symbol, old.time, old.trade_id, old.price, old.volume)
+        THEN currval('write_ids')
+        ELSE old.write_id
+    END;
+    RETURN new;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_stored() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    this constant bigint := currval('write_ids');
+    number bigint;
+    oldest timestamptz;
+    newest timestamptz;
+    lowest bigint;
+    highest bigint;
+    horizon timestamptz;
+BEGIN
+    SELECT count(*), min(time), max(time), min(write_id), max(write_id)
+    INTO number, oldest, newest, lowest, highest
+    FROM stored;
+    IF number = 0 THEN
+        RETURN NULL;
+    END IF;
+    IF lowest <> this OR highest <> this THEN
+        RAISE generated_always USING
+            MESSAGE = 'trades.write_id is set by the database: leave it out',
+            TABLE = 'trades', COLUMN = 'write_id';
+    END IF;
+    IF oldest < now() - INTERVAL '1 day' THEN
+        horizon := retention_horizon();
+        IF oldest < horizon THEN
+            RAISE check_violation USING
+                MESSAGE = format('a trade at %s is older than the retention horizon, %s', oldest, horizon),
+                DETAIL = 'The other trades of its candle have been dropped.',
+                TABLE = 'trades', CONSTRAINT = 'trades_within_retention';
+        END IF;
+    END IF;
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
+    VALUES (this, 'store', number, oldest, newest);
+    INSERT INTO stale_ranges (since, until)
+    SELECT min(time), max(time)
+    FROM stored
+    GROUP BY time_bucket(INTERVAL '1 hour', time);
+    -- Writers that store trades share the rows of their symbols, and trades_changed() locks them exclusively: each sees
+    -- the other's trades before it looks for the latest one. The rows of latest_trades can't be locked for that, because they
+    -- are deleted and inserted again. In the order of the symbols, so that no two writers wait for each other; in a statement
+    -- of its own, so that the next statement sees what was committed meanwhile.
+    PERFORM 1 FROM symbols WHERE symbol IN (SELECT symbol FROM stored) ORDER BY symbol FOR KEY SHARE;
+    -- Only symbols with a later trade are written, in their order: writers seldom wait for each other, and never in a circle.
+    INSERT INTO latest_trades AS known (symbol, time, trade_id, price, volume)
+    SELECT latest.symbol, latest.time, latest.trade_id, latest.price, latest.volume
+    FROM (
+        SELECT DISTINCT ON (symbol) symbol, time, trade_id, price, volume
+        FROM stored
+        ORDER BY symbol, time DESC, trade_id DESC
+    ) AS latest
+    LEFT JOIN latest_trades AS before USING (symbol)
+    WHERE before.symbol IS NULL OR (latest.time, latest.trade_id) > (before.time, before.trade_id)
+    ORDER BY latest.symbol
+    ON CONFLICT (symbol) DO UPDATE
+    SET time = excluded.time, trade_id = excluded.trade_id, price = excluded.price, volume = excluded.volume
+    WHERE (excluded.time, excluded.trade_id) > (known.time, known.trade_id);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    -- As in trades_stored().
+    PERFORM 1 FROM symbols WHERE symbol IN (old.symbol, new.symbol) ORDER BY symbol FOR UPDATE;
+    INSERT INTO stale_ranges (since, until) VALUES (old.time, old.time);
+    DELETE FROM latest_trades
+    WHERE symbol = old.symbol AND time = old.time AND trade_id = old.trade_id;
+    IF FOUND THEN
+        INSERT INTO latest_trades (symbol, time, trade_id, price, volume)
+        SELECT symbol, time, trade_id, price, volume
+        FROM trades
+        WHERE symbol = old.symbol
+        ORDER BY time DESC, trade_id DESC
+        LIMIT 1;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO stale_ranges (since, until) VALUES (new.time, new.time);
+        INSERT INTO latest_trades AS known (symbol, time, trade_id, price, volume)
+        VALUES (new.symbol, new.time, new.trade_id, new.price, new.volume)
+        ON CONFLICT (symbol) DO UPDATE
+        SET time = excluded.time, trade_id = excluded.trade_id, price = excluded.price, volume = excluded.volume
+        WHERE (excluded.time, excluded.trade_id) >= (known.time, known.trade_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    INSERT INTO stale_ranges (since, until)
+    SELECT range_start, range_end - INTERVAL '1 microsecond'
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    UPDATE retention SET oldest_chunk = NULL;
+    DELETE FROM latest_trades;
+    -- number_commit() fills in the number of trades.
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
+    SELECT nextval('write_ids'), 'truncate', 0, min(range_start), max(range_end)
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    RETURN NULL;
+END
+$$;

@@ -1,0 +1,173 @@
+"""The statement that wrote each trade, each change and each candle."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, LiteralString
+
+import pytest
+from helpers.candle_scenarios import Databases, connected_to_migrated
+from helpers.support import SERVER, Connection, store, trade
+from helpers.versions import INSERT, at, commits, counts_are_right, one
+from psycopg import errors
+
+INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+
+
+@pytest.fixture
+def known(connection: Connection) -> Connection:
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
+    return connection
+
+
+def test_prepared_statements_take_a_new_write_id_each_time(known: Connection):
+    for second in range(12):
+        known.execute(INSERT, trade(second, "1"), prepare=True)
+    assert one(known, "SELECT count(DISTINCT write_id) FROM trades") == 12
+    assert one(known, "SELECT count(*) FROM trades JOIN commits USING (write_id)") == 12
+
+
+def test_trades_of_one_statement_share_its_write_id_also_within_a_larger_one(known: Connection):
+    known.execute("""
+        WITH first AS (INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'AAPL', 1, 1) RETURNING true),
+            second AS (INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'MSFT', 1, 1) RETURNING true)
+        SELECT FROM first, second
+    """)
+    assert one(known, "SELECT count(DISTINCT write_id) FROM trades") == 1
+    known.execute("""
+        INSERT INTO trades (time, symbol, price, volume) SELECT time, symbol, 3, 3 FROM trades WHERE symbol = 'AAPL'
+        UNION ALL SELECT time + INTERVAL '1 second', symbol, 3, 3 FROM trades WHERE symbol = 'AAPL'
+        ON CONFLICT (symbol, time, trade_id) DO UPDATE SET price = excluded.price
+    """)
+    assert "correct" in {kind for kind, *_ in commits(known)}
+    assert counts_are_right(known)
+    written = "SELECT count(*) FROM (SELECT write_id FROM trades EXCEPT SELECT write_id FROM commits) AS unknown"
+    assert one(known, written) == 0
+
+
+def test_corrections_and_cancels_tell_the_statement_before_and_their_own(known: Connection):
+    store(known, trade(0, "1"), trade(1, "1"))
+    stored = dict(known.execute("SELECT time, write_id FROM trades").fetchall())
+    known.execute("UPDATE trades SET price = 2 WHERE time = %s", (at(0),))
+    corrected = one(known, "SELECT write_id FROM trades WHERE time = %s", at(0))
+    assert corrected > stored[at(1)] == one(known, "SELECT write_id FROM trades WHERE time = %s", at(1))
+    known.execute("DELETE FROM trades WHERE time = %s", (at(0),))
+    changes = known.execute("SELECT action, write_id, write_id_before FROM trade_changes ORDER BY id").fetchall()
+    cancelled = changes[1][1]
+    assert changes == [("correct", corrected, stored[at(0)]), ("cancel", cancelled, corrected)]
+    assert cancelled > corrected
+    kinds = known.execute("SELECT kind FROM commits WHERE write_id IN (%s, %s) ORDER BY version", (corrected, cancelled))
+    assert kinds.fetchall() == [("correct",), ("cancel",)]
+
+
+def test_write_id_of_a_statement_is_rejected_or_overwritten(known: Connection):
+    with pytest.raises(errors.GeneratedAlways, match="set by the database"):
+        known.execute("INSERT INTO trades (time, symbol, price, volume, write_id) VALUES (now(), 'AAPL', 1, 1, 1)")
+    store(known, trade(0, "1"))
+    before = one(known, "SELECT write_id FROM trades")
+    known.execute("UPDATE trades SET write_id = 0")
+    assert one(known, "SELECT write_id FROM trades") == before
+    known.execute("UPDATE trades SET write_id = 0, price = 2")
+    assert one(known, "SELECT write_id FROM trades") == one(known, "SELECT currval('write_ids')")
+
+
+@contextmanager
+def writer(connection: Connection, columns: tuple[LiteralString, LiteralString]) -> Iterator[Connection]:
+    """Connect as a role that may insert, update (these columns) and delete trades."""
+    insert, update = columns
+    connection.execute("CREATE ROLE writer_of_test")
+    try:
+        connection.execute(f"GRANT SELECT, DELETE, INSERT{insert}, UPDATE{update} ON trades TO writer_of_test")
+        connection.execute("SET SESSION AUTHORIZATION writer_of_test")
+        try:
+            yield connection
+        finally:
+            connection.execute("SET SESSION AUTHORIZATION postgres")
+    finally:
+        connection.execute("DROP OWNED BY writer_of_test")
+        connection.execute("DROP ROLE writer_of_test")
+
+
+def write_something(connection: Connection) -> None:
+    connection.execute(INSERT, trade(0, "1"))
+    with connection.cursor().copy("COPY trades (time, symbol, price, volume) FROM STDIN") as copy:
+        copy.write("2026-02-08T10:30:05Z\tAAPL\t1\t1\n")
+    connection.execute("UPDATE trades SET price = 2 WHERE time = %s", (at(0),))
+    connection.execute("DELETE FROM trades WHERE time = %s", (at(5),))
+
+
+WITH_WRITE_ID: LiteralString = "INSERT INTO trades (time, symbol, price, volume, write_id) VALUES (now(), 'AAPL', 1, 1, 1)"
+
+
+def test_role_that_may_write_trades_writes_no_write_id_and_no_version(known: Connection):
+    with writer(known, ("", "")) as connection:
+        write_something(connection)
+        refused: list[LiteralString] = [
+            "SELECT nextval('write_ids')",
+            "SELECT setval('versions', 1)",
+            "UPDATE data_version SET version = 1",
+            "DELETE FROM commits",
+            "INSERT INTO pending_commits (write_id, kind, trade_count) VALUES (1, 'store', 1)",
+            "SELECT update_data_version(1, 1)",
+        ]
+        for statement in refused:
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(statement)
+        with pytest.raises(errors.GeneratedAlways):
+            connection.execute(WITH_WRITE_ID)
+        connection.execute("UPDATE trades SET write_id = 1")
+    assert one(known, "SELECT write_id FROM trades") > 1
+    assert [kind for kind, *_ in commits(known)] == ["store", "store", "correct", "cancel"]
+    assert counts_are_right(known)
+
+
+if SERVER:  # TimescaleDB 2.23 has no privileges on columns of a hypertable with a columnstore
+
+    def test_privileges_on_the_other_columns_are_enough_to_write_trades(known: Connection):
+        with writer(known, (" (time, symbol, trade_id, price, volume)", " (price, volume)")) as connection:
+            write_something(connection)
+            for statement in (WITH_WRITE_ID, "UPDATE trades SET write_id = 1"):
+                with pytest.raises(errors.InsufficientPrivilege):
+                    connection.execute(statement)
+
+
+def test_candles_of_every_interval_have_the_greatest_write_id_of_their_trades(new_migrated_database: Databases):
+    with connected_to_migrated(new_migrated_database) as connection:
+        start = one(connection, "SELECT time_bucket(INTERVAL '7 days', now()) - INTERVAL '21 days'")
+        numbers = random.Random(7)
+        trades = [
+            (start + timedelta(minutes=numbers.randrange(14 * 1440)), f"S{number % 3}", number, Decimal(1), Decimal(1))
+            for number in range(120)
+        ]
+        numbers.shuffle(trades)
+        store(connection, *trades[:80])
+        assert differing_write_ids(connection) == [], "nothing is materialized"
+        connection.execute("CALL refresh_candles()")
+        store(connection, *trades[80:])
+        connection.execute("UPDATE trades SET price = 5 WHERE trade_id % 7 = 0")
+        connection.execute("DELETE FROM trades WHERE trade_id % 11 = 0")
+        connection.execute("CALL refresh_candles()")
+        assert differing_write_ids(connection) == [], "all is materialized"
+        for relation in ("trades", "candles_1m", "candles_5m"):
+            connection.execute("SELECT compress_chunk(chunk, true) FROM show_chunks(%s::regclass) AS chunk", (relation,))
+        connection.execute("UPDATE trades SET price = 6 WHERE trade_id % 7 = 1")
+        connection.execute("CALL refresh_candles()")
+        assert differing_write_ids(connection) == [], "all was in the columnstore"
+
+
+def differing_write_ids(connection: Connection) -> list[Any]:
+    """Return interval, symbol and bucket of each candle whose write_id is not the greatest of its trades."""
+    return connection.execute(
+        """
+        SELECT level.interval, symbol, bucket, candle.write_id, expected.write_id
+        FROM unnest(%s::text[], %s::interval[]) AS level ("interval", length)
+        CROSS JOIN LATERAL (
+            SELECT symbol, time_bucket(length, time) AS bucket, max(write_id) AS write_id FROM trades GROUP BY 1, 2
+        ) AS expected
+        LEFT JOIN candles AS candle USING ("interval", symbol, bucket)
+        WHERE candle.write_id IS DISTINCT FROM expected.write_id
+        """,
+        (list(INTERVALS), ["1 minute", "5 minutes", "15 minutes", "30 minutes", "1 hour", "4 hours", "1 day", "7 days"]),
+    ).fetchall()
