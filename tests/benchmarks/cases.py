@@ -7,14 +7,13 @@ from itertools import cycle
 from urllib.parse import urlencode
 
 from filled import DAY, START, SYMBOLS
-from msgspec import Raw
 
-from market_data.api.http.openapi import encoded_rows
+from market_data.api.http.handlers import encoded_rows
 from market_data.database.pool import Database
-from market_data.models import CandleList, TradeList
-from market_data.queries.candles import read_candles
+from market_data.models import CandleList, LatestPrice, TradeList
+from market_data.queries.candles import CandleRange, read_candles
 from market_data.queries.latest_prices import read_latest_price
-from market_data.queries.trades import read_trades
+from market_data.queries.trades import TradeRange, read_trades
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Case:
 def _latest(name: str, symbols: list[str]) -> Case:
     turns = cycle(symbols)
 
-    async def read(database: Database) -> Raw:
+    async def read(database: Database) -> LatestPrice:
         latest = await database.read(read_latest_price, next(turns))
         assert latest is not None
         return latest
@@ -43,7 +42,7 @@ def _candles(start: datetime, count: int) -> Case:
     end = start + timedelta(minutes=count)
 
     async def read(database: Database) -> CandleList:
-        page = await database.read(read_candles, "AAPL", "1m", start, end, count)
+        page = await database.read(read_candles, CandleRange("AAPL", "1m", start, end), count)
         assert page.count == count
         return CandleList("AAPL", "1m", start, end, count, encoded_rows(page), None)
 
@@ -54,7 +53,7 @@ def _trades(start: datetime, count: int) -> Case:
     end = start + timedelta(days=1)
 
     async def read(database: Database) -> TradeList:
-        page = await database.read(read_trades, "AAPL", start, end, count)
+        page = await database.read(read_trades, TradeRange("AAPL", start, end), count)
         assert page.count == count
         return TradeList("AAPL", start, end, count, count, encoded_rows(page), None)
 

@@ -12,7 +12,7 @@ import time
 import uvloop
 from cases import CASES
 
-from market_data.api.http.openapi import encode
+from market_data.api.http.handlers import encode
 from market_data.database.pool import Database
 from market_data.settings import Settings
 

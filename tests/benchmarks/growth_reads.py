@@ -11,10 +11,11 @@ from typing import Any
 
 from growth_history import START
 
+from market_data.api.http.handlers import encode
 from market_data.database.connection import Connection, connect
-from market_data.queries.candles import read_candles
+from market_data.queries.candles import CandleRange, read_candles
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
-from market_data.queries.trades import read_trades
+from market_data.queries.trades import TradeRange, read_trades
 
 DAY = timedelta(days=1)
 WARM_UP = 6
@@ -50,11 +51,11 @@ Call = Callable[[Connection, str, Places], Awaitable[object]]
 
 
 async def _latest(connection: Connection, symbol: str, _: Places) -> bytes:
-    return bytes(await read_latest_price(connection, symbol) or b"")
+    return encode(await read_latest_price(connection, symbol))
 
 
 async def _all_latest(connection: Connection, _: str, __: Places) -> bytes:
-    return bytes((await read_latest_prices(connection, None)).rows)
+    return encode(await read_latest_prices(connection, None))
 
 
 async def _minutes(connection: Connection, symbol: str, at: Places) -> bytes:
@@ -66,15 +67,15 @@ async def _days(connection: Connection, symbol: str, at: Places) -> bytes:
 
 
 async def _candles(connection: Connection, symbol: str, interval: str, start: datetime, end: datetime) -> bytes:
-    return bytes((await read_candles(connection, symbol, interval, start, end, 10_000)).rows)
+    return bytes((await read_candles(connection, CandleRange(symbol, interval, start, end), 10_000)).rows)
 
 
 async def _first_page(connection: Connection, symbol: str, at: Places) -> bytes:
-    return bytes((await read_trades(connection, symbol, START, at.beyond, PAGE)).rows)
+    return bytes((await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE)).rows)
 
 
 async def _deep_page(connection: Connection, symbol: str, at: Places) -> bytes:
-    return bytes((await read_trades(connection, symbol, START, at.beyond, PAGE, after=(DEEP, 0))).rows)
+    return bytes((await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE, (DEEP, 0))).rows)
 
 
 # As much work whatever the table: how it changes is the machine's doing.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -16,8 +17,8 @@ from helpers.support import SERVER, T0, Connection, store
 from helpers.support import trade as stored_trade
 
 from market_data.database.connection import connect
+from market_data.models_writes import TradeIn
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
-from market_data.trade_validation import NewTrade, Row, TradeValidator
 
 NEWEST = "SELECT price FROM latest_trades WHERE symbol = 'AAPL'"
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
@@ -25,12 +26,12 @@ DELETE = "DELETE FROM trades WHERE price = %s"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def incoming(number: int, price: str = "1") -> NewTrade:
+def incoming(number: int, price: str = "1") -> TradeIn:
     """Return an incoming trade."""
-    return TradeValidator(numbers=False).trade(Row("AAPL", "2026-02-08T10:30:00Z", price, "1", str(number)))
+    return TradeIn(symbol="AAPL", timestamp=T0, price=Decimal(price), volume=Decimal(1), trade_id=number)
 
 
-def write(url: str, trades: Mapping[int, NewTrade]) -> Outcome:
+def write(url: str, trades: Mapping[int, TradeIn]) -> Outcome:
     """Store trades as the service does."""
 
     async def run() -> Outcome:
@@ -142,7 +143,7 @@ if SERVER:
         calls = [{index: incoming((index * step) % 97) for index in range(97)} for step in (1, 5, 11, 96)]
         start = threading.Barrier(len(calls))
 
-        def call(trades: Mapping[int, NewTrade]) -> Outcome:
+        def call(trades: Mapping[int, TradeIn]) -> Outcome:
             start.wait()
             return write(database_url, trades)
 

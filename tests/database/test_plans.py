@@ -13,7 +13,7 @@ from psycopg import sql
 from market_data.queries.candles import CANDLE_BOUND, CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
 from market_data.queries.intervals import INTERVALS, WEEK_START
-from market_data.queries.latest_prices import LAST_PRICES, LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
+from market_data.queries.latest_prices import ALL_LATEST_PRICES, LAST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
 from market_data.queries.row_pages import Order
 from market_data.queries.status import NEWEST_TRADE, TRADE_TOTALS
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
@@ -228,8 +228,8 @@ def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(plan
     ("statement", "parameters"),
     [
         (LATEST_PRICE, {"symbol": "MSFT"}),
-        (LATEST_PRICES, {}),
-        (LATEST_PRICES_OF, {"symbols": SYMBOLS}),
+        (ALL_LATEST_PRICES, {}),
+        (SOME_LATEST_PRICES, {"symbols": SYMBOLS}),
         (LAST_PRICES, {"symbols": SYMBOLS}),
         (NEWEST_TRADE, {}),
     ],

@@ -1,4 +1,4 @@
-"""Rows of the statements compared with the structs of `models`, from which the OpenAPI document is generated."""
+"""Rows of the statements, compared with the structs of `models`, from which the OpenAPI document is generated."""
 
 import json
 from datetime import timedelta
@@ -13,13 +13,13 @@ from market_data.models import Candle, FilledCandle, LatestPrice, Symbol, Trade
 from market_data.queries.candles import CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES
 from market_data.queries.intervals import WEEK_START
-from market_data.queries.latest_prices import LATEST_PRICE, LATEST_PRICES, LATEST_PRICES_OF
+from market_data.queries.latest_prices import ALL_LATEST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
 from market_data.queries.symbols import SYMBOLS
 from market_data.queries.trades import TRADES
 
 WEEK = timedelta(weeks=1)
 
-# A week that begins on a Monday, with T0 in it, so that a gap-filled range has at least one bucket.
+# A week that begins on a Monday and contains T0, so that `fill` makes at least one bucket.
 START = WEEK_START + (T0 - WEEK_START) // WEEK * WEEK
 RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "end_id": 0, "limit": 10}
 
@@ -36,18 +36,27 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
 
 
 @pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [(LATEST_PRICE, ("AAPL",)), (ALL_LATEST_PRICES, ()), (SOME_LATEST_PRICES, (["AAPL", "MSFT"],))],
+)
+def test_columns_of_latest_prices_are_the_fields_in_order(
+    connection: Connection, statement: LiteralString, parameters: tuple[Any, ...]
+):
+    columns = connection.execute(statement, parameters).description or []
+    names = ["timestamp" if column.name == "time" else column.name for column in columns]
+    assert tuple(names) == LatestPrice.__struct_fields__
+
+
+@pytest.mark.parametrize(
     ("statement", "parameters", "struct"),
     [
-        (LATEST_PRICE, ("AAPL",), LatestPrice),
-        (LATEST_PRICES, (), LatestPrice),
-        (LATEST_PRICES_OF, (["AAPL", "MSFT"],), LatestPrice),
         *((statement, RANGE, Trade) for (*_, form), statement in TRADES.items() if form == "json"),
         *((statement, RANGE, Candle) for (*_, form), statement in CANDLES.items() if form == "json"),
         *((statement, RANGE, FilledCandle) for (*_, form), statement in GAPFILLED_CANDLES.items() if form == "json"),
     ],
 )
 @pytest.mark.parametrize(("seconds", "volume"), [(0, "0"), (1.5, "12.50"), (59.999999, "0.000000000001")])
-def test_json_of_the_database_is_that_of_the_struct(
+def test_json_from_the_database_has_the_fields_of_the_struct(
     connection: Connection,
     statement: LiteralString,
     parameters: tuple[Any, ...] | dict[str, Any],
@@ -60,5 +69,5 @@ def test_json_of_the_database_is_that_of_the_struct(
     rows = json.loads(f"[{text}]")
     assert {tuple(row) for row in rows} == {struct.__struct_fields__}
     read = msgspec.json.decode(f"[{text}]", type=list[struct])
-    # The same as from the encoder, apart from whole numbers, which the encoder writes with a fraction.
+    # As the encoder would write it, except that the encoder gives whole numbers a fraction.
     assert json.loads(msgspec.json.encode(read)) == rows

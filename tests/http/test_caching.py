@@ -1,4 +1,4 @@
-"""What may be kept of an answer: `Cache-Control`, `ETag`, `If-None-Match`."""
+"""Caching headers and conditional requests: `Cache-Control`, `ETag`, `If-None-Match`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ FORMATS = pytest.mark.parametrize("form", ["json", "csv", "arrow"])
 
 @BOTH
 @FORMATS
-def test_answer_that_the_client_has_is_304(
+def test_unchanged_response_is_304(
     client: TestClient, connection: Connection, path: str, parameters: dict[str, Any], form: str
 ):
     store(connection, trade(0, "1"))
@@ -33,7 +33,7 @@ def test_answer_that_the_client_has_is_304(
 
 
 @BOTH
-def test_late_trade_changes_the_tag(client: TestClient, connection: Connection, path: str, parameters: dict[str, Any]):
+def test_late_trade_changes_the_etag(client: TestClient, connection: Connection, path: str, parameters: dict[str, Any]):
     store(connection, trade(0, "1"))
     tag = client.get(path, params=parameters).headers["etag"]
     store(connection, trade(1, "2"))
@@ -43,7 +43,7 @@ def test_late_trade_changes_the_tag(client: TestClient, connection: Connection, 
 
 
 @BOTH
-def test_each_form_has_a_tag_of_its_own(client: TestClient, connection: Connection, path: str, parameters: dict[str, Any]):
+def test_each_format_has_its_own_etag(client: TestClient, connection: Connection, path: str, parameters: dict[str, Any]):
     store(connection, trade(0, "1"))
     tags = {client.get(path, params=parameters | {"format": form}).headers["etag"] for form in ("json", "csv", "arrow")}
     assert len(tags) == 3
@@ -51,7 +51,7 @@ def test_each_form_has_a_tag_of_its_own(client: TestClient, connection: Connecti
 
 @BOTH
 @FORMATS
-def test_range_that_is_not_over_is_not_kept(
+def test_range_that_has_not_ended_is_not_stored(
     client: TestClient, connection: Connection, path: str, parameters: dict[str, Any], form: str
 ):
     store(connection, trade(0, "1"))
@@ -61,7 +61,7 @@ def test_range_that_is_not_over_is_not_kept(
     assert "etag" not in response.headers
 
 
-def test_range_in_the_past_is_not_over_while_its_last_bucket_is_open(client: TestClient, connection: Connection):
+def test_range_with_an_open_last_bucket_is_not_stored(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     now = datetime.now(UTC)
     this_week = HOUR | {"interval": "1w", "end": (now - timedelta(milliseconds=1)).isoformat()}
@@ -91,6 +91,6 @@ def test_range_in_the_past_is_not_over_while_its_last_bucket_is_open(client: Tes
         ("/assets/swagger-ui-bundle.js", "public, max-age=3600"),
     ],
 )
-def test_every_answer_says_whether_it_may_be_kept(client: TestClient, connection: Connection, path: str, expected: str):
+def test_every_response_has_cache_control(client: TestClient, connection: Connection, path: str, expected: str):
     store(connection, trade(0, "1"))
     assert client.get(path).headers["cache-control"] == expected

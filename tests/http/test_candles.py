@@ -14,7 +14,7 @@ def candles(client: TestClient, **parameters: Any) -> list[dict[str, Any]]:
     return client.get("/candles", params=HOUR | parameters).json()["candles"]
 
 
-def test_candles_come_oldest_first(client: TestClient, connection: Connection):
+def test_candles_are_oldest_first(client: TestClient, connection: Connection):
     store(connection, trade(60, "9"), trade(0, "10"), trade(20, "20", "3"), trade(40, "8.50", "0.50"), trade(59, "11", "0"))
     response = client.get("/candles", params=HOUR | {"symbol": "aapl"})
     assert response.headers["content-type"] == "application/json"
@@ -37,7 +37,7 @@ def test_candles_come_oldest_first(client: TestClient, connection: Connection):
         ("10:30:10", "10:30:50", []),
     ],
 )
-def test_candle_is_in_the_range_with_the_start_of_its_bucket_and_then_whole(
+def test_bucket_start_decides_if_a_whole_candle_is_in_the_range(
     client: TestClient, connection: Connection, start: str, end: str, expected: list[str]
 ):
     store(connection, *(trade(10 * number, "1") for number in range(18)))
@@ -54,7 +54,7 @@ def test_candle_is_in_the_range_with_the_start_of_its_bucket_and_then_whole(
         ([trade(0, "0.1", "0.1"), trade(1, "0.3", "0.2")], 0.233333333333333),
     ],
 )
-def test_vwap_is_weighted_by_volume_and_null_without_any(
+def test_vwap_is_weighted_by_volume_and_null_without_volume(
     client: TestClient, connection: Connection, trades: list[Trade], vwap: float | None
 ):
     store(connection, *trades)
@@ -67,7 +67,7 @@ def test_sums_carry_no_rounding_error(client: TestClient, connection: Connection
     assert candles(client)[0]["vwap"] == 0.1
 
 
-def test_open_bucket_is_included_and_follows_each_trade(client: TestClient, connection: Connection):
+def test_open_bucket_is_included_and_updated_by_each_trade(client: TestClient, connection: Connection):
     now = datetime.now(UTC)
     minute = now.replace(second=0, microsecond=0)
     (_, symbol, _, price, volume) = trade(0, "5")
@@ -108,7 +108,7 @@ def test_candle_is_closed_once_its_bucket_has_ended(client: TestClient, connecti
     assert [each["closed"] for each in found] == [True, False]
 
 
-def test_minute_without_a_trade_has_no_candle(client: TestClient, connection: Connection):
+def test_bucket_without_a_trade_has_no_candle(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"), trade(180, "2"))
     assert len(candles(client)) == 2
 
@@ -119,7 +119,7 @@ def test_empty_range_of_a_known_symbol_is_an_empty_list(client: TestClient, conn
     assert (response.status_code, response.json()["candles"], response.json()["next_page_token"]) == (200, [], None)
 
 
-def test_answers_are_cut_at_ten_thousand_unless_told(client: TestClient, connection: Connection):
+def test_limit_is_ten_thousand_by_default(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     connection.execute("""
         INSERT INTO trades (time, symbol, price, volume)

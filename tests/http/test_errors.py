@@ -179,7 +179,7 @@ def test_an_unexpected_error_is_500_with_its_traceback_only_in_the_log(
 ):
     with caplog.at_level(logging.ERROR, "market_data"):
         response = client.get(path)
-    assert assert_problem(response, 500) == "The service failed in a way that its log explains."
+    assert assert_problem(response, 500) == "The service failed unexpectedly; its log has the cause."
     (record,) = caplog.records
     assert record.getMessage() == f"GET {path.partition('?')[0]} failed"
     assert "UndefinedTable" in caplog.text

@@ -1,4 +1,4 @@
-"""`GET /health` while the database can be reached; `test_unavailable` has the rest."""
+"""Health checks while the database can be reached; `test_unavailable` has the rest."""
 
 import asyncio
 import re
@@ -17,8 +17,8 @@ from market_data.settings import Settings
 
 def test_health_of_an_empty_database(client: TestClient):
     body = client.get("/health").json()
-    told = datetime.fromisoformat(body.pop("timestamp"))
-    assert abs(datetime.now(UTC) - told) < timedelta(seconds=10)
+    checked_at = datetime.fromisoformat(body.pop("timestamp"))
+    assert abs(datetime.now(UTC) - checked_at) < timedelta(seconds=10)
     assert body == {
         "status": "healthy",
         "service": "market-data-platform",
@@ -28,13 +28,13 @@ def test_health_of_an_empty_database(client: TestClient):
     }
 
 
-def test_few_trades_are_counted_exactly_and_at_once(client: TestClient, connection: Connection):
+def test_few_trades_are_counted_exactly(client: TestClient, connection: Connection):
     store(connection, trade(5, "1"), trade(9, "1", symbol="MSFT"), trade(-90 * 86_400, "1"))
     body = client.get("/health").json()
     assert (body["last_trade_count"], body["last_ingestion"]) == (3, "2026-02-08T10:30:09Z")
 
 
-def test_symbol_without_a_trade_does_not_hide_the_others(client: TestClient, connection: Connection):
+def test_symbols_without_trades_do_not_hide_the_newest_trade(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAA', 'A'), ('ZZZ', 'Z')")
     assert client.get("/health").json()["last_ingestion"] == "2026-02-08T10:30:00Z"
@@ -57,7 +57,7 @@ def test_the_process_is_alive(client: TestClient):
     assert client.get("/health/live").json() == {"status": "alive"}
 
 
-def test_ready_with_the_schema_that_this_version_needs_or_a_newer_one(client: TestClient, connection: Connection):
+def test_ready_with_the_needed_or_a_newer_schema(client: TestClient, connection: Connection):
     checks = {"schema": "ok", "pool": "ok", "feed": "disabled"}
     assert client.get("/health/ready").json() == {"status": "ready", "checks": checks}
     with revision(connection, "9999"):
@@ -86,7 +86,7 @@ def _cancel_feed() -> None:
 
 @contextmanager
 def revision(connection: Connection, number: str) -> Iterator[None]:
-    """The database as it is before the migration to `NEEDED_REVISION`, or after one to come."""
+    """Set another revision of the schema for the length of a `with`."""
     connection.execute("UPDATE alembic_version SET version_num = %s", (number,))
     try:
         yield
@@ -94,15 +94,13 @@ def revision(connection: Connection, number: str) -> Iterator[None]:
         connection.execute("UPDATE alembic_version SET version_num = %s", (NEEDED_REVISION,))
 
 
-def test_the_newest_revision_is_the_one_that_is_needed():
+def test_needed_revision_is_the_newest():
     revisions = sorted(path.name.partition("_")[0] for path in (PROJECT / "alembic" / "versions").glob("*.py"))
     assert all(re.fullmatch(r"\d{4}", each) for each in revisions), "they are compared as text"
     assert revisions[-1] == NEEDED_REVISION
 
 
-def test_unready_once_the_feed_has_died(
-    settings: Settings, make_client: Callable[[Settings], TestClient], database_url: str
-):
+def test_unready_if_the_feed_is_dead(settings: Settings, make_client: Callable[[Settings], TestClient], database_url: str):
     assert database_url
     feeding = msgspec.structs.replace(settings, feed_enabled=True)
     with make_client(feeding) as client:

@@ -1,6 +1,6 @@
 """The OpenAPI document.
 
-After a change that is meant: `UPDATE_SNAPSHOT=1 uv run pytest tests/http/test_openapi.py`, and look at the difference. The
+After an intended change: `UPDATE_SNAPSHOT=1 uv run pytest tests/http/test_openapi.py`, and review the difference. The
 contract changes by addition only.
 """
 
@@ -22,7 +22,7 @@ ROWS = ("GET /trades", "GET /candles")
 ROW_FORMS = ("text/csv", "application/vnd.apache.arrow.stream")
 
 FORMS = {"GET /metrics": "text/plain", "GET /stream": "text/event-stream"}
-"""What is answered where it is not JSON."""
+"""Media types other than JSON."""
 
 MORE = {
     "POST /symbols": {"201", "409"},
@@ -31,7 +31,7 @@ MORE = {
     "POST /trades/correct": {"404"},
     "GET /trades/changes": {"403"},
 }
-"""What an operation can answer besides what all of its kind can."""
+"""Statuses of an operation besides those of its kind."""
 
 NOT_SENT = ("page_token", "format", "fill", "partial", "last_event_id", "Last-Event-ID")
 
@@ -52,7 +52,7 @@ def test_document_is_the_committed_one(service: TestClient):
     assert document == json.loads(SNAPSHOT.read_text())
 
 
-def test_document_has_the_contracts_operations_and_parameters(document: Document):
+def test_document_has_the_operations_and_parameters_of_the_contract(document: Document):
     found = {
         name: {parameter["name"]: parameter["required"] for parameter in operation["parameters"]}
         for name, operation in operations(document)
@@ -102,14 +102,12 @@ def test_everything_is_described(document: Document):
                 for header, contents in response.get("headers", {}).items()
             ),
         ]
-        bare += [what for what, item in described if not item.get("description")]
+        bare += [name for name, item in described if not item.get("description")]
         assert operation["summary"]
     assert bare == []
 
 
-def test_every_parameter_but_those_that_the_page_should_not_send_has_an_example_that_fits_it(
-    document: Document, valid: Validate
-):
+def test_parameters_have_valid_examples_except_those_that_the_page_should_not_send(document: Document, valid: Validate):
     for name, operation in operations(document):
         for parameter in operation["parameters"]:
             examples = [example["value"] for example in parameter.get("examples", {}).values()]
@@ -118,7 +116,7 @@ def test_every_parameter_but_those_that_the_page_should_not_send_has_an_example_
                 valid(parameter["schema"], example)
 
 
-def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Document, valid: Validate):
+def test_every_error_is_a_problem_with_a_valid_example(document: Document, valid: Validate):
     for name, operation in operations(document):
         assert operation["responses"].keys() >= {"200", "500"}, name
         for status, response in operation["responses"].items():
@@ -140,7 +138,7 @@ def test_every_error_is_a_problem_with_an_example_that_fits_it(document: Documen
                 assert str(example["status"]) == status
 
 
-def test_every_operation_documents_the_errors_that_it_can_answer(document: Document):
+def test_every_operation_documents_its_errors(document: Document):
     found = {name: set(operation["responses"]) for name, operation in operations(document)}
     operation_has_parameters = {name: bool(operation["parameters"]) for name, operation in operations(document)}
     for name, statuses in found.items():
@@ -160,7 +158,7 @@ def test_every_operation_documents_the_errors_that_it_can_answer(document: Docum
         assert statuses == expected, name
 
 
-def test_examples_of_fields_fit_them(document: Document, valid: Validate):
+def test_examples_of_fields_are_valid(document: Document, valid: Validate):
     count = 0
     for schema in document["components"]["schemas"].values():
         for field in schema.get("properties", {}).values():
@@ -179,7 +177,7 @@ def test_headers_of_rows_are_documented(document: Document, path: str):
     assert responses["503"]["headers"]["Retry-After"]["required"]
 
 
-def test_bodies_are_described_with_examples_that_fit_them(document: Document, valid: Validate):
+def test_bodies_have_valid_examples(document: Document, valid: Validate):
     found = {name for name, operation in operations(document) if "requestBody" in operation}
     assert found == {name for name, _ in operations(document) if name.partition(" ")[0] in ("POST", "PATCH")}
     for name, operation in operations(document):
@@ -189,8 +187,8 @@ def test_bodies_are_described_with_examples_that_fit_them(document: Document, va
                 valid(described["schema"], example["value"])
 
 
-def test_examples_of_bodies_are_taken(writer: TestClient, document: Document):
-    """In the order in which one would try them."""
+def test_examples_of_bodies_are_accepted(writer: TestClient, document: Document):
+    """In the order of a workflow."""
     answers: list[tuple[str, int]] = []
     for method, path in (
         ("post", "/symbols"),

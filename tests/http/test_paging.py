@@ -1,4 +1,4 @@
-"""Reading an answer page by page, on `/trades` and `/candles`."""
+"""Pages of `/trades` and `/candles`."""
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -11,16 +11,16 @@ from litestar.testing import TestClient
 Body = dict[str, Any]
 Follow = Callable[[TestClient, str, dict[str, Any]], Iterator[Body]]
 
-MOST_PAGES = 50
+MAX_PAGES = 50
 PARAMETERS = {"symbol": "aapl", "start": "2026-02-08T10:00:00 00:00", "end": "2026-02-08T11:00:00Z"}
 CANDLES = PARAMETERS | {"interval": "1m"}
 BOTH = pytest.mark.parametrize(("path", "parameters"), [("/trades", PARAMETERS), ("/candles", CANDLES)])
 
 
 def by_token(client: TestClient, path: str, parameters: dict[str, Any]) -> Iterator[Body]:
-    """The pages that `next_page_token` leads to."""
+    """Yield the pages by `next_page_token`."""
     token = None
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         yield (body := client.get(path, params=parameters | ({"page_token": token} if token else {})).json())
         token = body["next_page_token"]
         if token is None:
@@ -29,9 +29,9 @@ def by_token(client: TestClient, path: str, parameters: dict[str, Any]) -> Itera
 
 
 def by_link(client: TestClient, path: str, parameters: dict[str, Any]) -> Iterator[Body]:
-    """The pages that the Link header leads to."""
+    """Yield the pages by the Link header."""
     response = client.get(path, params=parameters)
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         yield response.json()
         if "next" not in response.links:
             return
@@ -45,7 +45,7 @@ def rows(body: Body) -> list[Any]:
 
 @pytest.fixture
 def filled(connection: Connection) -> Connection:
-    """Ten minutes with two trades each, at one instant in part, and something before, behind and beside them."""
+    """Ten minutes with two trades each, several at one instant, and other trades before, after and of another symbol."""
     store(
         connection,
         *(trade(60 * minute, str(minute + 1), trade_id=number) for minute in range(10) for number in (0, 7)),
@@ -62,7 +62,7 @@ def filled(connection: Connection) -> Connection:
 @pytest.mark.parametrize("order", [{}, {"order": "asc"}, {"order": "desc"}])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 1000])
 @pytest.mark.usefixtures("filled")
-def test_pages_together_are_the_whole_answer(
+def test_pages_together_are_the_whole_response(
     client: TestClient, path: str, parameters: dict[str, Any], follow: Follow, order: dict[str, str], limit: int
 ):
     parameters = parameters | order
@@ -77,16 +77,14 @@ def test_pages_together_are_the_whole_answer(
 
 @BOTH
 @pytest.mark.usefixtures("filled")
-def test_one_order_is_the_other_reversed(client: TestClient, path: str, parameters: dict[str, Any]):
+def test_ascending_order_is_descending_order_reversed(client: TestClient, path: str, parameters: dict[str, Any]):
     upwards, downwards = (rows(client.get(path, params=parameters | {"order": order}).json()) for order in ("asc", "desc"))
     assert upwards == downwards[::-1]
     assert upwards == sorted(upwards, key=lambda row: (row["timestamp"], row.get("trade_id")))
 
 
 @pytest.mark.parametrize("follow", [by_token, by_link])
-def test_newer_trades_that_arrive_between_two_pages_of_trades_change_nothing(
-    client: TestClient, filled: Connection, follow: Follow
-):
+def test_newer_trades_do_not_change_later_pages_of_trades(client: TestClient, filled: Connection, follow: Follow):
     expected = rows(client.get("/trades", params=PARAMETERS).json())
     found = []
     for number, page in enumerate(follow(client, "/trades", PARAMETERS | {"limit": 4})):
@@ -96,9 +94,7 @@ def test_newer_trades_that_arrive_between_two_pages_of_trades_change_nothing(
 
 
 @pytest.mark.parametrize("follow", [by_token, by_link])
-def test_newer_trades_that_arrive_between_two_pages_of_candles_are_in_the_later_ones(
-    client: TestClient, filled: Connection, follow: Follow
-):
+def test_newer_trades_appear_in_later_pages_of_candles(client: TestClient, filled: Connection, follow: Follow):
     found = []
     for number, page in enumerate(follow(client, "/candles", CANDLES | {"limit": 4})):
         found += rows(page)
@@ -108,7 +104,7 @@ def test_newer_trades_that_arrive_between_two_pages_of_candles_are_in_the_later_
     assert len(found) == 12
 
 
-def test_trade_removed_between_two_pages_takes_no_other_with_it(client: TestClient, filled: Connection):
+def test_trade_deleted_between_pages_skips_no_other(client: TestClient, filled: Connection):
     pages = by_token(client, "/trades", PARAMETERS | {"limit": 4})
     first = rows(next(pages))
     filled.execute("DELETE FROM trades WHERE symbol = 'AAPL' AND time = %s", (T0.replace(minute=38),))
@@ -119,7 +115,7 @@ def test_trade_removed_between_two_pages_takes_no_other_with_it(client: TestClie
 
 
 @pytest.mark.usefixtures("filled")
-def test_limit_may_change_between_two_pages(client: TestClient):
+def test_limit_may_change_between_pages(client: TestClient):
     whole = rows(client.get("/trades", params=PARAMETERS).json())
     first = client.get("/trades", params=PARAMETERS | {"limit": 3}).json()
     rest = client.get("/trades", params=PARAMETERS | {"page_token": first["next_page_token"]}).json()
@@ -143,13 +139,13 @@ def test_token_of_other_parameters_is_refused(
 
 
 @pytest.mark.usefixtures("filled")
-def test_same_range_written_otherwise_takes_the_same_token(client: TestClient):
+def test_token_is_valid_for_the_same_range_in_another_notation(client: TestClient):
     token = client.get("/trades", params=PARAMETERS | {"limit": 1}).json()["next_page_token"]
     otherwise = {"symbol": "AAPL", "start": "2026-02-08T12:00:00+02:00", "end": "2026-02-08t11:00:00.000z"}
     assert client.get("/trades", params=otherwise | {"page_token": token}).status_code == 200
 
 
-def test_trades_of_one_microsecond_to_the_next_are_not_confused(client: TestClient, connection: Connection):
+def test_trades_one_microsecond_apart_are_on_separate_pages(client: TestClient, connection: Connection):
     store(connection, *(trade(number / 1_000_000, str(Decimal(number) + 1)) for number in range(5)))
     found = [row["price"] for page in by_token(client, "/trades", PARAMETERS | {"limit": 1}) for row in rows(page)]
     assert found == [5, 4, 3, 2, 1]

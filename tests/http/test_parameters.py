@@ -1,4 +1,4 @@
-"""Parameters that can't be used: 400, with all that is wrong."""
+"""Wrong parameters: 400, with all problems named."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,7 +18,7 @@ REQUIRED = [(path, name) for path, names in TAKES.items() for name in names if n
 
 
 def refused(service: TestClient, path: str, parameters: dict[str, Any] | str) -> dict[str, str]:
-    """What is told of each parameter."""
+    """Return the problem of each parameter."""
     response = service.get(f"{path}?{parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)}")
     assert response.status_code == 400, response.text
     body = response.json()
@@ -35,17 +35,17 @@ def good_for(path: str) -> dict[str, str]:
 def test_missing_parameter_is_named_with_an_example(service: TestClient, path: str, name: str):
     parameters = good_for(path)
     del parameters[name]
-    told = refused(service, path, parameters)
-    assert told.keys() == {name}
-    assert "required" in told[name]
-    assert f"{name}=" in told[name]
+    problems = refused(service, path, parameters)
+    assert problems.keys() == {name}
+    assert "required" in problems[name]
+    assert f"{name}=" in problems[name]
 
 
 @pytest.mark.parametrize(
     ("path", "name"), [(path, name) for path, names in TAKES.items() for name in names if name != "page_token"]
 )
 @pytest.mark.parametrize("same", [True, False])
-def test_repeated_parameter_is_refused_even_where_both_agree(service: TestClient, path: str, name: str, same: bool):
+def test_repeated_parameter_is_refused_even_if_both_agree(service: TestClient, path: str, name: str, same: bool):
     value = {**GOOD, "limit": "5", "order": "asc", "fill": "null", "format": "csv"}[name]
     parameters = {**good_for(path), name: [value, value if same else "other"]}
     assert refused(service, path, parameters) == {name: "is given 2 times; give it once"}
@@ -76,9 +76,9 @@ def test_malformed_symbol_is_refused(service: TestClient, path: str, symbol: str
     ],
 )
 def test_malformed_time_is_refused(service: TestClient, path: str, name: str, text: str, complaint: str):
-    told = refused(service, path, good_for(path) | {name: text})
-    assert told.keys() == {name}
-    assert complaint in told[name]
+    problems = refused(service, path, good_for(path) | {name: text})
+    assert problems.keys() == {name}
+    assert complaint in problems[name]
 
 
 @pytest.mark.parametrize("path", ["/trades", "/candles"])
@@ -91,47 +91,47 @@ def test_malformed_time_is_refused(service: TestClient, path: str, name: str, te
     ],
 )
 def test_start_that_is_not_before_end_is_refused(service: TestClient, path: str, start: str, end: str):
-    told = refused(service, path, good_for(path) | {"start": start, "end": end})
-    assert told == {"start": "must be before end; the range includes start and excludes end"}
+    problems = refused(service, path, good_for(path) | {"start": start, "end": end})
+    assert problems == {"start": "must be before end; the range includes start and excludes end"}
 
 
 @pytest.mark.parametrize(("path", "highest"), [("/trades", 1000), ("/candles", 10000)])
 @pytest.mark.parametrize("limit", ["", "0", "-1", "+5", "1.0", "1e2", "ten", "0x10", "\u0665", "9" * 5000, None])
-def test_limit_that_is_no_number_in_its_range_is_refused(service: TestClient, path: str, highest: int, limit: str | None):
+def test_invalid_limit_is_refused(service: TestClient, path: str, highest: int, limit: str | None):
     limit = str(highest + 1) if limit is None else limit
-    told = refused(service, path, good_for(path) | {"limit": limit})
-    assert told.keys() == {"limit"}
-    assert f"from 1 to {highest}" in told["limit"]
-    assert len(told["limit"]) < 200
+    problems = refused(service, path, good_for(path) | {"limit": limit})
+    assert problems.keys() == {"limit"}
+    assert f"from 1 to {highest}" in problems["limit"]
+    assert len(problems["limit"]) < 200
 
 
 @pytest.mark.parametrize("interval", ["", "1M", "1 m", "2m", "60", "1m; DROP TABLE trades", "../1m"])
-def test_unknown_interval_is_answered_with_the_known_ones(service: TestClient, interval: str):
-    told = refused(service, "/candles", good_for("/candles") | {"interval": interval})
-    assert told.keys() == {"interval"}
-    assert "must be one of 1m" in told["interval"]
+def test_unknown_interval_lists_the_known_ones(service: TestClient, interval: str):
+    problems = refused(service, "/candles", good_for("/candles") | {"interval": interval})
+    assert problems.keys() == {"interval"}
+    assert "must be one of 1m" in problems["interval"]
 
 
 @pytest.mark.parametrize("path", ["/trades", "/candles"])
 @pytest.mark.parametrize("token", ["", "1", "last", "a" * 4000, "é", "\0", "kw==", "AAAAAAAAAAAAAAAAAAAA"])
-def test_page_token_that_was_not_made_here_is_refused(service: TestClient, path: str, token: str):
+def test_invalid_page_token_is_refused(service: TestClient, path: str, token: str):
     assert refused(service, path, good_for(path) | {"page_token": token}).keys() == {"page_token"}
 
 
-def test_all_that_is_wrong_is_told_at_once(service: TestClient):
+def test_all_wrong_parameters_are_named(service: TestClient):
     query = "symbol=%21&symbol=A&interval=2m&start=x&limit=0&order=up&fill=zero&format=xml"
-    told = refused(service, "/candles", query)
-    assert list(told) == ["symbol", "interval", "start", "end", "order", "fill", "limit", "format"]
+    problems = refused(service, "/candles", query)
+    assert list(problems) == ["symbol", "interval", "start", "end", "order", "fill", "limit", "format"]
 
 
 @pytest.mark.parametrize(
     ("name", "known"), [("order", "asc, desc"), ("fill", "previous, null"), ("format", "json, csv, arrow")]
 )
 @pytest.mark.parametrize("text", ["", "ASC", "DESC ", "prev", "CSV", "text/csv", "null,previous"])
-def test_unknown_choice_is_answered_with_the_known_ones(service: TestClient, name: str, known: str, text: str):
-    told = refused(service, "/candles", good_for("/candles") | {name: text})
-    assert told.keys() == {name}
-    assert f"must be one of {known}, not" in told[name]
+def test_unknown_choice_lists_the_known_ones(service: TestClient, name: str, known: str, text: str):
+    problems = refused(service, "/candles", good_for("/candles") | {name: text})
+    assert problems.keys() == {name}
+    assert f"must be one of {known}, not" in problems[name]
 
 
 @pytest.mark.parametrize("symbols", ["", ",", "AAPL,", "AAPL,,MSFT", "AAPL, MSFT", "AAPL;MSFT", "A" * 33])
@@ -139,20 +139,20 @@ def test_malformed_list_of_symbols_is_refused(service: TestClient, symbols: str)
     assert refused(service, "/prices/latest", {"symbols": symbols}).keys() == {"symbols"}
 
 
-def test_list_of_more_symbols_than_it_may_have_is_refused(service: TestClient):
-    told = refused(service, "/prices/latest", {"symbols": ",".join(["A"] * 10_001)})
-    assert "ask for 10000 at a time" in told["symbols"]
+def test_list_of_too_many_symbols_is_refused(service: TestClient):
+    problems = refused(service, "/prices/latest", {"symbols": ",".join(["A"] * 10_001)})
+    assert "ask for 10000 at a time" in problems["symbols"]
 
 
 @pytest.mark.parametrize("query", ["symbol=%ff", "symbol=%zz", "symbol", "%00=1", "&&&", "symbol=" + quote("💥")])
-def test_query_that_is_no_query_is_refused(service: TestClient, query: str):
+def test_malformed_query_string_is_refused(service: TestClient, query: str):
     assert refused(service, "/price/latest", query).keys() == {"symbol"}
 
 
-def test_parameters_are_looked_at_before_the_database_is_asked(service: TestClient):
+def test_parameters_are_checked_before_the_database_is_queried(service: TestClient):
     assert refused(service, "/trades", good_for("/trades") | {"symbol": "ACME", "limit": "0"}).keys() == {"limit"}
 
 
-def test_parameter_that_nobody_knows_is_ignored(client: TestClient, connection: Connection):
+def test_unknown_parameter_is_ignored(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     assert client.get("/price/latest?symbol=AAPL&utm_source=mail&utm_source=web").status_code == 200

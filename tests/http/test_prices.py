@@ -8,14 +8,14 @@ from litestar.testing import TestClient
 
 
 @pytest.mark.parametrize("path", ["/price/latest", "/price"])
-def test_newest_trade_by_time_then_trade_id(client: TestClient, connection: Connection, path: str):
+def test_latest_price_is_the_newest_trade_by_time_then_trade_id(client: TestClient, connection: Connection, path: str):
     store(connection, trade(0, "1"), trade(2, "104.90", "12.50", trade_id=7), trade(2, "3", trade_id=2), trade(1, "4"))
     response = client.get(path, params={"symbol": "aapl"})
     assert response.status_code == 200
     assert response.text == '{"symbol":"AAPL","price":104.9,"volume":12.5,"timestamp":"2026-02-08T10:30:02Z"}'
 
 
-def test_known_symbol_without_a_trade_is_told_apart_from_an_unknown_one(client: TestClient, connection: Connection):
+def test_404_distinguishes_a_symbol_without_trades_from_an_unknown_one(client: TestClient, connection: Connection):
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('MSFT', 'Microsoft')")
     without = client.get("/price/latest?symbol=MSFT")
     unknown = client.get("/price/latest?symbol=ACME")
@@ -44,7 +44,7 @@ def test_numbers_are_the_shortest_form_of_the_decimal(client: TestClient, connec
     assert answer.startswith(f'{{"symbol":"AAPL","price":{sent},"volume":{sent},')
 
 
-def test_fraction_of_a_second_shows_only_where_there_is_one(client: TestClient, connection: Connection):
+def test_time_has_a_fraction_only_if_it_is_not_zero(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     assert client.get("/price?symbol=AAPL").json()["timestamp"] == "2026-02-08T10:30:00Z"
     store(connection, trade(0.000001, "1"))
@@ -52,31 +52,29 @@ def test_fraction_of_a_second_shows_only_where_there_is_one(client: TestClient, 
 
 
 @pytest.mark.parametrize("symbol", ["BRK.B", "EUR/USD", "BTC-USD", "ES=F", "1INCH", "A^B_C", "A" * 32])
-def test_symbol_of_any_form_that_the_database_takes_can_be_asked_for(
-    client: TestClient, connection: Connection, symbol: str
-):
+def test_every_valid_symbol_can_be_requested(client: TestClient, connection: Connection, symbol: str):
     store(connection, trade(0, "1", symbol=symbol))
     response = client.get("/price/latest", params={"symbol": symbol.lower()})
     assert response.json()["symbol"] == symbol
 
 
-def test_price_of_another_symbol_never_answers(client: TestClient, connection: Connection):
+def test_similar_symbols_are_not_confused(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"), trade(9, "2", symbol="AAPLX"), trade(9, "3", symbol="AAP"))
     assert client.get("/price/latest?symbol=AAPL").json()["price"] == 1
 
 
-def test_requests_that_come_together_are_all_answered_with_the_newest_price(client: TestClient, connection: Connection):
+def test_coalesced_requests_see_trades_stored_before_them(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
 
-    def ask_after(seconds: int) -> bool:
+    def store_and_read(seconds: int) -> bool:
         store(connection, trade(seconds, str(seconds)))
         return client.get("/price/latest?symbol=AAPL").json()["price"] >= seconds
 
     with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(ask_after, range(2, 50)))
+        assert all(threads.map(store_and_read, range(2, 50)))
 
 
-def test_latest_prices_of_all_symbols_come_in_alphabetical_order(client: TestClient, connection: Connection):
+def test_latest_prices_are_in_alphabetical_order(client: TestClient, connection: Connection):
     store(
         connection, trade(0, "1", symbol="MSFT"), trade(1, "104.90", "12.50"), trade(0, "2"), trade(0, "3", symbol="GOOGL")
     )
@@ -90,7 +88,7 @@ def test_latest_prices_of_all_symbols_come_in_alphabetical_order(client: TestCli
     )
 
 
-def test_latest_prices_of_some_symbols_are_each_there_once(client: TestClient, connection: Connection):
+def test_latest_prices_of_given_symbols_have_no_duplicates(client: TestClient, connection: Connection):
     store(connection, *(trade(0, "1", symbol=symbol) for symbol in ("AAPL", "GOOGL", "MSFT")))
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'Never traded')")
     body = client.get("/prices/latest?symbols=msft,AAPL,Msft,idle").json()
@@ -103,21 +101,21 @@ def test_latest_prices_of_an_empty_database_are_an_empty_list(client: TestClient
 
 
 @pytest.mark.parametrize(
-    ("unknown", "told"),
+    ("unknown", "expected"),
     [
         (["ACME"], "There is no symbol ACME; GET /symbols"),
         ([f"X{number:02}" for number in range(10)], "symbol X00, X01, X02, X03, X04, X05, X06, X07, X08, X09; GET"),
         ([f"X{number:04}" for number in range(1234)], "X0008, X0009 and 1,224 more; GET"),
     ],
 )
-def test_unknown_symbols_in_a_list_are_named(client: TestClient, connection: Connection, unknown: list[str], told: str):
+def test_unknown_symbols_in_a_list_are_named(client: TestClient, connection: Connection, unknown: list[str], expected: str):
     store(connection, trade(0, "1"))
     response = client.get("/prices/latest", params={"symbols": ",".join(["AAPL", *unknown])})
     assert response.status_code == 404
-    assert told in response.json()["detail"]
+    assert expected in response.json()["detail"]
 
 
-def test_ten_thousand_symbols_can_be_asked_for(client: TestClient, connection: Connection):
+def test_ten_thousand_symbols_can_be_requested(client: TestClient, connection: Connection):
     symbols = [f"S{number:04}" for number in range(10_000)]
     connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (symbols,))
     store(connection, trade(0, "1", symbol="S5000"))

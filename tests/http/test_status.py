@@ -45,10 +45,10 @@ def lease(connection: Connection, seconds: float) -> None:
         (-60, None, "alive"),
     ],
 )
-def test_trades_count_whoever_stores_them(
+def test_trades_of_any_source_count(
     client: TestClient, connection: Connection, seconds_ago: float | None, feeds_for: float | None, expected: str
 ):
-    """The service of these tests does not feed by itself."""
+    """The feed of this service is disabled."""
     if seconds_ago is not None:
         traded(connection, seconds_ago)
     if feeds_for is not None:
@@ -62,9 +62,7 @@ def test_trades_count_whoever_stores_them(
         assert max(seconds_ago, 0) <= body["seconds_since_last_trade"] < max(seconds_ago, 0) + 5
 
 
-def test_a_service_that_should_feed_is_stale_without_trades(
-    settings: Settings, make_client: MakeClient, connection: Connection
-):
+def test_service_with_a_feed_is_stale_without_trades(settings: Settings, make_client: MakeClient, connection: Connection):
     lease(connection, 30)  # so that its own feed waits
     feeding = msgspec.structs.replace(settings, feed_enabled=True, ingestion_interval_seconds=0.5)
     with make_client(feeding) as client:

@@ -22,11 +22,11 @@ def test_symbols_are_listed_in_alphabetical_order_with_their_names(client: TestC
     )
 
 
-def test_there_may_be_no_symbol(client: TestClient):
+def test_list_of_symbols_may_be_empty(client: TestClient):
     assert client.get("/symbols").text == '{"symbols":[],"count":0}'
 
 
-def test_front_door_leads_to_every_path(client: TestClient):
+def test_root_links_to_every_path(client: TestClient):
     body = client.get("/").json()
     assert (body["service"], body["version"]) == ("market-data-platform", __version__)
     parameters = {"symbol": "ACME", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z", "interval": "1m"}
@@ -36,7 +36,7 @@ def test_front_door_leads_to_every_path(client: TestClient):
     assert {"/health", "/symbols", "/price/latest", "/trades", "/candles", "/docs", "/redoc"} < set(body["links"].values())
 
 
-def test_a_symbol_is_added_once(writer: TestClient, connection: Connection):
+def test_symbol_is_added_once(writer: TestClient, connection: Connection):
     first = writer.post("/symbols", json={"symbol": "eur/usd", "name": "Euro"})
     assert first.status_code == 201
     assert first.json() | {"created_at": None} == {"symbol": "EUR/USD", "name": "Euro", "created_at": None, "active": True}
@@ -50,7 +50,7 @@ def test_a_symbol_is_added_once(writer: TestClient, connection: Connection):
     assert connection.execute("SELECT symbol, name FROM symbols").fetchall() == [("EUR/USD", "Euro")]
 
 
-def test_a_symbol_is_renamed_and_put_to_rest(writer: TestClient):
+def test_symbol_is_renamed_and_deactivated(writer: TestClient):
     added = writer.post("/symbols", json={"symbol": "EUR/USD", "name": "Euro"}).json()
     for path in ("/symbols/eur/usd", "/symbols/EUR%2FUSD"):
         for change in ({"name": "Ein Euro"}, {"active": False}, {"active": True, "name": "Euro"}):
@@ -60,7 +60,7 @@ def test_a_symbol_is_renamed_and_put_to_rest(writer: TestClient):
     assert writer.get("/symbols").json()["symbols"] == [added]
 
 
-def test_an_unknown_symbol_can_not_be_changed(writer: TestClient):
+def test_unknown_symbol_can_not_be_changed(writer: TestClient):
     answer = writer.patch("/symbols/ACME", json={"active": False})
     assert answer.status_code == 404
     assert answer.json()["detail"] == "There is no symbol ACME; GET /symbols lists the known ones."
@@ -82,7 +82,7 @@ def test_an_unknown_symbol_can_not_be_changed(writer: TestClient):
         ("A", ["body"]),
     ],
 )
-def test_what_is_wrong_with_a_new_symbol_is_told(writer: TestClient, body: Any, names: list[str]):
+def test_wrong_fields_of_a_new_symbol_are_named(writer: TestClient, body: Any, names: list[str]):
     answer = writer.post("/symbols", json=body)
     assert answer.status_code == 400
     assert [error["name"] for error in answer.json()["errors"]] == names
@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_new_symbol_is_told(writer: TestClient, body: Any, 
         ({"symbol": "B"}, ["symbol"]),
     ],
 )
-def test_what_is_wrong_with_a_change_of_a_symbol_is_told(writer: TestClient, body: Any, names: list[str]):
+def test_wrong_fields_of_a_symbol_change_are_named(writer: TestClient, body: Any, names: list[str]):
     answer = writer.patch("/symbols/A", json=body)
     assert answer.status_code == 400
     assert [error["name"] for error in answer.json()["errors"]] == names

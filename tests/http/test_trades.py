@@ -13,7 +13,7 @@ def prices(client: TestClient, **parameters: Any) -> list[float]:
     return [each["price"] for each in client.get("/trades", params=HOUR | parameters).json()["trades"]]
 
 
-def test_trades_come_newest_first_by_time_then_trade_id(client: TestClient, connection: Connection):
+def test_trades_are_newest_first_by_time_then_trade_id(client: TestClient, connection: Connection):
     store(connection, trade(1, "2", trade_id=-1), trade(1, "3", trade_id=5), trade(0.5, "104.90", "12.5"))
     response = client.get("/trades", params=HOUR | {"symbol": "aapl"})
     assert response.headers["content-type"] == "application/json"
@@ -27,21 +27,21 @@ def test_trades_come_newest_first_by_time_then_trade_id(client: TestClient, conn
     )
 
 
-def test_start_is_included_and_end_is_not(client: TestClient, connection: Connection):
+def test_start_is_inclusive_and_end_is_exclusive(client: TestClient, connection: Connection):
     store(connection, trade(-0.000001, "1"), trade(0, "2"), trade(9.999999, "3"), trade(10, "4"))
     assert prices(client, start="2026-02-08T10:30:00Z", end="2026-02-08T10:30:10Z") == [3, 2]
     assert prices(client, start="2026-02-08T10:30:00.0000001Z", end="2026-02-08T10:30:10.0000001Z") == [4, 3]
 
 
 @pytest.mark.parametrize("start", ["2026-02-08T11:30:00+01:00", "2026-02-08T11:30:00 01:00", "2026-02-08T05:00:00-05:30"])
-def test_start_in_another_zone_is_the_same_moment(client: TestClient, connection: Connection, start: str):
+def test_start_in_another_zone_is_the_same_instant(client: TestClient, connection: Connection, start: str):
     store(connection, trade(-1, "1"), trade(0, "2"))
     response = client.get("/trades", params=HOUR | {"start": start})
     assert response.json()["start"] == "2026-02-08T10:30:00Z"
     assert response.json()["count"] == 1
 
 
-def test_plus_that_nobody_escaped_is_read_as_a_plus(client: TestClient, connection: Connection):
+def test_unescaped_plus_is_read_as_a_plus(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     answer = client.get("/trades?symbol=AAPL&start=2026-02-08T10:30:00+00:00&end=2026-02-08T10:31:00+00:00")
     assert (answer.status_code, answer.json()["count"]) == (200, 1)
@@ -53,7 +53,7 @@ def test_empty_range_of_a_known_symbol_is_an_empty_list(client: TestClient, conn
     assert (response.status_code, response.json()["trades"], response.json()["next_page_token"]) == (200, [], None)
 
 
-def test_answers_are_cut_at_the_limit_which_is_100_unless_told_and_1000_at_most(client: TestClient, connection: Connection):
+def test_limit_is_100_by_default_and_at_most_1000(client: TestClient, connection: Connection):
     store(connection, *(trade(number / 1000, "1") for number in range(1001)))
     for given, expected in [({}, 100), ({"limit": "1"}, 1), ({"limit": "1000"}, 1000)]:
         body = client.get("/trades", params=HOUR | given).json()
@@ -61,7 +61,7 @@ def test_answers_are_cut_at_the_limit_which_is_100_unless_told_and_1000_at_most(
         assert body["next_page_token"]
 
 
-def test_answer_that_the_limit_just_holds_is_complete(client: TestClient, connection: Connection):
+def test_response_with_exactly_limit_trades_has_no_next_page(client: TestClient, connection: Connection):
     store(connection, *(trade(number, "1") for number in range(3)))
     response = client.get("/trades", params=HOUR | {"limit": 3})
     assert response.json()["next_page_token"] is None

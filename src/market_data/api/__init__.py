@@ -1,13 +1,17 @@
-"""The HTTP interface: one file a resource, each handler parse → query → struct → bytes."""
+"""The HTTP API: one file a resource."""
 
 from pathlib import Path
 from typing import Any
+
+from litestar import Router
 
 from market_data.api import dashboard, docs
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
 from market_data.api.health import health, liveness, readiness
-from market_data.api.http.allow_header import allowing
+from market_data.api.http.allow_header import options_handler
+from market_data.api.http.parameter_types import TYPE_DECODERS
+from market_data.api.http.parameters import refuse_repeated
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
 from market_data.api.root import welcome
@@ -19,20 +23,20 @@ from market_data.api.trades import trades
 
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 
-HANDLERS = [
+_HANDLERS: list[Any] = [
     welcome,
     health,
     liveness,
     readiness,
     ingestion_status,
     metrics,
-    allowing("/symbols", "GET", "POST"),
+    options_handler("/symbols", "GET", "POST"),
     symbols,
     add_symbol,
     change_symbol,
     latest_price,
     latest_prices,
-    allowing("/trades", "GET", "POST"),
+    options_handler("/trades", "GET", "POST"),
     trades,
     store_trades,
     cancel_trade,
@@ -43,8 +47,9 @@ HANDLERS = [
     messages,
     no_websocket,
 ]
+HANDLERS = [Router("/", route_handlers=_HANDLERS, before_request=refuse_repeated, type_decoders=TYPE_DECODERS)]
 
 
 def pages(assets: Path | None) -> list[Any]:
-    """The handlers of the pages for people; `assets` is the `node_modules` folder with their scripts."""
+    """Return the handlers of the pages for people; `assets` is the `node_modules` folder with their scripts."""
     return [*docs.pages(assets), *dashboard.pages(assets)]

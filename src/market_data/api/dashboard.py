@@ -1,6 +1,6 @@
-"""The dashboard: a page of our own beside the API, of which it uses nothing that others can't.
+"""`GET /dashboard` and its assets. The page uses only the public API.
 
-It asks nothing of any other host, and its content policy holds it to that: no inline script or style either.
+It requests nothing from other hosts, and its content security policy enforces that: no inline script or style either.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data.api.http.caching import conditional
+from market_data.api.http.caching import conditional_response
 from market_data.api.http.openapi import OPEN
 from market_data.errors import NotFound
 
@@ -31,41 +31,41 @@ HEADERS: Final = {
 }
 
 
-class Part(NamedTuple):
+class Asset(NamedTuple):
     """A file of the page."""
 
     body: bytes
     media_type: str
 
 
-def _parts() -> Mapping[str, Part]:
+def _read_assets() -> Mapping[str, Asset]:
     paths = [path for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES]
-    return {path.name: Part(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths}
+    return {path.name: Asset(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths}
 
 
 PAGE: Final = "index.html"
-PARTS: Final = _parts()
-"""The files by name. They are small and stay in memory; there is no other file to be reached by a clever path."""
+ASSETS: Final = _read_assets()
+"""The files by name. They are small and stay in memory; a path traversal can reach no other file."""
 
 
 def pages(assets: Path | None) -> list[Any]:
-    """The handlers of `/dashboard` and its parts; `assets` is the `node_modules` folder with the chart's script."""
+    """Return the handlers; `assets` is the `node_modules` folder with the chart's script."""
 
-    def part(request: Request[Any, Any, Any], name: str) -> ASGIResponse:
-        body, media_type = PARTS[name]
-        # Asked for again each time: after an upgrade no part may be of another version than the rest.
-        return conditional(request, body, media_type, HEADERS, settled=True)
+    def asset(request: Request[Any, Any, Any], name: str) -> ASGIResponse:
+        body, media_type = ASSETS[name]
+        # Revalidated each time: after an upgrade all files must have one version.
+        return conditional_response(request, body, media_type, HEADERS, settled=True)
 
     @get("/dashboard", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def page(request: Request[Any, Any, Any]) -> ASGIResponse:
         if assets is None:
             raise NotFound("The script of the dashboard's chart is not installed; set DOCS_ASSETS.")
-        return part(request, PAGE)
+        return asset(request, PAGE)
 
-    names = [f"/assets/dashboard/{name}" for name in PARTS if name != PAGE]
+    names = [f"/assets/dashboard/{name}" for name in ASSETS if name != PAGE]
 
     @get(names, opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def file(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return part(request, Path(request.url.path).name)
+        return asset(request, Path(request.url.path).name)
 
     return [page, file]

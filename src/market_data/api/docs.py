@@ -1,7 +1,7 @@
 """The OpenAPI document and its pages.
 
-The pages ask nothing of any other host: scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
-The content policy tells the browser so as well, for ReDoc would otherwise fetch its publisher's logo.
+The pages request nothing from other hosts: scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
+The content security policy enforces that, because ReDoc would otherwise fetch its publisher's logo.
 """
 
 import re
@@ -18,18 +18,17 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 from litestar.response import File
 
 from market_data import __version__
-from market_data.api.http.caching import ASK_AGAIN, STATIC
+from market_data.api.http.caching import REVALIDATE, STATIC
 from market_data.api.http.openapi import OPEN, WITH_KEY
 from market_data.errors import NotFound
 
 DESCRIPTION = """
-Prices from trades: the newest one of a symbol, the trades themselves, and candles of them.
+Market prices: the newest trade of a symbol, all trades, and candles.
 
 Times are RFC 3339 in UTC with a `Z`. Ranges are half-open: `start` inclusive, `end` exclusive. Symbols may be written in
-upper or lower case. An answer cut at its `limit` carries a `next_page_token` and a `Link` header that lead to the rest.
-Errors are problem details (RFC 9457). Besides those listed with each path, every one may answer 400 (`Host` is none), 408
-(the body arrives too slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (no
-answer in time).
+upper or lower case. A response that is cut at its `limit` has a `next_page_token` and a `Link` header for the next page.
+Errors are problem details (RFC 9457). Besides the listed ones, every path may return 400 (invalid `Host`), 408 (the body
+arrives too slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (time-out).
 """
 
 CONTENT_POLICY = (
@@ -49,12 +48,12 @@ SCRIPTS = {
         "lightweight-charts/dist/lightweight-charts.standalone.production.mjs",
     )
 }
-"""What the pages load, by its name under `/assets`. No other file of npm's folder is served."""
+"""Files of the pages, by name under `/assets`. No other file of npm's folder is served."""
 
 NO_ICON = "<link rel='icon' href='data:,'>"
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
-    "key": SecurityScheme("http", scheme="bearer", description="A key, as `market-data keys create` prints it."),
+    "key": SecurityScheme("http", scheme="bearer", description="An API key, as `market-data keys create` prints it."),
     "apiKeyHeader": SecurityScheme("apiKey", name="X-API-Key", security_scheme_in="header", description="The same key."),
 }
 
@@ -67,16 +66,16 @@ SWAGGER = SwaggerRenderPlugin(
 REDOC = RedocRenderPlugin(js_url="/assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
 
 
-async def _as_everywhere(response: Response[Any]) -> Response[Any]:
-    """The framework answers unknown paths beside the document with a page; here they are problems like all others."""
+async def _not_found_as_problem(response: Response[Any]) -> Response[Any]:
+    """Turn Litestar's page for unknown paths beside the document into a problem."""
     if response.status_code == 404:
         raise NotFoundException
-    response.headers.update(ASK_AGAIN)
+    response.headers.update(REVALIDATE)
     return response
 
 
 def openapi_config(*, required: bool) -> OpenAPIConfig:
-    """The document, at `/schema/openapi.json`. `required` is whether reading needs a key."""
+    """Return the configuration of the document. `required` is True if reads need a key."""
     return OpenAPIConfig(
         title="Market Data Platform",
         version=__version__,
@@ -85,29 +84,31 @@ def openapi_config(*, required: bool) -> OpenAPIConfig:
             Tag("Prices", "The symbols and their newest prices."),
             Tag("Trades", "Every trade."),
             Tag("Candles", "Open, high, low, close and volume by bucket."),
-            Tag("Live", "What is stored, the moment it is."),
+            Tag("Live", "Events as they are committed."),
             Tag("Service", "The service itself."),
         ],
         components=Components(security_schemes=SCHEMES),
         security=[*WITH_KEY] if required else [{}, *WITH_KEY],
         render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_as_everywhere),
+        openapi_router=Router(
+            "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_not_found_as_problem
+        ),
     )
 
 
 def _content_policy(page: bytes, plugin: OpenAPIRenderPlugin) -> str:
-    """Lets a page run the scripts that stand in it, each by its hash, and no other inline script."""
+    """Return a policy that allows the inline scripts of a page by their hashes, and no other."""
     allowed: dict[bytes, set[str]] = {b"script": set(), b"style": set()}
     for kind, text in INLINE.findall(page):
         if text:
             allowed[kind].add(f"'sha256-{b64encode(sha256(text).digest()).decode()}'")
-    # ReDoc's styled components put styles into the page that nobody knows before.
+    # ReDoc's styled components add styles to the page, whose hashes are unknown.
     styles = {"'unsafe-inline'"} if plugin is REDOC else allowed[b"style"]
     return CONTENT_POLICY.format(scripts=" ".join(sorted(allowed[b"script"])), styles=" ".join(sorted(styles)))
 
 
 def pages(assets: Path | None) -> list[Any]:
-    """The handlers of `/docs`, `/redoc` and of the scripts that they use; `assets` is a `node_modules` folder."""
+    """Return the handlers of `/docs`, `/redoc` and their scripts; `assets` is a `node_modules` folder."""
 
     def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> Response[bytes]:
         if assets is None:
@@ -115,9 +116,9 @@ def pages(assets: Path | None) -> list[Any]:
                 "The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
                 "The document itself is at /schema/openapi.json."
             )
-        # The framework leaves the type of `render`'s first parameter open.
+        # Litestar leaves the type of `render`'s first parameter open.
         html = plugin.render(request, request.app.openapi_schema.to_schema())  # pyright: ignore[reportUnknownMemberType]
-        headers = {**ASK_AGAIN, "Content-Security-Policy": _content_policy(html, plugin)}
+        headers = {**REVALIDATE, "Content-Security-Policy": _content_policy(html, plugin)}
         return Response(html, media_type=MediaType.HTML, headers=headers)
 
     @get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)

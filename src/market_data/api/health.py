@@ -1,4 +1,4 @@
-"""Whether the service can answer: for people (`/health`), for what restarts it and for what sends it requests."""
+"""Health checks: for people (`/health`), for a supervisor (`/health/live`) and for a load balancer (`/health/ready`)."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,31 +9,35 @@ from litestar import Request, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
-from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import OPEN, PROBLEMS, RETRY_SECONDS, json, operation
+from market_data.api.http.caching import NO_STORE
+from market_data.api.http.handlers import json_response
+from market_data.api.http.openapi import OPEN, operation
+from market_data.api.http.problem_specs import PROBLEMS
+from market_data.api.http.problems import RETRY_SECONDS
 from market_data.errors import DatabaseUnavailable
-from market_data.models import SERVICE, Health, Liveness, Readiness, ReadinessChecks
+from market_data.models import SERVICE
+from market_data.models_status import Health, Liveness, Readiness, ReadinessChecks
 from market_data.queries.status import read_revision, read_trade_totals
 from market_data.services import services_of
 
 NEEDED_REVISION = "0012"
-"""The oldest revision of the schema that this version can serve from: its own newest. Revisions are numbered."""
+"""Oldest revision of the schema that this version can use, which is its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0
-"""How long the database may take to answer whether the service is ready."""
+"""Time-out of the readiness check's query."""
 
-UNREADY = {**LIVE, "Retry-After": str(RETRY_SECONDS)}
+UNREADY = {**NO_STORE, "Retry-After": str(RETRY_SECONDS)}
 
 
 @get(
     "/health",
     opt=OPEN,
     summary="Health",
-    description="Whether the database answers, how many trades it holds and how old the newest is. Never cached.",
+    description="State of the database, number of stored trades and time of the newest. Never cached.",
     tags=["Service"],
-    operation_class=operation(scope=None, limited=False),
+    operation_class=operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Health, generate_examples=False, description="The service can answer."),
+        200: ResponseSpec(Health, generate_examples=False, description="The service is healthy."),
         500: PROBLEMS[500],
         503: ResponseSpec(Health, generate_examples=False, description="The database can't be reached."),
     },
@@ -42,8 +46,8 @@ async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
         trades, newest = await services_of(request).database.read(read_trade_totals)
     except DatabaseUnavailable:
-        return json(_report("unhealthy", None, None), UNREADY, status=503)
-    return json(_report("healthy", trades, newest), LIVE)
+        return json_response(_report("unhealthy", None, None), UNREADY, status=503)
+    return json_response(_report("healthy", trades, newest), NO_STORE)
 
 
 def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest: datetime | None) -> Health:
@@ -54,16 +58,16 @@ def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest:
     "/health/live",
     opt=OPEN,
     summary="Liveness",
-    description="That the process answers, whatever the database does. Restart one that does not.",
+    description="The process responds, even if the database does not. Restart a process that does not respond.",
     tags=["Service"],
-    operation_class=operation(scope=None, limited=False),
+    operation_class=operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Liveness, generate_examples=False, description="The process answers."),
+        200: ResponseSpec(Liveness, generate_examples=False, description="The process responds."),
         500: PROBLEMS[500],
     },
 )
 async def liveness() -> ASGIResponse:
-    return json(Liveness("alive"), LIVE)
+    return json_response(Liveness("alive"), NO_STORE)
 
 
 @get(
@@ -71,31 +75,31 @@ async def liveness() -> ASGIResponse:
     opt=OPEN,
     summary="Readiness",
     description=(
-        "Whether requests may be sent here: the schema is migrated, the database answers, the feed has not died. A feed "
-        "that is switched off, or waits while another process feeds, is as it should be."
+        "Ready for requests: the schema is migrated, the database responds, the feed is not dead. A feed that is disabled, "
+        "or waits while another process feeds, is fine."
     ),
     tags=["Service"],
-    operation_class=operation(scope=None, limited=False),
+    operation_class=operation(scope=None, rate_limited=False),
     responses={
         200: ResponseSpec(Readiness, generate_examples=False, description="The service is ready."),
         500: PROBLEMS[500],
-        503: ResponseSpec(Readiness, generate_examples=False, description="Send no requests for now; the checks say why."),
+        503: ResponseSpec(Readiness, generate_examples=False, description="Not ready; the checks have the reason."),
     },
 )
 async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:
     feeder = services_of(request).feeder
-    schema, pool = await _look(request)
+    schema, pool = await _check_database(request)
     checks = ReadinessChecks(schema, pool, feeder.state if feeder else "disabled")
     if schema == "ok" and pool == "ok" and checks.feed != "dead":
-        return json(Readiness("ready", checks), LIVE)
-    return json(Readiness("unready", checks), UNREADY, status=503)
+        return json_response(Readiness("ready", checks), NO_STORE)
+    return json_response(Readiness("unready", checks), UNREADY, status=503)
 
 
-Schema = Literal["ok", "outdated", "unknown"]
-Pool = Literal["ok", "unavailable"]
+SchemaState = Literal["ok", "outdated", "unknown"]
+PoolState = Literal["ok", "unavailable"]
 
 
-async def _look(request: Request[Any, Any, Any]) -> tuple[Schema, Pool]:
+async def _check_database(request: Request[Any, Any, Any]) -> tuple[SchemaState, PoolState]:
     try:
         async with asyncio.timeout(READY_SECONDS):
             revision = await services_of(request).database.read_coalesced(read_revision, None)

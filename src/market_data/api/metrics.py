@@ -1,4 +1,4 @@
-"""The metrics, for Prometheus."""
+"""`GET /metrics`, for Prometheus."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from litestar import Request, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
-from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import PROBLEMS, operation
+from market_data.api.http.caching import NO_STORE
+from market_data.api.http.openapi import operation
+from market_data.api.http.problem_specs import PROBLEMS
 from market_data.services import services_of
 from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 
@@ -16,8 +17,7 @@ from market_data.telemetry.metrics import MEDIA_TYPE, exposition
     "/metrics",
     summary="Metrics",
     description=(
-        "What the service counts, in Prometheus' text format: of all worker processes, whichever of them answers. Also "
-        "answers, with less, while the database does not."
+        "Metrics of all worker processes in Prometheus' text format. Without those of the database while it is unavailable."
     ),
     tags=["Service"],
     operation_class=operation(),
@@ -31,4 +31,4 @@ async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
     await services.database_metrics.refresh_newest_trade()
     services.database_metrics.refresh_pool_gauges()
     services.flush_access_log()
-    return ASGIResponse(body=exposition(services.database_metrics), media_type=MEDIA_TYPE, headers=LIVE)
+    return ASGIResponse(body=exposition(services.database_metrics), media_type=MEDIA_TYPE, headers=NO_STORE)

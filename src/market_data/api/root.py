@@ -1,13 +1,16 @@
-"""The front door."""
+"""`GET /`: name, version and links of the service."""
 
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data import __version__
-from market_data.api.http.caching import ASK_AGAIN
-from market_data.api.http.openapi import OPEN, PROBLEMS, json, operation
-from market_data.models import SERVICE, Welcome
+from market_data.api.http.caching import REVALIDATE
+from market_data.api.http.handlers import json_response
+from market_data.api.http.openapi import OPEN, operation
+from market_data.api.http.problem_specs import PROBLEMS
+from market_data.models import SERVICE
+from market_data.models_status import Welcome
 
 WELCOME = Welcome(
     SERVICE,
@@ -43,4 +46,4 @@ WELCOME = Welcome(
     },
 )
 async def welcome() -> ASGIResponse:
-    return json(WELCOME, ASK_AGAIN)
+    return json_response(WELCOME, REVALIDATE)

@@ -1,4 +1,4 @@
-"""Whether trades arrive, and how far what is made of them is."""
+"""`GET /status/ingestion`."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -6,26 +6,27 @@ from typing import Any, Literal
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
-from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import answers, json, operation
-from market_data.models import IngestionStatus, JobStatus, LevelStatus
+from market_data.api.http.caching import NO_STORE
+from market_data.api.http.handlers import json_response
+from market_data.api.http.openapi import operation, responses
+from market_data.models_status import IngestionStatus, JobStatus, LevelStatus
 from market_data.queries.status import read_ingestion
 from market_data.services import services_of
 
 INTERVALS_TO_STALE = 3
-"""How many intervals of ingestion may pass without a trade."""
+"""Intervals of ingestion without a trade after which the ingestion is stale."""
 
 
 @get(
     "/status/ingestion",
     summary="Ingestion",
     description=(
-        "Whether trades arrive, which replica feeds, how far the candles of each interval are materialized, and how the "
-        "jobs of the database ran last."
+        "Age of the newest trade, the feeding replica, progress of materialization by interval, and the last runs of the "
+        "database's jobs."
     ),
     tags=["Service"],
     operation_class=operation(),
-    responses=answers(IngestionStatus),
+    responses=responses(IngestionStatus),
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     settings = services_of(request).settings
@@ -39,7 +40,7 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
         status = "alive"
     elif not settings.feed_enabled and not found.holder:
         status = "disabled"
-    return json(
+    return json_response(
         IngestionStatus(
             status,
             found.newest_trade,
@@ -49,5 +50,5 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
             [LevelStatus(*level) for level in found.levels],
             [JobStatus(*job) for job in found.jobs],
         ),
-        LIVE,
+        NO_STORE,
     )

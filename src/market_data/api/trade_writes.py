@@ -1,34 +1,94 @@
-"""Trades that are sent: stored, cancelled, corrected, and the trail of what was changed."""
+"""Writes of trades: storing, cancelling and correcting, and the audit trail of changes."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from litestar import Request, get, post
+from litestar.openapi.spec import Example, OpenAPIMediaType, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+from msgspec.structs import asdict
 
-from market_data.api.http.bodies import TradeReader, read_object, read_trades
-from market_data.api.http.caching import LIVE
+from market_data.api.http.bodies import JSON, NDJSON, read_object
+from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import written
-from market_data.api.http.fields import Fields
-from market_data.api.http.openapi import WRITING, answers, encode, json, operation, require_symbol
-from market_data.api.http.paging import next_link, page_token, read_page_token
-from market_data.api.http.parameters import CHANGES_LIMIT, CHANGES_SYMBOL, PAGE_TOKEN, PARTIAL, Query
-from market_data.api.http.schemas import CANCEL_BODY, CORRECT_BODY, TRADES_BODY
+from market_data.api.http.handlers import json_response, require_symbol
+from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, request_schema, responses
+from market_data.api.http.paging import make_page_token, next_link, read_page_token
+from market_data.api.http.parameters import (
+    DEFAULT_TRADES_LIMIT,
+    AnySymbolParameter,
+    ChangesLimitParameter,
+    PageTokenParameter,
+    PartialParameter,
+    known_pairs,
+)
+from market_data.api.http.trade_bodies import MAX_TRADES, TradeBody, read_trades
 from market_data.errors import BadParameters, Conflict, NotFound
-from market_data.models_written import ChangeList, MadeChange, Rejection, StoredTrades
+from market_data.models import ParameterProblem
+from market_data.models_writes import (
+    CancelIn,
+    ChangeList,
+    CorrectIn,
+    MadeChange,
+    Rejection,
+    StoredTrades,
+    TradeChange,
+    TradeIn,
+)
 from market_data.queries.row_pages import PACKED_EPOCH
 from market_data.queries.trade_changes import (
     ChangeResult,
-    TradeIdentity,
     delete_trade,
-    is_beyond_retention,
+    is_before_horizon,
     read_trade_changes,
     read_unchanged_trade,
     update_trade,
 )
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
+from market_data.queries.trades import TradeKey
 from market_data.services import services_of
 from market_data.trade_validation import InvalidTrade
+
+TRADE: Final[Mapping[str, Any]] = {
+    "symbol": "AAPL",
+    "price": 189.44,
+    "volume": 3,
+    "timestamp": "2026-02-08T10:30:00Z",
+    "trade_id": 1,
+}
+KEY: Final[Mapping[str, Any]] = {"symbol": "AAPL", "timestamp": "2026-02-08T10:30:00Z", "trade_id": 1}
+
+TRADES_BODY = RequestBody(
+    required=True,
+    description="Trades. Unknown fields are refused.",
+    content={
+        JSON[0]: OpenAPIMediaType(
+            schema=Schema(
+                one_of=[
+                    request_schema(TradeIn),
+                    Schema(type=OpenAPIType.ARRAY, items=request_schema(TradeIn), min_items=1, max_items=MAX_TRADES),
+                ]
+            ),
+            examples={
+                "one": Example(summary="One trade", value=TRADE),
+                "list": Example(summary="A list", value=[TRADE, {**TRADE, "price": 189.5, "trade_id": 2}]),
+            },
+        ),
+        NDJSON[0]: OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.STRING, description="A trade a line, each as in JSON."),
+            examples={
+                "lines": Example(
+                    summary="A trade a line",
+                    value='{"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":1}\n'
+                    '{"symbol":"AAPL","price":189.5,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":2}\n',
+                )
+            },
+        ),
+    },
+)
 
 
 @post(
@@ -37,39 +97,39 @@ from market_data.trade_validation import InvalidTrade
     opt={"scope": "write"},
     summary="Store trades",
     description=(
-        "Store a trade, a list of them, or one a line (NDJSON), up to 10,000 a call. All are stored, or none where one is "
-        "rejected, unless `partial=true`. A trade is known by `symbol`, `timestamp` and `trade_id`: one that is there "
-        "already with the same price and volume counts as `existing`, so that a call may be repeated; with others it is a "
-        "conflict (409), as is one that was cancelled. Once this answers 200, what it counts is committed."
+        "Store a trade, a list, or a trade a line (NDJSON), at most 10,000 a call. Without `partial=true`, all trades are "
+        "stored, or none if one is rejected. `symbol`, `timestamp` and `trade_id` identify a trade: one that is stored with "
+        "the same price and volume counts as `existing`, so that a call may be repeated; one with other values, or one that "
+        "was cancelled, is a conflict (409). Trades that a 200 counts are committed."
     ),
     tags=["Trades"],
-    operation_class=operation(PARTIAL, body=TRADES_BODY, scope="write"),
-    responses=answers(StoredTrades, *WRITING, 409),
+    operation_class=operation(body=TRADES_BODY, scope="write"),
+    responses=responses(StoredTrades, *BODY_PROBLEMS, 409),
 )
-async def store_trades(request: Request[Any, Any, Any]) -> ASGIResponse:
-    with Query(request) as query:
-        partial = query.take(PARTIAL) == "true"
-    reader = await read_trades(request)
-    if reader.rejected and not partial:
-        raise _refusal(reader, reader.rejected)
-    tolerance = services_of(request).settings.future_tolerance_seconds
+async def store_trades(request: Request[Any, Any, Any], partial: PartialParameter = "false") -> ASGIResponse:
+    store_valid = partial == "true"
+    given = await read_trades(request)
+    if given.rejected and not store_valid:
+        raise _refusal(given, given.rejected)
+    services = services_of(request)
     outcome = Outcome(0, 0, {})
-    if reader.trades:
-        outcome = await services_of(request).database.write(write_trades, reader.trades, tolerance, partial=partial)
-    if outcome.rejected and not partial:
-        raise _refusal(reader, outcome.rejected)
-    rejected = reader.rejected | dict(outcome.rejected)
-    listed = [Rejection(index, str(why), isinstance(why, ConflictingTrade)) for index, why in sorted(rejected.items())]
-    return json(StoredTrades(reader.count, outcome.stored, outcome.existing, listed), written(request))
+    if given.trades:
+        tolerance = services.settings.future_tolerance_seconds
+        outcome = await services.database.write(write_trades, given.trades, tolerance, partial=store_valid)
+    if outcome.rejected and not store_valid:
+        raise _refusal(given, outcome.rejected)
+    rejected = sorted((given.rejected | dict(outcome.rejected)).items())
+    rejections = [Rejection(index, str(reason), isinstance(reason, ConflictingTrade)) for index, reason in rejected]
+    return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), written(request))
 
 
-def _refusal(reader: TradeReader, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
-    """Why none of the trades of a call was stored."""
-    problems = list(reader.problems(rejected))
+def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
+    """Return the error for a call of which no trade was stored."""
+    problems = list(given.problems(rejected))
     first = f"{problems[0].name}: {problems[0].detail}"
-    if not reader.alone:
-        first = f"{len(rejected):,} of {reader.count:,} trades can't be stored, and so none was. The first: {first}"
-    if all(isinstance(why, ConflictingTrade) for why in rejected.values()):
+    if not given.is_single:
+        first = f"{len(rejected):,} of {given.count:,} trades can't be stored, and so none was. The first: {first}"
+    if all(isinstance(reason, ConflictingTrade) for reason in rejected.values()):
         return Conflict(first, problems)
     return BadParameters(problems, first)
 
@@ -80,21 +140,20 @@ def _refusal(reader: TradeReader, rejected: Mapping[int, InvalidTrade]) -> BadPa
     opt={"scope": "write"},
     summary="Cancel a trade",
     description=(
-        "Take a trade away, and note who did it, when and why. Candles of every interval and the latest price follow: those "
-        "that are materialized within some ten seconds. Repeated, it changes nothing more."
+        "Delete a trade, and record actor, time and reason. Candles of every interval and the latest price follow, "
+        "materialized candles within ten seconds. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(body=CANCEL_BODY, scope="write"),
-    responses=answers(MadeChange, *WRITING, 404),
+    operation_class=operation(body=request_body(CancelIn, {**KEY, "reason": "reported twice"}), scope="write"),
+    responses=responses(MadeChange, *BODY_PROBLEMS, 404),
 )
 async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
-    fields = Fields(await read_object(request, ("symbol", "timestamp", "trade_id", "reason")))
-    trade, reason = fields.identity(), fields.reason()
-    fields.end()
-    changed = await services_of(request).database.write(delete_trade, trade, actor(request), reason)
-    if changed.change is None or changed.change.action != "cancel":
-        raise await _not_found(request, trade, changed)
-    return _answer(request, changed.change.json, changed=changed.by_this)
+    cancel = await read_object(request, CancelIn)
+    trade = TradeKey(cancel.symbol, cancel.timestamp, cancel.trade_id)
+    result = await services_of(request).database.write(delete_trade, trade, actor_of(request), cancel.reason)
+    if result.change is None or result.change.action != "cancel":
+        raise await _not_found(request, trade, result)
+    return _change_response(request, result.change, changed=result.by_this)
 
 
 @post(
@@ -103,78 +162,83 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     opt={"scope": "write"},
     summary="Correct a trade",
     description=(
-        "Give a trade another price, volume or both, and note who did it, when and why. Candles and the latest price follow "
-        "as they do when it is cancelled. Repeated, it changes nothing more."
+        "Change the price, the volume or both of a trade, and record actor, time and reason. Candles and the latest price "
+        "follow as after a cancel. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(body=CORRECT_BODY, scope="write"),
-    responses=answers(MadeChange, *WRITING, 404),
+    operation_class=operation(
+        body=request_body(CorrectIn, {**KEY, "price": 189.5, "reason": "fat finger"}, minProperties=4), scope="write"
+    ),
+    responses=responses(MadeChange, *BODY_PROBLEMS, 404),
 )
 async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
-    fields = Fields(await read_object(request, ("symbol", "timestamp", "trade_id", "price", "volume", "reason")))
-    trade, reason = fields.identity(), fields.reason()
-    price, volume = fields.values()
-    fields.end()
-    changed = await services_of(request).database.write(update_trade, trade, price, volume, actor(request), reason)
-    if changed.by_this and changed.change:
-        return _answer(request, changed.change.json, changed=True)
-    unchanged = await services_of(request).database.write(read_unchanged_trade, trade)
+    correction = await read_object(request, CorrectIn)
+    trade = TradeKey(correction.symbol, correction.timestamp, correction.trade_id)
+    price = None if correction.price is UNSET else correction.price
+    volume = None if correction.volume is UNSET else correction.volume
+    database = services_of(request).database
+    result = await database.write(update_trade, trade, price, volume, actor_of(request), correction.reason)
+    if result.by_this and result.change:
+        return _change_response(request, result.change, changed=True)
+    unchanged = await database.write(read_unchanged_trade, trade)
     if unchanged is None:
-        raise await _not_found(request, trade, changed)
-    return _answer(request, changed.change.json if changed.change else unchanged, changed=False)
+        raise await _not_found(request, trade, result)
+    return _change_response(request, result.change or unchanged, changed=False)
 
 
 @get(
     "/trades/changes",
     opt={"scope": "admin"},
     summary="Changes of trades",
-    description="Which trades were cancelled and corrected, by whom and why, also in other ways than here: newest first.",
+    description="Cancelled and corrected trades with actor and reason, newest first, also those changed in the database.",
     tags=["Trades"],
-    operation_class=operation(CHANGES_SYMBOL, CHANGES_LIMIT, PAGE_TOKEN, scope="admin"),
-    responses=answers(ChangeList, 400, 404),
+    operation_class=operation(scope="admin"),
+    responses=responses(ChangeList, 400, 404),
 )
-async def trade_changes(request: Request[Any, Any, Any]) -> ASGIResponse:
-    with Query(request) as query:
-        symbol = query.take(CHANGES_SYMBOL)
-        limit = query.take(CHANGES_LIMIT)
-        token = query.take(PAGE_TOKEN)
-        before = None
-        if token is not None:
-            try:
-                _, before = read_page_token(token, ("/trades/changes", symbol))
-            except ValueError as error:
-                query.refuse(PAGE_TOKEN.name, str(error))
-    page = await services_of(request).database.read(read_trade_changes, symbol, before, limit)
-    if not page.count and symbol is not None:
+async def trade_changes(
+    request: Request[Any, Any, Any],
+    symbol: AnySymbolParameter = None,
+    limit: ChangesLimitParameter = None,
+    page_token: PageTokenParameter = None,
+) -> ASGIResponse:
+    limit = limit or DEFAULT_TRADES_LIMIT
+    before = None
+    if page_token is not None:
+        try:
+            _, before = read_page_token(page_token, ("/trades/changes", symbol))
+        except ValueError as error:
+            raise BadParameters([ParameterProblem("page_token", str(error))]) from None
+    changes = await services_of(request).database.read(read_trade_changes, symbol, before, limit + 1)
+    if not changes and symbol is not None:
         await require_symbol(request, symbol)
-    following = None
-    if page.last is not None:
-        following = page_token(("/trades/changes", symbol), (PACKED_EPOCH, page.last))
-    rows: Any = page.rows
-    headers = LIVE | next_link("/trades/changes", query.known(), following)
-    return json(ChangeList(rows, page.count, following), headers)
+    token, headers = None, dict(NO_STORE)
+    if len(changes) > limit:
+        changes.pop()
+        token = make_page_token(("/trades/changes", symbol), (PACKED_EPOCH, changes[-1].id or 0))
+        headers |= next_link("/trades/changes", known_pairs(request), token)
+    return json_response(ChangeList(changes, len(changes), token), headers)
 
 
-def actor(request: Request[Any, Any, Any]) -> str:
-    """Who asks: the name of the key."""
+def actor_of(request: Request[Any, Any, Any]) -> str:
+    """Return the name of the API key."""
     key = request.scope["state"].get("key")
     return "unknown" if key is None else key.name
 
 
-def _answer(request: Request[Any, Any, Any], change: str, *, changed: bool) -> ASGIResponse:
-    body = f'{change},"changed":{encode(changed).decode()}}}'
-    return ASGIResponse(body=body.encode(), headers=written(request))
+def _change_response(request: Request[Any, Any, Any], change: TradeChange, *, changed: bool) -> ASGIResponse:
+    return json_response(MadeChange(**asdict(change), changed=changed), written(request))
 
 
-async def _not_found(request: Request[Any, Any, Any], trade: TradeIdentity, changed: ChangeResult) -> NotFound:
-    """Why there is no trade to be changed."""
+async def _not_found(request: Request[Any, Any, Any], trade: TradeKey, result: ChangeResult) -> NotFound:
+    """Return the error for a trade that can't be changed."""
     await require_symbol(request, trade.symbol)
-    named = f"of {trade.symbol} at {trade.time.replace('+00:00', 'Z')} with trade_id {trade.trade_id}"
-    if changed.change and changed.change.action == "cancel":
-        at = changed.change.changed_at.isoformat().replace("+00:00", "Z")
-        return NotFound(f"The trade {named} was cancelled at {at}.")
-    if await services_of(request).database.read(is_beyond_retention, trade.time):
-        return NotFound(
-            f"There is no trade {named}: it is beyond the retention horizon, from where trades have been dropped."
-        )
+    named = f"of {trade.symbol} at {_rfc3339(trade.time)} with trade_id {trade.trade_id}"
+    if result.change and result.change.action == "cancel" and result.change.changed_at:
+        return NotFound(f"The trade {named} was cancelled at {_rfc3339(result.change.changed_at)}.")
+    if await services_of(request).database.read(is_before_horizon, trade.time):
+        return NotFound(f"There is no trade {named}: it is before the retention horizon, and older trades were dropped.")
     return NotFound(f"There is no trade {named}.")
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

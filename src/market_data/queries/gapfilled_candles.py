@@ -1,17 +1,28 @@
-"""The candles of a symbol with those of the buckets in which nothing was traded."""
+"""The candles of a symbol with a candle for each bucket in which nothing was traded."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, LiteralString
 
-from market_data.queries.candles import FORMS, KEY, rows
+from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, CandleRange, aggregate_candles, columns_of
 from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
-from market_data.queries.row_pages import Connection, Order, Page, RowFormat, RowKey, cut
+from market_data.queries.row_pages import ROW_FORMATS, Column, Connection, Order, Page, RowFormat, RowKey, page_from_rows
 
 Fill = Literal["previous", "null"]
-"""What the candle of an empty bucket has for prices: the close before it, or none."""
+"""Prices of the candle of an empty bucket: the close before it, or none."""
 
-# Weeks lead fast to a close that lies far back; `locf` asks only where the first bucket of the page is an empty one.
+
+@dataclass(frozen=True)
+class GapfilledRange(CandleRange):
+    """A range of candles without gaps."""
+
+    fill: Fill = "previous"
+
+
+GAPFILLED_COLUMNS = (*CANDLE_COLUMNS, Column("filled", "filled", "flag"))
+
+# Weekly candles lead fast to a close far back; `locf` evaluates this only if the first bucket of the page is empty.
 CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
     (interval, fill): (
         "max(close)"
@@ -41,10 +52,9 @@ CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
     for interval in LENGTHS
     for fill in ("previous", "null")
 }
-ORDERS: tuple[Order, ...] = ("asc", "desc")
 GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = {
-    (interval, fill, order, form): f"""
-        SELECT {rows(form, order, filled=True)}, count(*), count(*) FILTER (WHERE NOT filled)
+    (interval, fill, order, row_format): f"""
+        SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled)
         FROM (
             SELECT
                 bucket, close,
@@ -69,34 +79,25 @@ GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = 
     """
     for (interval, fill), close in CLOSES.items()
     for order in ORDERS
-    for form in FORMS
+    for row_format in ROW_FORMATS
 }
 
 
 async def read_gapfilled_candles(
-    connection: Connection,
-    symbol: str,
-    interval: str,
-    start: datetime,
-    end: datetime,
-    limit: int,
-    *,
-    fill: Fill,
-    order: Order = "asc",
-    after: RowKey | None = None,
-    form: RowFormat = "json",
+    connection: Connection, candles: GapfilledRange, limit: int, after: RowKey | None = None, row_format: RowFormat = "json"
 ) -> Page:
-    """A candle for each bucket that starts in a range and has begun; with `after`, those that follow in this order.
+    """Return a candle for each bucket that starts in a range and has begun; with `after`, those that follow that key.
 
-    The database is asked for the buckets of the page only, whose bounds are known before.
+    Only the buckets of the page are queried: their bounds follow from the limit.
     """
+    interval, order = candles.interval, candles.order
     width = INTERVALS[interval]
 
     def buckets_before(time: datetime) -> int:
         return -((WEEK_START - time) // width)
 
-    first = buckets_before(start)
-    beyond = min(buckets_before(end), buckets_before(datetime.now(UTC)))
+    first = buckets_before(candles.start)
+    beyond = min(buckets_before(candles.end), buckets_before(datetime.now(UTC)))
     if after and order == "asc":
         first = buckets_before(after[0]) + 1
     elif after:
@@ -105,10 +106,11 @@ async def read_gapfilled_candles(
         beyond = min(beyond, first + limit + 1)
     else:
         first = max(first, beyond - limit - 1)
+    columns = columns_of(row_format, GAPFILLED_COLUMNS)
     if first >= beyond:
-        return cut(form, None, 0, 0, limit, KEY)
-    parameters = {"symbol": symbol, "start": WEEK_START + first * width, "end": WEEK_START + beyond * width}
+        return page_from_rows(row_format, columns, None, 0, limit)
+    parameters = {"symbol": candles.symbol, "start": WEEK_START + first * width, "end": WEEK_START + beyond * width}
     cursor = connection.cursor(binary=True)
-    await cursor.execute(GAPFILLED_CANDLES[interval, fill, order, form], parameters, prepare=True)
-    ((page, count, found),) = await cursor.fetchall()
-    return cut(form, page, count, found, limit, KEY)
+    await cursor.execute(GAPFILLED_CANDLES[interval, candles.fill, order, row_format], parameters, prepare=True)
+    ((rows, count, stored),) = await cursor.fetchall()
+    return page_from_rows(row_format, columns, rows, count, limit, stored)

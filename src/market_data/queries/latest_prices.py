@@ -1,46 +1,42 @@
-"""The newest trades, which the database keeps beside all others: read at one cost, however many those are."""
+"""The newest trade of each symbol, which a trigger keeps in a table: reads cost the same, however many trades there are."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
-from msgspec import Raw
-from psycopg.rows import scalar_row
+from psycopg.rows import args_row
 
 from market_data.feed.random_walk import Listing
-from market_data.queries.row_pages import Connection, Page
+from market_data.models import LatestPrice
+from market_data.queries.row_pages import Connection, exact_number
 
-PRICE_JSON = """
-    '{"symbol":"' || symbol
-    || '","price":' || trim_scale(price)
-    || ',"volume":' || trim_scale(volume)
-    || ',"timestamp":"' || replace(to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
-    || '"}'
-"""
-
-LATEST_PRICE = f"SELECT {PRICE_JSON} FROM latest_trades WHERE symbol = %s"
+LATEST_PRICES = (
+    "SELECT symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time FROM latest_trades"
+)
+LATEST_PRICE = f"{LATEST_PRICES} WHERE symbol = %s"
+ALL_LATEST_PRICES = f"{LATEST_PRICES} ORDER BY symbol"
+SOME_LATEST_PRICES = f"{LATEST_PRICES} WHERE symbol = ANY (%s) ORDER BY symbol"
 
 
-async def read_latest_price(connection: Connection, symbol: str) -> Raw | None:
-    """The newest trade of a symbol, as the JSON of a `LatestPrice`; None where it has none."""
-    cursor = connection.cursor(row_factory=scalar_row)
+def _latest_price(symbol: str, price: str, volume: str, time: datetime) -> LatestPrice:
+    return LatestPrice(symbol, exact_number(price), exact_number(volume), time)
+
+
+async def read_latest_price(connection: Connection, symbol: str) -> LatestPrice | None:
+    """Return the newest trade of a symbol; None if it has no trade."""
+    cursor = connection.cursor(row_factory=args_row(_latest_price))
     await cursor.execute(LATEST_PRICE, (symbol,), prepare=True)
-    json = await cursor.fetchone()
-    return json and Raw(json)
+    return await cursor.fetchone()
 
 
-LATEST_PRICES = f"SELECT string_agg({PRICE_JSON}, ',' ORDER BY symbol), count(*) FROM latest_trades"
-LATEST_PRICES_OF = f"{LATEST_PRICES} WHERE symbol = ANY (%s)"
-
-
-async def read_latest_prices(connection: Connection, symbols: tuple[str, ...] | None) -> Page:
-    """The newest trade of each of these symbols, or of all: `LatestPrice`, in alphabetical order of those that have one."""
-    cursor = connection.cursor()
+async def read_latest_prices(connection: Connection, symbols: tuple[str, ...] | None) -> list[LatestPrice]:
+    """Return the newest trade of each of these symbols that has one, or of all symbols, in alphabetical order."""
+    cursor = connection.cursor(row_factory=args_row(_latest_price))
     if symbols is None:
-        await cursor.execute(LATEST_PRICES, prepare=True)
+        await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     else:
-        await cursor.execute(LATEST_PRICES_OF, (list(symbols),), prepare=True)
-    ((json, count),) = await cursor.fetchall()
-    return Page(Raw(f"[{json or ''}]"), count, None, count)
+        await cursor.execute(SOME_LATEST_PRICES, (list(symbols),), prepare=True)
+    return await cursor.fetchall()
 
 
 LAST_PRICES = "SELECT symbol, price FROM latest_trades WHERE symbol = ANY (%s)"

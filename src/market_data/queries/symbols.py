@@ -1,4 +1,4 @@
-"""The symbols that are known."""
+"""The known symbols."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ SYMBOLS = """
 
 
 async def read_symbols(connection: Connection) -> list[Symbol]:
-    """All symbols, in alphabetical order."""
+    """Return all symbols, in alphabetical order."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(SYMBOLS)
     return await cursor.fetchall()
@@ -31,22 +31,22 @@ ADD_SYMBOL = """
 ONE_SYMBOL = "SELECT symbol, name, created_at, active FROM symbols WHERE symbol = %s"
 
 
-class Added(NamedTuple):
-    """A symbol, and whether it was unknown before."""
+class AddedSymbol(NamedTuple):
+    """A symbol, and True if it was unknown before."""
 
     symbol: Symbol
     is_new: bool
 
 
-async def insert_symbol(connection: Connection, symbol: str, name: str) -> Added:
-    """Make a symbol known; one that is stays as it is."""
+async def insert_symbol(connection: Connection, symbol: str, name: str) -> AddedSymbol:
+    """Add a symbol; a known one is not changed."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(ADD_SYMBOL, (symbol, name))
     if added := await cursor.fetchone():
-        return Added(added, is_new=True)
+        return AddedSymbol(added, is_new=True)
     await cursor.execute(ONE_SYMBOL, (symbol,))
     (known,) = await cursor.fetchall()
-    return Added(known, is_new=False)
+    return AddedSymbol(known, is_new=False)
 
 
 CHANGE_SYMBOL = """
@@ -58,7 +58,7 @@ CHANGE_SYMBOL = """
 
 
 async def update_symbol(connection: Connection, symbol: str, name: str | None, active: bool | None) -> Symbol | None:
-    """Change what is not None; the symbol as it is then, or None where it is not known."""
+    """Change the values that are not None, and return the symbol; None if it is unknown."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     await cursor.execute(CHANGE_SYMBOL, (name, active, symbol))
     return await cursor.fetchone()
@@ -68,24 +68,24 @@ SYMBOL_EXISTS = "SELECT EXISTS (SELECT FROM symbols WHERE symbol = %s)"
 
 
 async def symbol_exists(connection: Connection, symbol: str) -> bool:
-    """Whether a symbol is known."""
+    """Return True if a symbol is known."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(SYMBOL_EXISTS, (symbol,))
     return bool(await cursor.fetchone())
 
 
 UNKNOWN_SYMBOLS = """
-    SELECT asked.symbol
-    FROM unnest(%s::text[]) AS asked (symbol)
-    WHERE NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = asked.symbol)
-    ORDER BY asked.symbol
+    SELECT given.symbol
+    FROM unnest(%s::text[]) AS given (symbol)
+    WHERE NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = given.symbol)
+    ORDER BY given.symbol
 """
 
 
-async def unknown_symbols(connection: Connection, asked: Sequence[str]) -> list[str]:
-    """Those that are not known, in alphabetical order."""
+async def unknown_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:
+    """Return the symbols that are unknown, in alphabetical order."""
     cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(UNKNOWN_SYMBOLS, (list(asked),))
+    await cursor.execute(UNKNOWN_SYMBOLS, (list(symbols),))
     return await cursor.fetchall()
 
 

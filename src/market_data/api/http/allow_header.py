@@ -1,4 +1,4 @@
-"""OPTIONS of the paths that two handlers share: the framework's own answer there names the methods of the first one only."""
+"""OPTIONS of paths with two handlers: Litestar's own response names the methods of the first handler only."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from litestar import Response, route
 from litestar.enums import HttpMethod
 
 
-def allowing(path: str, *methods: str) -> Any:
-    """A handler that tells which methods a path has. It has to be registered before the handlers of those."""
+def options_handler(path: str, *methods: str) -> Any:
+    """Return a handler that lists the methods of a path. It must be registered before the handlers of these."""
 
     @route(path, http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False, sync_to_thread=False)
     def options() -> Response[None]:

@@ -1,7 +1,7 @@
-"""Page tokens: where an answer was cut, so that the next one begins right behind it, whatever arrived in between.
+"""Page tokens for keyset paging: the next page begins right after the last row, whatever arrived in between.
 
-A token is opaque to clients: the key of the last row that was answered, and a fingerprint of it and of the parameters
-that it belongs to, so that one that was changed on its way is refused. It is no secret, and grants nothing.
+A token is opaque to clients: the key of the last row, and a fingerprint of it and of the parameters that it belongs to, so
+that a changed token is refused. It is no secret, and grants nothing.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -19,32 +19,30 @@ from market_data.queries.row_pages import RowKey
 _Contents = tuple[bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
 
 
-def page_token(parameters: Sequence[object], last: RowKey) -> str:
-    """The token of the page that follows the row with this key."""
+def make_page_token(parameters: Sequence[object], last: RowKey) -> str:
+    """Return the token of the page that follows the row with this key."""
     contents = msgspec.msgpack.encode((_fingerprint(parameters, last), *last))
     return urlsafe_b64encode(contents).rstrip(b"=").decode()
 
 
 def read_page_token(token: str, parameters: Sequence[object]) -> RowKey:
-    """The key that a token was made of.
+    """Return the key in a token.
 
     Raises:
-        ValueError: It was not made here, or for other parameters.
+        ValueError: The token was changed, or belongs to other parameters.
     """
     try:
         contents = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         _, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
-        raise ValueError("is no page token; give next_page_token of the answer before, unchanged") from None
-    if token != page_token(parameters, (time, number)):
-        raise ValueError("was changed, or belongs to other parameters; between the pages of an answer change none but limit")
+        raise ValueError("is no page token; send next_page_token of the page before, unchanged") from None
+    if token != make_page_token(parameters, (time, number)):
+        raise ValueError("was changed, or belongs to other parameters; between pages change no parameter but limit")
     return time, number
 
 
-def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str | None) -> dict[str, str]:
-    """The headers that lead to the next page of an answer; none where it was the last."""
-    if token is None:
-        return {}
+def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str) -> dict[str, str]:
+    """Return the `Link` header of the next page."""
     query = urlencode([(name, value) for name, value in pairs if name != "page_token"] + [("page_token", token)])
     return {"Link": f'<{path}?{query}>; rel="next"'}
 

@@ -7,12 +7,13 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Response
 from litestar.types import Message, Scope, Send
 
-from market_data.api.http.caching import LIVE
-from market_data.api.http.openapi import PROBLEM_MEDIA_TYPE, RETRY_SECONDS
+from market_data.api.http.caching import NO_STORE
+from market_data.api.http.parameters import read_parameters
+from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE
 from market_data.errors import (
     BadParameters,
     Conflict,
@@ -44,17 +45,20 @@ STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""Of the errors that this service raises while it answers."""
+"""Statuses of the errors that this service raises for requests."""
 
 CHALLENGE: Final = 'Bearer realm="market-data"'
-"""What `WWW-Authenticate` says beside a 401."""
+"""`WWW-Authenticate` of a 401."""
+
+RETRY_SECONDS: Final = 1
+"""`Retry-After` of a 503: a lost connection is replaced within about a second."""
 
 POLICY_VIOLATION: Final = 1008
-"""The code with which a WebSocket is closed whose server can't refuse it with a status (RFC 6455)."""
+"""Close code of a WebSocket, if the server can't refuse it with a status (RFC 6455)."""
 
 
-class Written(NamedTuple):
-    """A problem as it is answered."""
+class RenderedProblem(NamedTuple):
+    """Status, headers and body of a problem."""
 
     status: int
     headers: dict[str, str]
@@ -62,14 +66,19 @@ class Written(NamedTuple):
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The exception handler of the whole application."""
-    written = write(error, request.method, request.url.path)
-    return Response(written.body, status_code=written.status, headers=written.headers, media_type=PROBLEM_MEDIA_TYPE)
+    """Handle an exception of any handler."""
+    if isinstance(error, ValidationException):
+        try:
+            read_parameters(request, request.route_handler)
+        except BadParameters as named:
+            error = named
+    problem = render(error, request.method, request.url.path)
+    return Response(problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def write(error: Exception, method: str, path: str) -> Written:
-    """What a request is answered that an error has ended. One that nobody foresaw is logged."""
-    headers = dict(LIVE)
+def render(error: Exception, method: str, path: str) -> RenderedProblem:
+    """Return the problem for an error. An unexpected error is logged."""
+    headers = dict(NO_STORE)
     problems: list[ParameterProblem] | None = None
     status, detail = STATUSES.get(type(error)), str(error)
     match error:
@@ -90,32 +99,32 @@ def write(error: Exception, method: str, path: str) -> Written:
             pass
     if status is None:
         logger.error("%s %s failed", method, path, exc_info=error)
-        status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed in a way that its log explains."
+        status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed unexpectedly; its log has the cause."
     problem = Problem("about:blank", status.phrase, status.value, detail, problems, REQUEST_ID.get())
-    return Written(status.value, headers, msgspec.json.encode(problem))
+    return RenderedProblem(status.value, headers, msgspec.json.encode(problem))
 
 
 async def refuse(scope: Scope, send: Send, error: Exception) -> None:
-    """Answer in place of the application, be it a request or a WebSocket that asks to be opened."""
-    written = write(error, scope["method"] if scope["type"] == "http" else "GET", scope["path"])
+    """Send a problem in place of the application, to a request or to the handshake of a WebSocket."""
+    problem = render(error, scope["method"] if scope["type"] == "http" else "GET", scope["path"])
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)})
         return
     kind = "http" if scope["type"] == "http" else "websocket.http"
-    given = {**written.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Content-Length": str(len(written.body))}
-    headers = [(name.lower().encode(), value.encode()) for name, value in given.items()]
-    # The framework has no types for the answers to a WebSocket.
-    await send(cast("Message", {"type": f"{kind}.response.start", "status": written.status, "headers": headers}))
-    await send(cast("Message", {"type": f"{kind}.response.body", "body": written.body, "more_body": False}))
+    fields = {**problem.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Content-Length": str(len(problem.body))}
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    # Litestar has no types for responses to a WebSocket handshake.
+    await send(cast("Message", {"type": f"{kind}.response.start", "status": problem.status, "headers": headers}))
+    await send(cast("Message", {"type": f"{kind}.response.body", "body": problem.body, "more_body": False}))
 
 
 def _explain(error: HTTPException, method: str, path: str) -> str:
-    """The detail of an error that the framework raised."""
+    """Return the detail of an error that Litestar raised."""
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
             return f"There is nothing at {path}; GET / lists the paths."
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            return f"{method} is not possible at {path}; the Allow header lists what is."
+            return f"{method} is not allowed at {path}; the Allow header lists the methods that are."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return "The body is larger than MAX_BODY_BYTES allows; send it in parts."
         case _:

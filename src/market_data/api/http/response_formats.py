@@ -1,28 +1,28 @@
-"""The forms that rows are answered in besides JSON: one writer each, and how a request chooses."""
+"""Formats of rows besides JSON: one writer each, and the choice between them."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
 
 from litestar import Request
 from litestar.datastructures.headers import Accept
 
-from market_data.api.http.readers import Format
-from market_data.queries.row_pages import Column, Page
+from market_data.api.http.parameter_types import ResponseFormat
+from market_data.queries.row_pages import Columns, Page
 
-MEDIA_TYPES: Final[Mapping[Format, str]] = {
+MEDIA_TYPES: Final[Mapping[ResponseFormat, str]] = {
     "json": "application/json",
     "csv": "text/csv",
     "arrow": "application/vnd.apache.arrow.stream",
 }
-FORMATS: Final[Mapping[str, Format]] = {media_type: name for name, media_type in MEDIA_TYPES.items()}
+FORMATS: Final[Mapping[str, ResponseFormat]] = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 
-# It looks for a beginning only where one can be: each character of a long word as one would take its square of time.
+# The lookbehind lets a match begin only at the start of a word: without it, a long word takes quadratic time.
 REFUSED = re.compile(r"(?<![\w.+-])([\w.+-]+/[\w.+-]+)\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 
 
-def accepted(request: Request[Any, Any, Any]) -> Format:
-    """What a request's `Accept` prefers; JSON where it names none of them, or has no preference."""
+def accepted_format(request: Request[Any, Any, Any]) -> ResponseFormat:
+    """Return the format that `Accept` prefers; JSON if it names none of them, or has no preference."""
     header = ",".join(request.headers.getall("accept", []))
     if not header:
         return "json"
@@ -32,34 +32,34 @@ def accepted(request: Request[Any, Any, Any]) -> Format:
 
 
 class Writer(Protocol):
-    """Writes an answer's rows, page by page, behind its head and before its tail."""
+    """Formats rows page by page, between a head and a tail."""
 
     head: bytes
     tail: bytes
 
     def write(self, page: Page) -> bytes:
-        """The rows of a page, as they stand in the answer."""
+        """Return the rows of a page."""
         ...
 
 
 class CsvWriter:
-    """Lines as the database writes them, below one with the names of the columns."""
+    """Lines as the database formats them, below a line with the names of the columns."""
 
     tail = b""
 
-    def __init__(self, fields: Sequence[str]) -> None:
-        self.head = f"{','.join(fields)}\n".encode()
+    def __init__(self, columns: Columns) -> None:
+        self.head = f"{','.join(column.name for column in columns)}\n".encode()
 
     def write(self, page: Page) -> bytes:
-        """The lines of a page."""
+        """Return the lines of a page."""
         return bytes(page.rows)
 
 
-def writer(form: Format, fields: Sequence[str], packed: Mapping[str, Column], symbol: str) -> Writer:
-    """The writer of an answer in CSV or Arrow, with these fields in this order."""
-    if form == "csv":
-        return CsvWriter(fields)
-    # Arrow and NumPy take 50 MB and a quarter of a second, which a service that is never asked for them is spared.
-    from market_data.api.http.arrow import ArrowWriter  # noqa: PLC0415
+def row_writer(response_format: Literal["csv", "arrow"], columns: Columns, symbol: str) -> Writer:
+    """Return the writer of a format."""
+    if response_format == "csv":
+        return CsvWriter(columns)
+    # Arrow and NumPy take 50 MB and 0.25 s, which a service that never needs them should not pay.
+    from market_data.api.http.arrow import ArrowWriter  # noqa: PLC0415 # a late import, as the comment above says
 
-    return ArrowWriter(fields, packed, symbol)
+    return ArrowWriter(columns, symbol)

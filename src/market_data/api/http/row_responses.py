@@ -1,80 +1,109 @@
-"""Answers that are rows: a page as JSON, or any number of them as CSV or Arrow, sent while they are read."""
+"""Responses that are rows: a page as JSON, or any number of pages as CSV or Arrow, streamed while they are read."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import astuple, dataclass
+from typing import Any, Generic, TypeVar
 
 from litestar import Request
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from market_data.api.http.caching import LIVE, conditional
-from market_data.api.http.openapi import encode, require_symbol
-from market_data.api.http.paging import next_link, page_token
-from market_data.api.http.parameters import Query
-from market_data.api.http.readers import Format
-from market_data.api.http.response_formats import MEDIA_TYPES, Writer, writer
-from market_data.api.http.streaming_response import Stream
-from market_data.queries.row_pages import Column, Page, RowFormat, RowKey
+from market_data.api.http.caching import NO_STORE, conditional_response
+from market_data.api.http.consistency import reads
+from market_data.api.http.handlers import encode, require_symbol
+from market_data.api.http.paging import make_page_token, next_link, read_page_token
+from market_data.api.http.parameter_types import ResponseFormat
+from market_data.api.http.parameters import known_pairs
+from market_data.api.http.response_formats import MEDIA_TYPES, Writer, accepted_format, row_writer
+from market_data.api.http.streaming_response import StreamingResponse
+from market_data.errors import BadParameters
+from market_data.models import ParameterProblem
+from market_data.queries.candles import CandleRange
+from market_data.queries.row_pages import Columns, Connection, Page, RowFormat, RowKey
+from market_data.queries.trades import TradeRange
+
+R = TypeVar("R", bound=TradeRange | CandleRange)
 
 PAGE_ROWS = 20_000
-"""Rows of an answer of any length that are read at a time: by one statement, which no slow client makes wait."""
-
-Read = Callable[[int, RowKey | None, RowFormat], Awaitable[Page]]
-"""Reads so many rows that follow a key, in a form."""
+"""Rows of a streamed response that one statement reads, so that a slow client does not hold a connection."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows that a request asks for."""
+class RowsResponse(Generic[R]):
+    """A response with the rows of a range."""
 
+    request: Request[Any, Any, Any]
     path: str
-    symbol: str
-    parameters: Sequence[object]
-    """What a page token belongs to."""
-    after: RowKey | None
-    limit: int | None
-    """None for all the rows there are."""
-    settled: bool
-    """Whether nothing but late trades can change them."""
-    fields: Sequence[str]
-    packed: Mapping[str, Column]
-    read: Read
-    listed: Callable[[Page, str | None], Struct]
-    """The answer in JSON to a page and its token."""
+    rows: R
+    read_page: Callable[[Connection, R, int, RowKey | None, RowFormat], Awaitable[Page]]
+    columns: Columns
+    """Columns of CSV and Arrow."""
+    default_limit: int
+    """Limit of JSON."""
+    is_settled: bool
+    """True if only late, corrected or cancelled trades can change the rows."""
+    to_struct: Callable[[Page, int, str | None], Struct]
+    """Returns the JSON response with a page, its limit and the token of the next page."""
 
+    async def respond(self, limit: int | None, page_token: str | None, given_format: ResponseFormat | None) -> ASGIResponse:
+        """Return the response; without a limit, CSV and Arrow have the whole range.
 
-async def answer(request: Request[Any, Any, Any], query: Query, form: Format, table: Table) -> ASGIResponse:
-    """The answer to a request for rows. The first of them are read before it begins, so that errors are told as such.
+        The first page is read before the response begins, so that errors have their status.
 
-    Raises:
-        NotFound: The symbol is unknown.
-    """
-    read_as: RowFormat = "packed" if form == "arrow" else form
-    page = await table.read(table.limit or PAGE_ROWS, table.after, read_as)
-    if not page.found:
-        await require_symbol(request, table.symbol)
-    token = page_token(table.parameters, page.last) if table.limit and page.last else None
-    headers = next_link(table.path, query.known(), token)
-    media_type = MEDIA_TYPES[form]
-    if form == "json":
-        return conditional(request, encode(table.listed(page, token)), media_type, headers, settled=table.settled)
-    write = writer(form, table.fields, table.packed, table.symbol)
-    if table.limit or page.last is None:
-        body = write.head + write.write(page) + write.tail
-        return conditional(request, body, media_type, headers, settled=table.settled)
-    return Stream(_pieces(table, read_as, page, write), media_type=media_type, headers={"Vary": "Accept", **LIVE})
+        Raises:
+            BadParameters: The range, or the page token, is invalid.
+            NotFound: The symbol is unknown.
+        """
+        if self.rows.start >= self.rows.end:
+            detail = "must be before end; the range includes start and excludes end"
+            raise BadParameters([ParameterProblem("start", detail)])
+        response_format = given_format or accepted_format(self.request)
+        if response_format == "json":
+            limit = limit or self.default_limit
+        row_format: RowFormat = "packed" if response_format == "arrow" else response_format
+        page = await self._read(limit or PAGE_ROWS, self._after(page_token), row_format)
+        if not page.stored:
+            await require_symbol(self.request, self.rows.symbol)
+        token = make_page_token(self._token_parameters, page.last) if limit and page.last else None
+        headers = next_link(self.path, known_pairs(self.request), token) if token else {}
+        media_type = MEDIA_TYPES[response_format]
+        if response_format == "json":
+            body = encode(self.to_struct(page, limit or 0, token))
+            return conditional_response(self.request, body, media_type, headers, settled=self.is_settled)
+        writer = row_writer(response_format, self.columns, self.rows.symbol)
+        if limit or page.last is None:
+            body = writer.head + writer.write(page) + writer.tail
+            return conditional_response(self.request, body, media_type, headers, settled=self.is_settled)
+        pieces = self._stream(row_format, page, writer)
+        return StreamingResponse(pieces, media_type=media_type, headers={"Vary": "Accept", **NO_STORE})
 
+    @property
+    def _token_parameters(self) -> tuple[object, ...]:
+        return self.path, *astuple(self.rows)
 
-async def _pieces(table: Table, form: RowFormat, page: Page, write: Writer) -> AsyncGenerator[bytes]:
-    """The answer, page by page: the next one is read while the client takes this one."""
-    yield write.head
-    while page.last:
-        ahead = asyncio.ensure_future(table.read(PAGE_ROWS, page.last, form))
+    def _after(self, token: str | None) -> RowKey | None:
+        if token is None:
+            return None
         try:
-            yield write.write(page)
-            page = await ahead
-        finally:
-            ahead.cancel()
-    yield write.write(page) + write.tail
+            key = read_page_token(token, self._token_parameters)
+            if not self.rows.start <= key[0] < self.rows.end:
+                raise ValueError("leads out of the range; send next_page_token of the page before, unchanged")
+        except ValueError as error:
+            raise BadParameters([ParameterProblem("page_token", str(error))]) from None
+        return key
+
+    def _read(self, limit: int, after: RowKey | None, row_format: RowFormat) -> Awaitable[Page]:
+        return reads(self.request).read(self.read_page, self.rows, limit, after, row_format)
+
+    async def _stream(self, row_format: RowFormat, page: Page, writer: Writer) -> AsyncGenerator[bytes]:
+        """Yield the response page by page; the next page is read while the client receives this one."""
+        yield writer.head
+        while page.last:
+            next_page = asyncio.ensure_future(self._read(PAGE_ROWS, page.last, row_format))
+            try:
+                yield writer.write(page)
+                page = await next_page
+            finally:
+                next_page.cancel()
+        yield writer.write(page) + writer.tail

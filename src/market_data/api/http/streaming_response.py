@@ -1,4 +1,4 @@
-"""Answers that are sent piece by piece, as they are read."""
+"""Responses that are sent piece by piece while they are read."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ from market_data.errors import DatabaseUnavailable, first_line
 logger = logging.getLogger(__name__)
 
 
-class Stream(ASGIResponse):
-    """An answer of unknown length.
+class StreamingResponse(ASGIResponse):
+    """A response of unknown length.
 
-    One that can't be completed is broken off: it lacks the end that HTTP gives it, so that no client takes it for whole.
+    One that fails is aborted without HTTP's terminating chunk, so that no client takes it for complete.
     """
 
     _should_set_content_length = False
@@ -27,38 +27,37 @@ class Stream(ASGIResponse):
         *,
         media_type: str,
         headers: Mapping[str, str],
-        on_gone: Callable[[], None] | None = None,
+        on_disconnect: Callable[[], None] | None = None,
     ) -> None:
-        """`on_gone` is called when the client goes away, for pieces that may be long in coming."""
+        """`on_disconnect` is called when the client disconnects, for pieces that may take long to come."""
         super().__init__(media_type=media_type, headers=dict(headers))
         self.pieces = pieces
-        self.on_gone = on_gone
+        self.on_disconnect = on_disconnect
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Send piece after piece, as fast as the client takes them, for as long as it is there."""
-        gone = asyncio.create_task(_disconnect(receive, self.on_gone))
+        """Send the pieces as fast as the client receives them, until it disconnects."""
+        disconnected = asyncio.create_task(_wait_for_disconnect(receive, self.on_disconnect))
         try:
             async with aclosing(self.pieces):
                 async for piece in self.pieces:
-                    if gone.done():
+                    if disconnected.done():
                         return
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except DatabaseUnavailable as error:
-            logger.warning("an answer is broken off: %s", first_line(error))
+            logger.warning("response aborted: %s", first_line(error))
         except asyncio.CancelledError:
-            logger.warning("an answer is broken off: the service is stopping")
+            logger.warning("response aborted: the service is stopping")
         except Exception:
-            logger.exception("an answer is broken off")
+            logger.exception("response aborted")
         finally:
-            gone.cancel()
+            disconnected.cancel()
             with suppress(asyncio.CancelledError):
-                await gone
+                await disconnected
 
 
-async def _disconnect(receive: Receive, on_gone: Callable[[], None] | None) -> None:
-    """Wait until the client is gone."""
+async def _wait_for_disconnect(receive: Receive, on_disconnect: Callable[[], None] | None) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if on_gone:
-        on_gone()
+    if on_disconnect:
+        on_disconnect()

@@ -24,7 +24,7 @@ def price(client: TestClient) -> Any:
     return client.get("/price/latest?symbol=AAPL").json().get("price")
 
 
-def test_a_cancelled_trade_is_gone_and_the_one_before_is_the_latest(traded: TestClient, connection: Connection):
+def test_cancelled_trade_is_deleted_and_the_one_before_becomes_the_latest(traded: TestClient, connection: Connection):
     assert price(traded) == 104.9
     answer = traded.post("/trades/cancel", json=THIS)
     body = answer.json()
@@ -46,7 +46,7 @@ def test_a_cancelled_trade_is_gone_and_the_one_before_is_the_latest(traded: Test
     assert connection.execute(CHANGES).fetchall() == [("cancel", Decimal("104.90"), 3, None, None, "tester", "fat finger")]
 
 
-def test_cancelled_again_it_changes_nothing_more(traded: TestClient, connection: Connection):
+def test_repeated_cancel_changes_nothing(traded: TestClient, connection: Connection):
     first = traded.post("/trades/cancel", json=THIS).json()
     again = traded.post("/trades/cancel", json=THIS | {"reason": "once more"})
     assert again.status_code == 200
@@ -54,7 +54,7 @@ def test_cancelled_again_it_changes_nothing_more(traded: TestClient, connection:
     assert connection.execute("SELECT count(*) FROM trade_changes").fetchone() == (1,)
 
 
-def test_a_cancelled_trade_is_not_brought_back_by_a_retry(traded: TestClient, connection: Connection):
+def test_cancelled_trade_can_not_be_stored_again(traded: TestClient, connection: Connection):
     at = traded.post("/trades/cancel", json=THIS).json()["changed_at"]
     same = {"symbol": "AAPL", "price": 104.9, "volume": 3, "timestamp": TIME}
     answer = traded.post("/trades", json=same)
@@ -65,14 +65,14 @@ def test_a_cancelled_trade_is_not_brought_back_by_a_retry(traded: TestClient, co
     assert connection.execute("SELECT trade_id FROM trades WHERE symbol = 'AAPL' AND time = %s", (T0,)).fetchall() == [(1,)]
 
 
-def test_what_was_brought_back_in_the_database_exists(traded: TestClient, connection: Connection):
+def test_trade_restored_in_the_database_counts_as_existing(traded: TestClient, connection: Connection):
     traded.post("/trades/cancel", json=THIS)
     store(connection, trade(0, "104.90", "3"))
     same = {"symbol": "AAPL", "price": 104.9, "volume": 3, "timestamp": TIME}
     assert traded.post("/trades", json=same).json()["existing"] == 1
 
 
-def test_a_corrected_trade_has_the_new_values(traded: TestClient):
+def test_corrected_trade_has_the_new_values(traded: TestClient):
     body = traded.post("/trades/correct", json=THIS | {"price": "0.12345678901234567890"}).json()
     assert (body["action"], body["changed"]) == ("correct", True)
     assert body["before"] == {"price": 104.9, "volume": 3}
@@ -83,7 +83,7 @@ def test_a_corrected_trade_has_the_new_values(traded: TestClient):
     assert traded.get("/price/latest?symbol=AAPL").json()["volume"] == 9
 
 
-def test_corrected_to_what_it_says_it_changes_nothing(traded: TestClient, connection: Connection):
+def test_correction_to_the_same_values_changes_nothing(traded: TestClient, connection: Connection):
     never = traded.post("/trades/correct", json=THIS | {"price": "104.9000"}).json()
     assert (never["id"], never["changed_at"], never["actor"], never["reason"]) == (None, None, None, None)
     assert never["before"] == never["after"] == {"price": 104.9, "volume": 3}
@@ -95,7 +95,7 @@ def test_corrected_to_what_it_says_it_changes_nothing(traded: TestClient, connec
 
 
 @pytest.mark.parametrize("path", ["/trades/cancel", "/trades/correct"])
-def test_what_is_not_there_is_404(traded: TestClient, connection: Connection, path: str):
+def test_change_of_a_missing_trade_is_404(traded: TestClient, connection: Connection, path: str):
     more = {"price": 1} if path == "/trades/correct" else {}
     for other, said in (
         ({"symbol": "ACME"}, "There is no symbol ACME"),
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_404(traded: TestClient, connection: Connection, pa
     assert "retention horizon" in answer.json()["detail"]
 
 
-def test_a_cancelled_trade_can_not_be_corrected(traded: TestClient):
+def test_cancelled_trade_can_not_be_corrected(traded: TestClient):
     at = traded.post("/trades/cancel", json=THIS).json()["changed_at"]
     answer = traded.post("/trades/correct", json=THIS | {"price": 8})
     assert answer.status_code == 404
@@ -137,13 +137,13 @@ def test_a_cancelled_trade_can_not_be_corrected(traded: TestClient):
         ([], ["body"]),
     ],
 )
-def test_all_that_is_wrong_is_told_at_once(traded: TestClient, body: Any, names: list[str]):
+def test_all_wrong_fields_are_named(traded: TestClient, body: Any, names: list[str]):
     answer = traded.post("/trades/correct", json=body)
     assert answer.status_code == 400
     assert [error["name"] for error in answer.json()["errors"]] == names
 
 
-def test_changes_in_psql_are_in_the_trail_too(traded: TestClient, connection: Connection):
+def test_changes_made_in_the_database_are_in_the_audit_trail(traded: TestClient, connection: Connection):
     connection.execute("UPDATE trades SET price = 9 WHERE symbol = 'AAPL' AND time = %s", (T0,))
     connection.execute("UPDATE trades SET trade_id = 4, volume = 2 WHERE symbol = 'MSFT'")
     connection.execute("UPDATE trades SET write_id = 0, price = 9.0 WHERE symbol = 'AAPL' AND time = %s", (T0,))
@@ -164,7 +164,7 @@ def test_changes_in_psql_are_in_the_trail_too(traded: TestClient, connection: Co
     ]
 
 
-def test_changes_are_listed_page_by_page_newest_first(traded: TestClient, connection: Connection):
+def test_changes_have_pages_newest_first(traded: TestClient, connection: Connection):
     for number in range(1, 6):
         traded.post("/trades/correct", json=THIS | {"price": number})
     connection.execute("DELETE FROM trades WHERE symbol = 'MSFT'")
@@ -179,5 +179,5 @@ def test_changes_are_listed_page_by_page_newest_first(traded: TestClient, connec
     assert traded.get("/trades/changes?symbol=ACME").status_code == 404
 
 
-def test_there_may_be_no_change(writer: TestClient):
+def test_audit_trail_may_be_empty(writer: TestClient):
     assert writer.get("/trades/changes").json() == {"changes": [], "count": 0, "next_page_token": None}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data.api.http.readers import read_time
+from market_data.api.http.parameter_types import read_time
 
 DAY = timedelta(days=1)
 ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -14,7 +14,7 @@ TIMES = st.datetimes(datetime.min + DAY, datetime.max - DAY, timezones=ZONES)
 
 
 @given(TIMES)
-def test_every_time_is_read_back_in_utc(time: datetime):
+def test_every_time_is_read_in_utc(time: datetime):
     read = read_time(time.isoformat())
     assert read == time
     assert read.utcoffset() == timedelta(0)
@@ -41,7 +41,7 @@ def test_every_time_is_read_back_in_utc(time: datetime):
         ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999"),
     ],
 )
-def test_forms_that_are_read(text: str, expected: str):
+def test_valid_notations(text: str, expected: str):
     assert read_time(text) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
 
 
@@ -76,13 +76,13 @@ def test_forms_that_are_read(text: str, expected: str):
         ("9999-12-31T23:59:59.9999999Z", "does not exist"),
     ],
 )
-def test_forms_that_are_refused(text: str, complaint: str):
+def test_invalid_notations(text: str, complaint: str):
     with pytest.raises(ValueError, match=complaint):
         read_time(text)
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([ +-]\d\d:\d\d|Z)?"))
-def test_any_text_is_a_time_in_utc_or_a_value_error(text: str):
+def test_noise_is_a_time_in_utc_or_a_value_error(text: str):
     try:
         read = read_time(text)
     except ValueError:

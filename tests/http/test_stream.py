@@ -1,4 +1,4 @@
-"""The streams, from a service that listens on a port."""
+"""`/stream` and `/ws`, from a service that listens on a port."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def base(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def address(base: str, connection: Connection) -> str:
-    """A service that knows AAPL and MSFT, neither of which has a trade."""
+    """URL of a service with AAPL and MSFT, both without trades."""
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
     return base
 
@@ -44,7 +44,7 @@ def clients_now(transport: str = "sse") -> float:
     return STREAM_CLIENTS.labels(transport)._value.get()
 
 
-def test_trade_has_the_fields_of_trades(address: str, connection: Connection):
+def test_trade_event_has_the_fields_of_trades(address: str, connection: Connection):
     with listening(address) as events:
         store(connection, trade(0.5, "189.44", "0.1"))
         event = events.next()
@@ -54,7 +54,9 @@ def test_trade_has_the_fields_of_trades(address: str, connection: Connection):
 
 
 @pytest.mark.parametrize("interval", ["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"])
-def test_candle_is_that_of_candles_with_symbol_and_interval(address: str, connection: Connection, interval: str):
+def test_candle_event_has_the_fields_of_candles_with_symbol_and_interval(
+    address: str, connection: Connection, interval: str
+):
     with listening(address, channels=f"candles_{interval}") as events:
         store(connection, now("10.5"))
         event = events.next()
@@ -65,20 +67,20 @@ def test_candle_is_that_of_candles_with_symbol_and_interval(address: str, connec
     assert event.data == {"symbol": "AAPL", "interval": interval, **candle, "closed": False, "revised": False}
 
 
-def test_symbols_and_channels_choose(address: str, connection: Connection):
+def test_symbols_and_channels_filter_events(address: str, connection: Connection):
     with listening(address, symbols="msft", channels="trades,candles_1m") as events:
         store(connection, now("1"), now("2", symbol="MSFT"))
         found = events.take(2)
     assert [(event.name, event.data["symbol"]) for event in found] == [("trade", "MSFT"), ("candle", "MSFT")]
 
 
-def test_new_symbol_is_told_of_to_who_listens_to_all(address: str, connection: Connection):
+def test_subscription_to_all_includes_new_symbols(address: str, connection: Connection):
     with listening(address) as events:
         store(connection, now("1", symbol="NEW"))
         assert events.next().data["symbol"] == "NEW"
 
 
-def test_ids_rise_and_a_candle_follows_the_last_trade_of_its_batch(address: str, connection: Connection):
+def test_ids_increase_and_a_candle_follows_the_last_trade_of_its_batch(address: str, connection: Connection):
     with listening(address, channels="candles_1m,trades,candles_1h") as events:
         minute = datetime.now(UTC).replace(second=0, microsecond=0)
         trades = [(minute, "AAPL", number, Decimal(number + 1), Decimal(1)) for number in range(3)]
@@ -96,7 +98,7 @@ def test_ids_rise_and_a_candle_follows_the_last_trade_of_its_batch(address: str,
 
 
 @pytest.mark.parametrize("place", ["header", "parameter"])
-def test_who_reconnects_gets_what_it_missed_and_nothing_twice(address: str, connection: Connection, place: str):
+def test_reconnecting_client_gets_missed_events_once(address: str, connection: Connection, place: str):
     with listening(address, symbols="AAPL") as events:
         store(connection, *(trade(second, str(second + 1)) for second in range(6)))
         everything = events.take(6)
@@ -116,7 +118,7 @@ def test_who_reconnects_gets_what_it_missed_and_nothing_twice(address: str, conn
         assert ids == [each.id for each in everything[number:]], "the first one is that of a heartbeat"
 
 
-def test_events_of_one_commit_are_resumed_between_trade_and_candles(address: str, connection: Connection):
+def test_client_resumes_between_the_events_of_one_commit(address: str, connection: Connection):
     channels: dict[str, Any] = {"channels": "trades,candles_1m,candles_5m"}
     with listening(address, **channels) as events:
         store(connection, now("1"))
@@ -129,7 +131,7 @@ def test_events_of_one_commit_are_resumed_between_trade_and_candles(address: str
         assert events.any().name == "heartbeat"
 
 
-def test_missed_changes_of_a_candle_are_told_once_as_it_is_now(address: str, connection: Connection):
+def test_missed_changes_of_a_candle_are_one_event(address: str, connection: Connection):
     with listening(address, channels="candles_1m") as events:
         first = now("1")
         store(connection, first)
@@ -141,7 +143,7 @@ def test_missed_changes_of_a_candle_are_told_once_as_it_is_now(address: str, con
         assert events.any().name == "heartbeat"
 
 
-def test_id_of_a_heartbeat_is_one_to_go_on_from(address: str, connection: Connection):
+def test_client_resumes_after_a_heartbeat(address: str, connection: Connection):
     with httpx.stream("GET", f"{address}/stream") as response:
         heartbeat = next(response.iter_lines())[4:]
     store(connection, now("7"))
@@ -149,7 +151,7 @@ def test_id_of_a_heartbeat_is_one_to_go_on_from(address: str, connection: Connec
         assert events.next().data["price"] == 7
 
 
-def test_gap_is_told_where_events_are_gone(address: str, connection: Connection):
+def test_deleted_events_are_a_gap(address: str, connection: Connection):
     for second in range(3):
         store(connection, trade(second, "1"))
     connection.execute("UPDATE commits SET committed_at = now() - INTERVAL '61 minutes'")
@@ -182,7 +184,7 @@ def test_id_of_another_database_is_a_gap(address: str):
         ({"last_event_id": "1-2-3-4"}, 400, "last_event_id"),
     ],
 )
-def test_what_can_not_be_listened_to_is_a_problem(address: str, parameters: dict[str, str], status: int, named: str):
+def test_wrong_subscription_is_a_problem(address: str, parameters: dict[str, str], status: int, named: str):
     answer = httpx.get(f"{address}/stream", params=parameters)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -195,27 +197,27 @@ def test_malformed_last_event_id_header_is_named(address: str):
     assert answer.json()["errors"][0]["name"] == "Last-Event-ID"
 
 
-def test_stream_is_kept_by_nobody_on_the_way(address: str):
+def test_stream_is_neither_stored_nor_buffered(address: str):
     with httpx.stream("GET", f"{address}/stream") as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert response.headers["cache-control"] == "no-store"
         assert response.headers["x-accel-buffering"] == "no"
 
 
-def test_heartbeats_come_while_nothing_happens(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+def test_heartbeats_are_sent_without_events(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "HEARTBEAT_SECONDS", 0.5)
     with serving(create_app(settings)) as address, listening(address) as events:
         assert [events.any().name for _ in range(3)] == ["heartbeat"] * 3
 
 
-def test_client_that_leaves_is_forgotten_at_once(address: str):
+def test_disconnected_client_is_removed_at_once(address: str):
     before = clients_now()
     with listening(address), listening(address):
         assert clients_now() == before + 2
     eventually(lambda: clients_now() == before, 5)
 
 
-def test_slow_client_is_cut_off_with_a_reason_and_the_others_are_not(
+def test_slow_client_is_disconnected_with_a_reason_and_others_are_not(
     address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(clients, "MAX_PENDING_BYTES", 20_000)
@@ -234,11 +236,11 @@ def test_slow_client_is_cut_off_with_a_reason_and_the_others_are_not(
                 (rows, rows),
             )
             rows += 2000
-            assert rows < 400_000, "nobody is cut off"
+            assert rows < 400_000, "no client was disconnected"
             last = [quick.next("trade") for _ in range(2000)][-1].id
         store(connection, now("5", symbol="MSFT"))
         assert quick.next("trade").data["symbol"] == "MSFT"
-        # Once it reads, it finds why; and with its last id it goes on where it was.
+        # Its last event is the reason, and it can resume with the last id.
         text = read_to_the_end(slow)
     *_, before_last, bye = [part for part in text.split("\n\n") if part]
     assert "event: bye" in bye
@@ -254,7 +256,7 @@ def test_slow_client_is_cut_off_with_a_reason_and_the_others_are_not(
 
 
 def slow_reader(address: str) -> socket.socket:
-    """A client that asks and then does not read."""
+    """Connect a client that does not read."""
     url = httpx.URL(address)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -265,7 +267,7 @@ def slow_reader(address: str) -> socket.socket:
 
 
 def read_to_the_end(client: socket.socket) -> str:
-    """The events that a client has been sent, out of the chunks of the answer's body."""
+    """Return the events from the chunks of the response body."""
     received = b""
     while piece := client.recv(65536):
         received += piece
@@ -280,7 +282,7 @@ Message = dict[str, Any]
 
 
 def receive(client: ClientConnection) -> Message:
-    """The next message, past heartbeats."""
+    """Return the next message, without heartbeats."""
     while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
         pass
     return message
@@ -294,7 +296,7 @@ def websocket(address: str) -> Iterator[ClientConnection]:
 
 
 def command(client: ClientConnection, action: str, **what: list[str]) -> Message:
-    """The answer to a command, past the events that come meanwhile."""
+    """Send a command and return its response, without the events before it."""
     client.send(json.dumps({"action": action, **what}))
     while (answer := receive(client))["event"] not in ("subscribed", "error"):
         pass
@@ -312,7 +314,7 @@ def test_websocket_has_the_events_of_the_stream(address: str, connection: Connec
         assert [receive(client), receive(client)] == expected
 
 
-def test_websocket_resumes(address: str, connection: Connection):
+def test_websocket_resumes_after_the_last_event_id(address: str, connection: Connection):
     with listening(address) as events:
         store(connection, now("1"))
         last = events.next().id
@@ -347,7 +349,7 @@ def test_subscriptions_change_while_connected(websocket: ClientConnection, conne
         ('{"action": "subscribe", "more": 1}', "more"),
     ],
 )
-def test_bad_commands_are_answered_and_the_connection_lives(websocket: ClientConnection, text: str, complaint: str):
+def test_wrong_command_gets_an_error_and_keeps_the_connection(websocket: ClientConnection, text: str, complaint: str):
     websocket.send(text)
     answer = receive(websocket)
     assert answer["event"] == "error"
@@ -355,28 +357,28 @@ def test_bad_commands_are_answered_and_the_connection_lives(websocket: ClientCon
     assert command(websocket, "subscribe", symbols=["AAPL"]) == {"channels": {"trades": ["AAPL"]}}
 
 
-def test_plain_request_for_the_websocket_is_told_what_to_do(address: str):
+def test_plain_request_to_the_websocket_is_426(address: str):
     answer = httpx.get(f"{address}/ws")
     assert answer.status_code == 426
     assert answer.headers["upgrade"] == "websocket"
     assert "/stream" in answer.json()["detail"]
 
 
-def test_some_symbols_can_not_be_taken_from_all(websocket: ClientConnection):
+def test_single_symbols_can_not_be_unsubscribed_from_all(websocket: ClientConnection):
     command(websocket, "subscribe")
     assert "leave symbols out" in command(websocket, "unsubscribe", symbols=["AAPL"])["detail"]
     assert command(websocket, "unsubscribe") == {"channels": {}}
 
 
-def test_bad_parameters_of_a_websocket_are_told_before_it_is_closed(address: str):
+def test_wrong_parameters_of_a_websocket_are_sent_before_it_is_closed(address: str):
     with connect(f"{address.replace('http', 'ws')}/ws?channels=prices") as client:
         assert "candles_1m" in receive(client)["data"]["detail"]
         with pytest.raises(ConnectionClosed, match="1008"):
             client.recv(timeout=10)
 
 
-def test_thousand_clients_on_one_worker_get_everything_once(address: str, connection: Connection):
-    """200 that listen to a symbol that is traded, 800 that listen to one that is not."""
+def test_thousand_clients_of_one_worker_get_every_event_once(address: str, connection: Connection):
+    """200 clients subscribe to a traded symbol, 800 to an idle one."""
     asyncio.run(_thousand(address, connection))
 
 

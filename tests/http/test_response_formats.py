@@ -1,4 +1,4 @@
-"""CSV and Arrow, on `/trades` and `/candles`."""
+"""CSV and Arrow of `/trades` and `/candles`."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def filled(connection: Connection) -> None:
 
 
 def as_json(client: TestClient, path: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows with the column that only the other forms repeat, times as texts without a fraction's trailing zeros."""
+    """Return the rows of JSON with the symbol that the other formats repeat, and times without trailing zeros."""
     body = client.get(path, params=parameters | {"limit": 1000}).json()
     return [{"symbol": "AAPL", **row, "timestamp": short(row["timestamp"])} for row in body.get("trades") or body["candles"]]
 
@@ -81,13 +81,13 @@ def test_arrow_has_the_rows_of_json_with_the_same_names(client: TestClient, path
 
 
 @pytest.mark.usefixtures("filled")
-def test_numbers_of_csv_are_exact_and_in_their_shortest_form(client: TestClient, connection: Connection):
+def test_numbers_of_csv_are_exact_and_shortest(client: TestClient, connection: Connection):
     store(connection, trade(1200, "100.10", "0.1234567890123456789"))
     rows = client.get("/trades", params=HOUR | {"format": "csv"}).text.splitlines()
     assert rows[:2] == ["symbol,price,volume,timestamp,trade_id", "AAPL,100.1,0.1234567890123456789,2026-02-08T10:50:00Z,0"]
 
 
-def test_types_of_arrow(client: TestClient, connection: Connection):
+def test_arrow_types(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
     trades, candles = (
         pa.ipc.open_stream(client.get(path, params=parameters | {"format": "arrow"}).content).schema
@@ -126,7 +126,7 @@ def test_empty_range_has_columns_and_no_row(client: TestClient, connection: Conn
 )
 @ALL
 @pytest.mark.usefixtures("filled")
-def test_accept_chooses_the_form_and_json_stands_in(
+def test_accept_chooses_the_format_with_json_as_default(
     client: TestClient, path: str, parameters: dict[str, Any], accept: str | None, expected: str
 ):
     headers = {"accept": accept} if accept is not None else {}
@@ -140,7 +140,7 @@ def test_accept_chooses_the_form_and_json_stands_in(
 @ALL
 @pytest.mark.parametrize("form", ["csv", "arrow"])
 @pytest.mark.usefixtures("filled")
-def test_pages_of_a_limit_lead_on_by_link(client: TestClient, path: str, parameters: dict[str, Any], form: str):
+def test_pages_follow_by_link(client: TestClient, path: str, parameters: dict[str, Any], form: str):
     found, pages = [], 0
     response = client.get(path, params=parameters | {"format": form, "limit": 3})
     while True:
@@ -158,7 +158,7 @@ def test_pages_of_a_limit_lead_on_by_link(client: TestClient, path: str, paramet
 @pytest.mark.parametrize("form", ["csv", "arrow"])
 @pytest.mark.parametrize("page_rows", [1, 2])
 @pytest.mark.usefixtures("filled")
-def test_answer_of_several_pages_is_streamed_whole(
+def test_response_of_several_pages_is_streamed_completely(
     client: TestClient,
     monkeypatch: pytest.MonkeyPatch,
     path: str,

@@ -1,4 +1,4 @@
-"""Schemathesis: whatever is asked of the running service, in whatever order, it answers as its document says."""
+"""Fuzzing with Schemathesis: responses to single requests and to sequences match the OpenAPI document."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ nowhere = Settings(database_url="postgresql:///nowhere", feed_enabled=False)
 document: Document = json.loads(json.dumps(create_app(nowhere).openapi_schema.to_schema()))
 schema = schemathesis.openapi.from_dict(document)
 
-# It has no idea of NDJSON; whatever it makes up for a string is sent as it is.
+# Schemathesis does not know NDJSON: generated strings are sent as they are.
 schemathesis.serializer("application/x-ndjson")(lambda _, value: str(value).encode("utf-8", "replace"))
 
 SCENARIOS = settings(
@@ -42,38 +42,38 @@ SCENARIOS = settings(
 def database(session_database: str) -> str:
     """A database with a few trades."""
     with psycopg.connect(session_database, autocommit=True) as connection:
-        start_anew(connection)
+        reset(connection)
     return session_database
 
 
 @pytest.fixture(scope="module")
 def address(database: str) -> Iterator[str]:
-    """Where a service listens, on that database."""
+    """URL of a service on that database."""
     with serving(create_app(Settings(database_url=database, feed_enabled=False))) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def secret(database: str) -> str:
-    """A key that may do everything."""
+    """An API key with the scope admin."""
     return store_key(database, "admin")
 
 
-def start_anew(connection: Connection) -> None:
-    """Leave nothing in the database but a few trades."""
+def reset(connection: Connection) -> None:
+    """Empty the database but for a few trades."""
     connection.execute("TRUNCATE trades, latest_trades, symbols, stale_ranges, trade_changes, stream_events, commits")
     store(connection, *(trade(number, "104.90") for number in range(200)))
 
 
 def excluded(case: schemathesis.Case) -> list[Any]:
-    """The checks of an answer that can't be made."""
-    # The document can't say that a start must lie before an end, and that a token belongs to its parameters.
-    if case.operation.label == "POST /trades":  # which says in its 200 what it has rejected of a call with partial=true
+    """Return the checks that do not apply to a response."""
+    # The document can't describe that a start must lie before an end, and that a token belongs to its parameters.
+    if case.operation.label == "POST /trades":  # whose 200 lists rejected trades with partial=true
         return [positive_data_acceptance, negative_data_rejection]
     return [positive_data_acceptance]
 
 
-# An answer of /stream never ends; tests/http/test_live.py reads it.
+# A response of /stream never ends; test_stream.py covers it.
 @schema.exclude(path="/stream").parametrize()
 @settings(
     max_examples=50,
@@ -82,7 +82,7 @@ def excluded(case: schemathesis.Case) -> list[Any]:
     database=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
-def test_every_answer_is_as_documented(case: schemathesis.Case, address: str, secret: str):
+def test_every_response_is_as_documented(case: schemathesis.Case, address: str, secret: str):
     case.call_and_validate(base_url=address, headers=bearer(secret), excluded_checks=excluded(case))
 
 
@@ -115,7 +115,7 @@ LINKS: list[tuple[str, str, str, dict[str, Any], dict[str, Any] | None]] = [
     ("POST /trades/cancel", "200", "GET /trades/changes", SYMBOL, None),
     ("GET /trades/changes", "200", "GET /trades/changes", NEXT, None),
 ]
-"""What may follow an answer, in words of OpenAPI: more than schemathesis finds out by itself."""
+"""OpenAPI links from a response to the next request, which Schemathesis does not infer."""
 
 CHAIN = {
     ("POST /symbols", 201),
@@ -128,11 +128,11 @@ CHAIN = {
     ("GET /price/latest", 200),
     ("GET /trades/changes", 200),
 }
-"""What has to have been reached with a key, or the links lead nowhere."""
+"""Responses that a run with a key must have reached."""
 
 
 def linked() -> schemathesis.BaseSchema:
-    """The document with these links."""
+    """Return the document with the links."""
     with_links: Document = json.loads(json.dumps(document))
     operations = {
         f"{method.upper()} {path}": operation
@@ -149,17 +149,17 @@ def linked() -> schemathesis.BaseSchema:
 
 
 @pytest.mark.parametrize(("key", "steps"), [("admin", 200), (None, 60)], ids=["with a key", "without a key"])
-def test_every_sequence_is_answered_as_documented(
+def test_every_sequence_has_documented_responses(
     address: str, connection: Connection, secret: str, key: str | None, steps: int
 ):
     described = linked()
-    described.config.generation.update(with_security_parameters=key is None)  # which it makes up
+    described.config.generation.update(with_security_parameters=key is None)  # which it would generate
     answers: Counter[tuple[str, int]] = Counter()
     wrong: list[str] = []
 
     class Workflow(described.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
-            start_anew(connection)
+            reset(connection)
 
         def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
             return {"base_url": address, "headers": bearer(secret) if key else {}}
@@ -176,7 +176,9 @@ def test_every_sequence_is_answered_as_documented(
     for number in range(12):
         if wrong or (answers.total() >= steps and (key is None or set(answers) >= CHAIN)):
             break
-        with suppress(FlakyStrategyDefinition):  # as it does itself: the same steps may lead elsewhere at another time
+        with suppress(
+            FlakyStrategyDefinition
+        ):  # the same steps may have other results later, which Schemathesis itself ignores too
             seed(number)(Workflow).run(settings=SCENARIOS)
     assert not wrong, wrong[0]
     assert not [status for _, status in answers if status >= 500]

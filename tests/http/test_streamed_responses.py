@@ -1,4 +1,4 @@
-"""Answers of any length, from a service that listens on a port."""
+"""Streamed responses of any length, from a service that listens on a port."""
 
 import signal
 import socket
@@ -23,7 +23,7 @@ def many(connection: Connection) -> Connection:
     """A hundred thousand trades: as CSV 12 MB, more than the sockets between a service and its client hold."""
     store(connection, trade(0, "1"))
     with connection.transaction():
-        connection.execute("SET LOCAL market_data.stream = 'off'")  # nobody is told, which would take most of the time
+        connection.execute("SET LOCAL market_data.stream = 'off'")  # events would take most of the time
         connection.execute("""
             INSERT INTO trades (time, symbol, trade_id, price, volume)
             SELECT moment, 'AAPL', 2 ^ 62, 12345678.1234567890123456789, 0.123456789012345678901234567891
@@ -40,7 +40,7 @@ def address(settings: Settings) -> Iterator[str]:
 
 
 def slow_client(address: str) -> httpx.Client:
-    """One that holds little of what it has not read yet, so that the service has to wait for it."""
+    """Return a client with a small receive buffer, so that the service has to wait for it."""
     transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
     return httpx.Client(base_url=address, transport=transport, timeout=60)
 
@@ -49,7 +49,7 @@ EVERYTHING = {"symbol": "AAPL", "start": "2026-01-01T00:00:00Z", "end": "2026-03
 
 
 @pytest.mark.usefixtures("many")
-def test_range_of_many_pages_is_answered_whole(address: str):
+def test_range_of_many_pages_is_complete(address: str):
     answers = {
         form: httpx.get(f"{address}/trades", params=EVERYTHING | {"format": form}, timeout=60).content
         for form in ("csv", "arrow")
@@ -60,7 +60,7 @@ def test_range_of_many_pages_is_answered_whole(address: str):
     assert (np.diff(times) < np.timedelta64(0)).all()
 
 
-def test_answer_that_can_not_be_completed_is_broken_off(address: str, many: Connection):
+def test_response_that_fails_is_aborted(address: str, many: Connection):
     with (
         slow_client(address) as client,
         client.stream("GET", "/trades", params=EVERYTHING | {"format": "csv"}) as response,
@@ -77,7 +77,7 @@ def test_answer_that_can_not_be_completed_is_broken_off(address: str, many: Conn
 
 
 @pytest.mark.usefixtures("many")
-def test_no_connection_is_held_while_clients_do_not_read(settings: Settings):
+def test_slow_clients_hold_no_database_connection(settings: Settings):
     one_connection = msgspec.structs.replace(settings, pool_size=1)
     with serving(create_app(one_connection)) as address, ExitStack() as stack:
         unread: list[Iterator[bytes]] = []
@@ -90,7 +90,7 @@ def test_no_connection_is_held_while_clients_do_not_read(settings: Settings):
 
 
 @pytest.mark.usefixtures("many")
-def test_service_stops_while_a_client_does_not_read_its_answer(database_url: str, tmp_path: Path):
+def test_service_stops_while_a_client_does_not_read(database_url: str, tmp_path: Path):
     with (
         running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (service, quick),
         slow_client(str(quick.base_url)) as client,
@@ -101,4 +101,4 @@ def test_service_stops_while_a_client_does_not_read_its_answer(database_url: str
         service.signal(signal.SIGTERM)
         assert service.wait(10) == 0
     assert "Traceback" not in service.text
-    assert "broken off: the service is stopping" in service.text
+    assert "response aborted: the service is stopping" in service.text

@@ -27,7 +27,7 @@ def sparse(connection: Connection) -> Connection:
 
 
 @pytest.mark.usefixtures("sparse")
-def test_previous_close_fills_the_buckets_behind_a_candle_and_null_those_before_the_first(client: TestClient):
+def test_previous_close_fills_buckets_after_a_candle_and_null_those_before_the_first(client: TestClient):
     found = candles(client, fill="previous")
     assert [(each["timestamp"][11:16], each["close"], each["filled"]) for each in found] == [
         ("10:28", None, True),
@@ -54,20 +54,20 @@ def test_previous_close_fills_the_buckets_behind_a_candle_and_null_those_before_
 
 
 @pytest.mark.usefixtures("sparse")
-def test_null_fills_with_no_prices(client: TestClient):
+def test_null_fills_without_prices(client: TestClient):
     found = candles(client, fill="null")
     assert [each["close"] for each in found] == [None, None, 12, None, None, 7, None]
     assert {each["volume"] for each in found if each["filled"]} == {0}
 
 
 @pytest.mark.usefixtures("sparse")
-def test_without_fill_no_bucket_is_made_up_and_none_says_that_it_was(client: TestClient):
+def test_without_fill_there_is_no_filled_candle_and_no_filled_field(client: TestClient):
     assert [each["close"] for each in candles(client)] == [12, 7]
     assert "filled" not in candles(client)[0]
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_close_long_before_the_range_is_found(client: TestClient, connection: Connection, interval: str):
+def test_close_long_before_the_range_is_used(client: TestClient, connection: Connection, interval: str):
     store(connection, trade(-40 * 86_400, "3"), trade(-300 * 86_400, "2"))
     (first, *_) = candles(client, fill="previous", interval=interval, end="2026-03-08T00:00:00Z", limit=2)
     assert (first["close"], first["filled"]) == (3, True)
@@ -75,7 +75,7 @@ def test_close_long_before_the_range_is_found(client: TestClient, connection: Co
 
 @pytest.mark.parametrize("interval", INTERVALS)
 @pytest.mark.parametrize("start", ["2026-02-01T00:00:00Z", "1969-12-20T00:00:00.000001Z", "0001-01-01T00:00:00Z"])
-def test_every_bucket_of_every_interval_is_there_once(client: TestClient, connection: Connection, interval: str, start: str):
+def test_every_bucket_of_every_interval_appears_once(client: TestClient, connection: Connection, interval: str, start: str):
     store(connection, trade(0, "1"))
     found = candles(client, fill="null", interval=interval, start=start, limit=100)
     starts = [datetime.fromisoformat(each["timestamp"]) for each in found]
@@ -86,7 +86,7 @@ def test_every_bucket_of_every_interval_is_there_once(client: TestClient, connec
 
 
 @pytest.mark.usefixtures("sparse")
-def test_no_bucket_that_has_not_begun_is_made_up(client: TestClient):
+def test_future_buckets_are_not_filled(client: TestClient):
     now = datetime.now(UTC)
     found = candles(client, fill="previous", interval="1d", order="desc", end="9999-12-31T00:00:00Z", limit=2)
     newest = datetime.fromisoformat(found[0]["timestamp"])
@@ -99,7 +99,7 @@ def test_no_bucket_that_has_not_begun_is_made_up(client: TestClient):
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
 @pytest.mark.usefixtures("sparse")
-def test_pages_together_are_the_whole_answer(client: TestClient, fill: str, order: str, limit: int):
+def test_pages_together_are_the_whole_response(client: TestClient, fill: str, order: str, limit: int):
     whole = candles(client, fill=fill, order=order)
     assert len(whole) == 7
     found, response = [], client.get("/candles", params=MINUTES | {"fill": fill, "order": order, "limit": limit})
@@ -111,7 +111,7 @@ def test_pages_together_are_the_whole_answer(client: TestClient, fill: str, orde
     assert whole == sorted(whole, key=lambda each: each["timestamp"], reverse=order == "desc")
 
 
-def test_symbol_without_a_trade_has_buckets_with_nulls(client: TestClient, connection: Connection):
+def test_symbol_without_trades_has_buckets_with_nulls(client: TestClient, connection: Connection):
     connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'Never traded')")
     found = candles(client, symbol="IDLE", fill="previous")
     assert (len(found), {each["close"] for each in found}) == (7, {None})
@@ -125,13 +125,13 @@ def test_token_of_another_fill_is_refused(client: TestClient):
 
 @pytest.mark.usefixtures("sparse")
 @pytest.mark.parametrize("form", ["csv", "arrow"])
-def test_an_answer_in_one_piece_has_so_many_buckets_at_the_most(client: TestClient, form: str):
+def test_response_without_pages_has_a_maximum_number_of_buckets(client: TestClient, form: str):
     ever = MINUTES | {"start": "0001-01-01T00:00:00Z", "end": "9999-12-31T00:00:00Z", "fill": "null", "format": form}
     response = client.get("/candles", params=ever)
     assert response.status_code == 400
     (problem,) = response.json()["errors"]
     assert problem["name"] == "start"
-    assert "more than the 10,000,000 of one answer; ask for a shorter range" in problem["detail"]
+    assert "more than the maximum of 10,000,000; ask for a shorter range" in problem["detail"]
     assert client.get("/candles", params=ever | {"limit": "5"}).status_code == 200
     assert client.get("/candles", params=ever | {"interval": "1w"}).status_code == 200
     assert client.get("/candles", params={**ever, "format": "json"}).status_code == 200

@@ -8,29 +8,29 @@ from helpers.support import T0
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_data.api.http.paging import page_token, read_page_token
+from market_data.api.http.paging import make_page_token, read_page_token
 
 PARAMETERS = ("/trades", "AAPL", T0, T0)
 KEYS = st.tuples(st.datetimes(timezones=st.just(UTC)), st.integers(-(2**63), 2**63 - 1))
 
 
 @given(KEYS)
-def test_token_gives_back_the_key_that_it_was_made_of(key: tuple[datetime, int]):
-    token = page_token(PARAMETERS, key)
+def test_token_contains_its_key(key: tuple[datetime, int]):
+    token = make_page_token(PARAMETERS, key)
     assert read_page_token(token, PARAMETERS) == key
     assert token.isascii()
-    assert token.replace("-", "").replace("_", "").isalnum(), "a URL takes it as it is"
+    assert token.replace("-", "").replace("_", "").isalnum(), "no character needs escaping in a URL"
 
 
 @given(KEYS)
 def test_token_of_other_parameters_is_refused(key: tuple[datetime, int]):
     with pytest.raises(ValueError, match="other parameters"):
-        read_page_token(page_token(PARAMETERS, key), ("/candles", *PARAMETERS[1:]))
+        read_page_token(make_page_token(PARAMETERS, key), ("/candles", *PARAMETERS[1:]))
 
 
 @given(KEYS, st.data())
 def test_changed_token_is_refused(key: tuple[datetime, int], data: st.DataObject):
-    token = page_token(PARAMETERS, key)
+    token = make_page_token(PARAMETERS, key)
     place = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.sampled_from("ABCabc012-_").filter(lambda character: character != token[place]))
     with pytest.raises(ValueError, match=r"page token|belongs to"):

@@ -1,4 +1,4 @@
-"""Whatever a client of the WebSocket sends, it is answered, and the others hear nothing of it."""
+"""Noise from WebSocket clients: each message gets a response, and other clients are not affected."""
 
 import json
 from collections.abc import Iterator
@@ -16,13 +16,12 @@ from websockets.sync.client import ClientConnection, connect
 from market_data.app import create_app
 from market_data.settings import Settings
 
-MOST_SAID = 1_000
-"""Bytes of an answer to what is wrong, however long that is."""
+MAX_ERROR_LENGTH = 1_000
 
 
 @pytest.fixture(scope="module")
 def url(settings: Settings, session_database: str) -> Iterator[str]:
-    """The socket of a service that knows AAPL."""
+    """URL of the WebSocket of a service that knows AAPL."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple') ON CONFLICT DO NOTHING")
     with serving(create_app(settings)) as address:
@@ -31,14 +30,14 @@ def url(settings: Settings, session_database: str) -> Iterator[str]:
 
 @contextmanager
 def opened(url: str) -> Iterator[ClientConnection]:
-    """A client that is subscribed to nothing yet."""
+    """Connect a client without a subscription."""
     with connect(url) as client:
         assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
         yield client
 
 
 def receive(client: ClientConnection) -> dict[str, Any]:
-    """The next answer or trade."""
+    """Return the next response or trade."""
     while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
         pass
     return message
@@ -85,18 +84,18 @@ MESSAGES = st.text() | st.binary() | VALUES.map(json.dumps) | COMMANDS.map(json.
 @example(json.dumps({"action": "subscribe", "channels": ["trades"] * 100_000}))
 @example(b"\xff")
 @example("\ud7ff\u202e")
-def test_every_message_has_one_answer(client: ClientConnection, message: str | bytes):
+def test_every_message_gets_one_response(client: ClientConnection, message: str | bytes):
     client.send(message)
     answer = receive(client)
     assert answer["event"] in {"subscribed", "error"}
     if answer["event"] == "error":
         assert answer["data"]["detail"]
-        assert len(answer["data"]["detail"]) <= MOST_SAID
+        assert len(answer["data"]["detail"]) <= MAX_ERROR_LENGTH
     else:
         assert set(answer["data"]["channels"]) <= {"trades", "candles_1m"}
 
 
-def test_others_hear_nothing_of_it(url: str, session_database: str):
+def test_other_clients_are_not_affected(url: str, session_database: str):
     with opened(url) as healthy, opened(url) as noisy:
         healthy.send('{"action":"subscribe","symbols":["AAPL"]}')
         assert receive(healthy)["event"] == "subscribed"
@@ -119,7 +118,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-def test_what_is_no_frame_ends_that_connection_only(url: str, frame: bytes):
+def test_malformed_frame_closes_only_its_connection(url: str, frame: bytes):
     with opened(url) as healthy, opened(url) as broken:
         broken.socket.sendall(frame)
         with pytest.raises(ConnectionClosed):

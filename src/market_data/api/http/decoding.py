@@ -1,0 +1,153 @@
+"""JSON objects as structs, read field by field so that every wrong field is named. Numbers never pass through a float."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from market_data.models_writes import MAX_NAME_LENGTH, MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
+from market_data.trade_validation import (
+    InvalidTrade,
+    read_price,
+    read_symbol,
+    read_time,
+    read_trade_id,
+    read_volume,
+    shown,
+)
+
+S = TypeVar("S", bound=Struct)
+
+MAX_NAMED_PROBLEMS = 100
+
+decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_string = msgspec.json.Decoder(str).decode
+
+JSON_TYPES: Final[Mapping[str, str]] = {
+    "symbol": "a string",
+    "price": "a number, or a string of its digits",
+    "volume": "a number, or a string of its digits",
+    "timestamp": "a string such as 2026-02-08T10:30:00Z",
+    "trade_id": "a whole number, or a string of its digits",
+    "reason": "a string",
+    "name": "a string",
+    "active": "true or false",
+}
+NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
+    CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
+    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active or both"),
+}
+NUMERIC_FIELDS: Final = ("price", "volume", "trade_id")
+
+
+def decode_fields(kind: type[S], text: bytes) -> S:
+    """Return a JSON object as a struct.
+
+    Raises:
+        InvalidFields: The text is not JSON or not an object, or fields are unknown, missing or invalid.
+    """
+    names = kind.__struct_fields__
+    if kind is TradeIn and text.count(b",") > 2 * len(names):
+        raise InvalidFields([InvalidTrade(None, f"has more fields than a trade, which has {', '.join(names)}")])
+    try:
+        fields = decode_object(text)
+    except msgspec.ValidationError:
+        raise InvalidFields([InvalidTrade(None, f"must be an object with {', '.join(names)}")]) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidFields([explain_malformed(text, error)]) from None
+    unknown = [name for name in fields if name not in names]
+    detail = f"is not a known field; the fields are {', '.join(names)}"
+    problems = [InvalidTrade(shown(name)[1:-1], detail) for name in unknown]
+    values: dict[str, Any] = {}
+    declared = msgspec.structs.fields(kind)
+    for field in declared:
+        try:
+            if field.name in fields:
+                values[field.name] = READERS[field.name](_text_of(field.name, fields[field.name]))
+            elif field.required:
+                raise InvalidTrade(field.name, "is missing")
+        except InvalidTrade as problem:
+            problems.append(problem)
+    changes = [field.name for field in declared if field.default is UNSET]
+    if changes and not unknown and not any(name in fields for name in changes):
+        problems.append(NOTHING_TO_CHANGE[kind])
+    if problems:
+        raise InvalidFields(problems[:MAX_NAMED_PROBLEMS])
+    return kind(**values)
+
+
+class InvalidFields(Exception):
+    """An object is not a struct of the expected kind, with at least one problem."""
+
+    def __init__(self, problems: list[InvalidTrade]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+def _text_of(name: str, raw: Raw) -> str:
+    """Return the string, or the digits of the number, as the client wrote it.
+
+    Raises:
+        InvalidTrade: The JSON type is not that of the field.
+    """
+    text = bytes(raw)
+    try:
+        if text[:1] == b'"' and name != "active":
+            return decode_string(text)
+        written = text.decode()
+    except ValueError:
+        raise InvalidTrade(name, "must be text in UTF-8") from None
+    if (name in NUMERIC_FIELDS and written[0] in "-0123456789") or (name == "active" and written in ("true", "false")):
+        return written
+    raise InvalidTrade(name, f"must be {JSON_TYPES[name]}, not {written if written == 'null' else shown(written)}")
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(read_time(text)[1])
+
+
+def _printable(name: str, max_length: int) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text.strip() or len(text) > max_length or not text.isprintable():
+            raise InvalidTrade(name, f"must be 1 to {max_length} printable characters, not all of them spaces")
+        return text
+
+    return read
+
+
+READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "symbol": read_symbol,
+    "price": lambda text: Decimal(read_price(text)),
+    "volume": lambda text: Decimal(read_volume(text)),
+    "timestamp": _read_time,
+    "trade_id": read_trade_id,
+    "reason": _printable("reason", MAX_REASON_LENGTH),
+    "name": _printable("name", MAX_NAME_LENGTH),
+    "active": "true".__eq__,
+}
+
+MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
+FIELD_BEFORE = re.compile(rb'"(\w{1,40})"\s*:\s*-?$', re.ASCII)
+NOT_A_NUMBER = re.compile(rb"(?:NaN|Infinity|inf|nan)\b")
+
+
+def explain_malformed(text: bytes, error: Exception) -> InvalidTrade:
+    """Return the reason why a text is not JSON, with its position."""
+    if not text.strip():
+        return InvalidTrade(None, "is empty")
+    place = MALFORMED.fullmatch(str(error))
+    if place is None:
+        if isinstance(error, UnicodeDecodeError):
+            return InvalidTrade(None, "is not in UTF-8")
+        if isinstance(error, RecursionError):
+            return InvalidTrade(None, "is nested too deeply")
+        return InvalidTrade(None, "is no JSON: it ends too early")
+    at = int(place[2])
+    field, word = FIELD_BEFORE.search(text[max(at - 100, 0) : at]), NOT_A_NUMBER.match(text[at : at + 20])
+    if field and word:
+        return InvalidTrade(field[1].decode(), f"must be a number such as 270.15, not {word[0].decode()} (at byte {at})")
+    return InvalidTrade(None, f"is no JSON: {place[1]} at byte {at}")

@@ -1,0 +1,56 @@
+"""Functions that handlers share: encoding of responses, and checks of symbols."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.response.base import ASGIResponse
+
+from market_data.errors import NotFound
+from market_data.queries.row_pages import Page
+from market_data.queries.symbols import symbol_exists, unknown_symbols
+from market_data.services import services_of
+
+MAX_NAMED_SYMBOLS = 10
+"""Unknown symbols that an error names."""
+
+encode = msgspec.json.Encoder().encode
+
+
+def json_response(body: msgspec.Struct, headers: Mapping[str, str], *, status: int = 200) -> ASGIResponse:
+    """Return a struct as a response, without Litestar's own serialization."""
+    return ASGIResponse(body=encode(body), status_code=status, headers=dict(headers))
+
+
+def encoded_rows(page: Page) -> Any:
+    """Return the rows of a JSON page as a field of a struct: the encoder copies `Raw` as it is."""
+    return page.rows
+
+
+async def require_symbol(request: Request[Any, Any, Any], symbol: str) -> None:
+    """Check that a symbol is known. Called only after an empty result, so that other requests do not pay for it.
+
+    Raises:
+        NotFound: The symbol is unknown.
+    """
+    if not await services_of(request).database.read(symbol_exists, symbol):
+        raise unknown_symbol(symbol)
+
+
+async def require_symbols(request: ASGIConnection[Any, Any, Any, Any], symbols: Sequence[str]) -> None:
+    """Check that symbols are known.
+
+    Raises:
+        NotFound: Some are unknown; the message names at most ten of them.
+    """
+    unknown = await services_of(request).database.read(unknown_symbols, symbols)
+    if unknown:
+        more = len(unknown) - MAX_NAMED_SYMBOLS
+        raise unknown_symbol(", ".join(unknown[:MAX_NAMED_SYMBOLS]) + (f" and {more:,} more" if more > 0 else ""))
+
+
+def unknown_symbol(symbol: str) -> NotFound:
+    """Return the error for an unknown symbol."""
+    return NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
