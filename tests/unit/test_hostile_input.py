@@ -35,7 +35,8 @@ from market_data.auth.api_keys import parse_prefix
 from market_data.cli import console
 from market_data.cli.data.import_trades import batches
 from market_data.cli.data.parquet import ParquetSource
-from market_data.cli.data.trade_files import CsvSource, NdjsonSource, Source
+from market_data.cli.data.trade_files import CsvSource, NdjsonSource
+from market_data.cli.data.trade_source import Source
 from market_data.errors import BadParameters, CommandFailed, TooLarge, Unauthorized, UnsupportedMedia
 from market_data.middleware.authentication import given_key
 from market_data.models import ParameterProblem

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_data.cli.data.import_trades import batches
-from market_data.cli.data.trade_files import Chunk, CsvSource, NdjsonSource, Source, open_source
+from market_data.cli.data.trade_files import CsvSource, NdjsonSource, open_source
+from market_data.cli.data.trade_source import Chunk, Source
 from market_data.errors import CommandFailed
 
 HEADER = "symbol,timestamp,price,volume,trade_id\n"

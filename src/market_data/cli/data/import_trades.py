@@ -16,7 +16,8 @@ from market_data.cli.console import output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
-from market_data.cli.data.trade_files import FORMATS, Chunk, Source, arrow, open_source
+from market_data.cli.data.trade_files import FORMATS, open_source
+from market_data.cli.data.trade_source import Chunk, Source, arrow
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from market_data.cli.data.trade_files import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow
+from market_data.cli.data.trade_source import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow
 from market_data.errors import CommandFailed
 from market_data.trade_validation import Row
 
