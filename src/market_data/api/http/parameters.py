@@ -191,19 +191,20 @@ async def refuse_repeated(request: Request[Any, Any, Any]) -> None:
     Raises:
         BadParameters: A parameter of the handler is repeated.
     """
-    query = request.scope["query_string"]
-    if query and (_has_repeated(query) if len(query) <= MAX_CACHED_BYTES else _has_repeated.__wrapped__(query)):
+    names = [name for name, _ in _pairs(request.scope["query_string"])]
+    if len(set(names)) < len(names):
         read_parameters(request, request.route_handler)
 
 
-@lru_cache(1024)
-def _has_repeated(query_string: bytes) -> bool:
-    names = [name for name, _ in _pairs(query_string)]
-    return len(set(names)) < len(names)
-
-
 def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    return (_parse_cached if len(query_string) <= MAX_CACHED_BYTES else _parse)(query_string)
+
+
+def _parse(query_string: bytes) -> list[tuple[str, str]]:
     return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+
+
+_parse_cached = lru_cache(1024)(_parse)
 
 
 def known_pairs(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
@@ -238,6 +239,7 @@ def read_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     return values
 
 
+@lru_cache(64)
 def _parameters(handler: BaseRouteHandler) -> Mapping[str, FieldDefinition]:
     """Return the parameters of a handler by the names that clients send."""
     fields = handler.parsed_fn_signature.parameters.values()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from litestar import Request
@@ -80,7 +80,7 @@ class RowsResponse(Generic[R]):
 
     @property
     def _token_parameters(self) -> tuple[object, ...]:
-        return self.path, *astuple(self.rows)
+        return self.path, *vars(self.rows).values()  # `astuple` would copy each value, which takes 40 µs
 
     def _after(self, token: str | None) -> RowKey | None:
         if token is None:
