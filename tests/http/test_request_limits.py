@@ -36,4 +36,4 @@ def test_too_large_a_body_is_413(settings: Settings, make_client: MakeClient, da
         response = client.post("/trades", content=b"[" + b" " * 999 + b"]", headers=headers)
         assert response.status_code == 413
         assert response.headers["content-type"] == "application/problem+json"
-        assert "1,001 bytes, and 1,000 are taken" in response.json()["detail"]
+        assert "1,001 bytes, more than the limit of 1,000" in response.json()["detail"]
