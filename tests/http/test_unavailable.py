@@ -148,6 +148,6 @@ def test_an_exhausted_pool_is_503_and_recovers(busy: TestClient, connection: Con
 
 def test_health_of_an_exhausted_pool_is_503_with_its_own_body(busy: TestClient, connection: Connection):
     with connection.transaction():
-        connection.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE data_version IN ACCESS EXCLUSIVE MODE")
         response = busy.get("/health")
     assert (response.status_code, response.json()["status"]) == (503, "unhealthy")
