@@ -1,10 +1,10 @@
-"""The application: wiring and lifespan only."""
+"""Wiring and lifespan of the application."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.middleware import DefineMiddleware
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 FEED_STOP_SECONDS = 1.5
-"""Time that the feeder has to store its current batch after the service was told to stop."""
+"""Time for the feeder to store its current batch when the service stops."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -60,12 +60,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
 async def _run_services(
     app: Litestar, settings: Settings, request_log: RequestLog, tracer_provider: "TracerProvider | None"
 ) -> AsyncGenerator[None]:
-    """Open the services in the order in which they need each other, and run their background tasks."""
+    """Open the services in the order of their dependencies, and run their background tasks."""
     database_url, direct_url = str(settings.database_url), str(settings.direct_url)
     async with (
         Database(database_url, settings) as database,
         ApiKeyCache(database) as api_keys,
-        _open_replica(settings, database) as replica,
+        Replica(settings.database_read_url, settings, database) if settings.database_read_url else nullcontext() as replica,
         tracing.sending(tracer_provider),
     ):
         services = app.state.services = Services(
@@ -78,61 +78,31 @@ async def _run_services(
             DatabaseMetrics(direct_url, settings, database),
             request_log.flush,
         )
-        async with _run_hub(services), _run_metrics(services), _run_feeder(services.feeder):
+        async with _run_tasks(services):
             yield
 
 
 @asynccontextmanager
-async def _open_replica(settings: Settings, database: Database) -> AsyncGenerator[Replica | None]:
-    if settings.database_read_url is None:
-        yield None
-        return
-    async with Replica(settings.database_read_url, settings, database) as replica:
-        yield replica
-
-
-@asynccontextmanager
-async def _run_hub(services: Services) -> AsyncGenerator[None]:
-    async with _run_tasks(streams=services.hub.run(), revoked_keys=services.hub.disconnect_revoked_keys(services.api_keys)):
-        try:
-            yield
-        finally:
-            services.hub.stop()
-
-
-@asynccontextmanager
-async def _run_metrics(services: Services) -> AsyncGenerator[None]:
-    metrics, flush = services.database_metrics, services.flush_access_log
-    async with _run_tasks(database_metrics=metrics.run(), shared_metrics=metrics.refresh_periodically(flush)):
-        yield
-    flush()
-
-
-@asynccontextmanager
-async def _run_feeder(feeder: Feeder | None) -> AsyncGenerator[None]:
-    if feeder is None:
-        yield
-        return
-
-    async def stop() -> None:
-        feeder.stop()
-        await asyncio.wait([task], timeout=FEED_STOP_SECONDS)
-
-    async with _run_tasks(stop, feed=feeder.run()) as (task,):
-        yield
-
-
-@asynccontextmanager
-async def _run_tasks(
-    before_cancel: Callable[[], Awaitable[None]] | None = None, **coroutines: Coroutine[Any, Any, None]
-) -> AsyncGenerator[list[asyncio.Task[None]]]:
-    """Run named tasks until the end of the block; then cancel them and wait for their end."""
+async def _run_tasks(services: Services) -> AsyncGenerator[None]:
+    """Run the background tasks until the end of the block; then stop them and wait for their end."""
+    hub, metrics, feeder = services.hub, services.database_metrics, services.feeder
+    coroutines = {
+        "streams": hub.run(),
+        "revoked_keys": hub.disconnect_revoked_keys(services.api_keys),
+        "database_metrics": metrics.run(),
+        "shared_metrics": metrics.refresh_periodically(services.flush_access_log),
+    }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()]
+    if feeder:
+        tasks.append(asyncio.create_task(feeder.run(), name="feed"))
     try:
-        yield tasks
+        yield
     finally:
-        if before_cancel:
-            await before_cancel()
+        if feeder:
+            feeder.stop()
+            await asyncio.wait(tasks[-1:], timeout=FEED_STOP_SECONDS)
+        hub.stop()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        services.flush_access_log()

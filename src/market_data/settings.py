@@ -118,7 +118,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[name] = database_url(values[name], name)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
-        _ = settings.home
+        _ = settings.home  # fails for an unknown user in `~user`
         if settings.database_direct_url and not settings.database_url:
             raise SettingsError("DATABASE_DIRECT_URL is set without DATABASE_URL; set both, or DATABASE_URL alone.")
         _check_lists(settings)

@@ -65,5 +65,8 @@ def new_database() -> Iterator[str]:
     else:
         from market_data import embedded
 
-        with tempfile.TemporaryDirectory() as folder, embedded.owned_engine(Path(folder), say=print, port=0) as database_url:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            embedded.owned_engine(Path(folder), report=print, port=0) as database_url,
+        ):
             yield database_url

@@ -155,7 +155,7 @@ else:
     def test_a_running_engine_is_not_copied(session_database: str, home: Path, tmp_path: Path):
         from market_data import embedded
 
-        with embedded.owned_engine(home, say=print):
+        with embedded.owned_engine(home, report=print):
             message = complaint("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
         assert "can't be copied while it runs" in message
         assert "stop it" in message

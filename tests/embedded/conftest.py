@@ -23,7 +23,7 @@ def engine(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     """DSN of an engine that the module's tests share."""
     home = shutil.copytree(seed, tmp_path_factory.mktemp("engine") / "home")
     messages: list[str] = []
-    with owned_engine(home, say=messages.append) as dsn:
+    with owned_engine(home, report=messages.append) as dsn:
         yield dsn
     assert messages == [], "the engine died during the tests"
 

@@ -34,7 +34,7 @@ def home(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(home: Path) -> Iterator[str]:
     messages: list[str] = []
-    with owned_engine(home, say=messages.append) as dsn:
+    with owned_engine(home, report=messages.append) as dsn:
         yield dsn
     assert messages == [], "the engine died because of the noise"
 

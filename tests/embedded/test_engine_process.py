@@ -24,7 +24,7 @@ OWNER = """
 import signal, sys
 from pathlib import Path
 from market_data.embedded import owned_engine
-with owned_engine(Path(sys.argv[1]), say=lambda line: print(line, file=sys.stderr, flush=True)) as dsn:
+with owned_engine(Path(sys.argv[1]), report=lambda line: print(line, file=sys.stderr, flush=True)) as dsn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print(dsn, flush=True)
     sys.stdin.read()
@@ -69,7 +69,7 @@ def log(home: Path) -> str:
 def running(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A home that this process owns, and the DSN of its engine."""
     home = shutil.copytree(seed, tmp_path_factory.mktemp("running") / "home")
-    with owned_engine(home, say=pytest.fail) as dsn:
+    with owned_engine(home, report=pytest.fail) as dsn:
         yield home, dsn
 
 
@@ -86,12 +86,12 @@ def test_the_engine_listens_on_loopback_only(running):
 
 
 def test_the_given_port_is_used_if_it_is_free_and_another_one_otherwise(home, tmp_path, seed):
-    with owned_engine(home, say=print) as dsn:
+    with owned_engine(home, report=print) as dsn:
         port = int(str(conninfo_to_dict(dsn)["port"]))
-    with owned_engine(home, say=print, port=port) as dsn:
+    with owned_engine(home, report=print, port=port) as dsn:
         assert f":{port}/" in dsn
         second = shutil.copytree(seed, tmp_path / "second")
-        with owned_engine(second, say=print, port=port) as other:
+        with owned_engine(second, report=print, port=port) as other:
             assert f":{port}/" not in other
             assert answers(other)
         assert answers(dsn)
@@ -100,7 +100,7 @@ def test_the_given_port_is_used_if_it_is_free_and_another_one_otherwise(home, tm
 def test_a_second_owner_is_refused_with_the_pid_of_the_first(running):
     home, dsn = running
     started = time.monotonic()
-    with pytest.raises(EngineBusy) as refused, owned_engine(home, say=print, wait=0.5):
+    with pytest.raises(EngineBusy) as refused, owned_engine(home, report=print, wait=0.5):
         pytest.fail("two owners")
     assert 0.5 <= time.monotonic() - started < 3
     error = str(refused.value)
@@ -115,19 +115,19 @@ def test_an_owner_waits_for_another_one_that_is_stopping(home):
     with owner(home) as (process, dsn):
         assert answers(dsn)
         threading.Timer(1.0, process.stdin.close).start()  # type: ignore[union-attr]
-        with owned_engine(home, say=print, wait=10) as mine:
+        with owned_engine(home, report=print, wait=10) as mine:
             assert answers(mine)
 
 
 def test_attaching_uses_the_running_engine(running):
     home, dsn = running
-    with attached_engine(home, say=pytest.fail) as attached:
+    with attached_engine(home, report=pytest.fail) as attached:
         assert attached == dsn
     assert answers(dsn)
 
 
 def test_attaching_without_a_running_engine_starts_one_for_the_block(home):
-    with attached_engine(home, say=print) as dsn:
+    with attached_engine(home, report=print) as dsn:
         pid = engine_pid(home)
         assert answers(dsn)
     assert not is_running(pid)
@@ -139,7 +139,7 @@ def test_concurrent_attachments_share_one_engine(home):
     all_attached = threading.Barrier(3)
 
     def attach() -> None:
-        with attached_engine(home, say=print) as dsn:
+        with attached_engine(home, report=print) as dsn:
             dsns.append(dsn)
             all_attached.wait(60)
 
@@ -154,7 +154,7 @@ def test_concurrent_attachments_share_one_engine(home):
 
 def test_an_exception_in_the_block_propagates_and_the_engine_stops(home):
     pids: list[int] = []
-    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, say=print):  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, report=print):  # noqa: PT012 (the exception leaves the whole block)
         pids.append(engine_pid(home))
         raise EngineBusy("mine")
     assert not is_running(pids[0])
@@ -167,7 +167,7 @@ def test_the_engine_stops_after_its_owner_was_killed(home):
         process.kill()
         process.wait()
         eventually(lambda: not is_running(pid), 10)
-    with owned_engine(home, say=print, wait=5) as dsn:
+    with owned_engine(home, report=print, wait=5) as dsn:
         assert answers(dsn)
     assert "not properly shut down" not in log(home)
 
@@ -185,7 +185,7 @@ def test_a_signal_to_the_process_group_does_not_reach_the_engine(home):
 
 def test_the_engine_shuts_down_cleanly_on_sigterm(home):
     messages: list[str] = []
-    with owned_engine(home, say=messages.append) as dsn:
+    with owned_engine(home, report=messages.append) as dsn:
         pid = engine_pid(home)
         with RawClient(dsn) as client:
             client.send(query("BEGIN; CREATE TABLE uncommitted (a integer)"))
@@ -201,11 +201,11 @@ def test_the_engine_shuts_down_cleanly_on_sigterm(home):
 
 
 def test_a_clean_stop_writes_a_checkpoint_and_keeps_committed_rows(home):
-    with owned_engine(home, say=print) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+    with owned_engine(home, report=print) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (a integer)")
         connection.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
     before = len(log(home))
-    with owned_engine(home, say=print) as dsn, psycopg.connect(dsn) as connection:
+    with owned_engine(home, report=print) as dsn, psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
         assert connection.execute("SELECT current_database()").fetchone() == ("market_data",)
     assert "database system was shut down" in log(home)[before:]
@@ -214,7 +214,7 @@ def test_a_clean_stop_writes_a_checkpoint_and_keeps_committed_rows(home):
 
 def test_a_killed_engine_is_restarted_and_no_acknowledged_row_is_lost(home):
     messages: list[str] = []
-    with owned_engine(home, say=messages.append) as dsn:
+    with owned_engine(home, report=messages.append) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CREATE TABLE numbers (a integer PRIMARY KEY)")
         acknowledged = 0
@@ -239,7 +239,7 @@ def test_a_killed_engine_is_restarted_and_no_acknowledged_row_is_lost(home):
 
 def test_a_statement_that_crashes_the_engine_causes_one_restart(home):
     messages: list[str] = []
-    with owned_engine(home, say=messages.append) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+    with owned_engine(home, report=messages.append) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
         connection.execute("""
             CREATE FUNCTION endless(i integer) RETURNS integer LANGUAGE plpgsql
@@ -266,7 +266,7 @@ def test_an_interrupted_creation_of_the_database_is_repeated(tmp_path):
     ) as process:
         eventually((home / "data.new" / "base" / "1").exists)
         process.kill()
-    with owned_engine(home, say=print, wait=30) as dsn:
+    with owned_engine(home, report=print, wait=30) as dsn:
         assert answers(dsn)
     assert not (home / "data.new").exists()
 
@@ -275,7 +275,7 @@ def test_an_interrupted_creation_of_the_database_is_repeated(tmp_path):
 def test_a_stale_connection_file_is_ignored(home, content):
     (home / "engine.json").write_text(content)
     (home / "engine.lock").write_text(content)
-    with attached_engine(home, say=print) as dsn:
+    with attached_engine(home, report=print) as dsn:
         assert answers(dsn)
 
 
@@ -283,7 +283,7 @@ def test_an_error_names_a_home_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(EngineError, match=r"can't use .*/file/home") as refused,
-        owned_engine(tmp_path / "file" / "home", say=print),
+        owned_engine(tmp_path / "file" / "home", report=print),
     ):
         pytest.fail("started")
     assert "\n" not in str(refused.value)
@@ -291,9 +291,9 @@ def test_an_error_names_a_home_that_cannot_be_used(tmp_path):
 
 def test_the_error_of_a_damaged_database_names_the_log(home):
     (home / "data" / "global" / "pg_control").write_bytes(b"")
-    with pytest.raises(EngineError, match=r"engine\.log") as refused, owned_engine(home, say=print):
+    with pytest.raises(EngineError, match=r"engine\.log") as refused, owned_engine(home, report=print):
         pytest.fail("started")
     assert "\n" not in str(refused.value)
     # The failed engine holds no lock.
-    with pytest.raises(EngineError, match="can't start"), owned_engine(home, say=print, wait=0):
+    with pytest.raises(EngineError, match="can't start"), owned_engine(home, report=print, wait=0):
         pytest.fail("started")

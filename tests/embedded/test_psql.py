@@ -15,7 +15,7 @@ QUERY = ("-A", "-t", "-c", "SELECT current_database()")
 
 
 def test_psql_uses_the_running_engine(home: Path):
-    with owned_engine(home, say=print) as address:
+    with owned_engine(home, report=print) as address:
         ended = command("psql", *QUERY, MARKET_DATA_HOME=str(home))
         assert Home(home).running_dsn() == address, "the engine must keep running"
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "market_data\n", "")

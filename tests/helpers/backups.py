@@ -37,7 +37,7 @@ class Instance:
         if self.url:
             yield self.url
         elif self.home:
-            with embedded.owned_engine(self.home, say=print) as url:
+            with embedded.owned_engine(self.home, report=print) as url:
                 yield url
 
     @contextmanager

@@ -5,7 +5,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -40,11 +40,8 @@ def run_command(parsed: argparse.Namespace) -> int:
 @contextmanager
 def migrated_database(settings: Settings) -> Generator[str]:
     """Yield the URL of the migrated database. Starts the embedded engine if there is no server and none runs."""
-    if settings.direct_url:
-        migrate_when_reachable(settings.direct_url, settings.database_start_timeout_seconds)
-        yield settings.direct_url
-        return
-    with embedded.attached_engine(settings.home, say=progress) as database_url:
+    url = settings.direct_url
+    with nullcontext(url) if url else embedded.attached_engine(settings.home, report=progress) as database_url:
         migrate_when_reachable(database_url, settings.database_start_timeout_seconds)
         yield database_url
 

@@ -1,9 +1,4 @@
-"""Errors of the embedded engine. Each message is one line for an operator and names the remedy.
-
-EngineError
-├── EmbeddedUnavailable     the Python extra or the npm packages are missing and can't be installed
-└── EngineBusy              another process runs the engine on this data directory
-"""
+"""Errors of the embedded engine. Each message is one line for an operator and names the remedy."""
 
 
 class EngineError(Exception):
@@ -11,7 +6,7 @@ class EngineError(Exception):
 
 
 class EmbeddedUnavailable(EngineError):
-    """The Python extra or the npm packages are missing."""
+    """The Python extra or the npm packages are missing and can't be installed."""
 
 
 class EngineBusy(EngineError):

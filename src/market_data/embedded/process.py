@@ -26,12 +26,12 @@ LOG_TAIL_LINES = 3
 class EngineProcess:
     """Runs the engine on a home that the caller has locked, and restarts it if it dies."""
 
-    def __init__(self, home: Home, lock: int, modules: Path, port: int, say: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, lock: int, modules: Path, port: int, report: Callable[[str], None]) -> None:
         self._home = home
         self._lock = lock
         self._modules = modules
         self._port = port
-        self._say = say
+        self._report = report
         self._stopping = threading.Event()
         self._process = self._spawn()
         self._supervisor = threading.Thread(target=self._supervise, name="embedded-engine", daemon=True)
@@ -91,7 +91,7 @@ class EngineProcess:
                 raise self._error(f"can't start: {self._log_tail()}")
             message = _parse(line)
             if "report" in message:
-                self._say(message["report"])
+                self._report(message["report"])
             elif "error" in message:
                 raise self._error(f"can't start: {' '.join(message['error'].split())}")
             elif "port" in message:
@@ -122,7 +122,7 @@ class EngineProcess:
             self._home.remove_connection_file()
             failures = 0 if time.monotonic() - started > STABLE_SECONDS else failures
             cause = f"signal {-status}" if status < 0 else f"status {status}"
-            self._say(f"the embedded engine died ({cause}); restarting it")
+            self._report(f"the embedded engine died ({cause}); restarting it")
             while not self._restart(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]):
                 if self._stopping.is_set():
                     return
@@ -141,10 +141,10 @@ class EngineProcess:
                 raise EngineError(f"another program uses port {self._port}, on which the embedded engine has to restart")
         except EngineError as error:
             if not self._stopping.is_set():
-                self._say(str(error))
+                self._report(str(error))
             self._terminate()
             return False
-        self._say("the embedded engine has restarted")
+        self._report("the embedded engine has restarted")
         return True
 
     def _log_tail(self) -> str:
@@ -156,7 +156,7 @@ class EngineProcess:
 
 
 def _enqueue_lines(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> None:
-    """Read standard output without blocking the caller, who has a deadline; an empty line marks the end."""
+    """Read standard output in a thread, because the caller has a deadline; an empty line marks the end."""
     if process.stdout:
         with process.stdout as stdout:
             for line in stdout:

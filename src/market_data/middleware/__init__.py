@@ -40,8 +40,8 @@ def wrap(
 ) -> ASGIApp:
     """Return an application behind the middlewares. `state` holds the services once the lifespan has set them.
 
-    A request meets the middlewares in this order. What one of them rejects does not reach the next ones: the rate limit also
-    counts malformed requests and failed authentications, and the security and CORS headers are on every response.
+    A request passes through the middlewares in this order, until one of them rejects it: the rate limit also counts
+    malformed requests and failed authentications, and the security and CORS headers are on every response.
     """
     has_cors = bool(settings.origins)
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [

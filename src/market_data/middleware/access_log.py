@@ -47,7 +47,7 @@ class AccessLog:
         try:
             await self.app(scope, receive, observed_send)
         except Exception:
-            status = status or 500  # the server's answer
+            status = status or 500  # uvicorn's response
             raise
         finally:
             seconds = time.monotonic() - started

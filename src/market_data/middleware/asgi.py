@@ -35,7 +35,7 @@ def with_headers(send: Send, headers: list[Header]) -> Send:
 
 
 async def reject(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
-    """Send a problem in place of the application."""
+    """Send a problem response instead of running the application."""
     if scope["type"] == "websocket":
-        await receive()  # the `websocket.connect`, which precedes any answer
+        await receive()  # the `websocket.connect`, which precedes any response
     await problems.refuse(scope, send, error)

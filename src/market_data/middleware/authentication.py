@@ -11,10 +11,10 @@ from market_data.services import Services
 
 
 class Authentication:
-    """Find the API key of a request: its `state` has the `key`, or the `authentication_error`.
+    """Store the API key of a request in its `state` as `key`, or the reason why it is invalid as `authentication_error`.
 
-    Rejects nothing itself, so that the rate limit counts a failed authentication against the client's address;
-    `RequireValidKey` does. On open paths, which need no key, keys are ignored.
+    `RequireValidKey` rejects the request later, so that the rate limit counts a failed authentication against the client's
+    address. Keys are ignored on open paths, which need none.
     """
 
     def __init__(self, app: ASGIApp, state: State, open_paths: Collection[str]) -> None:
@@ -29,7 +29,7 @@ class Authentication:
             try:
                 if secret := given_key(scope["headers"]):
                     state["key"] = await self._authenticate(secret)
-            except Exception as error:  # unexpected ones too: answered and logged as all others
+            except Exception as error:  # also unexpected ones: `RequireValidKey` sends and logs them like any other
                 state["authentication_error"] = error
         await self.app(scope, receive, send)
 

@@ -1,7 +1,7 @@
-"""Authorization: the scope that each handler needs.
+"""Authorization: the scope that each handler requires.
 
-A handler names it in its `opt`: with `{"scope": "write"}` or "admin" it needs such a key always, with None it never needs a
-key. A handler without the option reads: it needs a key if `AUTH=required`, so that no path can be forgotten.
+A handler sets it in its `opt`: `{"scope": "write"}` or "admin" always requires a key with that scope, None never requires a
+key. Without the option a handler requires the scope "read" if `AUTH=required`, so that no path can be forgotten.
 """
 
 from typing import Final
@@ -42,8 +42,8 @@ class RequireValidKey:
 class RequireScope:
     """Reject requests without a key (401) or whose key lacks the scope of the handler (403).
 
-    Litestar runs it in front of each handler, because only the router knows that one. Not a guard of Litestar, which copies
-    the handler at each request (10 µs), and can't refuse a WebSocket with a status and a reason.
+    Litestar runs it in front of each handler, because the scope is known only after routing. A guard of Litestar would copy
+    the handler at each request (10 µs), and can't reject a WebSocket with a status and a reason.
     """
 
     def __init__(self, app: ASGIApp, *, required: bool) -> None:

@@ -1,8 +1,8 @@
-"""Load shedding: reject requests of which the last one in the queue would have to wait too long.
+"""Load shedding: reject requests that would wait too long in the queue of this worker.
 
-Without it, once requests arrive faster than a worker can answer them, each one waits longer than the one before it, until
-every answer comes too late. A worker runs one request at a time, so a new one waits for the processor time of those in
-flight. That time is measured while there are many requests.
+Otherwise, once requests arrive faster than a worker can answer them, each request waits longer than the previous one, until
+every response is too late. A worker runs one request at a time, so a new request waits for the processor time of all
+requests in flight. That time is measured while there are many requests.
 """
 
 import logging
@@ -19,17 +19,17 @@ from market_data.telemetry.logging import ThrottledWarning
 logger = logging.getLogger(__name__)
 
 MAX_QUEUE_SECONDS: Final = 0.1
-"""Processor time that the requests in front of a new one may take together."""
+"""Maximum processor time that a request waits for."""
 
 MIN_CONCURRENT: Final = 32
 """Requests below this number are always admitted."""
 
 SAMPLE_SIZE: Final = 32
-"""Requests that are measured together, if they arrive within `SAMPLE_SECONDS`: in a longer time a worker did other work."""
+"""Requests that are measured together, if they arrive within `SAMPLE_SECONDS`: a longer sample contains other work."""
 SAMPLE_SECONDS: Final = 1.0
 
 REJECTION_WEIGHT: Final = 1 / 6
-"""Processor time of a rejection, as a part of a small read's."""
+"""Processor time of a rejection, relative to a small read."""
 
 NEVER_SHED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/stream"})
 """Health checks and metrics must work under overload, and an EventSource does not retry after a 503."""

@@ -1,4 +1,4 @@
-"""Limits of the size of a request's head. The body has its own: MAX_BODY_BYTES."""
+"""Limits of the URL and the headers of a request. The limit of the body is MAX_BODY_BYTES."""
 
 from http import HTTPStatus
 from itertools import chain
@@ -10,10 +10,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.middleware.asgi import Header, reject
 
 MAX_URL_BYTES: Final = 65_000
-"""Of the path and of the query, each. Uvicorn itself rejects 65,536 bytes of both."""
+"""Maximum of the path and of the query, each. Uvicorn itself rejects 65,536 bytes of both."""
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32_768
-"""Of all names and values together."""
+"""Maximum of all names and values together."""
 
 
 class RequestLimits:

@@ -1,4 +1,4 @@
-"""Security headers of every response, of refused requests too."""
+"""Security headers of every response, including those of rejected requests."""
 
 from collections.abc import Awaitable
 from typing import Any, Final
@@ -8,8 +8,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.middleware.asgi import RESPONSE_STARTS, Header
 
 CONTENT_SECURITY_POLICY: Final = b"content-security-policy"
-NO_CONTENT: Final = (CONTENT_SECURITY_POLICY, b"default-src 'none'; frame-ancestors 'none'")
-"""Policy of responses that set none themselves, as the pages do."""
+FORBID_CONTENT: Final = (CONTENT_SECURITY_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+"""Policy of responses without one of their own. The pages have their own."""
 
 
 class SecurityHeaders:
@@ -24,7 +24,7 @@ class SecurityHeaders:
             (b"cross-origin-opener-policy", b"same-origin"),
             (b"cross-origin-resource-policy", b"cross-origin" if cross_origin else b"same-origin"),
         ]
-        self._headers_and_policy = [*self._headers, NO_CONTENT]
+        self._headers_and_policy = [*self._headers, FORBID_CONTENT]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         def secured_send(message: Any) -> Awaitable[None]:

@@ -1,4 +1,4 @@
-"""The rate limit's table, in memory that all workers of a service share.
+"""Table of the rate limit, in memory that all workers of a service share.
 
 The supervisor creates it as a file, and each worker maps that file. The rate limits of libraries count in one process, or
 ask another process at each request.
@@ -21,20 +21,21 @@ FILE: Final = "MARKET_DATA_LIMITS_FILE"
 SLOTS_PER_BUCKET: Final = 8
 """Clients in a bucket."""
 BUCKET: Final = struct.Struct(f"={SLOTS_PER_BUCKET}Q{SLOTS_PER_BUCKET}Q")
-"""The hashes of its clients, then their times. It is read and locked as a whole."""
+"""Hashes of the clients, then their times. A bucket is read and locked as a whole."""
 SLOT: Final = struct.Struct("=Q")
 BUCKETS: Final = 8192
 """Room for 65,536 clients that have used a part of their limit, in one megabyte."""
 SECRET_BYTES: Final = 32
 START: Final = 4096
-"""Offset of the first bucket. The key of the hashes is in front."""
+"""Offset of the first bucket. The key of the hashes is before it."""
 SIZE: Final = START + BUCKETS * BUCKET.size
 
 
 class SharedBuckets:
-    """Per client the time, by the system's monotonic clock, at which its whole limit is available again.
+    """Time at which the whole limit of a client is available again, by client, in nanoseconds of the monotonic clock.
 
-    A client whose time has passed makes room for others. Hashes are keyed: nobody can choose addresses that share a bucket.
+    A client whose time has passed makes room for others. Hashes are keyed, so clients cannot choose addresses that share a
+    bucket.
     """
 
     def __init__(self, memory: mmap.mmap, descriptor: int | None = None) -> None:
@@ -56,18 +57,18 @@ class SharedBuckets:
         return cls(mmap.mmap(descriptor, SIZE), descriptor)
 
     def hash_key(self, client: str) -> int:
-        """Return the hash by which the table knows a client."""
+        """Return the keyed hash that identifies a client in the table. It is never 0, which marks an empty slot."""
         return int.from_bytes(blake2b(client.encode(), digest_size=8, key=self._secret).digest()) or 1
 
     def advance(self, client: int, step: int, limit: int, now: int) -> tuple[bool, int]:
         """Move a client's time ahead by one step, unless it would then be more than `limit` ahead of now.
 
-        Returns whether it was moved, and how far ahead it is.
+        Returns True if it was moved, and its distance from now.
         """
         offset = START + client % BUCKETS * BUCKET.size
         if self._descriptor is None:
             return self._advance(offset, client, step, limit, now)
-        # Locks out other processes; this one has a single thread that comes here. The kernel unlocks for a killed process.
+        # Excludes other processes; in this one, only one thread runs this. The kernel releases the lock of a killed process.
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX, BUCKET.size, offset)
         try:
             return self._advance(offset, client, step, limit, now)
@@ -102,7 +103,7 @@ def shared_buckets_file() -> Generator[None]:
     """Create a table for the workers that are started in the block."""
     with tempfile.TemporaryDirectory(prefix="market-data-limits-", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "table")
-        # Written in full: if the disk filled up later, access to a hole of the file would kill the process (SIGBUS).
+        # Written in full: if the disk became full later, access to a hole in the file would kill the process (SIGBUS).
         path.write_bytes(os.urandom(SECRET_BYTES) + bytes(SIZE - SECRET_BYTES))
         os.environ[FILE] = str(path)
         try:

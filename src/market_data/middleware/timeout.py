@@ -1,4 +1,4 @@
-"""Request time-out: the time until a response begins. Streams may then last as long as they like."""
+"""Request time-out: the time until a response begins. Streams that have begun have no time-out."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class RequestTimeout:
     """Answer 503 (408 if the body is incomplete) after some seconds without a response. WebSockets have no time-out.
 
-    All requests have the same time, so one timer serves them all: it is set for the oldest one.
+    All requests have the same time-out, so one timer is enough: it is set for the oldest request.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -46,7 +46,7 @@ class RequestTimeout:
         if request.response:
             await request.finish(request.response)
 
-    def lift(self, request: "_PendingRequest") -> None:
+    def remove(self, request: "_PendingRequest") -> None:
         """End the time-out of a request whose response begins."""
         self._pending.pop(request, None)
 
@@ -57,12 +57,12 @@ class RequestTimeout:
             if request.deadline > loop.time():
                 self._timer = loop.call_at(request.deadline, self._expire)
                 return
-            self.lift(request)
+            self.remove(request)
             request.context.run(request.expire)  # the timer runs in the context of another request
 
 
 class _PendingRequest:
-    """A request without a response so far."""
+    """Request whose response has not begun."""
 
     def __init__(self, timeout: RequestTimeout, scope: HTTPScope, receive: Receive, send: Send, deadline: float) -> None:
         self._timeout = timeout
@@ -88,13 +88,13 @@ class _PendingRequest:
         if self.response:
             return  # the client already has a response
         if message["type"] == "http.response.start":
-            self._timeout.lift(self)
+            self._timeout.remove(self)
         await self._send(message)
 
     def expire(self) -> None:
         """Answer the client and cancel the request's task.
 
-        The task may need a while to end, or send a response of its own: the client does not wait for that.
+        The client does not wait for the task, which may take a while to end, or send another response.
         """
         seconds = self._timeout.seconds
         if self._reading:

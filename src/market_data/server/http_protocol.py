@@ -9,11 +9,11 @@ HEADER_TIMEOUT_SECONDS = 10.0
 """Time for the headers of a request, from the connection or from their first byte."""
 
 MAX_HEADER_BYTES: Final = 131_072
-"""Of incomplete headers. `RequestLimits` rejects smaller ones, with a reason."""
+"""Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
 
 
 class HeaderTimeoutProtocol(HttpToolsProtocol):
-    """One connection. Uvicorn itself waits forever for headers of any size: any byte ends its keep-alive time-out."""
+    """Protocol of one connection. Uvicorn itself waits forever for headers: the first byte ends its keep-alive time-out."""
 
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0

@@ -1,4 +1,4 @@
-"""The HTTP server: socket, workers, signals, and the announcement that the service is ready."""
+"""HTTP server: socket, workers, signals, and the report that the service is ready."""
 
 import asyncio
 import gc
@@ -39,7 +39,7 @@ BACKLOG = 2048
 """Connections that the kernel queues until they are accepted."""
 
 LISTENERS = 8
-"""File descriptors of the one socket on which a worker listens. The event loop accepts one connection per descriptor and
+"""File descriptors of the socket on which a worker listens. The event loop accepts one connection per descriptor and
 iteration: with a single one, a thousand new clients of a busy worker wait for many seconds."""
 
 UNREAD_SECONDS = 30
@@ -108,7 +108,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
-    threading.Thread(target=_announce, args=(bound, on_ready), daemon=True).start()
+    threading.Thread(target=_report_ready, args=(bound, on_ready), daemon=True).start()
     if workers == 1:
         server = uvicorn.Server(config)
         server.run(sockets=listeners)
@@ -166,7 +166,7 @@ class Supervisor(Multiprocess):
 def _ctrl_c_blocked() -> Generator[None]:
     """Block SIGINT in this process and those that it starts, so that Ctrl-C causes no traceback during their imports.
 
-    It stays pending: in this process until the end of the block, in a new one until `create_worker`.
+    The signal stays pending: in this process until the end of the block, in a new one until `create_worker`.
     """
     resource_tracker.ensure_running()  # otherwise the first process starts it, which would unblock the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -177,12 +177,12 @@ def _ctrl_c_blocked() -> Generator[None]:
 
 
 def create_worker() -> Litestar:
-    """Return the application of a worker process, which ends with its supervisor even if that one is killed."""
+    """Return the application of a worker process. The process ends with its supervisor, even if the supervisor is killed."""
     configure_logging()
     if supervisor := multiprocessing.parent_process():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor receives it too, and stops the workers
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn has installed its handler
-        threading.Thread(target=_end_with, args=(supervisor.sentinel,), daemon=True).start()
+        threading.Thread(target=_stop_after, args=(supervisor.sentinel,), daemon=True).start()
     app = create_app()
     _stop_streams_first(app)
     # These objects live as long as the process: without the freeze, garbage collection paused all requests for 40 ms.
@@ -210,7 +210,7 @@ def _stop_streams_first(app: Litestar) -> None:
         signal.signal(number, stop)
 
 
-def _announce(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
+def _report_ready(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
     """Request `/` until it responds, then call `on_ready`."""
     address: tuple[str, int] = bound.getsockname()[:2]
     host, port = address
@@ -228,6 +228,6 @@ def _announce(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
     on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def _end_with(sentinel: int) -> None:
+def _stop_after(sentinel: int) -> None:
     connection.wait([sentinel])
     os.kill(os.getpid(), signal.SIGTERM)

@@ -23,13 +23,13 @@ REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=Non
 """Id of the current request."""
 
 TRACE_ID: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
-"""Id of its trace, if traces are on."""
+"""Id of the current trace, if traces are on."""
 
 logger = logging.getLogger("market_data.requests")
 
 
 class RequestLine(Struct, omit_defaults=True, gc=False):
-    """Log line of a request. Without query string and headers, which may hold secrets."""
+    """Log line of a request. It omits the query string and the headers, which may contain secrets."""
 
     timestamp: datetime
     level: Literal["debug", "info"]
@@ -48,13 +48,13 @@ LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}
 REQUEST_FIELDS: Final = ("method", "path", "status", "duration_ms", "request_id", "client", "trace_id")
 
 
-def _masked(found: re.Match[str]) -> str:
+def _mask_password(found: re.Match[str]) -> str:
     return f"{found[1]}***@" if found[3] else found[0]
 
 
 SECRETS: Final[Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]] = (
-    # The end is optional: otherwise the search for it would start again at each URL, in quadratic time.
-    (re.compile(r"(\b\w+://[^\s:/@]*:)([^\s@]*)(@?)"), _masked),
+    # The "@" is optional: otherwise the search for it would start again at each URL, in quadratic time.
+    (re.compile(r"(\b\w+://[^\s:/@]*:)([^\s@]*)(@?)"), _mask_password),
     (re.compile(r"(\b(?:password|passwd|pgpassword)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b(md_[0-9a-f]{8}_)[A-Za-z0-9_-]+"), r"\1***"),
 )
@@ -62,30 +62,27 @@ SECRETS: Final[Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], s
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
-class _RequestLog:
-    """Destination of request lines: a stream for JSON, or None for `logging`."""
+class _Destination:
+    """Stream for the request lines as JSON, or None to pass them to `logging`."""
 
     stream: IO[bytes] | None = None
-
-
-_requests = _RequestLog()
 
 
 def configure(level: str) -> None:
     """Log to standard error from this level on: text on a terminal, JSON elsewhere."""
     stream = sys.stderr
     if stream.isatty():
-        _requests.stream = None
-        # The default, Rich's tracebacks, shows the values of variables.
+        _Destination.stream = None
+        # structlog's default, Rich's tracebacks, shows the values of variables, which may be secrets.
         rendering: list[Processor] = [
-            _printable,
+            _escape_control_characters,
             structlog.dev.ConsoleRenderer(
                 colors="NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
             ),
         ]
     else:
-        _requests.stream = stream.buffer
-        rendering = [_in_order, _json]
+        _Destination.stream = stream.buffer
+        rendering = [_to_json]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
@@ -97,7 +94,7 @@ def configure(level: str) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            _without_secrets,
+            _mask_secrets,
             *rendering,
         ],
     )
@@ -110,7 +107,7 @@ def write(lines: Sequence[RequestLine]) -> None:
     """Write the lines of requests, at their levels."""
     level = logger.getEffectiveLevel()
     lines = [line for line in lines if LEVELS[line.level] >= level]
-    stream = _requests.stream
+    stream = _Destination.stream
     if stream is None:
         for line in lines:
             fields = {name: value for name in REQUEST_FIELDS if (value := getattr(line, name)) is not None}
@@ -137,14 +134,14 @@ def without_secrets(text: str) -> str:
     return text
 
 
-def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = without_secrets(value)
     return event
 
 
-def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Escape control characters, so that clients cannot send commands to the terminal."""
     for name, value in event.items():
         if isinstance(value, str) and name != "exception" and not value.isprintable():
@@ -152,13 +149,9 @@ def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _to_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event", "logger") if name in event}
-    return first | dict(event)
-
-
-def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    return _encoder.encode(dict(event)).decode()
+    return _encoder.encode(first | dict(event)).decode()
 
 
 WARNING_SECONDS: Final = 10.0
@@ -166,16 +159,21 @@ WARNING_SECONDS: Final = 10.0
 
 
 class ThrottledWarning:
-    """Log rejected requests: the first at once, later ones as a count once every `WARNING_SECONDS`."""
+    """Log rejected requests: the first at once, later ones as a count at most once every `WARNING_SECONDS`."""
 
     def __init__(self, source: logging.Logger) -> None:
         self._logger = source
         self._count = 0
-        self._next = 0.0
+        self._warned_at: float | None = None
 
     def count(self, reason: str) -> None:
         """Count one rejected request."""
         self._count += 1
-        if (now := time.monotonic()) >= self._next:
-            self._logger.warning("shedding load: rejected %d requests (%s)", self._count, reason)
-            self._count, self._next = 0, now + WARNING_SECONDS
+        now = time.monotonic()
+        if self._warned_at is None:
+            self._logger.warning("shedding load: rejected a request (%s)", reason)
+        elif (seconds := now - self._warned_at) >= WARNING_SECONDS:
+            self._logger.warning("shedding load: rejected %d requests in %.0f s (%s)", self._count, seconds, reason)
+        else:
+            return
+        self._count, self._warned_at = 0, now

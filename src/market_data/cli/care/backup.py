@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `backup`."""
     parser.description = (
         "Save DATABASE_URL with pg_dump while the service runs or, if that is not set, copy the folder of the embedded "
-        "engine, whose service must be stopped. The file has its name only once it is complete."
+        "engine, whose service must be stopped. The file gets its name only when it is complete."
     )
     parser.add_argument(
         "path", type=Path, metavar="FILE", help="file to write; for the embedded engine a folder, unless it ends in .tar.gz"
@@ -128,7 +128,7 @@ def _copy(home: Path, path: Path) -> None:
         raise CommandFailed(f"There is no database in {place.path} yet; `market-data serve` creates one.")
     try:
         # Starting the engine recovers from a kill.
-        with embedded.owned_engine(place.path, say=progress, wait=0) as database_url:
+        with embedded.owned_engine(place.path, report=progress, wait=0) as database_url:
             server = inspect(database_url)
         if server.revision is None:
             raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")

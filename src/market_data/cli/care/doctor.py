@@ -108,7 +108,7 @@ def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
         yield None, False
         return
     started = home.running_dsn() is None
-    with embedded.attached_engine(settings.home, say=progress) as database_url:
+    with embedded.attached_engine(settings.home, report=progress) as database_url:
         yield database_url, started
 
 

@@ -212,7 +212,7 @@ def _make_copy(path: Path, place: Home) -> None:
     with tempfile.TemporaryDirectory(dir=place.path, prefix="restoring-") as folder:
         draft = Home(Path(folder))
         snapshots.unpack(path, draft.data)
-        with embedded.owned_engine(draft.path, say=progress) as database_url:
+        with embedded.owned_engine(draft.path, report=progress) as database_url:
             migrations.upgrade(database_url)
             with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
                 connection.execute(START_NEW_VERSIONS)

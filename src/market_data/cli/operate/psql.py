@@ -55,7 +55,7 @@ def _run_psql(settings: Settings, arguments: Sequence[str]) -> int:
     if not home.data.exists():
         raise CommandFailed(f"There is no database in {home.path} yet; `market-data serve` creates one.")
     with (
-        embedded.attached_engine(settings.home, say=progress) as address,
+        embedded.attached_engine(settings.home, report=progress) as address,
         _ignored_signals(signal.SIGINT, signal.SIGQUIT),
         subprocess.Popen([program, *arguments], env=connection_environment(address)) as process,  # noqa: S603 - user's input
     ):

@@ -39,7 +39,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
             database_url = settings.database_url
         else:
             # Before the socket, so that a second service on this folder reports the first service, not its port.
-            engine = embedded.owned_engine(settings.home, say=progress, port=settings.embedded_port)
+            engine = embedded.owned_engine(settings.home, report=progress, port=settings.embedded_port)
             database_url = stack.enter_context(engine)
             bound = stack.enter_context(listen(parsed.host, parsed.port))
             database_port = conninfo_to_dict(database_url)["port"]

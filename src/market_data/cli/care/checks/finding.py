@@ -1,7 +1,5 @@
 """Context and findings of the checks."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +19,7 @@ Row = tuple[Any, ...]
 
 
 class Finding(Struct, frozen=True):
-    """A line of the report."""
+    """Line of the report."""
 
     level: Severity
     check: str
@@ -63,19 +61,16 @@ class CheckContext:
     """True if the embedded engine was started just now: its jobs are late because it did not run."""
 
     def rows(self, query: Query, parameters: Params | None = None) -> list[Row]:
-        """Return the rows of a query, in a read-only transaction."""
-        with self._read_only():
+        """Return the rows of a query, in a read-only transaction.
+
+        The settings are those of the transaction, because PgBouncer would pass on those of a session to other clients.
+        """
+        with self.connection.transaction():
+            self.connection.execute(f"SET LOCAL statement_timeout = {QUERY_SECONDS * 1000}".encode())
+            self.connection.execute("SET LOCAL transaction_read_only = on")
             return self.connection.execute(query, parameters).fetchall()
 
     def row(self, query: Query, parameters: Params | None = None) -> Row:
         """Return the only row of a query."""
         (row,) = self.rows(query, parameters)
         return row
-
-    @contextmanager
-    def _read_only(self) -> Generator[None]:
-        """Run a transaction with SET LOCAL, because session settings would leak to other clients behind PgBouncer."""
-        with self.connection.transaction():
-            self.connection.execute(f"SET LOCAL statement_timeout = {QUERY_SECONDS * 1000}".encode())
-            self.connection.execute("SET LOCAL transaction_read_only = on")
-            yield
