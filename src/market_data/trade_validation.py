@@ -39,17 +39,6 @@ class Row(NamedTuple):
     trade_id: str | None
 
 
-class NewTrade(NamedTuple):
-    """Valid trade: its time in microseconds since 1970 and in ISO 8601, its numbers in plain digits."""
-
-    symbol: str
-    instant: int
-    time: str
-    trade_id: int
-    price: str
-    volume: str
-
-
 class InvalidTrade(Exception):
     """A trade can't be stored. `part` is the invalid field, None for the whole row."""
 
@@ -66,7 +55,7 @@ class TradeIdNumbering:
     """
 
     def __init__(self) -> None:
-        # By symbol: rising instants; falling instants, negated so that they rise too; counts of repeated and other instants.
+        # By symbol: rising instants, falling instants (negated, so that they rise too), and counts of all others.
         self._instants: defaultdict[str, tuple[array[int], array[int], dict[int, int]]] = defaultdict(
             lambda: (array("q"), array("q"), {})
         )
@@ -90,41 +79,27 @@ def _contains(ordered: "array[int]", value: int) -> bool:
     return at < len(ordered) and ordered[at] == value
 
 
-class TradeValidator:
-    """Validate trades one by one, and number them if their source has no `trade_id`."""
+def validate_row(row: Row, numbering: TradeIdNumbering | None) -> Row:
+    """Return a row of a file as it is stored: symbol in upper case, time in ISO 8601, numbers in plain digits.
 
-    def __init__(self, *, numbers: bool) -> None:
-        self.numbering = TradeIdNumbering() if numbers else None
+    `numbering` numbers the trades of a file without `trade_id`. Either all rows of a file have a `trade_id` or none has.
 
-    def file_trade(self, row: Row) -> NewTrade:
-        """Validate a row of a file. Either all rows of a file have a `trade_id` or none has.
-
-        Raises:
-            InvalidTrade: The row can't be stored.
-        """
-        symbol, time, price, volume, trade_id = row
-        if symbol is None or time is None or price is None or volume is None or (trade_id is None and not self.numbering):
-            raise InvalidTrade(_missing(row), "is missing")
-        if self.numbering:
-            if trade_id is not None:
-                raise InvalidTrade("trade_id", "must be missing, as in the first row, because the rows are numbered")
-            # Before price and volume are validated: the trade has the same number once its row is corrected.
-            row = row._replace(trade_id=str(self.numbering.next_id(read_symbol(symbol), read_time(time)[0])))
-        return self.trade(row)
-
-    def trade(self, row: Row) -> NewTrade:
-        """Validate a trade. Its `trade_id` is 0 if it is missing.
-
-        Raises:
-            InvalidTrade: The trade can't be stored.
-        """
-        symbol, time, price, volume, trade_id = row
-        if symbol is None or time is None or price is None or volume is None:
-            raise InvalidTrade(_missing(row), "is missing")
-        name = read_symbol(symbol)
-        instant, moment = read_time(time)
-        number = 0 if trade_id is None else read_trade_id(trade_id)
-        return NewTrade(name, instant, moment, number, read_price(price), read_volume(volume))
+    Raises:
+        InvalidTrade: The row can't be stored.
+    """
+    symbol, time, price, volume, trade_id = row
+    if symbol is None or time is None or price is None or volume is None or (trade_id is None and not numbering):
+        raise InvalidTrade(_missing(row), "is missing")
+    if numbering and trade_id is not None:
+        raise InvalidTrade("trade_id", "must be missing, as in the first row, because the rows are numbered")
+    name = read_symbol(symbol)
+    instant, moment = read_time(time)
+    # Before price and volume are validated: the trade has the same number once its row is corrected.
+    if numbering:
+        trade_id = str(numbering.next_id(name, instant))
+    elif trade_id is not None:
+        trade_id = str(read_trade_id(trade_id))
+    return Row(name, moment, read_price(price), read_volume(volume), trade_id)
 
 
 def _missing(row: Row) -> str:

@@ -134,7 +134,7 @@ def _copy(home: Path, path: Path) -> None:
             raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")
         manifest = snapshots.Manifest(datetime.now(UTC), server.revision, server.version, server.extension or "")
         with atomic_path(path) as partial, place.locked():
-            snapshots.save(place.data, manifest, partial, tar=snapshots.is_tar(path))
+            snapshots.save(place.data, manifest, partial, tar=path.name.endswith(snapshots.TAR_SUFFIXES))
     except EngineBusy as busy:
         raise CommandFailed(f"The embedded engine can't be copied while it runs: {busy}.") from None
     _report(path, server.revision)

@@ -47,11 +47,6 @@ class Manifest(Struct, frozen=True):
     kind: str = "market-data embedded"
 
 
-def is_tar(path: Path) -> bool:
-    """True if the copy is a tar file."""
-    return path.name.endswith(TAR_SUFFIXES)
-
-
 def save(data: Path, manifest: Manifest, path: Path, *, tar: bool) -> None:
     """Copy the data folder of a stopped engine."""
     text = msgspec.json.format(msgspec.json.encode(manifest))

@@ -18,7 +18,7 @@ from market_data.cli import runner
 from market_data.cli.console import output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.backward_walk import BackwardWalk, copy_data
-from market_data.cli.data.lease import Lease, held
+from market_data.cli.data.lease import Lease
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import Meter, meter
 from market_data.cli.durations import duration_between, number_between
@@ -103,7 +103,7 @@ async def backfill(database_url: str, history: History) -> int:
         CommandFailed: Another backfill runs, or another client stores older trades meanwhile.
     """
     lease = Lease("backfill", "Another backfill writes to this database; wait for it, or stop it.")
-    async with await connect(database_url, 0) as connection, held(database_url, lease):
+    async with await connect(database_url, 0) as connection, lease.held(database_url):
         await insert_symbols(connection, history.listings)
         now, horizon = await statements.read_bounds(connection)
         since = now - history.reach // MICROSECOND

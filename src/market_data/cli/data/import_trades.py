@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import importlib
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -17,13 +16,11 @@ from market_data.cli.data import statements
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
 from market_data.cli.data.trade_files import FORMATS, open_source
-from market_data.cli.data.trade_source import Chunk, Source, arrow
+from market_data.cli.data.trade_source import Chunk, Source, arrow, compute
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
-from market_data.trade_validation import MAX_DECIMAL_PLACES, InvalidTrade, TradeValidator
-
-compute: Any = importlib.import_module("pyarrow.compute")  # it has no type annotations
+from market_data.trade_validation import MAX_DECIMAL_PLACES, InvalidTrade, TradeIdNumbering, validate_row
 
 AGAIN = "stored trades stay, and the same command stores the rest"
 
@@ -116,7 +113,7 @@ class Batch(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Result of storing a batch. Valid rows are rejected if they contradict what is stored."""
+    """Result of storing a batch. Valid rows are rejected if they contradict stored trades."""
 
     stored: int
     rejected: dict[int, str]
@@ -129,16 +126,14 @@ def batches(source: Source) -> Iterator[Batch]:
     Raises:
         CommandFailed: The file can't be read.
     """
-    validator = None
+    numbering = TradeIdNumbering()
     for chunk in source.chunks():
-        validator = validator or TradeValidator(numbers=not source.has_trade_ids)
-        yield _validate(source, chunk, validator)
+        yield _validate(source, chunk, None if source.has_trade_ids else numbering)
 
 
-def _validate(source: Source, chunk: Chunk, validator: TradeValidator) -> Batch:
+def _validate(source: Source, chunk: Chunk, numbering: TradeIdNumbering | None) -> Batch:
     """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
     columns = _usual_rows(source, chunk)
-    numbering = validator.numbering
     usual = set[int](columns["index"].to_pylist())
     keys = _keys(columns) if numbering else iter(())
     ids: list[int] = []
@@ -154,7 +149,7 @@ def _validate(source: Source, chunk: Chunk, validator: TradeValidator) -> Batch:
             if isinstance(row, str):
                 raise InvalidTrade(None, row)
             if row is not None:
-                symbol, _, time, trade_id, price, volume = validator.file_trade(row)
+                symbol, time, price, volume, trade_id = validate_row(row, numbering)
                 lines.append(f"{index}\t{symbol}\t{time}\t{trade_id}\t{price}\t{volume}")
         except InvalidTrade as reason:
             rejected[index] = str(reason)
@@ -163,7 +158,7 @@ def _validate(source: Source, chunk: Chunk, validator: TradeValidator) -> Batch:
 
 
 def _usual_rows(source: Source, chunk: Chunk) -> Any:
-    """Return index, symbol, time and so on of the rows whose fields all have the form of `PATTERNS`."""
+    """Return the columns `index`, `symbol`, `time`… of the rows whose fields all have the form of `PATTERNS`."""
     found = compute.extract_regex(chunk.lines, f"^(?:{source.pattern})$")
     columns = dict(zip((field.name for field in found.type), found.flatten(), strict=True))
     columns = {name: column.cast(arrow.string()) for name, column in columns.items()}
@@ -218,7 +213,6 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects) -> 
 
 
 async def _store(connection: Connection, batch: Batch) -> Outcome:
-    """Store a batch in one transaction."""
     if not batch.valid:
         return Outcome(0, {}, [])
     try:

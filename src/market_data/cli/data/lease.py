@@ -23,13 +23,12 @@ class Lease:
     """A named lease of this process. A transaction that calls `confirm` last only commits if this process holds it."""
 
     def __init__(self, name: str, held_message: str) -> None:
-        self.name = name
-        self.held_message = held_message
+        self._name = name
+        self._held_message = held_message
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
 
-    async def acquire(self, connection: Connection) -> bool:
-        """Acquire or extend the lease. Returns False if another process holds it."""
-        return await acquire_lease(connection, self.name, self._holder, LEASE_SECONDS)
+    async def _acquire_or_extend(self, connection: Connection) -> bool:
+        return await acquire_lease(connection, self._name, self._holder, LEASE_SECONDS)
 
     async def confirm(self, connection: Connection) -> None:
         """Extend the lease.
@@ -37,46 +36,39 @@ class Lease:
         Raises:
             CommandFailed: Another process has acquired it, because this one did not extend it in time.
         """
-        if not await self.acquire(connection):
-            raise CommandFailed(self.held_message)
+        if not await self._acquire_or_extend(connection):
+            raise CommandFailed(self._held_message)
 
-    async def release(self, connection: Connection) -> None:
-        """Release the lease."""
-        await release_lease(connection, self.name, self._holder)
+    @contextlib.asynccontextmanager
+    async def held(self, database_url: str) -> AsyncGenerator[None]:
+        """Hold the lease for the block, on a separate connection.
 
+        Raises:
+            CommandFailed: Another process holds and extends it.
+        """
+        async with await connect(database_url, 0) as connection:
+            await self._wait(connection)
+            done = asyncio.Event()
+            extending = asyncio.create_task(self._extend(connection, done))
+            try:
+                yield
+            finally:
+                done.set()
+                # If the connection is lost, the lease expires by itself.
+                with contextlib.suppress(psycopg.Error):
+                    await extending
+                    await release_lease(connection, self._name, self._holder)
 
-@contextlib.asynccontextmanager
-async def held(database_url: str, lease: Lease) -> AsyncGenerator[None]:
-    """Hold the lease for the block, on a separate connection.
+    async def _wait(self, connection: Connection) -> None:
+        """Acquire the lease, after waiting for that of a killed process to expire."""
+        deadline = asyncio.get_running_loop().time() + LEASE_SECONDS + EXTEND_SECONDS
+        while not await self._acquire_or_extend(connection):
+            if asyncio.get_running_loop().time() > deadline:
+                raise CommandFailed(self._held_message)
+            await asyncio.sleep(EXTEND_SECONDS / 4)
 
-    Raises:
-        CommandFailed: Another process holds and extends it.
-    """
-    async with await connect(database_url, 0) as connection:
-        await _acquire(connection, lease)
-        done = asyncio.Event()
-        extending = asyncio.create_task(_extend(connection, lease, done))
-        try:
-            yield
-        finally:
-            done.set()
-            # If the connection is lost, the lease expires by itself.
-            with contextlib.suppress(psycopg.Error):
-                await extending
-                await lease.release(connection)
-
-
-async def _acquire(connection: Connection, lease: Lease) -> None:
-    """Acquire the lease, after waiting for that of a killed process to expire."""
-    deadline = asyncio.get_running_loop().time() + LEASE_SECONDS + EXTEND_SECONDS
-    while not await lease.acquire(connection):
-        if asyncio.get_running_loop().time() > deadline:
-            raise CommandFailed(lease.held_message)
-        await asyncio.sleep(EXTEND_SECONDS / 4)
-
-
-async def _extend(connection: Connection, lease: Lease, done: asyncio.Event) -> None:
-    while not done.is_set():
-        await lease.acquire(connection)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(done.wait(), EXTEND_SECONDS)
+    async def _extend(self, connection: Connection, done: asyncio.Event) -> None:
+        while not done.is_set():
+            await self._acquire_or_extend(connection)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), EXTEND_SECONDS)

@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 
-from market_data.cli.data.trade_source import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow
+from market_data.cli.data.trade_source import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow, compute
 from market_data.errors import CommandFailed
 from market_data.trade_validation import Row
 
-compute: Any = importlib.import_module("pyarrow.compute")  # it has no type annotations
-parquet: Any = importlib.import_module("pyarrow.parquet")  # likewise
+parquet: Any = importlib.import_module("pyarrow.parquet")  # it has no type annotations
 
 
 class ParquetSource(Source):
@@ -31,12 +30,7 @@ class ParquetSource(Source):
                 rows = arrow.StructArray.from_arrays(columns, list(Row._fields[: len(chosen)]))
                 yield Chunk(number, rows, compute.binary_join_element_wise(*columns, ","))
                 number += len(batch)
-        except (
-            arrow.ArrowException,
-            OSError,
-            ValueError,
-            OverflowError,
-        ) as error:  # the last two for values beyond Python's
+        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: values beyond Python's
             raise CommandFailed(f"{self.name} can't be read: {str(error).partition(chr(10))[0]}") from None
 
     def parse(self, row: Any) -> Row:
@@ -49,7 +43,7 @@ class ParquetSource(Source):
 
 
 def _to_text(column: Any) -> Any:
-    """Convert a column to strings. Times without a zone have none in the text either, and are rejected for it."""
+    """Convert a column to strings. Times without a zone have none in the text either, so they are rejected."""
     if arrow.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(arrow.timestamp("us", "UTC"), safe=False)
     try:

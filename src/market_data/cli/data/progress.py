@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -47,7 +48,8 @@ class Meter:
         of = rest = ""
         if self._total:
             of = f" of {self._total:,}"
-            rest = f", {_clock(self.elapsed / max(self.rows, 1) * (self._total - self.rows))} left"
+            seconds_left = round(self.elapsed / max(self.rows, 1) * (self._total - self.rows))
+            rest = f", {timedelta(seconds=seconds_left)} left"
         progress(f"{self.rows:,}{of} {self._unit}, {self.rate:,.0f} per second{rest}")
 
 
@@ -72,9 +74,3 @@ def meter(unit: str, total: int | None) -> Generator[Meter]:
     counted = TextColumn("{task.fields[rows]} {task.description}"), TextColumn("{task.fields[rate]}")
     with Progress(*counted, *rest, console=console, transient=True) as bar:
         yield _Bar(unit, total, bar)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, LiteralString, NamedTuple, TypeVar
+from typing import LiteralString, NamedTuple, TypeVar
 
-from psycopg import AsyncConnection, errors
+from psycopg import errors
 from psycopg.abc import Params
-from psycopg.rows import AsyncRowFactory, class_row, scalar_row
+from psycopg.rows import AsyncRowFactory, class_row, scalar_row, tuple_row
 
-Connection = AsyncConnection[Any]
+from market_data.database.connection import Connection
+
 T = TypeVar("T")
 
 REFRESH_RETRY_SECONDS = 0.5
@@ -28,24 +29,17 @@ async def _fetch(
     return await cursor.fetchall()
 
 
-class Bounds(NamedTuple):
-    """Time of the database, and the retention horizon (None: no retention)."""
-
-    now: int
-    horizon: int | None
-
-
 BOUNDS = """
     SELECT
-        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now,
-        (extract(epoch FROM nullif(retention_horizon(), '-infinity')) * 1000000)::bigint AS horizon
+        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+        (extract(epoch FROM nullif(retention_horizon(), '-infinity')) * 1000000)::bigint
 """
 
 
-async def read_bounds(connection: Connection) -> Bounds:
-    """Read the range of times that may be stored."""
-    (row,) = await _fetch(connection, class_row(Bounds), BOUNDS)
-    return row
+async def read_bounds(connection: Connection) -> tuple[int, int | None]:
+    """Return the time of the database, and the retention horizon (None: no retention)."""
+    ((now, horizon),) = await _fetch(connection, tuple_row, BOUNDS)
+    return now, horizon
 
 
 EARLIEST = """
@@ -122,29 +116,19 @@ async def convert_to_columnstore(connection: Connection, since: int) -> None:
         await connection.execute(CONVERT_CHUNK, (chunk,))
 
 
-class DiskUsage(NamedTuple):
-    """Bytes of trades and their index."""
-
-    total: int
-    before: int
-    """Size of the columnstore's chunks before their conversion."""
-    after: int
-    """Size of the same chunks now."""
-
-
 DISK_USAGE = """
     SELECT
-        hypertable_size('trades') AS total,
-        coalesce(sum(before_compression_total_bytes), 0)::bigint AS before,
-        coalesce(sum(after_compression_total_bytes), 0)::bigint AS after
+        hypertable_size('trades'),
+        coalesce(sum(before_compression_total_bytes), 0)::bigint,
+        coalesce(sum(after_compression_total_bytes), 0)::bigint
     FROM hypertable_columnstore_stats('trades')
 """
 
 
-async def read_disk_usage(connection: Connection) -> DiskUsage:
-    """Read the size of the trades on disk."""
-    (row,) = await _fetch(connection, class_row(DiskUsage), DISK_USAGE)
-    return row
+async def read_disk_usage(connection: Connection) -> tuple[int, int, int]:
+    """Return the bytes of trades and their index, and those of the columnstore's chunks before and after conversion."""
+    ((total, before, after),) = await _fetch(connection, tuple_row, DISK_USAGE)
+    return total, before, after
 
 
 STAGE = """
@@ -267,7 +251,7 @@ RETENTION = """
 
 
 async def read_retention(connection: Connection) -> Retention:
-    """Read the retention of trades."""
+    """Return the retention of trades."""
     (row,) = await _fetch(connection, class_row(Retention), RETENTION)
     return row
 

@@ -12,6 +12,7 @@ from market_data.errors import CommandFailed
 from market_data.trade_validation import SYMBOL_PATTERN, Row
 
 arrow: Any = importlib.import_module("pyarrow")  # it has no type annotations
+compute: Any = importlib.import_module("pyarrow.compute")  # likewise
 
 COLUMNS: dict[str, Sequence[str]] = {
     "symbol": ("symbol",),
@@ -22,7 +23,7 @@ COLUMNS: dict[str, Sequence[str]] = {
 }
 """Accepted names of each column."""
 
-# 29 February is left to TradeValidator.
+# `validate_row` checks 29 February.
 DAY_PATTERN = (
     r"[1-9]\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
 )
@@ -38,7 +39,7 @@ PATTERNS = {
 CHUNK_ROWS = 50_000
 
 MAX_LINE_LENGTH = 1_000_000
-"""In characters. A file with a longer line is no table of trades."""
+"""In characters. A file with a longer line does not contain trades."""
 
 
 class Chunk(NamedTuple):
@@ -47,9 +48,9 @@ class Chunk(NamedTuple):
     line: int
     """Line number of the first row."""
     rows: Sequence[Any]
-    """In the form that the source's `parse` reads."""
+    """Rows in the form that `Source.parse` reads."""
     lines: Any
-    """Arrow array of the rows as lines of CSV without quotes, null for a row that can't be written so."""
+    """Arrow array of the rows as lines of CSV without quotes, null for a row without this form."""
 
 
 class Source(ABC):
