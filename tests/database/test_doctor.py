@@ -13,7 +13,7 @@ from helpers.service import eventually
 from helpers.support import SERVER, Connection
 from psycopg.conninfo import make_conninfo
 
-from market_data.cli.care.checks import Finding
+from market_data.cli.care.checks.finding import Finding
 from market_data.cli.care.checks.policies import EXPECTED
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings

@@ -15,7 +15,7 @@ from helpers.support import PROJECT, SERVER, Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from market_data.cli.care.checks import Finding
+from market_data.cli.care.checks.finding import Finding
 from market_data.cli.care.checks.server import GROWING
 
 

@@ -1,10 +1,10 @@
-"""Run a command: migrate the database first, end in order on a signal, report an error in one line."""
+"""Run a command: migrate the database first, clean up after a signal, report an error in one line."""
 
 import argparse
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -82,9 +82,16 @@ def run_async(work: Coroutine[Any, Any, int], *, again: str) -> int:
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
             task = loop.create_task(work)
+
+            def cancel() -> None:  # later signals must not interrupt the rollback
+                for number in SIGNALS:
+                    loop.remove_signal_handler(number)
+                    signal.signal(number, signal.SIG_IGN)
+                task.cancel()
+
             for number, handler in before.items():
                 if handler is not signal.SIG_IGN:
-                    loop.add_signal_handler(number, _cancel_once(loop, task))
+                    loop.add_signal_handler(number, cancel)
             return loop.run_until_complete(task)
     except asyncio.CancelledError:
         progress(f"interrupted; {again}")
@@ -96,13 +103,3 @@ def run_async(work: Coroutine[Any, Any, int], *, again: str) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _cancel_once(loop: asyncio.AbstractEventLoop, task: asyncio.Task[int]) -> Callable[[], None]:
-    def cancel() -> None:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        task.cancel()
-
-    return cancel

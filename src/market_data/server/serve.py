@@ -117,19 +117,15 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         on_hangup = signal.getsignal(signal.SIGHUP)
         supervisor = Supervisor(config, sockets=listeners)
         signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's handler restarts the workers
-        with _shared_metrics(), shared_buckets.shared_buckets_file() if settings.rate_limit else nullcontext():
+        with (
+            tempfile.TemporaryDirectory(prefix="market-data-metrics-", ignore_cleanup_errors=True) as folder,
+            shared_buckets.shared_buckets_file() if settings.rate_limit else nullcontext(),
+        ):
+            os.environ[metrics.FOLDER] = folder
             supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
         raise StartError("The service did not start; see the log for the reason.")
-
-
-@contextmanager
-def _shared_metrics() -> Generator[None]:
-    """Create the folder in which the workers started in the block share their metrics."""
-    with tempfile.TemporaryDirectory(prefix="market-data-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ[metrics.FOLDER] = folder
-        yield
 
 
 def _allow_many_clients() -> None:

@@ -10,12 +10,12 @@ from market_data.telemetry.logging import configure
 
 
 def configure_logging() -> None:
-    """Log to standard error at LOG_LEVEL; the lines of libraries about each connection and start only at DEBUG."""
+    """Log to standard error at LOG_LEVEL. Libraries log starts and connections only at DEBUG."""
     configure(read_settings().log_level)
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        # It logs each failed attempt to connect; `database` and `feed` log when the database becomes (un)available.
+        # psycopg logs each failed attempt to connect; `database` and `feed` log each change of availability.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
@@ -31,10 +31,7 @@ def stop_in_order() -> None:
             signal.signal(each, signal.SIG_IGN)
         sys.exit(0)
 
-    def hang_up(_signal: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
     signal.signal(signal.SIGTERM, unwind)
     signal.signal(signal.SIGINT, unwind)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, hang_up)
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: signal.raise_signal(signal.SIGTERM))

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
 from market_data.settings import Settings
+
+NOT_MIGRATED = "The database is not migrated, so there is nothing to save; check DATABASE_URL."
 
 NOT_A_SERVER = (
     "DATABASE_URL is an embedded engine, which can't be dumped: stop its service, and run this command "
@@ -39,7 +42,7 @@ class Server(NamedTuple):
     extension: str | None
     """Release of TimescaleDB in the database; None if it is not created."""
     foreign: str | None
-    """A table or view that is not part of TimescaleDB; None if there is none."""
+    """Name of a table or view that is not part of TimescaleDB; None if the database is empty."""
 
 
 SERVER = f"""
@@ -81,7 +84,7 @@ def inspect(database_url: str) -> Server:
 
 
 def run_interruptible(work: Callable[[], None], consequence: str) -> int:
-    """Return the exit status of the work. If a signal ends it, report the consequence."""
+    """Run the work and return its exit status. If a signal ends it, report the consequence."""
     try:
         work()
     except (SystemExit, KeyboardInterrupt):
@@ -103,10 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
-    direct_url = settings.direct_url
-    if direct_url:
-        return run_interruptible(lambda: _dump(direct_url, parsed.path), "nothing was saved")
-    return run_interruptible(lambda: _copy(settings.home, parsed.path), "nothing was saved")
+    url = settings.direct_url
+    work = partial(_dump, url) if url else partial(_copy, Home(settings.home))
+    return run_interruptible(partial(work, parsed.path), "nothing was saved")
 
 
 def _dump(database_url: str, path: Path) -> None:
@@ -114,7 +116,7 @@ def _dump(database_url: str, path: Path) -> None:
     if server.embedded:
         raise CommandFailed(NOT_A_SERVER)
     if server.revision is None:
-        raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")
+        raise CommandFailed(NOT_MIGRATED)
     program = find_tool("pg_dump", server.major)
     with atomic_path(path) as partial:
         create_private_file(partial)
@@ -122,19 +124,18 @@ def _dump(database_url: str, path: Path) -> None:
     _report(path, server.revision)
 
 
-def _copy(home: Path, path: Path) -> None:
-    place = Home(home)
-    if not place.data.exists():
-        raise CommandFailed(f"There is no database in {place.path} yet; `market-data serve` creates one.")
+def _copy(home: Home, path: Path) -> None:
+    if not home.data.exists():
+        raise CommandFailed(f"There is no database in {home.path} yet; `market-data serve` creates one.")
     try:
         # Starting the engine recovers from a kill.
-        with embedded.owned_engine(place.path, report=progress, wait=0) as database_url:
+        with embedded.owned_engine(home.path, report=progress, wait=0) as database_url:
             server = inspect(database_url)
         if server.revision is None:
-            raise CommandFailed("The database is not migrated, so there is nothing to save; check DATABASE_URL.")
+            raise CommandFailed(NOT_MIGRATED)
         manifest = snapshots.Manifest(datetime.now(UTC), server.revision, server.version, server.extension or "")
-        with atomic_path(path) as partial, place.locked():
-            snapshots.save(place.data, manifest, partial, tar=path.name.endswith(snapshots.TAR_SUFFIXES))
+        with atomic_path(path) as partial, home.locked():
+            snapshots.save(home.data, manifest, partial, tar=path.name.endswith(snapshots.TAR_SUFFIXES))
     except EngineBusy as busy:
         raise CommandFailed(f"The embedded engine can't be copied while it runs: {busy}.") from None
     _report(path, server.revision)

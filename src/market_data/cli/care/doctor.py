@@ -9,7 +9,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data import embedded
-from market_data.cli.care.checks import CHECKS, PREREQUISITES, CheckContext, Finding, error, ok
+from market_data.cli.care.checks import CHECKS, PREREQUISITES
+from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok
 from market_data.cli.console import output, progress
 from market_data.cli.durations import number_between
 from market_data.database.migrations import CONNECT_SECONDS
@@ -20,7 +21,7 @@ from market_data.settings import Settings
 
 SEVERITY = ("ok", "warning", "error")
 
-# The embedded engine does not show its own session.
+# True for the embedded engine, which does not list its own session.
 IS_EMBEDDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
 
@@ -54,7 +55,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
-    """Run the checks that are possible. The first finding is about the connection itself."""
+    """Run the checks, if the database can be reached. The first finding is about the connection itself."""
     try:
         with _database(settings) as (database_url, started):
             if database_url is None:
@@ -99,7 +100,7 @@ def _check_all(context: CheckContext) -> Iterator[Finding]:
 
 @contextmanager
 def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
-    """Yield the URL, and True if the embedded engine was started for this. Creates and migrates nothing."""
+    """Yield the URL (None: no database) and True if this started the embedded engine. Create and migrate nothing."""
     if settings.direct_url:
         yield settings.direct_url, False
         return

@@ -3,6 +3,7 @@
 import argparse
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -48,10 +49,9 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     path: Path = parsed.path
     if not path.exists():
         raise CommandFailed(f"{path} does not exist.")
-    direct_url = settings.direct_url
-    if direct_url:
-        return run_interruptible(lambda: _restore_dump(direct_url, path), INCOMPLETE)
-    return run_interruptible(lambda: _restore_copy(settings.home, path), "nothing was restored")
+    if url := settings.direct_url:
+        return run_interruptible(partial(_restore_dump, url, path), INCOMPLETE)
+    return run_interruptible(partial(_restore_copy, Home(settings.home), path), "nothing was restored")
 
 
 def _restore_dump(database_url: str, path: Path) -> None:
@@ -111,7 +111,7 @@ CREATE_ANALYST = """
 
 
 def _prepare(database_url: str, server: Server, release: str) -> None:
-    """Create what the dump needs: the extension in the same release, whose tables it fills, and the role it grants to."""
+    """Create the extension, in the release whose tables the dump fills, and the role to which the dump grants."""
     if server.extension is None:
         with psycopg.connect(database_url, autocommit=True) as connection:
             try:
@@ -153,8 +153,8 @@ def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
             raise CommandFailed(f"{error}. {INCOMPLETE}.") from None
 
 
-# Versions taken after the backup must not be taken again for other commits, so the restored database continues far above
-# them. Stream events from before the backup are deleted: clients with older ids receive a gap.
+# Versions that were assigned after the backup must not be assigned to other commits, so the restored database continues far
+# above them. Stream events from before the backup are deleted: clients with older ids receive a gap.
 START_NEW_VERSIONS = """
     DO $$
     BEGIN
@@ -167,7 +167,7 @@ START_NEW_VERSIONS = """
     $$
 """
 
-# Of what belongs to the database itself a dump has nothing; as in revision 0012.
+# A dump contains no grants and settings of the database itself. These are those of revision 0012.
 LIMIT_ANALYST = """
     DO $$
     BEGIN
@@ -191,15 +191,14 @@ def _finish(database_url: str) -> None:
         connection.execute("ANALYZE")
 
 
-def _restore_copy(home: Path, path: Path) -> None:
-    place = Home(home)
+def _restore_copy(home: Home, path: Path) -> None:
     manifest = snapshots.read_manifest(path)
     _check_revision(path, manifest.revision)
     try:
-        with place.locked():
-            if place.data.exists():
-                raise CommandFailed(f"There is a database in {place.path} already; set MARKET_DATA_HOME to another folder.")
-            _make_copy(path, place)
+        with home.locked():
+            if home.data.exists():
+                raise CommandFailed(f"There is a database in {home.path} already; set MARKET_DATA_HOME to another folder.")
+            _make_copy(path, home)
     except EngineBusy as busy:
         raise CommandFailed(f"The folder is in use: {busy}.") from None
     except psycopg.Error as error:
@@ -207,9 +206,9 @@ def _restore_copy(home: Path, path: Path) -> None:
     _report(manifest.revision)
 
 
-def _make_copy(path: Path, place: Home) -> None:
+def _make_copy(path: Path, home: Home) -> None:
     """Restore into a temporary folder, which becomes the data folder once it is complete."""
-    with tempfile.TemporaryDirectory(dir=place.path, prefix="restoring-") as folder:
+    with tempfile.TemporaryDirectory(dir=home.path, prefix="restoring-") as folder:
         draft = Home(Path(folder))
         snapshots.unpack(path, draft.data)
         with embedded.owned_engine(draft.path, report=progress) as database_url:
@@ -217,7 +216,7 @@ def _make_copy(path: Path, place: Home) -> None:
             with psycopg.connect(database_url, autocommit=True, connect_timeout=migrations.CONNECT_SECONDS) as connection:
                 connection.execute(START_NEW_VERSIONS)
         sync_all(draft.data)
-        draft.data.rename(place.data)
+        draft.data.rename(home.data)
 
 
 def _report(revision: str) -> None:

@@ -3,9 +3,9 @@
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import args_row, scalar_row
@@ -14,13 +14,15 @@ from market_data.auth.api_keys import SCOPES, generate_key, hash_key, parse_pref
 from market_data.cli import runner
 from market_data.cli.console import output, progress
 from market_data.cli.durations import duration_between, format_short
-from market_data.cli.operate.tables import plain_table, render
+from market_data.cli.operate.tables import format_time, plain_table, render
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = re.compile(r"[0-9a-f]{8}")
+
+_Action = Callable[[str, argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,47 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=argparse.ArgumentParser)
 
-    create = actions.add_parser(
-        "create",
-        help="create a key and print it",
-        description="Create a key and print it to standard output. Only its hash is stored, so it can't be shown again.",
-    )
-    _add_create_arguments(create)
-    create.set_defaults(command=_run, action=_create)
+    def add_action(name: str, action: _Action, summary: str, description: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=summary, description=description)
+        added.set_defaults(command=_run, action=action)
+        return added
 
-    listing = actions.add_parser(
-        "list",
-        help="list the keys",
-        description="List all keys, present and past, by name and prefix: the eight digits after md_ in the key.",
-    )
-    listing.add_argument("--json", action="store_true", help="print the keys as a JSON array")
-    listing.set_defaults(command=_run, action=_list)
-
-    rotate = actions.add_parser(
-        "rotate",
-        help="replace a key and print the new one",
-        description="Replace a key by a new one with the same name, scopes and lifetime, and print the new one.",
-    )
-    rotate.add_argument("name", type=_read_name, metavar="NAME", help="name of the key to replace")
-    rotate.add_argument(
-        "--grace",
-        type=duration_between("1s", "1y"),
-        default=timedelta(0),
-        metavar="DURATION",
-        help="time for which the old key stays valid, such as 1h (default: it ends immediately)",
-    )
-    rotate.set_defaults(command=_run, action=_rotate)
-
-    revoke = actions.add_parser(
-        "revoke",
-        help="revoke a key",
-        description="Revoke the keys of a name, or the key with a prefix. Open streams that use them are closed.",
-    )
-    revoke.add_argument("key", metavar="NAME|PREFIX", help="name of the key, or its prefix of eight digits")
-    revoke.set_defaults(command=_run, action=_revoke)
-
-
-def _add_create_arguments(create: argparse.ArgumentParser) -> None:
+    text = "Create a key and print it to standard output. Only its hash is stored, so it can't be shown again."
+    create = add_action("create", _create, "create a key and print it", text)
     create.add_argument("name", type=_read_name, metavar="NAME", help="name of the key: 1 to 64 letters, digits, . _ or -")
     create.add_argument(
         "--scope",
@@ -85,6 +53,25 @@ def _add_create_arguments(create: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="lifetime: a number with s, m, h, d, w or y, such as 90d (default: valid until it is revoked)",
     )
+
+    text = "List all keys, present and past, by name and prefix: the eight digits after md_ in the key."
+    listing = add_action("list", _list, "list the keys", text)
+    listing.add_argument("--json", action="store_true", help="print the keys as a JSON array")
+
+    text = "Replace a key by a new one with the same name, scopes and lifetime, and print the new one."
+    rotate = add_action("rotate", _rotate, "replace a key and print the new one", text)
+    rotate.add_argument("name", type=_read_name, metavar="NAME", help="name of the key to replace")
+    rotate.add_argument(
+        "--grace",
+        type=duration_between("1s", "1y"),
+        default=timedelta(0),
+        metavar="DURATION",
+        help="time for which the old key stays valid, such as 1h (default: it ends immediately)",
+    )
+
+    text = "Revoke the keys of a name, or the key with a prefix. Open streams that use them are closed."
+    revoke = add_action("revoke", _revoke, "revoke a key", text)
+    revoke.add_argument("key", metavar="NAME|PREFIX", help="name of the key, or its prefix of eight digits")
 
 
 def _read_name(text: str) -> str:
@@ -103,7 +90,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 class ListedKey(NamedTuple):
-    """Public properties of a key."""
+    """Properties of a key, without its hash."""
 
     name: str
     prefix: str
@@ -176,13 +163,13 @@ async def _list(database_url: str, parsed: argparse.Namespace) -> int:
     table = plain_table("name", "prefix", "scopes", "created", "expires", "last use", "state")
     for key in keys:
         ends = [moment for moment in (key.expires_at, key.revoked_at) if moment]
-        times = _time(key.created_at), _time(min(ends, default=None)), _time(key.last_used_at)
-        table.add_row(key.name, key.prefix, ", ".join(key.scopes), *times, key.state)
+        times = key.created_at, min(ends, default=None), key.last_used_at
+        table.add_row(key.name, key.prefix, ", ".join(key.scopes), *map(format_time, times), key.state)
     output(render(table))
     return 0
 
 
-# The old key is ended first, in the same transaction, so that the new one can have its name.
+# Ends the old key before the new one is stored, because the name of a valid key is unique.
 REPLACE_KEY = """
     UPDATE api_keys
     SET revoked_at = now() + %(grace)s::interval
@@ -207,7 +194,7 @@ async def _rotate(database_url: str, parsed: argparse.Namespace) -> int:
     return 0
 
 
-# A name can be that of one key and of its predecessors in their grace period.
+# A key and its predecessors in their grace period have the same name.
 REVOKE_KEYS = """
     UPDATE api_keys
     SET revoked_at = now()
@@ -233,10 +220,6 @@ def _unknown(key: str) -> str:
 
 def _validity(lifetime: timedelta | None) -> str:
     return f"for {format_short(lifetime)}" if lifetime else "until it is revoked"
-
-
-def _time(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _to_json(value: object) -> str:

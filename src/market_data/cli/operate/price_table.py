@@ -16,7 +16,7 @@ from rich.text import Text
 from market_data.cli.durations import format_short
 
 RESERVED_LINES = 4
-"""Lines that are not symbols: state, headings, rule, and the number of symbols that do not fit."""
+"""Lines besides the symbols: state, headings, rule, and the number of hidden symbols."""
 
 
 class Trade(msgspec.Struct, frozen=True):
@@ -30,14 +30,14 @@ class Trade(msgspec.Struct, frozen=True):
 
 @dataclass
 class Row:
-    """A symbol: its latest price, and totals since the start."""
+    """Latest price of a symbol, and totals since the start."""
 
     symbol: str
     price: Decimal
     time: datetime
     first_price: Decimal
     decimals: int = 0
-    """Maximum decimal places of its prices, with which all of them are shown."""
+    """Maximum decimal places of its prices; each price is shown with as many."""
     step: Decimal = Decimal(0)
     volume: Decimal = Decimal(0)
     trades: int = 0
@@ -80,7 +80,7 @@ class PriceTable:
         return self._rows.setdefault(trade.symbol, Row(trade.symbol, trade.price, trade.timestamp, first_price=trade.price))
 
     def set_disconnected(self, reason: str) -> None:
-        """Show that the stream is lost, since the first call after a connection."""
+        """Show that the stream is lost, since the first call after `set_connected`."""
         with self._lock:
             self._lost = (self._lost[0] if self._lost else datetime.now(UTC), reason)
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from psycopg import pq
@@ -36,15 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    """Replace this process by psql. If the engine must be started for psql, wait for psql and return its exit status."""
     arguments: list[str] = parsed.arguments
     if arguments in (["--help"], ["-h"]):
         parsed.print_help()
         return 0
-    return _run_psql(settings, arguments[1:] if arguments[:1] == ["--"] else arguments)
-
-
-def _run_psql(settings: Settings, arguments: Sequence[str]) -> int:
-    """Replace this process by psql. If psql needs an engine of its own, wait for psql and return its exit status."""
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
     program = shutil.which("psql")
     if program is None:
         raise CommandFailed(NOT_INSTALLED)
@@ -66,10 +64,10 @@ def _run_psql(settings: Settings, arguments: Sequence[str]) -> int:
 
 
 def connection_environment(database_url: str, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return environment variables with which psql and its like connect to the database.
+    """Return environment variables with which psql, pg_dump and pg_restore connect to the database.
 
-    On the command line, every user of the machine could read the password, and options such as `-U analyst` could not
-    override it. A service file would override the variables, so PGSERVICE is removed.
+    Every user of the machine could read a password on the command line, and options such as `-U analyst` could not override
+    a URL there. A service file would override the variables, so PGSERVICE is removed.
     """
     given = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
     variables = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}

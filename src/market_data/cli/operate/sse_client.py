@@ -13,10 +13,10 @@ from market_data.cli.operate.service_client import error_detail, short_reason, u
 from market_data.errors import CommandFailed
 
 SILENCE_SECONDS = 25
-"""A connection without data for this long is lost. The service sends a heartbeat every 10 s."""
+"""Time without data after which a connection is considered lost. The service sends a heartbeat every 10 s."""
 
 MIN_PAUSE, MAX_PAUSE = 0.5, 10.0
-"""Seconds before a reconnection: before the first, and at most before a later one."""
+"""Seconds before the first reconnection, and maximum before later ones."""
 
 
 class Event(NamedTuple):
@@ -63,7 +63,9 @@ def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator
             lost = _Lost(f"no data for {SILENCE_SECONDS} s" if silent else short_reason(error))
         reached = True
         yield Event("lost", str(lost))
-        time.sleep(max(lost.retry_seconds, pause * random.uniform(0.7, 1)))  # jitter: clients must not reconnect together
+        time.sleep(
+            max(lost.retry_seconds, pause * random.uniform(0.7, 1))
+        )  # jitter, so that clients do not reconnect at the same time
         pause = min(2 * pause, MAX_PAUSE)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from market_data.cli.console import output
 from market_data.cli.durations import format_short
 from market_data.cli.operate.service_client import add_url_argument, display_url, error_detail, open_client, unreachable
-from market_data.cli.operate.tables import plain_table, render
+from market_data.cli.operate.tables import format_time, plain_table, render
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
 
@@ -121,4 +121,4 @@ def _word(word: str, *, good: bool) -> Text:
 
 
 def _time(text: str | None) -> str:
-    return "never" if text is None else f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return format_time(datetime.fromisoformat(text) if text else None)

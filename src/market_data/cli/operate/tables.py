@@ -1,5 +1,7 @@
 """Tables without lines, for results on standard output."""
 
+from datetime import UTC, datetime
+
 from rich.console import Console, RenderableType
 from rich.table import Table
 
@@ -13,6 +15,11 @@ def plain_table(*headings: str) -> Table:
     for column in table.columns:
         column.no_wrap = True
     return table
+
+
+def format_time(moment: datetime | None) -> str:
+    """Return a time in UTC, or ``never``."""
+    return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def render(*parts: RenderableType) -> str:

@@ -15,7 +15,7 @@ from market_data.queries.intervals import INTERVALS
 from market_data.queries.status import LEVELS
 
 MAX_JOB_DELAY = timedelta(minutes=5)
-"""Delay of a job's start that is not reported."""
+"""Maximum delay of a job's start that is not reported."""
 
 JOBS = """
     SELECT
@@ -83,7 +83,7 @@ REFRESH = "CALL refresh_candles()"
 STALE = "SELECT count(*) FROM stale_ranges"
 
 MAX_STALE_RANGES = 1000
-"""Stale ranges that are not reported. Each takes milliseconds to refresh."""
+"""Maximum number of stale ranges that is not reported. A range is refreshed in milliseconds."""
 
 
 def candles(context: CheckContext) -> Iterator[Finding]:
@@ -119,7 +119,7 @@ DEAD = """
     ORDER BY n_dead_tup DESC
 """
 
-# TimescaleDB decides for chunks.
+# Without chunks, whose setting TimescaleDB decides.
 NOT_VACUUMED = """
     SELECT format('%I.%I', nspname, relname)
     FROM pg_class
