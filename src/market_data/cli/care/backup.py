@@ -94,7 +94,6 @@ def run_interruptible(work: Callable[[], None], consequence: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `backup`."""
     parser.description = (
         "Save DATABASE_URL with pg_dump while the service runs or, if that is not set, copy the folder of the embedded "
         "engine, whose service must be stopped. The file gets its name only when it is complete."

@@ -26,7 +26,6 @@ IS_EMBEDDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_ba
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `doctor`."""
     parser.description = (
         "Check the database and its surroundings. Prints a line per check: ok, warning or error, the finding, and the "
         "remedy. Changes nothing. The exit status is 1 if there is an error, else 0."

@@ -36,7 +36,6 @@ CREATE_EXTENSION = "CREATE EXTENSION timescaledb VERSION {}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `restore`."""
     parser.description = (
         "Restore a backup into DATABASE_URL or, if that is not set, into MARKET_DATA_HOME, which must be empty. Then "
         "migrate the schema."
@@ -81,7 +80,6 @@ def _restore_dump(database_url: str, path: Path) -> None:
 
 
 def _read_value(program: Path, path: Path, database_url: str, table: str, pattern: str) -> str:
-    """Return a value of a table in the dump."""
     printed = run_tool(program, ["--data-only", f"--table={table}", "--file=-", path], database_url)
     rows = printed.partition("FROM stdin;\n")[2].partition("\n\\.")[0]
     found = re.search(pattern, rows, re.MULTILINE)

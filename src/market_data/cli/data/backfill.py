@@ -42,7 +42,6 @@ HORIZON_MARGIN = timedelta(hours=1) // MICROSECOND
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `backfill`."""
     parser.description = (
         "Write one trade per symbol and RATE, backward from the earliest stored trade (or from now), with the "
         "volatility of the feed, and materialize its candles. After an interruption, the same command continues where "

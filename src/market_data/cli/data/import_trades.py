@@ -30,7 +30,6 @@ CONFLICT = "trade_id: this trade is stored already, with another price or volume
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `import`."""
     parser.description = (
         "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
         "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
@@ -83,7 +82,6 @@ class Rejects:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         if self._file is not None:
             self._file.close()
 

@@ -14,7 +14,6 @@ _read_duration = duration_between("8d", "100y")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `retention`."""
     parser.description = (
         "Show how long trades are kept and the time of the earliest trade; with --trades, set it first. "
         "Candles are kept forever."

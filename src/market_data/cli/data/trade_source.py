@@ -83,7 +83,6 @@ class Source(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self.file.close()
 
     def find_columns(self, names: Sequence[str]) -> list[int | None]:

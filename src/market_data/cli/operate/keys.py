@@ -26,7 +26,6 @@ _Action = Callable[[str, argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `keys`."""
     parser.description = (
         "API keys allow clients to write, and to read if AUTH=required. A running service applies every change within a "
         "second."

@@ -8,7 +8,6 @@ from market_data.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `migrate`."""
     parser.description = (
         "Migrate DATABASE_URL, or the database of the embedded engine if that is not set, to the newest schema."
     )

@@ -24,7 +24,6 @@ NOT_INSTALLED = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `psql`."""
     parser.usage = "%(prog)s [--help] [ARGUMENT ...]"
     parser.description = (
         "Open psql on DATABASE_URL or, if that is not set, on the embedded engine, which is started for psql if it does "

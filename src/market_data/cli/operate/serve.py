@@ -17,7 +17,6 @@ from market_data.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `serve`."""
     parser.description = "Migrate the database, then serve. Uses DATABASE_URL, or the embedded engine if that is not set."
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(

@@ -29,7 +29,6 @@ class Response(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `status`."""
     parser.description = (
         "Show whether a running service is ready, the age of its latest trade, how far its candles are materialized, "
         "and its failed jobs. The exit status is 0 if the service is ready and its trades are not stale, else 1."

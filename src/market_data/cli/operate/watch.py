@@ -29,7 +29,6 @@ class _Gap(msgspec.Struct):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `watch`."""
     parser.description = (
         "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
         "terminal, print a line per trade: symbol, price, volume and time, separated by tabs."
