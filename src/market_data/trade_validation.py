@@ -119,13 +119,13 @@ def read_symbol(text: str) -> str:
 
 def read_time(text: str) -> tuple[int, str]:
     """Return microseconds since 1970, and the same in ISO 8601. Digits after the microseconds are cut off."""
-    form = TIME.fullmatch(text)
-    if form is None:
+    match = TIME.fullmatch(text)
+    if match is None:
         raise InvalidTrade("timestamp", f"must be a time such as 2026-02-08T10:30:00Z (RFC 3339), not {shown(text)}")
-    if not form["zone"]:
+    if not match["zone"]:
         raise InvalidTrade("timestamp", f"has no time zone; add Z for UTC, or an offset such as +01:00: {shown(text)}")
     try:
-        if form["hour"] == "24" or (form["minutes"] or "00") > "59":  # some versions of Python accept these
+        if match["hour"] == "24" or (match["minutes"] or "00") > "59":  # some versions of Python accept these
             raise ValueError(text)
         moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
         return (moment - EPOCH) // MICROSECOND, moment.isoformat()

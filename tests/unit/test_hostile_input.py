@@ -33,7 +33,7 @@ from market_data.api.trades import trades
 from market_data.app import create_app
 from market_data.auth.api_keys import parse_prefix
 from market_data.cli import console
-from market_data.cli.data.import_trades import batches
+from market_data.cli.data.import_trades import validated_batches
 from market_data.cli.data.parquet import ParquetSource
 from market_data.cli.data.trade_files import CsvSource, NdjsonSource
 from market_data.cli.data.trade_source import Source
@@ -239,10 +239,10 @@ def assert_imported(source: Source) -> None:
     """Assert that each row of a file is valid or rejected with a reason, or that the file is rejected in one line."""
     with source:
         try:
-            for batch in batches(source):
+            for batch in validated_batches(source):
                 lines = batch.data.decode().splitlines(keepends=True)
                 assert len(lines) == batch.valid
-                assert batch.valid + len(batch.rejected) <= len(batch.chunk.rows)
+                assert batch.valid + len(batch.rejected) <= len(batch.block.rows)
                 for line in lines:
                     form = LINE.fullmatch(line.removesuffix("\n"))
                     assert form, line

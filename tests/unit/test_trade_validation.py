@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_data.cli.data.import_trades import batches
+from market_data.cli.data.import_trades import validated_batches
 from market_data.cli.data.trade_files import CsvSource, NdjsonSource, open_source
-from market_data.cli.data.trade_source import Chunk, Source
+from market_data.cli.data.trade_source import Block, Source
 from market_data.errors import CommandFailed
 
 HEADER = "symbol,timestamp,price,volume,trade_id\n"
@@ -34,11 +34,11 @@ def read_json(*lines: str) -> tuple[list[list[str]], dict[int, str]]:
 def _read(source: Source) -> tuple[list[list[str]], dict[int, str]]:
     rows: list[list[str]] = []
     reasons: dict[int, str] = {}
-    for batch in batches(source):
+    for batch in validated_batches(source):
         lines = [line.split("\t") for line in batch.data.decode().splitlines()]
         for _, symbol, time, *numbers in sorted(lines, key=lambda line: int(line[0])):
             rows.append([symbol, datetime.fromisoformat(time).isoformat(), *numbers])
-        reasons |= {batch.chunk.line + index: reason for index, reason in batch.rejected.items()}
+        reasons |= {batch.block.line + index: reason for index, reason in batch.rejected.items()}
     return rows, reasons
 
 
@@ -253,9 +253,9 @@ def test_rows_validated_as_columns_are_the_same_as_rows_validated_one_by_one(lin
     text = "\n".join(["symbol,timestamp,price,volume," + ("trade_id" if ids else "note"), *lines])
 
     class RowSource(CsvSource):
-        def chunks(self) -> Iterator[Chunk]:
-            for chunk in super().chunks():
-                yield chunk._replace(lines=pa.nulls(len(chunk.rows), pa.binary()))
+        def blocks(self) -> Iterator[Block]:
+            for block in super().blocks():
+                yield block._replace(lines=pa.nulls(len(block.rows), pa.binary()))
 
     data = text.encode()
     assert _read(CsvSource("x", io.BytesIO(data))) == _read(RowSource("x", io.BytesIO(data)))

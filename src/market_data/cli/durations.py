@@ -63,7 +63,7 @@ def format_short(duration: timedelta) -> str:
 
 
 def _read(text: str) -> timedelta:
-    form = DURATION.fullmatch(text)
-    if form is None:
+    match = DURATION.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    return int(form[1]) * UNITS[form[2]]
+    return int(match[1]) * UNITS[match[2]]

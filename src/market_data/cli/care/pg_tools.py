@@ -58,8 +58,8 @@ def _candidates(name: Tool, patterns: Sequence[str]) -> Iterator[Path]:
 def _version(program: Path) -> int | None:
     with suppress(OSError):
         printed = subprocess.run([program, "--version"], capture_output=True, check=False).stdout  # noqa: S603 - found above
-        if form := VERSION.search(printed):
-            return int(form[1])
+        if match := VERSION.search(printed):
+            return int(match[1])
     return None
 
 

@@ -16,7 +16,7 @@ from market_data.cli.data import statements
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
 from market_data.cli.data.trade_files import FORMATS, open_source
-from market_data.cli.data.trade_source import Chunk, Source, arrow, compute
+from market_data.cli.data.trade_source import Block, Source, arrow, compute
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
@@ -100,9 +100,9 @@ def rejects_for(file: str, path: Path | None) -> Rejects:
 
 
 class Batch(NamedTuple):
-    """A validated chunk of the file. Rows are identified by their index in the chunk."""
+    """A validated block of the file. Rows are identified by their index in the block."""
 
-    chunk: Chunk
+    block: Block
     data: bytes
     """Valid rows as text COPY data for the staging table."""
     valid: int
@@ -118,32 +118,32 @@ class Outcome(NamedTuple):
     new_symbols: list[str]
 
 
-def batches(source: Source) -> Iterator[Batch]:
-    """Validate the file chunk by chunk.
+def validated_batches(source: Source) -> Iterator[Batch]:
+    """Validate the file block by block.
 
     Raises:
         CommandFailed: The file can't be read.
     """
     numbering = TradeIdNumbering()
-    for chunk in source.chunks():
-        yield _validate(source, chunk, None if source.has_trade_ids else numbering)
+    for block in source.blocks():
+        yield _validate(source, block, None if source.has_trade_ids else numbering)
 
 
-def _validate(source: Source, chunk: Chunk, numbering: TradeIdNumbering | None) -> Batch:
+def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) -> Batch:
     """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
-    columns = _usual_rows(source, chunk)
+    columns = _usual_rows(source, block)
     usual = set[int](columns["index"].to_pylist())
     keys = _keys(columns) if numbering else iter(())
     ids: list[int] = []
     lines: list[str] = []
     rejected: dict[int, str] = {}
-    for index in range(len(chunk.rows)):
+    for index in range(len(block.rows)):
         if index in usual:
             if numbering:
                 ids.append(numbering.next_id(*next(keys)))
             continue
         try:
-            row = source.parse(chunk.rows[index])
+            row = source.parse(block.rows[index])
             if isinstance(row, str):
                 raise InvalidTrade(None, row)
             if row is not None:
@@ -152,12 +152,12 @@ def _validate(source: Source, chunk: Chunk, numbering: TradeIdNumbering | None) 
         except InvalidTrade as reason:
             rejected[index] = str(reason)
     lines = [*_copy_lines(columns, arrow.array(ids, arrow.int64()) if numbering else columns["trade_id"]), *lines]
-    return Batch(chunk, "\n".join([*lines, ""]).encode(), len(lines), rejected)
+    return Batch(block, "\n".join([*lines, ""]).encode(), len(lines), rejected)
 
 
-def _usual_rows(source: Source, chunk: Chunk) -> Any:
+def _usual_rows(source: Source, block: Block) -> Any:
     """Return the columns `index`, `symbol`, `time`… of the rows whose fields all have the form of `PATTERNS`."""
-    found = compute.extract_regex(chunk.lines, f"^(?:{source.pattern})$")
+    found = compute.extract_regex(block.lines, f"^(?:{source.pattern})$")
     columns = dict(zip((field.name for field in found.type), found.flatten(), strict=True))
     columns = {name: column.cast(arrow.string()) for name, column in columns.items()}
     columns["index"] = arrow.array(range(len(found)), arrow.int32())
@@ -189,7 +189,7 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects) -> 
     new_symbols: list[str] = []
     async with await connect(database_url, 0) as connection:
         with meter("rows", None) as counter, rejects:
-            async with aclosing(prefetch(batches(source))) as validated:
+            async with aclosing(prefetch(validated_batches(source))) as validated:
                 async for batch in validated:
                     started = time.monotonic()
                     outcome = await _store(connection, batch)
@@ -197,7 +197,7 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects) -> 
                     present += batch.valid - outcome.stored - len(outcome.rejected)
                     new_symbols += outcome.new_symbols
                     for index, reason in sorted((batch.rejected | outcome.rejected).items()):
-                        rejects.add(batch.chunk.line + index, reason, source.text(batch.chunk.rows[index]))
+                        rejects.add(batch.block.line + index, reason, source.text(batch.block.rows[index]))
                     counter.add(batch.valid + len(batch.rejected), time.monotonic() - started)
             seconds = counter.elapsed
             await statements.refresh_candles(connection)

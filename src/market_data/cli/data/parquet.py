@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from market_data.cli.data.trade_source import CHUNK_ROWS, PATTERNS, Chunk, Source, arrow, compute
+from market_data.cli.data.trade_source import BLOCK_ROWS, PATTERNS, Block, Source, arrow, compute
 from market_data.errors import CommandFailed
 from market_data.trade_validation import Row
 
@@ -16,7 +16,7 @@ parquet: Any = importlib.import_module("pyarrow.parquet")  # it has no type anno
 class ParquetSource(Source):
     """A Parquet table. Lines are numbers of rows."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def blocks(self) -> Iterator[Block]:
         """Read the row groups."""
         number = 1
         try:
@@ -25,10 +25,10 @@ class ParquetSource(Source):
             positions = self.find_columns([name.lower() for name in names])
             chosen = [names[at] for at in positions if at is not None]
             self.pattern = ",".join(list(PATTERNS.values())[: len(chosen)])
-            for batch in table.iter_batches(CHUNK_ROWS, columns=chosen):
+            for batch in table.iter_batches(BLOCK_ROWS, columns=chosen):
                 columns = [_to_text(batch.column(name)) for name in chosen]
                 rows = arrow.StructArray.from_arrays(columns, list(Row._fields[: len(chosen)]))
-                yield Chunk(number, rows, compute.binary_join_element_wise(*columns, ","))
+                yield Block(number, rows, compute.binary_join_element_wise(*columns, ","))
                 number += len(batch)
         except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: values beyond Python's
             raise CommandFailed(f"{self.name} can't be read: {str(error).partition(chr(10))[0]}") from None

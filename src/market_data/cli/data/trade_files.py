@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from market_data.cli.data.parquet import ParquetSource
-from market_data.cli.data.trade_source import COLUMNS, PATTERNS, Chunk, Source, arrow
+from market_data.cli.data.trade_source import COLUMNS, PATTERNS, Block, Source, arrow
 from market_data.errors import CommandFailed
 from market_data.trade_validation import Row
 
@@ -24,18 +24,18 @@ GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 class CsvSource(Source):
     """CSV: a header line, then one row per line."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def blocks(self) -> Iterator[Block]:
         """Read the rows below the header."""
-        chunks = self.text_chunks(header_lines=1)
-        header: str = next((chunk.rows[0] for chunk in chunks), "")
+        blocks = self.text_blocks(header_lines=1)
+        header: str = next((block.rows[0] for block in blocks), "")
         names = [name.strip().lower() for name in _fields(header) or ()]
         self._positions = self.find_columns(names)
         self._width = len(names)
         columns = dict(zip(self._positions, PATTERNS.values(), strict=True))
         self.pattern = ",".join(columns.get(at, r'[^",\n]*') for at in range(len(names))) + r"\n?"
-        for chunk in chunks:
-            lines = [row.encode("utf-8", "surrogateescape") for row in chunk.rows]
-            yield chunk._replace(lines=arrow.array(lines, arrow.binary()))
+        for block in blocks:
+            lines = [row.encode("utf-8", "surrogateescape") for row in block.rows]
+            yield block._replace(lines=arrow.array(lines, arrow.binary()))
 
     def parse(self, row: str) -> Row | str | None:
         """Split a line into its fields."""
@@ -52,14 +52,14 @@ class CsvSource(Source):
 class NdjsonSource(Source):
     """One JSON object per line. The first valid line decides if the file has a `trade_id`."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def blocks(self) -> Iterator[Block]:
         """Read the lines."""
         self._decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        for number, chunk in enumerate(self.text_chunks(header_lines=0)):
+        for number, block in enumerate(self.text_blocks(header_lines=0)):
             if number == 0:
-                rows = (self.parse(line) for line in chunk.rows)
+                rows = (self.parse(line) for line in block.rows)
                 self.has_trade_ids = next((row.trade_id is not None for row in rows if isinstance(row, Row)), False)
-            yield chunk
+            yield block
 
     def parse(self, row: str) -> Row | str | None:
         """Read the fields of a line."""

@@ -1,4 +1,4 @@
-"""A trade file as chunks of rows: the interface of all file formats."""
+"""A trade file as blocks of rows: the interface of all file formats."""
 
 import importlib
 import io
@@ -36,13 +36,13 @@ PATTERNS = {
 }
 """Usual forms of the columns, in RE2's syntax. Only fields of these forms are validated as Arrow columns."""
 
-CHUNK_ROWS = 50_000
+BLOCK_ROWS = 50_000
 
 MAX_LINE_LENGTH = 1_000_000
 """In characters. A file with a longer line does not contain trades."""
 
 
-class Chunk(NamedTuple):
+class Block(NamedTuple):
     """Consecutive rows of a file."""
 
     line: int
@@ -54,17 +54,17 @@ class Chunk(NamedTuple):
 
 
 class Source(ABC):
-    """An open trade file. `has_trade_ids` and `pattern` are valid once the first chunk has been read."""
+    """An open trade file. `has_trade_ids` and `pattern` are valid once the first block has been read."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
         self.name = name
         self.file = file
         self.has_trade_ids = False
         self.pattern = ",".join(PATTERNS.values())
-        """RE2 pattern for `Chunk.lines`: `PATTERNS` in the order of the columns."""
+        """RE2 pattern for `Block.lines`: `PATTERNS` in the order of the columns."""
 
     @abstractmethod
-    def chunks(self) -> Iterator[Chunk]:
+    def blocks(self) -> Iterator[Block]:
         """Read the file.
 
         Raises:
@@ -98,17 +98,17 @@ class Source(ABC):
         self.has_trade_ids = positions[-1] is not None
         return positions
 
-    def text_chunks(self, header_lines: int) -> Iterator[Chunk]:
-        """Read lines of text. The header lines are a first chunk of their own."""
+    def text_blocks(self, header_lines: int) -> Iterator[Block]:
+        """Read lines of text. The header lines are a first block of their own."""
         # Bytes that are not UTF-8 reach the file of rejected rows unchanged.
         self._text = io.TextIOWrapper(self.file, encoding="utf-8-sig", errors="surrogateescape")
         number = 1
         text = iter(lambda: self._text.readline(MAX_LINE_LENGTH), "")
         try:
-            while rows := list(islice(text, CHUNK_ROWS if number > header_lines else header_lines)):
+            while rows := list(islice(text, BLOCK_ROWS if number > header_lines else header_lines)):
                 for at in (at for at, row in enumerate(rows) if len(row) == MAX_LINE_LENGTH):
                     raise CommandFailed(f"{self.name}: line {number + at} has {MAX_LINE_LENGTH:,} characters or more.")
-                yield Chunk(number, rows, arrow.nulls(len(rows), arrow.binary()))
+                yield Block(number, rows, arrow.nulls(len(rows), arrow.binary()))
                 number += len(rows)
         except (OSError, EOFError, zlib.error) as error:
             raise CommandFailed(f"{self.name} can't be read: {error}") from None

@@ -14,7 +14,7 @@ from market_data.auth.api_keys import SCOPES, generate_key, hash_key, parse_pref
 from market_data.cli import runner
 from market_data.cli.console import output, progress
 from market_data.cli.durations import duration_between, format_short
-from market_data.cli.operate.tables import format_time, plain_table, render
+from market_data.cli.operate.text_tables import format_time, plain_table, render
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings

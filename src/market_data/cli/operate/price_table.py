@@ -29,7 +29,7 @@ class Trade(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class Row:
+class SymbolRow:
     """Latest price of a symbol, and totals since the start."""
 
     symbol: str
@@ -56,7 +56,7 @@ class PriceTable:
     def __init__(self, url: str, symbols: Sequence[str]) -> None:
         self._url = url
         self._symbols = symbols
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, SymbolRow] = {}
         self._since = datetime.now(UTC)
         self._lost: tuple[datetime, str] | None = None
         self._gap = ""
@@ -76,8 +76,10 @@ class PriceTable:
             row.volume += trade.volume
             row.trades += 1
 
-    def _row(self, trade: Trade) -> Row:
-        return self._rows.setdefault(trade.symbol, Row(trade.symbol, trade.price, trade.timestamp, first_price=trade.price))
+    def _row(self, trade: Trade) -> SymbolRow:
+        return self._rows.setdefault(
+            trade.symbol, SymbolRow(trade.symbol, trade.price, trade.timestamp, first_price=trade.price)
+        )
 
     def set_disconnected(self, reason: str) -> None:
         """Show that the stream is lost, since the first call after `set_connected`."""
@@ -135,7 +137,7 @@ def _empty_table(style: str) -> Table:
     return table
 
 
-def _cells(symbol: str, row: Row | None, now: datetime) -> tuple[Text | str, ...]:
+def _cells(symbol: str, row: SymbolRow | None, now: datetime) -> tuple[Text | str, ...]:
     if row is None:
         return symbol, "-", "", "", "", "", "none yet"
     change = row.price - row.first_price

@@ -14,7 +14,7 @@ from rich.text import Text
 from market_data.cli.console import output
 from market_data.cli.durations import format_short
 from market_data.cli.operate.service_client import add_url_argument, display_url, error_detail, open_client, unreachable
-from market_data.cli.operate.tables import format_time, plain_table, render
+from market_data.cli.operate.text_tables import format_time, plain_table, render
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
 
