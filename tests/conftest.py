@@ -35,7 +35,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def say(line: str) -> None:
+def write_engine_message(line: str) -> None:
     """Write the engine's messages into the captured output of the test."""
     sys.stderr.write(f"{line}\n")
 
@@ -54,7 +54,7 @@ def _on_server(server: str) -> Iterator[str]:
 
 @contextmanager
 def _on_engine(seed: Path, folder: Path) -> Iterator[str]:
-    with embedded.owned_engine(shutil.copytree(seed, folder / "home"), say=say) as url:
+    with embedded.owned_engine(shutil.copytree(seed, folder / "home"), say=write_engine_message) as url:
         yield url
 
 
@@ -76,7 +76,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a stopped embedded engine with an empty database: copying it is faster than initdb."""
 
     def make(home: Path) -> None:
-        with embedded.owned_engine(home, say=say):
+        with embedded.owned_engine(home, say=write_engine_message):
             pass
 
     return _make_once(tmp_path_factory, "engine-seed", make)
@@ -87,7 +87,7 @@ def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a stopped embedded engine with a migrated database."""
 
     def make(home: Path) -> None:
-        with embedded.owned_engine(shutil.copytree(seed, home), say=say) as url:
+        with embedded.owned_engine(shutil.copytree(seed, home), say=write_engine_message) as url:
             migrations.upgrade(url)
 
     return _make_once(tmp_path_factory, "engine-migrated", make)
@@ -156,3 +156,10 @@ def connection(database_url: str) -> Iterator[Connection]:
     """Connect to `database_url` in autocommit mode and UTC."""
     with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC") as connection:
         yield connection
+
+
+@pytest.fixture
+def known(connection: Connection) -> Connection:
+    """Connect to a database with the symbols AAPL and MSFT, both without trades."""
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
+    return connection

@@ -1,6 +1,6 @@
 """Versions: commits in their order, and the number of trades."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -14,18 +14,6 @@ from helpers.versions import COUNTED, INSERT, at, commits, counts_are_right, one
 from market_data.cli.data.statements import NOT_STREAMED
 
 DELETE = "DELETE FROM trades WHERE symbol = %s AND time = %s"
-
-
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
-@pytest.fixture
-def other(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, options="-c timezone=UTC") as connection:
-        yield connection
 
 
 def test_commits_tell_kind_number_and_times_of_what_was_written(known: Connection):

@@ -16,12 +16,6 @@ from psycopg import errors
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 
 
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
 def test_prepared_statements_take_a_new_write_id_each_time(known: Connection):
     for second in range(12):
         known.execute(INSERT, trade(second, "1"), prepare=True)

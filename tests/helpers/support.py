@@ -43,6 +43,11 @@ def trade(seconds: float, price: str, volume: str = "1", *, symbol: str = "AAPL"
     return (T0 + timedelta(seconds=seconds), symbol, trade_id, Decimal(price), Decimal(volume))
 
 
+def current_trade(price: str, *, symbol: str = "AAPL") -> Trade:
+    """Return a trade at the current time."""
+    return (datetime.now(UTC), symbol, 0, Decimal(price), Decimal(1))
+
+
 def changed_url(url: str, *, port: int | None = None, database: str | None = None) -> str:
     """Return a URL with another port or database and the same credentials."""
     parts = conninfo_to_dict(url)
