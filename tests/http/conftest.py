@@ -14,6 +14,7 @@ from helpers.support import Connection, serving, store, trade
 from litestar.testing import TestClient
 
 from market_data.app import create_app
+from market_data.auth.api_keys import Scope
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -121,10 +122,8 @@ def two_trades(connection: Connection) -> Connection:
 @pytest.fixture(scope="session")
 def keys(session_database: str) -> dict[str, str]:
     """API keys by their scope, named `owasp-read` and so on."""
-    return {
-        scope: store_key(session_database, scope, name=f"owasp-{scope}")  # type: ignore[arg-type]
-        for scope in ("read", "write", "admin")
-    }
+    scopes: tuple[Scope, ...] = ("read", "write", "admin")
+    return {scope: store_key(session_database, scope, name=f"owasp-{scope}") for scope in scopes}
 
 
 ANYWHERE = {408, 414, 431}

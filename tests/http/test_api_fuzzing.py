@@ -157,7 +157,7 @@ def test_every_sequence_has_documented_responses(
     answers: Counter[tuple[str, int]] = Counter()
     wrong: list[str] = []
 
-    class Workflow(described.as_state_machine()):  # type: ignore[misc]
+    class Workflow(described.as_state_machine()):
         def setup(self) -> None:
             reset(connection)
 
