@@ -143,7 +143,7 @@ def database_url(session_database: str) -> str:
         connection.execute("""
             TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
         """)
-        # After the commit of the first statement, which takes a version.
+        # In a later transaction, because the first TRUNCATE adds a commit.
         connection.execute("TRUNCATE commits, commit_blocks, data_version")
         connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")
         connection.execute("UPDATE stream_progress SET trimmed_before = 0")

@@ -40,8 +40,16 @@ DIFFERENCES = """
     SELECT count(*)
     FROM ((TABLE grouped EXCEPT TABLE candles) UNION ALL (TABLE candles EXCEPT TABLE grouped)) AS difference
 """
-BUCKETS = {"1m": "1 minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 minutes",
-           "1h": "1 hour", "4h": "4 hours", "1d": "1 day", "1w": "7 days"}  # fmt: skip
+BUCKETS = {
+    "1m": "1 minute",
+    "5m": "5 minutes",
+    "15m": "15 minutes",
+    "30m": "30 minutes",
+    "1h": "1 hour",
+    "4h": "4 hours",
+    "1d": "1 day",
+    "1w": "7 days",
+}
 
 
 @pytest.fixture

@@ -44,10 +44,23 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
     assert [(each.check, each.level) for each in found] == [
         (name, "ok")
         for name in (
-            "database", "postgresql", "timescaledb", "edition", "schema", "jobs", "workers", "candles", "bloat",
-            "clock", "connections", "pooler", "disk", "analyst", "password",
+            "database",
+            "postgresql",
+            "timescaledb",
+            "edition",
+            "schema",
+            "jobs",
+            "workers",
+            "candles",
+            "bloat",
+            "clock",
+            "connections",
+            "pooler",
+            "disk",
+            "analyst",
+            "password",
         )
-    ], problems(url)  # fmt: skip
+    ], problems(url)
     assert all(each.finding and each.remedy is None for each in found)
 
 

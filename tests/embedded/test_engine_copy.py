@@ -14,7 +14,7 @@ def count(connection: psycopg.Connection, table: LiteralString) -> int:
 
 
 @pytest.mark.parametrize("options", ["", "(FORMAT csv)", "(FORMAT binary)"])
-def test_copy_goes_in_and_out(connect, table, options):
+def test_copy_from_stdin_and_to_stdout(connect, table, options):
     connection = connect()
     rows = [(at, f'"row", {at}\t') for at in range(1000)]
     with connection.cursor().copy(f"COPY {table} (a, b) FROM STDIN {options}") as copy:
