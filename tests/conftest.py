@@ -35,7 +35,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def report(line: str) -> None:
+def write_engine_message(line: str) -> None:
     """Write the engine's messages into the captured output of the test."""
     sys.stderr.write(f"{line}\n")
 
@@ -44,17 +44,17 @@ def report(line: str) -> None:
 def _on_server(server: str) -> Iterator[str]:
     name = f"market_data_test_{uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
     try:
         yield changed_url(server, database=name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 @contextmanager
 def _on_engine(seed: Path, folder: Path) -> Iterator[str]:
-    with embedded.owned_engine(shutil.copytree(seed, folder / "home"), report=report) as url:
+    with embedded.owned_engine(shutil.copytree(seed, folder / "home"), report=write_engine_message) as url:
         yield url
 
 
@@ -76,7 +76,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a stopped embedded engine with an empty database: copying it is faster than initdb."""
 
     def make(home: Path) -> None:
-        with embedded.owned_engine(home, report=report):
+        with embedded.owned_engine(home, report=write_engine_message):
             pass
 
     return _make_once(tmp_path_factory, "engine-seed", make)
@@ -87,7 +87,7 @@ def migrated_seed(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a stopped embedded engine with a migrated database."""
 
     def make(home: Path) -> None:
-        with embedded.owned_engine(shutil.copytree(seed, home), report=report) as url:
+        with embedded.owned_engine(shutil.copytree(seed, home), report=write_engine_message) as url:
             migrations.upgrade(url)
 
     return _make_once(tmp_path_factory, "engine-migrated", make)
@@ -143,7 +143,7 @@ def database_url(session_database: str) -> str:
         connection.execute("""
             TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
         """)
-        # After the commit of the first statement, which takes a version.
+        # In a later transaction, because the first TRUNCATE adds a commit.
         connection.execute("TRUNCATE commits, commit_blocks, data_version")
         connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")
         connection.execute("UPDATE stream_progress SET trimmed_before = 0")
@@ -156,3 +156,10 @@ def connection(database_url: str) -> Iterator[Connection]:
     """Connect to `database_url` in autocommit mode and UTC."""
     with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC") as connection:
         yield connection
+
+
+@pytest.fixture
+def known(connection: Connection) -> Connection:
+    """Connect to a database with the symbols AAPL and MSFT, both without trades."""
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
+    return connection

@@ -1,4 +1,4 @@
-"""A database for the benchmarks: two days of trades of five symbols, after a week of one of them."""
+"""Database for the benchmarks: two days of trades of five symbols, after a week of trades of one of them."""
 
 import os
 import tempfile
@@ -56,12 +56,12 @@ def new_database() -> Iterator[str]:
     if server := os.environ.get("TEST_DATABASE_URL"):
         name = f"market_data_benchmark_{uuid4().hex[:12]}"
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
             with psycopg.connect(server, autocommit=True) as connection:
-                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
     else:
         from market_data import embedded
 

@@ -1,15 +1,15 @@
-"""How one table grows: `uv run --group benchmarks python tests/benchmarks/growth.py [--trades 1,3,10,30,100]`.
+"""Measure reads, ingest and disk space while a table grows: `uv run --group benchmarks python tests/benchmarks/growth.py`.
 
-On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine (give it 10 million trades at the most).
-The market goes on: each size has the trades of the one before and what came after, at a fixed rate of 223,000 a day
-(`growth_history` says which), and everything is read at the table's newest end as a user would: the last full day of
-minutes, the last 365 days, the first page; but for the deep page, which is always the same one, at the oldest end. So that
-there is a year to read from the smallest size on, a thin year comes first. "As of now" is the time of the newest trade:
-chunks go to the columnstore once they are older than that by what the policies say.
+On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine (with `--trades` up to 10 million).
+`growth_history` generates the trades: each size has the trades of the previous size and later ones, at a constant rate of
+223,000 a day. Reads are at the newest end of the table: the last full day of minutes, the last 365 days, the first page.
+Only the deep page is at the oldest end, the same for each size. The history begins with a year of few trades, so that the
+smallest size has 365 days too. The time of the newest trade counts as the current time: chunks are converted to the
+columnstore once they are older than the policies say.
 
-Feeder is timed over one connection, COPY in batches of a day, made beforehand; the rest comes over several. The import's
-batches go through a temporary table, half of each being there already. Progress goes to standard error, two tables in
-Markdown to standard output.
+The ingest rate is that of COPY over one connection, in batches of a day that are encoded beforehand; the other trades are
+stored over several connections. The import rate is that of batches of which half the trades are stored already, through a
+temporary table. Progress goes to standard error, two Markdown tables to standard output.
 """
 
 import argparse
@@ -60,11 +60,18 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measures how reads, ingest and disk change while one table grows.")
+    parser = argparse.ArgumentParser(description="Measures reads, ingest and disk space while a table grows.")
     parser.add_argument("--trades", type=_sizes, default="1,3,10,30,100", help="sizes, in millions (default: %(default)s)")
-    parser.add_argument("--symbols", type=int, default=5000, help="20 of them liquid (default: %(default)s, at most 10,000)")
-    parser.add_argument("--rounds", type=int, default=200, help="of each read at each size (default: %(default)s)")
-    parser.add_argument("--compare", type=float, help="the size at which others compete (default: the largest; 0: none)")
+    parser.add_argument(
+        "--symbols",
+        type=int,
+        default=5000,
+        help="number of symbols, 20 of them liquid (default: %(default)s, at most 10,000)",
+    )
+    parser.add_argument("--rounds", type=int, default=200, help="rounds of each read at each size (default: %(default)s)")
+    parser.add_argument(
+        "--compare", type=float, help="size at which other contenders are measured (default: the largest; 0: none)"
+    )
     options = parser.parse_args()
     if options.compare is None:
         options.compare = options.trades[-1]
@@ -76,12 +83,12 @@ def _options() -> argparse.Namespace:
 def _sizes(text: str) -> list[float]:
     sizes = sorted({float(part) for part in text.split(",")})
     if sizes[0] < 1:
-        raise argparse.ArgumentTypeError("must not be below a million: the first day and year take half of that")
+        raise argparse.ArgumentTypeError("must be at least 1: the first year has half a million trades")
     return sizes
 
 
 def _print_growth(columns: Mapping[str, Figures]) -> None:
-    """A line for each figure; growth is the last one against the first."""
+    """Print a line for each figure; growth is the ratio of the last size to the first."""
     first, *_, last = columns.values() if len(columns) > 1 else [*columns.values()] * 2
     rows = [
         [f"{name}{', ms' if name in READS or name == DRIFT else ''}"]

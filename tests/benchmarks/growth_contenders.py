@@ -1,8 +1,8 @@
-"""The same answers by other means: from raw trades in SQL, from a plain table, by DuckDB over Parquet.
+"""The same reads by other means: from raw trades in SQL, from a plain table, by DuckDB over Parquet.
 
-Each contender writes its answer as JSON, as the service has the database do. They are given what helps them: the plain
-table its key after it is filled (so its index is packed), first() and last() of TimescaleDB; DuckDB the files' metadata
-from its cache, and times instead of (time, trade_id) to tell the first trade by.
+Each contender returns JSON that the database encodes, like the service. Each is optimized: the plain table gets its primary
+key after it is filled, so that the index is compact, and has first() and last() of TimescaleDB; DuckDB caches the metadata
+of the files, and orders trades by time alone instead of (time, trade_id).
 """
 
 import json
@@ -15,15 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb  # pyright: ignore[reportMissingImports]  # of the group `benchmarks`, which the checks do without
+import duckdb  # pyright: ignore[reportMissingImports]  # the checks do not install the group `benchmarks`
 import psycopg
 import pyarrow.parquet as pq
 from growth_history import HOUR, START, History, Trades, joined
 from growth_reads import DAY, DEEP, PAGE, READS, Places, answers
 from growth_table import connect, copy_all, progress, timed
 
-Answers = Mapping[str, Callable[[str, Places], Any]]
-"""JSON by read, for a symbol and places."""
+Reads = Mapping[str, Callable[[str, Places], Any]]
+"""Functions that return JSON for a symbol and a time range, by read."""
 
 CREATE_PLAIN = """
     CREATE TABLE plain_trades (
@@ -42,7 +42,7 @@ ENOUGH_SECONDS = 3.0
 LIMIT_SECONDS = 180.0
 LARGEST_REPEATS = 50
 
-# {0} is the table. The latest of all is looked up symbol by symbol: DISTINCT ON reads every trade.
+# {0} is the table. Latest prices are read by symbol, because DISTINCT ON reads every trade.
 LATEST = """
     SELECT row_to_json(latest)::text FROM (
         SELECT symbol, price, volume, time AS timestamp FROM {0}
@@ -110,10 +110,10 @@ DUCK_TRADES = """
 
 
 def compare(database_url: str, symbols: Sequence[str], history: History, size: int, at: Places, connections: int) -> Any:
-    """Milliseconds by contender and read, on the first trades of a history, so many; None where it took too long."""
-    expected = {name: _plain(answer) for name, answer in answers(database_url, symbols[0], at).items()}
+    """Yield each contender with its milliseconds by read, on the first `size` trades of a history; None for a time-out."""
+    expected = {name: _values(answer) for name, answer in answers(database_url, symbols[0], at).items()}
     with connect(database_url) as connection, TemporaryDirectory() as folder:
-        connection.execute(f"SET statement_timeout = {round(LIMIT_SECONDS * 1000)}")  # type: ignore[arg-type]
+        connection.execute(f"SET statement_timeout = {round(LIMIT_SECONDS * 1000)}".encode())
         yield "raw trades in SQL", _times(_sql(connection, "trades"), expected, symbols, at)
         with timed("Parquet written"):
             _write_parquet(Path(folder), History(len(history.names)).take(size), history)
@@ -122,21 +122,21 @@ def compare(database_url: str, symbols: Sequence[str], history: History, size: i
             yield "plain table, B-tree", _times(_sql(connection, "plain_trades"), expected, symbols, at)
 
 
-def _times(ask: Answers, expected: Mapping[str, Any], symbols: Sequence[str], at: Places) -> dict[str, float | None]:
+def _times(reads: Reads, expected: Mapping[str, Any], symbols: Sequence[str], at: Places) -> dict[str, float | None]:
     figures: dict[str, float | None] = {}
     for name in READS:
         figures[name] = None
         try:
             first = time.perf_counter()
-            answer = ask[name](symbols[0], at)
+            answer = reads[name](symbols[0], at)
             figures[name] = (time.perf_counter() - first) * 1000
         except psycopg.errors.QueryCanceled:
             continue
-        assert _plain(answer) == expected[name], f"{name}: {str(answer)[:200]} is not {str(expected[name])[:200]}"
+        assert _values(answer) == expected[name], f"{name}: {str(answer)[:200]} is not {str(expected[name])[:200]}"
         times: list[float] = []
         while len(times) < LARGEST_REPEATS and time.perf_counter() < first + ENOUGH_SECONDS:
             start = time.perf_counter()
-            ask[name](symbols[len(times) % len(symbols)], at)
+            reads[name](symbols[len(times) % len(symbols)], at)
             times.append((time.perf_counter() - start) * 1000)
         if times:
             figures[name] = statistics.median(times)
@@ -144,48 +144,53 @@ def _times(ask: Answers, expected: Mapping[str, Any], symbols: Sequence[str], at
     return figures
 
 
-def _sql(connection: psycopg.Connection[Any], table: str) -> Answers:
-    def ask(query: str, **parameters: object) -> str:
-        cursor = connection.execute(query.format(table), parameters, prepare=True)  # type: ignore[arg-type]
+def _sql(connection: psycopg.Connection[Any], table: str) -> Reads:
+    def run(query: str, **parameters: object) -> str:
+        cursor = connection.execute(query.format(table).encode(), parameters, prepare=True)
         return cursor.fetchall()[0][0]
 
-    return _answers(ask, LATEST, ALL_LATEST, CANDLES, TRADES, lambda moment: moment)
+    return _reads(run, LATEST, ALL_LATEST, CANDLES, TRADES, lambda moment: moment)
 
 
-def _duckdb(folder: Path) -> Answers:
+def _duckdb(folder: Path) -> Reads:
     database = duckdb.connect()
     database.execute("SET parquet_metadata_cache = true")
     database.execute(f"CREATE VIEW trades AS SELECT * FROM read_parquet('{folder}/*.parquet')")
 
-    def ask(query: str, **parameters: object) -> str:
+    def run(query: str, **parameters: object) -> str:
         return database.execute(query, parameters).fetchall()[0][0]
 
-    return _answers(ask, DUCK_LATEST, DUCK_ALL_LATEST, DUCK_CANDLES, DUCK_TRADES, lambda moment: moment.replace(tzinfo=None))
+    return _reads(run, DUCK_LATEST, DUCK_ALL_LATEST, DUCK_CANDLES, DUCK_TRADES, lambda moment: moment.replace(tzinfo=None))
 
 
-def _answers(
-    ask: Callable[..., str], latest: str, all_latest: str, candles: str, trades: str, form: Callable[[datetime], datetime]
-) -> Answers:
-    """In the order of the reads."""
+def _reads(
+    run: Callable[..., str],
+    latest: str,
+    all_latest: str,
+    candles: str,
+    trades: str,
+    encode_time: Callable[[datetime], datetime],
+) -> Reads:
+    """Return the reads of a contender, in the order of READS."""
 
     def candles_of(bucket: str, days: int) -> Callable[[str, Places], str]:
-        return lambda symbol, at: ask(
-            candles, symbol=symbol, bucket=bucket, start=form(at.midnight - days * DAY), end=form(at.midnight)
+        return lambda symbol, at: run(
+            candles, symbol=symbol, bucket=bucket, start=encode_time(at.midnight - days * DAY), end=encode_time(at.midnight)
         )
 
     calls = (
-        lambda symbol, _: ask(latest, symbol=symbol),
-        lambda _, __: ask(all_latest),
+        lambda symbol, _: run(latest, symbol=symbol),
+        lambda _, __: run(all_latest),
         candles_of("1 minute", 1),
         candles_of("1 day", 365),
-        lambda symbol, at: ask(trades, symbol=symbol, start=form(START), end=form(at.beyond), limit=PAGE),
-        lambda symbol, _: ask(trades, symbol=symbol, start=form(START), end=form(DEEP), limit=PAGE),
+        lambda symbol, at: run(trades, symbol=symbol, start=encode_time(START), end=encode_time(at.beyond), limit=PAGE),
+        lambda symbol, _: run(trades, symbol=symbol, start=encode_time(START), end=encode_time(DEEP), limit=PAGE),
     )
     return dict(zip(READS, calls, strict=True))
 
 
 def _write_parquet(folder: Path, batches: Iterator[Trades], history: History) -> None:
-    """A file a week."""
+    """Write one file per week."""
     week, parts = 0, list[Trades]()
 
     def write() -> None:
@@ -206,7 +211,7 @@ def _write_parquet(folder: Path, batches: Iterator[Trades], history: History) ->
                 week, parts = each, []
             parts.append(batch[weeks == each])
     write()
-    progress(f"Parquet takes {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.0f} MB")
+    progress(f"the Parquet files have {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.0f} MB")
 
 
 @contextmanager
@@ -216,20 +221,20 @@ def _plain_table(database_url: str, batches: Iterator[Trades], history: History,
         try:
             with timed("plain table filled"):
                 copy_all(database_url, batches, history.names, COPY_PLAIN, connections)
-            with timed("its key made"):
+            with timed("primary key created"):
                 connection.execute("SET maintenance_work_mem = '512MB'")
                 connection.execute(KEY)
             with timed("vacuumed"):
                 connection.execute("VACUUM ANALYZE plain_trades")
             size = connection.execute("SELECT pg_total_relation_size('plain_trades')").fetchall()[0][0]
-            progress(f"the plain table takes {size / 1e6:,.0f} MB")
+            progress(f"the plain table has {size / 1e6:,.0f} MB")
             yield
         finally:
             connection.execute("DROP TABLE plain_trades")
 
 
-def _plain(answer: bytes | str) -> list[tuple[object, ...]]:
-    """An answer without its form: the values of each row in the order of the service's names."""
+def _values(answer: bytes | str) -> list[tuple[object, ...]]:
+    """Return the values of each row in the order of their names, because the encodings of the contenders differ."""
     rows = json.loads(answer)
     return [
         tuple(_value(name, row[name]) for name in sorted(row) if name != "closed")

@@ -1,8 +1,8 @@
-"""The trades of the benchmark of growth: a history that goes on, the same at every run, as arrays.
+"""Trades of the growth benchmark: a reproducible history of any length, as arrays.
 
-On the first day, Thursday 2 November 2023, all symbols trade. In the year that follows, twenty of them do, from 12:00 to
-13:00. From then on, these twenty trade every eight seconds, and each other symbol four times on every third day. So every
-size has a page deep in the past, a year of days and a full day of minutes; what grows is the time since.
+On the first day, Thursday 2 November 2023, all symbols trade. In the following year, 20 symbols trade from 12:00 to 13:00.
+After that, these 20 trade every eight seconds, and each other symbol four times on every third day. So each size has a page
+of trades at its oldest end, a year of days and a full day of minutes, and only the time between them grows.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ import pyarrow as pa
 Array = np.ndarray[Any, Any]
 
 START = datetime(2023, 11, 2, tzinfo=UTC)
-"""The first trade: where a chunk of trades begins."""
+"""Time of the first trade, at the start of a chunk."""
 DENSE = START + timedelta(days=365)
-"""From here on, all symbols trade."""
+"""Start of the period in which all symbols trade."""
 STEP_SECONDS = 8
 LIQUID = 20
 BURST = 4
-"""Trades of one of the other symbols on a day when it trades."""
+"""Trades a day of an illiquid symbol, on the days on which it trades."""
 
 HOUR = 3_600_000_000
-"""In microseconds, as all times of the arrays, which count from 1970."""
+"""Microseconds, the unit of all times in the arrays, which count from 1970."""
 POSTGRES_EPOCH = 946_684_800_000_000
 YEAR_SECONDS = 365 * 86_400
 VOLATILITY = 0.3
@@ -47,12 +47,12 @@ ROW = np.dtype(
         ("volume", ">i2", (6,)),
     ]
 )
-"""A row of COPY's binary format. All rows are of one size, for all values here have the same number of digits."""
+"""A row in COPY's binary format. All rows have one size, because all values have the same number of digits."""
 
 
 @dataclass(frozen=True)
 class Trades:
-    """Trades in the order of their times: symbols by number, prices and volumes in hundredths."""
+    """Trades ordered by time; symbols are numbers, prices and volumes are in hundredths."""
 
     time: Array
     symbol: Array
@@ -64,14 +64,14 @@ class Trades:
         return len(self.time)
 
     def columns(self) -> tuple[Array, Array, Array, Array, Array]:
-        """The arrays, in the order of the table's columns."""
+        """Return the arrays in the order of the table's columns."""
         return self.time, self.symbol, self.trade_id, self.price, self.volume
 
     def __getitem__(self, rows: slice | Array) -> "Trades":
         return Trades(*(column[rows] for column in self.columns()))
 
     def encoded(self, names: Array) -> bytes:
-        """For `COPY … (time, symbol, trade_id, price, volume) FROM STDIN (FORMAT binary)`."""
+        """Return the data for `COPY … (time, symbol, trade_id, price, volume) FROM STDIN (FORMAT binary)`."""
         rows = np.empty(len(self), ROW)
         rows["fields"] = 5
         for size in ("time_size", "trade_id_size"):
@@ -88,7 +88,7 @@ class Trades:
         return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
 
     def arrow(self, names: Array) -> pa.Table:
-        """As Parquet is to hold them: sorted by symbol and time, which stands without its zone."""
+        """Return the trades for Parquet: sorted by symbol and time; times have no time zone."""
         rows = self[np.lexsort((self.time, self.symbol))]
         dictionary = pa.array([name.decode() for name in names])
         return pa.table(
@@ -103,18 +103,18 @@ class Trades:
 
 
 def joined(parts: list[Trades]) -> Trades:
-    """All of them, one after the other."""
+    """Concatenate trades."""
     return Trades(*(np.concatenate(columns) for columns in zip(*(part.columns() for part in parts), strict=True)))
 
 
 def _decimals(hundredths: Array) -> pa.Array:
-    halves = np.zeros((len(hundredths), 2), np.int64)  # a decimal has 16 bytes, the lower ones first
+    halves = np.zeros((len(hundredths), 2), np.int64)  # a decimal has 16 bytes, little-endian
     halves[:, 0] = hundredths
     return pa.Array.from_buffers(pa.decimal128(12, 2), len(hundredths), [None, pa.py_buffer(halves.tobytes())])
 
 
 class History:
-    """The trades from the first one on; `take` gives the next ones."""
+    """Generator of trades from START on."""
 
     def __init__(self, symbols: int) -> None:
         self.liquid = min(LIQUID, symbols)
@@ -126,7 +126,7 @@ class History:
         self._rest: Trades | None = None
 
     def take(self, number: int) -> Iterator[Trades]:
-        """The next trades, so many in all, in batches."""
+        """Yield the next trades in batches, `number` trades in total."""
         while number > 0:
             day = self._rest or next(self._days)
             part, rest = day[: min(number, BATCH)], day[min(number, BATCH) :]
@@ -136,13 +136,13 @@ class History:
 
     def _generate(self) -> Iterator[Trades]:
         first = int(START.timestamp()) * 1_000_000
-        everyone = np.arange(self.liquid, len(self.names))
-        yield self._dense_day(first, everyone)
+        illiquid = np.arange(self.liquid, len(self.names))
+        yield self._dense_day(first, illiquid)
         for day in range(1, 365, 28):
             noons = [first + (each * 24 + 12) * HOUR for each in range(day, min(day + 28, 365))]
             yield joined([self._steps(noon, 24, 150) for noon in noons])
         for day in count(365):
-            yield self._dense_day(first + day * 24 * HOUR, everyone[day % 3 :: 3])
+            yield self._dense_day(first + day * 24 * HOUR, illiquid[day % 3 :: 3])
 
     def _dense_day(self, start: int, others: Array) -> Trades:
         parts = [self._steps(start, 86_400 // STEP_SECONDS, STEP_SECONDS), self._bursts(start, others)]
@@ -150,7 +150,7 @@ class History:
         return trades[np.argsort(trades.time, kind="stable")]
 
     def _steps(self, start: int, steps: int, seconds: int) -> Trades:
-        """One trade of each liquid symbol somewhere within each step, to the millisecond."""
+        """Return a trade of each liquid symbol in each step, at a random millisecond."""
         liquid = np.arange(self.liquid)
         times = start + np.arange(steps)[:, None] * seconds * 1_000_000
         times = times + self._random.integers(0, seconds * 1000, (steps, self.liquid)) * 1000
@@ -162,7 +162,7 @@ class History:
         return trades[np.argsort(trades.time, kind="stable")]
 
     def _bursts(self, start: int, others: Array) -> Trades:
-        """A few trades of each of these symbols, five seconds apart."""
+        """Return BURST trades of each of these symbols, five seconds apart."""
         times = start + self._random.integers(0, 86_340_000, len(others)) * 1000
         times = times[:, None] + np.arange(BURST) * 5_000_000
         self._level[others] += self._random.normal(0, 0.02, len(others))
@@ -172,7 +172,7 @@ class History:
         return trades
 
     def _trades(self, times: Array, symbols: Array, levels: Array, numbers: Array) -> Trades:
-        """With volumes as the feed's, and numbered within each symbol."""
+        """Return trades with volumes like those of the feed, and trade ids that count per symbol."""
         return Trades(
             times.ravel(),
             symbols.ravel(),

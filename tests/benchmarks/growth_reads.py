@@ -1,4 +1,4 @@
-"""The reads that are timed while the table grows: the service's own, over a connection like one of its pool."""
+"""Timed reads of the growth benchmark: statements of the service, over a connection like those of its pool."""
 
 import asyncio
 import statistics
@@ -19,31 +19,31 @@ from market_data.queries.trades import TradeRange, read_trades
 
 DAY = timedelta(days=1)
 WARM_UP = 6
-"""Rounds that are not timed: after five, PostgreSQL settles for a plan."""
+"""Untimed rounds: PostgreSQL chooses between custom and generic plans after five executions."""
 PAGE = 100
 DEEP = START + timedelta(hours=12)
-"""Where the deep page begins, going back in time: on the first day, which every size has."""
+"""Start of the deep page, which goes back in time: on the first day, which each size has."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """What is read of a table whose newest trade has this time."""
+    """Time ranges of the reads of a table, relative to its newest trade."""
 
     newest: datetime
 
     @property
     def beyond(self) -> datetime:
-        """The end of a range with every trade."""
+        """End of a range that contains all trades."""
         return self.newest + timedelta(microseconds=1)
 
     @property
     def midnight(self) -> datetime:
-        """The end of the last full day."""
+        """End of the last full day."""
         return self.newest.replace(hour=0, minute=0, second=0, microsecond=0)
 
     @staticmethod
     def of(microseconds: int) -> "Places":
-        """From the time as the arrays have it."""
+        """Return the ranges for a newest trade at this time, in microseconds from 1970."""
         return Places(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds))
 
 
@@ -78,7 +78,7 @@ async def _deep_page(connection: Connection, symbol: str, at: Places) -> bytes:
     return bytes((await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE, (DEEP, 0))).rows)
 
 
-# As much work whatever the table: how it changes is the machine's doing.
+# Constant work without a table: its changes show changes of the machine.
 NOTHING = "SELECT string_agg(sqrt(i)::text, ',') FROM generate_series(1, 2000) AS i"
 
 
@@ -99,7 +99,7 @@ DRIFT = "no table at all"
 
 
 def time_reads(database_url: str, symbols: Sequence[str], at: Places, rounds: int) -> dict[str, float]:
-    """Milliseconds by read, each a median; they take turns, each time with another symbol."""
+    """Return the median milliseconds by read; the reads take turns, and each round has another symbol."""
     return asyncio.run(_time_reads(database_url, symbols, at, rounds))
 
 
@@ -119,7 +119,7 @@ async def _time_reads(database_url: str, symbols: Sequence[str], at: Places, rou
 
 
 def answers(database_url: str, symbol: str, at: Places) -> dict[str, Any]:
-    """What the service answers to each read, as JSON."""
+    """Return the JSON of the service by read."""
 
     async def read() -> dict[str, Any]:
         async with await connect(database_url, 600) as connection:

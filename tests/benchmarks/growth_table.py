@@ -1,4 +1,4 @@
-"""The table that grows: trades stored as a backfill and an import store them, and what the jobs then make of them."""
+"""Table of the growth benchmark: filled like a backfill and an import, then maintained like the jobs do."""
 
 import sys
 import threading
@@ -35,7 +35,7 @@ INSERT_STAGED = """
 """
 PAUSE_JOBS = "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
 ADD_SYMBOLS = "INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s"
-# As the policies would, were it now the time of the newest trade.
+# The chunks that the policies would convert if the current time was that of the newest trade.
 OLD_CHUNKS = """
     SELECT c.chunk_schema, c.chunk_name, c.hypertable_name = 'trades'
     FROM timescaledb_information.jobs AS j
@@ -47,7 +47,7 @@ OLD_CHUNKS = """
 """
 CONVERT = "CALL convert_to_columnstore(%s::regclass, if_not_columnstore => true)"
 ROWS = sql.SQL("SELECT count(*) FROM {}")
-# Of the chunks that have been converted: what they took before, and take now.
+# Bytes of the converted chunks before and after their conversion.
 DISK = """
     SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)
     FROM chunk_columnstore_stats('trades')
@@ -61,34 +61,35 @@ DISK_OF_CANDLES = """
 """
 
 SLICE = 10_000_000
-"""After so many trades, what is old enough goes to the columnstore."""
+"""Trades after which old chunks are converted to the columnstore."""
 SAMPLE = 3_000_000
-"""Over so many trades ingest is timed, at the most; at most a quarter of a step."""
+"""Maximum number of trades for which ingest is timed; at most a quarter of a step."""
 KNOWN = 100_000
+"""Stored trades in each imported batch, which has as many new trades."""
 IMPORTS = 3
-"""Batches whose import is timed: each has as many trades that are new as are known."""
+"""Batches whose import is timed."""
 
 
 def progress(text: str) -> None:
-    """Tell who waits how far it is."""
+    """Print a line with the time of day to standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def connect(database_url: str) -> Connection:
-    """A connection for work that takes its time."""
+    """Return a connection without a statement time-out."""
     return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC -c statement_timeout=0")
 
 
 @contextmanager
 def timed(text: str) -> Iterator[None]:
-    """Tell how long something took."""
+    """Print the duration of the block."""
     start = time.perf_counter()
     yield
     progress(f"{text}: {time.perf_counter() - start:.1f} s")
 
 
 def copy_all(database_url: str, batches: Iterator[Trades], names: Any, statement: str, connections: int) -> None:
-    """Store batches over several connections at once."""
+    """Store batches over several concurrent connections."""
     lock = threading.Lock()
 
     def work() -> None:
@@ -106,12 +107,12 @@ def copy_all(database_url: str, batches: Iterator[Trades], names: Any, statement
 
 
 def _copy(connection: Connection, statement: str, data: bytes) -> None:
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[arg-type]
+    with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         copy.write(data)
 
 
 class Table:
-    """The table, and the history that it has the beginning of."""
+    """A table that contains the first `count` trades of a history."""
 
     def __init__(self, database_url: str, symbols: int, connections: int) -> None:
         self.url = database_url
@@ -126,7 +127,7 @@ class Table:
         self.connection.execute(ADD_SYMBOLS, [[name.decode() for name in self.history.names]])
 
     def grow(self, size: int) -> dict[str, float]:
-        """Have the table hold so many trades and their candles. Returns figures by name: rates, and bytes a trade."""
+        """Add trades until the table has `size`, and refresh candles. Return rates and bytes per trade by name."""
         step = size - self.count
         sample = min(SAMPLE, step // 4)
         known = min(KNOWN, sample)
@@ -149,7 +150,7 @@ class Table:
             yield batch
 
     def _ingest(self, sample: list[Trades], known: int) -> dict[str, float]:
-        """Trades a second over one connection: into the table, and where those that are there must be found."""
+        """Return the trades per second over one connection, of COPY and of an import of which half is stored already."""
         names = self.history.names
         buffers = [batch.encoded(names) for batch in sample]
         start = time.perf_counter()
@@ -174,9 +175,9 @@ class Table:
         return {"COPY, trades/s": rate, "import, trades/s": import_rate}
 
     def _settle(self) -> None:
-        """Do what the jobs do."""
+        """Refresh candles and convert old chunks, as the jobs do."""
         with timed("candles refreshed"):
-            self.connection.execute("SET work_mem = '128MB'")  # it is not timed, only waited for
+            self.connection.execute("SET work_mem = '128MB'")  # refreshes are not measured
             while self._one("SELECT EXISTS (SELECT FROM stale_ranges)"):
                 self.connection.execute("CALL refresh_candles()")
             self.connection.execute("RESET work_mem")
@@ -216,4 +217,4 @@ class Table:
         }
 
     def _one(self, query: str, *parameters: object) -> Any:
-        return self.connection.execute(query, parameters or None).fetchall()[0][0]  # type: ignore[arg-type]
+        return self.connection.execute(query.encode(), parameters or None).fetchall()[0][0]

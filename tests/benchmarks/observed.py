@@ -54,10 +54,10 @@ def create() -> Litestar:
     def litestar_with_plugin(*handlers: Any, middleware: Sequence[Any], **options: Any) -> Litestar:
         return Litestar(*handlers, middleware=[config.middleware, *middleware], **options)
 
-    market_data.app.Litestar = litestar_with_plugin  # type: ignore[assignment,misc]
+    market_data.app.Litestar = litestar_with_plugin  # type: ignore[assignment,misc]  # a function replaces the class
     with_plugin = create_worker()
     with_plugin.asgi_handler = _without_access_log(with_plugin)
-    market_data.app.Litestar = Litestar  # type: ignore[misc]
+    market_data.app.Litestar = Litestar  # type: ignore[misc]  # restores the class
     app = create_worker()
     turns = Turns(bare=_without_access_log(app), whole=app.asgi_handler, plugin=with_plugin)
 

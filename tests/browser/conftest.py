@@ -1,13 +1,16 @@
-"""The browser, and the scripts that the pages load."""
+"""The browser, a service, and the scripts that its pages load."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
-from browser.recorded_page import CHROMIUM, CHROMIUM_ARGUMENTS
+from browser.recorded_page import CHROMIUM, CHROMIUM_ARGUMENTS, RecordedPage, recorded_page
+from helpers.support import serving
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from market_data import embedded
+from market_data.app import create_app
+from market_data.settings import Settings
 
 expect.set_options(timeout=20_000)  # Playwright's default of 5 s is too short on a busy machine
 
@@ -26,3 +29,18 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(session_database: str, assets: str) -> Iterator[str]:
+    settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets)
+    with serving(create_app(settings)) as address:
+        yield address
+
+
+@pytest.fixture
+def recorded(browser: Browser, address: str, database_url: str) -> Iterator[RecordedPage]:
+    """Open a page of a service whose database is empty: Swagger UI is slow with thousands of symbols."""
+    assert database_url
+    with recorded_page(browser, address) as recorded:
+        yield recorded

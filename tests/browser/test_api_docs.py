@@ -1,30 +1,9 @@
 """The documentation pages work without access to other hosts."""
 
-from collections.abc import Iterator
-
-import pytest
-from browser.recorded_page import RecordedPage, recorded_page
-from helpers.support import serving
-from playwright.sync_api import Browser, expect
-
-from market_data.app import create_app
-from market_data.settings import Settings
+from browser.recorded_page import RecordedPage
+from playwright.sync_api import expect
 
 OPERATIONS = ["/health", "/symbols", "/price/latest", "/price", "/trades", "/candles", "/stream"]
-
-
-@pytest.fixture(scope="module")
-def address(session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets)
-    with serving(create_app(settings)) as address:
-        yield address
-
-
-@pytest.fixture
-def recorded(browser: Browser, address: str, database_url: str) -> Iterator[RecordedPage]:
-    assert database_url, "empties the database: Swagger UI is slow with thousands of symbols"
-    with recorded_page(browser, address) as recorded:
-        yield recorded
 
 
 def test_swagger_ui_lists_and_executes_operations(recorded: RecordedPage, address: str):

@@ -1,14 +1,7 @@
 """Content security policies block injected scripts and frames."""
 
-from collections.abc import Iterator
-
 import pytest
-from browser.recorded_page import RecordedPage, recorded_page
-from helpers.support import serving
-from playwright.sync_api import Browser
-
-from market_data.app import create_app
-from market_data.settings import Settings
+from browser.recorded_page import RecordedPage
 
 INJECT_SCRIPTS = """() => {
     const script = document.createElement('script')
@@ -19,20 +12,6 @@ INJECT_SCRIPTS = """() => {
     elsewhere.src = 'data:text/javascript,window.injected = true'
     document.body.append(elsewhere)
 }"""
-
-
-@pytest.fixture(scope="module")
-def address(session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets)
-    with serving(create_app(settings)) as address:
-        yield address
-
-
-@pytest.fixture
-def recorded(browser: Browser, address: str, database_url: str) -> Iterator[RecordedPage]:
-    assert database_url
-    with recorded_page(browser, address) as recorded:
-        yield recorded
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/dashboard"])

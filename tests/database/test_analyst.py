@@ -90,4 +90,4 @@ def test_transactions_of_the_analyst_are_read_only_with_a_time_out(analyst: Conn
 def test_analyst_in_a_read_write_transaction_still_can_not_write(analyst: Connection, statement: str):
     analyst.execute("SET default_transaction_read_only = off")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        analyst.execute(statement)  # type: ignore[arg-type]
+        analyst.execute(statement.encode())

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from helpers.service import command, complaint, eventually
+from helpers.service import command, error_line, eventually
 from helpers.support import Connection, store
 from psycopg import sql
 
@@ -40,8 +40,16 @@ DIFFERENCES = """
     SELECT count(*)
     FROM ((TABLE grouped EXCEPT TABLE candles) UNION ALL (TABLE candles EXCEPT TABLE grouped)) AS difference
 """
-BUCKETS = {"1m": "1 minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 minutes",
-           "1h": "1 hour", "4h": "4 hours", "1d": "1 day", "1w": "7 days"}  # fmt: skip
+BUCKETS = {
+    "1m": "1 minute",
+    "5m": "5 minutes",
+    "15m": "15 minutes",
+    "30m": "30 minutes",
+    "1h": "1 hour",
+    "4h": "4 hours",
+    "1d": "1 day",
+    "1w": "7 days",
+}
 
 
 @pytest.fixture
@@ -59,7 +67,7 @@ def fresh(fresh_url: str) -> Iterator[Connection]:
 def candles_are_correct(connection: Connection) -> bool:
     """True if the candles of all intervals are the aggregates of the trades."""
     for interval, bucket in BUCKETS.items():
-        # One statement compares both sides in one snapshot, whatever is materialized meanwhile.
+        # One statement, so that both sides are read from one snapshot while a job may materialize candles.
         query = sql.SQL(DIFFERENCES).format(bucket=bucket, view=sql.Identifier(f"candles_{interval}"))
         (differences,) = connection.execute(query).fetchone() or (None,)
         assert differences == 0, f"{differences} of {interval}"
@@ -146,7 +154,7 @@ def test_the_history_starts_at_the_retention_horizon(fresh_url: str, fresh: Conn
 
 def test_only_one_backfill_runs_at_a_time(database_url: str, connection: Connection):
     connection.execute("INSERT INTO leases VALUES ('backfill', 'another', now() + INTERVAL '1 minute')")
-    message = complaint("backfill", "--days", "1", "--rate", "1h", DATABASE_URL=database_url)
+    message = error_line("backfill", "--days", "1", "--rate", "1h", DATABASE_URL=database_url)
     assert message == "market-data: Another backfill writes to this database; wait for it, or stop it.\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from helpers.backups import Instance, Instances, contents, fill
-from helpers.service import command, complaint, eventually, running
+from helpers.service import command, error_line, eventually, running
 from helpers.sse_client import listening
 from helpers.support import SERVER
 
@@ -118,7 +118,7 @@ def test_a_backup_of_a_schema_older_than_the_baseline_is_refused(instances: Inst
         connection.execute("UPDATE alembic_version SET version_num = '0011'")
     file = tmp_path / f"old{old.suffix}"
     assert command("backup", str(file), **old.environment).returncode == 0
-    message = complaint("restore", str(file), **new.environment)
+    message = error_line("restore", str(file), **new.environment)
     assert "schema 0011" in message
     assert "format=csv" in message
     assert "market-data import" in message
@@ -146,13 +146,13 @@ def test_versions_continue_above_those_taken_after_the_backup(saved: Saved, inst
 
 
 def test_a_database_with_tables_is_not_restored_into(saved: Saved):
-    message = complaint("restore", str(saved.file), **saved.instance.environment)
+    message = error_line("restore", str(saved.file), **saved.instance.environment)
     assert "is not empty, it has public." in message or "There is a database in" in message
 
 
 def test_an_existing_file_is_not_overwritten(saved: Saved):
     before = saved.file.read_bytes()
-    assert "exists already" in complaint("backup", str(saved.file), **saved.instance.environment)
+    assert "exists already" in error_line("backup", str(saved.file), **saved.instance.environment)
     assert saved.file.read_bytes() == before
 
 
@@ -162,12 +162,12 @@ def test_other_files_are_rejected(instances: Instances, tmp_path: Path, content:
     file = tmp_path / "file"
     if content is not None:
         file.write_bytes(content)
-    message = complaint("restore", str(file), **target.environment)
+    message = error_line("restore", str(file), **target.environment)
     assert str(file) in message or "pg_restore failed" in message
     assert target.home is None or not (target.home / "data").exists()
 
 
 def test_a_database_without_the_schema_is_not_saved(instances: Instances, tmp_path: Path):
-    message = complaint("backup", str(tmp_path / "file"), **instances.empty().environment)
+    message = error_line("backup", str(tmp_path / "file"), **instances.empty().environment)
     assert "nothing to save" in message or "There is no database" in message
     assert list(tmp_path.iterdir()) == []

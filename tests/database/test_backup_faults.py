@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from helpers.backups import PG_BIN
-from helpers.service import command, complaint, eventually
+from helpers.service import command, error_line, eventually
 from helpers.support import SERVER
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -80,7 +80,7 @@ if SERVER:
         fake = program(tmp_path / "bin", "17.0", then)
         kept = tmp_path / "kept"
         kept.mkdir()
-        message = complaint("backup", str(kept / "file"), DATABASE_URL=session_database, PG_BIN=str(fake.parent))
+        message = error_line("backup", str(kept / "file"), DATABASE_URL=session_database, PG_BIN=str(fake.parent))
         assert message == "market-data: pg_dump failed: disk full\n"
         assert list(kept.iterdir()) == []
 
@@ -88,7 +88,7 @@ if SERVER:
         then = "sys.exit(f'pg_dump: error: {sys.argv[1:]} {os.environ[\"PGPASSWORD\"]}')"
         fake = program(tmp_path / "bin", "17.0", then)
         url = session_database.replace("postgres@", "postgres:s3cret@", 1)
-        message = complaint("backup", str(tmp_path / "file"), DATABASE_URL=url, PG_BIN=str(fake.parent))
+        message = error_line("backup", str(tmp_path / "file"), DATABASE_URL=url, PG_BIN=str(fake.parent))
         assert message.count("s3cret") == 1
         assert message.endswith("s3cret\n")
 
@@ -121,7 +121,7 @@ if SERVER:
                 connection.execute("UPDATE alembic_version SET version_num = '9999'")
             assert command("backup", str(file), DATABASE_URL=url, PG_BIN=PG_BIN).returncode == 0
         with new_database() as url:
-            message = complaint("restore", str(file), DATABASE_URL=url, PG_BIN=PG_BIN)
+            message = error_line("restore", str(file), DATABASE_URL=url, PG_BIN=PG_BIN)
         assert "schema 9999, which this version does not know" in message
 
     def test_a_role_that_may_not_restore_is_reported_with_the_remedy(
@@ -136,7 +136,7 @@ if SERVER:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
             try:
                 owner = make_conninfo(url, user=name, password="x")
-                message = complaint(
+                message = error_line(
                     "restore", str(file), DATABASE_URL=f"postgresql:///?{urlencode(conninfo_to_dict(owner))}", PG_BIN=PG_BIN
                 )
             finally:
@@ -145,7 +145,7 @@ if SERVER:
 
     def test_a_folder_is_not_a_backup_of_a_server(new_database: Callable[[], AbstractContextManager[str]], tmp_path: Path):
         with new_database() as url:
-            assert "not a backup of a server" in complaint("restore", str(tmp_path), DATABASE_URL=url)
+            assert "not a backup of a server" in error_line("restore", str(tmp_path), DATABASE_URL=url)
 else:
 
     @pytest.fixture
@@ -156,10 +156,10 @@ else:
         from market_data import embedded
 
         with embedded.owned_engine(home, report=print):
-            message = complaint("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
+            message = error_line("backup", str(tmp_path / "copy"), MARKET_DATA_HOME=str(home), DATABASE_URL="")
         assert "can't be copied while it runs" in message
         assert "stop it" in message
-        message = complaint("backup", str(tmp_path / "copy"), DATABASE_URL=session_database)
+        message = error_line("backup", str(tmp_path / "copy"), DATABASE_URL=session_database)
         assert "can't be dumped: stop its service" in message
         assert not (tmp_path / "copy").exists()
 
@@ -200,7 +200,7 @@ else:
 
     def restore_error(file: Path, new: Path) -> str:
         """Return the error of a restore that must fail and leave no files."""
-        message = complaint("restore", str(file), MARKET_DATA_HOME=str(new), DATABASE_URL="")
+        message = error_line("restore", str(file), MARKET_DATA_HOME=str(new), DATABASE_URL="")
         assert {each.name for each in new.glob("*")} <= {"engine.lock"}
         return message
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.candle_scenarios import (
     DAY,
     HOUR,
-    LEVELS,
+    INTERVALS,
     MINUTE,
     TRADES,
     Databases,
@@ -35,25 +35,25 @@ def database(new_migrated_database: Databases) -> Iterator[Connection]:
 
 @settings(max_examples=8, derandomize=True, deadline=None, database=None)
 @given(first=TRADES, later=TRADES, latest=TRADES)
-def test_candles_of_every_interval_are_the_groups_of_their_trades(
+def test_candles_of_every_interval_equal_a_grouping_of_their_trades(
     database: Connection, first: list[Trade], later: list[Trade], latest: list[Trade]
 ):
     scenario = Scenario(database)
     scenario.store(first)
-    assert scenario.differing_intervals == [], "nothing is materialized yet"
+    assert scenario.differing_intervals == [], "before a refresh"
     scenario.refresh()
-    assert scenario.differing_intervals == [], "all is materialized"
+    assert scenario.differing_intervals == [], "after a refresh"
     scenario.store(later)
     scenario.refresh()
-    assert scenario.differing_intervals == [], "late trades have reached all levels"
+    assert scenario.differing_intervals == [], "after late trades"
     scenario.compress()
-    assert scenario.differing_intervals == [], "trades and fine candles are in the columnstore"
+    assert scenario.differing_intervals == [], "with chunks in the columnstore"
     scenario.store(latest)
     scenario.refresh()
-    assert scenario.differing_intervals == [], "late trades have reached the columnstore"
+    assert scenario.differing_intervals == [], "after late trades in the columnstore"
 
 
-def test_open_and_close_of_one_instant_follow_the_trade_id_at_every_interval(database: Connection):
+def test_trades_of_one_instant_are_ordered_by_trade_id_at_every_interval(database: Connection):
     scenario = Scenario(database)
     scenario.store(trade(7, str(number + 10), trade_id=number) for number in (5, 3, 9, -7, 0, 8))
     assert {row[2:6] for row in group_trades(scenario.trades, "1w")} == {(3, 19, 3, 19)}
@@ -62,7 +62,7 @@ def test_open_and_close_of_one_instant_follow_the_trade_id_at_every_interval(dat
     assert scenario.differing_intervals == []
 
 
-def test_changed_and_deleted_trades_reach_all_intervals_and_the_latest_trade(database: Connection):
+def test_changed_and_deleted_trades_update_all_intervals_and_the_latest_trade(database: Connection):
     scenario = Scenario(database)
     scenario.store(trade(seconds, str(seconds + 1), symbol="ONLY") for seconds in (0, 30, 400, 90_000))
     scenario.refresh()
@@ -79,7 +79,7 @@ def test_changed_and_deleted_trades_reach_all_intervals_and_the_latest_trade(dat
     assert database.execute(newest).fetchone() is None
 
 
-def test_many_distant_late_trades_reach_all_intervals(database: Connection):
+def test_many_distant_late_trades_update_all_intervals(database: Connection):
     scenario = Scenario(database)
     scenario.store([trade(0, "5"), trade(86_400 * 27, "6")])
     scenario.refresh()
@@ -89,7 +89,7 @@ def test_many_distant_late_trades_reach_all_intervals(database: Connection):
     assert scenario.differing_intervals == []
 
 
-def test_watermark_never_passes_trades_that_no_refresh_has_processed(new_migrated_database: Databases):
+def test_watermark_does_not_pass_trades_that_no_refresh_has_processed(new_migrated_database: Databases):
     """After downtime of the database, trades between the last refresh and the refresh window must not be skipped."""
     with connected_to_migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
@@ -105,7 +105,7 @@ def test_watermark_never_passes_trades_that_no_refresh_has_processed(new_migrate
         assert connection.execute("SELECT candles_watermark('1m') > %s", (now - HOUR,)).fetchone() == (True,)
 
 
-def test_candles_materialized_by_a_fast_clock_follow_further_trades(new_migrated_database: Databases):
+def test_candles_materialized_while_the_clock_was_ahead_are_updated_by_later_trades(new_migrated_database: Databases):
     with connected_to_migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         trades = shift_trades([trade(-3600, "5"), trade(7200, "6")], now - T0)
@@ -118,7 +118,7 @@ def test_candles_materialized_by_a_fast_clock_follow_further_trades(new_migrated
         assert differing_intervals(connection, trades + late, now - 30 * DAY) == []
 
 
-def test_late_trades_stored_by_copy_reach_all_intervals(new_migrated_database: Databases):
+def test_late_trades_stored_by_copy_update_all_intervals(new_migrated_database: Databases):
     """TimescaleDB records no invalidation for COPY into a table with a trigger like that of trades."""
     with connected_to_migrated(new_migrated_database) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
@@ -145,7 +145,7 @@ def test_truncating_trades_removes_their_candles(new_migrated_database: Database
         assert connection.execute("SELECT count(*) FROM latest_trades").fetchone() == (0,)
 
 
-def test_jobs_bring_late_trades_of_any_age_to_all_intervals(new_migrated_database: Databases):
+def test_jobs_refresh_all_intervals_after_late_trades_of_any_age(new_migrated_database: Databases):
     with connected_to_migrated(new_migrated_database, jobs=True) as connection:
         now = connection.execute("SELECT now()").fetchall()[0][0]
         trades = shift_trades([trade(0, "5"), trade(61, "6"), trade(121, "7")], now - 45 * DAY - T0)
@@ -162,11 +162,11 @@ def test_candle_is_closed_once_its_bucket_has_ended(connection: Connection):
     now = connection.execute("SELECT now()").fetchall()[0][0]
     store(connection, *shift_trades([trade(0, "5"), trade(-8 * 86_400, "6")], now - T0))
     rows = connection.execute('SELECT "interval", bucket, closed FROM candles').fetchall()
-    assert {interval for interval, _, closed in rows if not closed} == set(LEVELS)
+    assert {interval for interval, _, closed in rows if not closed} == set(INTERVALS)
     assert all(closed == (bucket < bucket_start(interval, now)) for interval, bucket, closed in rows)
 
 
-@pytest.mark.parametrize("interval", LEVELS)
+@pytest.mark.parametrize("interval", INTERVALS)
 def test_view_of_all_candles_reads_one_aggregate(connection: Connection, interval: str):
     explain = "EXPLAIN (VERBOSE) SELECT close FROM candles WHERE \"interval\" = %s AND symbol = 'AAPL' AND bucket > %s"
     with psycopg.ClientCursor(connection) as cursor:  # as in psql, the interval is a literal
@@ -174,6 +174,6 @@ def test_view_of_all_candles_reads_one_aggregate(connection: Connection, interva
     materializations = connection.execute(
         "SELECT view_name, materialization_hypertable_name FROM timescaledb_information.continuous_aggregates"
     ).fetchall()
-    finer = list(LEVELS)[: list(LEVELS).index(interval) + 1]
+    finer = list(INTERVALS)[: list(INTERVALS).index(interval) + 1]
     coarser = {name for view, name in materializations if view.removeprefix("candles_") not in finer}
     assert not [name for name in coarser if f"{name}." in plan or f"{name} " in plan]

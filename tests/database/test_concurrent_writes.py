@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import Databases, connected_to_migrated, differing_intervals
+from helpers.candle_scenarios import connected_to_migrated, differing_intervals
 from helpers.service import eventually
-from helpers.support import SERVER, T0, Connection, store
+from helpers.support import SERVER, T0, Connection, Databases, store
 from helpers.support import trade as stored_trade
 
 from market_data.database.connection import connect

@@ -54,7 +54,7 @@ def test_query_of_a_dashboard_returns_rows(analyst: Connection, statement: str):
     assert None not in rows[-1]
 
 
-def test_the_analyst_gets_any_password_of_the_environment(database_url: str, connection: Connection):
+def test_the_analyst_password_may_contain_any_characters(database_url: str, connection: Connection):
     password = "p@ss $w'rd\\\" :x"
     environment = database_environment(database_url, {**os.environ, "ANALYST_PASSWORD": password})
     arguments = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]["analyst"]["command"]

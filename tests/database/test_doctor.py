@@ -1,24 +1,21 @@
 """`market-data doctor`: a healthy database, and each problem with a remedy that works."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
-from database.test_migrations import PARTS
+from helpers.doctor import findings, problem, problems
+from helpers.schema import PARTS
 from helpers.service import eventually
-from helpers.support import SERVER, Connection
+from helpers.support import SERVER, Connection, Databases, one
 from psycopg.conninfo import make_conninfo
 
-from market_data.cli.care.checks.finding import Finding
 from market_data.cli.care.checks.policies import EXPECTED
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings
-
-Databases = Callable[[], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
@@ -34,30 +31,11 @@ def connection(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def findings(url: str, *, workers: int = 1, **settings: Any) -> list[Finding]:
-    return list(run_checks(Settings(database_url=url, **settings), workers))
-
-
-def problems(url: str, **settings: Any) -> list[Finding]:
-    return [finding for finding in findings(url, **settings) if finding.level != "ok"]
-
-
-def problem(url: str, **settings: Any) -> Finding:
-    """Return the only finding that is not ok."""
-    (found,) = problems(url, **settings)
-    return found
-
-
-def value_of(connection: Connection, query: LiteralString) -> Any:
-    (value,) = connection.execute(query).fetchall()[0]
-    return value
-
-
 def remedy_works(connection: Connection, url: str) -> bool:
-    """True if the statement in the remedy of the only problem solves it."""
+    """Execute the remedy of the only problem; True if no problem is left."""
     (found,) = problems(url)
     assert found.remedy
-    connection.execute(found.remedy)  # type: ignore[arg-type]
+    connection.execute(found.remedy.encode())
     return problems(url) == []
 
 
@@ -66,10 +44,23 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
     assert [(each.check, each.level) for each in found] == [
         (name, "ok")
         for name in (
-            "database", "postgresql", "timescaledb", "edition", "schema", "jobs", "workers", "candles", "bloat",
-            "clock", "connections", "pooler", "disk", "analyst", "password",
+            "database",
+            "postgresql",
+            "timescaledb",
+            "edition",
+            "schema",
+            "jobs",
+            "workers",
+            "candles",
+            "bloat",
+            "clock",
+            "connections",
+            "pooler",
+            "disk",
+            "analyst",
+            "password",
         )
-    ], problems(url)  # fmt: skip
+    ], problems(url)
     assert all(each.finding and each.remedy is None for each in found)
 
 
@@ -84,13 +75,13 @@ def test_the_remedy_of_a_stopped_job_schedules_it(url: str, connection: Connecti
 
 
 def test_the_remedy_of_a_job_after_the_clock_was_set_back_starts_it(url: str, connection: Connection):
-    job = value_of(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
+    job = one(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
     connection.execute("SELECT alter_job(%s, next_start => now() + INTERVAL '10 days')", (job,))
     found = problem(url)
     assert (found.level, found.check) == ("error", "jobs")
     assert f"{job} (trim_stream) waits for a time far ahead" in found.finding
     assert found.remedy
-    connection.execute(found.remedy.partition(";")[0])  # type: ignore[arg-type]
+    connection.execute(found.remedy.partition(";")[0].encode())
     assert problems(url) == []
 
 
@@ -108,7 +99,7 @@ def test_the_remedies_of_missing_jobs_create_them(url: str, connection: Connecti
     )
     for each in found:
         assert each.remedy
-        connection.execute(each.remedy.partition(", then")[0])  # type: ignore[arg-type]
+        connection.execute(each.remedy.partition(", then")[0].encode())
     connection.execute("SELECT remove_continuous_aggregate_policy('candles_1m')")
     connection.execute(
         "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_trades'"
@@ -118,7 +109,7 @@ def test_the_remedies_of_missing_jobs_create_them(url: str, connection: Connecti
 
 
 def test_a_failing_job_is_reported_with_its_error(url: str, connection: Connection):
-    job = value_of(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
+    job = one(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
     connection.execute("ALTER TABLE stream_progress RENAME TO elsewhere")
     try:
         connection.execute("SELECT alter_job(%s, next_start => now())", (job,))
@@ -143,7 +134,7 @@ def test_a_failing_job_is_reported_with_its_error(url: str, connection: Connecti
 def test_a_missing_migration_is_the_last_finding(
     url: str, connection: Connection, revision: str | None, finding: str, remedy: str
 ):
-    before = value_of(connection, "SELECT version_num FROM alembic_version")
+    before = one(connection, "SELECT version_num FROM alembic_version")
     connection.execute("UPDATE alembic_version SET version_num = %s", (revision,)) if revision else connection.execute(
         "DELETE FROM alembic_version"
     )
@@ -192,7 +183,7 @@ def test_a_table_without_autovacuum_is_reported(url: str, connection: Connection
     "grant", ["INSERT ON trades TO analyst", "DELETE ON symbols TO PUBLIC", "TRUNCATE ON leases TO analyst"]
 )
 def test_the_remedy_of_an_analyst_with_write_privileges_revokes_them(url: str, connection: Connection, grant: str):
-    connection.execute(f"GRANT {grant}")  # type: ignore[arg-type]
+    connection.execute(f"GRANT {grant}".encode())
     found = problem(url)
     assert (found.level, found.check) == ("error", "analyst")
     assert f"can write to public.{grant.split()[2]}" in found.finding

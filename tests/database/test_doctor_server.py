@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from database.test_doctor import findings, problem, problems
+from helpers.doctor import findings, problem, problems
 from helpers.service import command
 from helpers.support import PROJECT, SERVER, Connection
 from psycopg import sql

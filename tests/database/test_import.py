@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers.service import command, complaint
+from helpers.service import command, error_line
 from helpers.support import T0, Connection, Trade, store, trade
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,6 +246,6 @@ def test_an_unreadable_file_is_reported_in_one_line(url: str, tmp_path: Path):
     broken.write_bytes(b"PAR1 and nothing else")
     headless = tmp_path / "headless.csv"
     headless.write_text("AAPL,2026-02-08T10:30:00Z,1,1\n")
-    assert "broken.parquet can't be read" in complaint("import", str(broken), DATABASE_URL=url)
-    assert "has no column symbol; it has aapl, 2026" in complaint("import", str(headless), DATABASE_URL=url)
-    assert "No such file" in complaint("import", str(tmp_path / "none.csv"), DATABASE_URL=url)
+    assert "broken.parquet can't be read" in error_line("import", str(broken), DATABASE_URL=url)
+    assert "has no column symbol; it has aapl, 2026" in error_line("import", str(headless), DATABASE_URL=url)
+    assert "No such file" in error_line("import", str(tmp_path / "none.csv"), DATABASE_URL=url)

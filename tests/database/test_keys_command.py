@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from helpers.api_keys import store_key
-from helpers.service import command, complaint
+from helpers.service import command, error_line
 
 from market_data.auth.api_keys import KEY_PATTERN
 
@@ -70,7 +70,7 @@ def test_a_key_may_have_several_scopes(url: str):
 
 def test_a_name_can_be_used_again_after_its_key_is_revoked(url: str):
     keys(url, "create", "loader")
-    assert "There is a key loader already" in complaint("keys", "create", "loader", DATABASE_URL=url)
+    assert "There is a key loader already" in error_line("keys", "create", "loader", DATABASE_URL=url)
     keys(url, "revoke", "loader")
     keys(url, "create", "loader")
     assert [key["state"] for key in listed(url)] == ["revoked", "valid"]
@@ -118,11 +118,11 @@ def test_a_key_is_revoked_by_its_prefix(url: str):
 
 def test_an_unknown_key_is_reported_in_one_line(url: str):
     for action in ("rotate", "revoke"):
-        assert "There is no valid key nobody" in complaint("keys", action, "nobody", DATABASE_URL=url)
+        assert "There is no valid key nobody" in error_line("keys", action, "nobody", DATABASE_URL=url)
     keys(url, "create", "loader")
     keys(url, "revoke", "loader")
     for action in ("rotate", "revoke"):
-        assert "There is no valid key loader" in complaint("keys", action, "loader", DATABASE_URL=url)
+        assert "There is no valid key loader" in error_line("keys", action, "loader", DATABASE_URL=url)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, "0011aabb", "a\n"])

@@ -1,4 +1,4 @@
-"""Writes of the feed: under a lease with one holder at a time, each trade once."""
+"""Lease of the feed: one holder at a time, whose trades are stored once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

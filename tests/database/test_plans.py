@@ -86,10 +86,10 @@ def executed(connection: Connection, statement: LiteralString, parameters: dict[
         numbered = numbered.replace(f"%({name})s", f"${number + 1}").replace("%s", f"${number + 1}")
     types = ", ".join(TYPES[type(value)] for value in parameters.values())
     values = sql.SQL(", ").join(map(sql.Literal, parameters.values())).as_string(connection)
-    connection.execute(f"PREPARE planned {f'({types})' if types else ''} AS {numbered}")  # type: ignore[arg-type]
+    connection.execute(f"PREPARE planned {f'({types})' if types else ''} AS {numbered}".encode())
     try:
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE planned {f'({values})' if values else ''}"
-        (((plan,),),) = connection.execute(explain).fetchall()  # type: ignore[arg-type]
+        (((plan,),),) = connection.execute(explain.encode()).fetchall()
     finally:
         connection.execute("DEALLOCATE planned")
     return [node for node in _walk(plan["Plan"]) if node["Actual Loops"]]

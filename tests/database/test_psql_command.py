@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.service import command, complaint
+from helpers.service import command, error_line
 
 from market_data.cli.operate.psql import connection_environment
 
@@ -70,9 +70,9 @@ def test_help_is_that_of_the_command_and_psql_help_follows_dashes(probe: dict[st
 
 
 def test_without_psql_it_says_how_to_install_it(tmp_path: Path):
-    assert "apt-get install postgresql-client" in complaint("psql", DATABASE_URL="postgresql:///here", PATH=str(tmp_path))
+    assert "apt-get install postgresql-client" in error_line("psql", DATABASE_URL="postgresql:///here", PATH=str(tmp_path))
 
 
 def test_without_a_database_none_is_created(tmp_path: Path):
-    assert f"no database in {tmp_path / 'home'} yet" in complaint("psql", MARKET_DATA_HOME=str(tmp_path / "home"))
+    assert f"no database in {tmp_path / 'home'} yet" in error_line("psql", MARKET_DATA_HOME=str(tmp_path / "home"))
     assert not (tmp_path / "home").exists()

@@ -7,10 +7,8 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import DAY, Databases, connected_to_migrated, run_all_jobs
-from helpers.support import Connection, Trade, store, trade
-
-INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+from helpers.candle_scenarios import DAY, INTERVALS, connected_to_migrated, run_all_jobs
+from helpers.support import Connection, Databases, Trade, store, trade
 
 CANDLES = 'SELECT * FROM candles ORDER BY "interval", symbol, bucket'
 TO_COLUMNSTORE = "SELECT compress_chunk(chunk) FROM show_chunks('trades', older_than => INTERVAL '8 days') AS chunk"

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,18 +27,6 @@ INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s,
 def events_of(connection: Connection, kind: str = "trade") -> list[tuple[Any, ...]]:
     """Return symbol, time and interval of the events of a kind, in order."""
     return [row[3:] for row in connection.execute(EVENTS) if row[2] == kind]
-
-
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
-@pytest.fixture
-def other(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, options="-c timezone=UTC") as connection:
-        yield connection
 
 
 def minutes_ago(minutes: float) -> datetime:

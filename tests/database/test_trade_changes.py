@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import CANDLES, CANDLES_VIEW, TRADES, Databases, Scenario, connected_to_migrated
-from helpers.support import T0, Connection, Trade, store, trade
+from helpers.candle_scenarios import CANDLES, CANDLES_VIEW, TRADES, Scenario, connected_to_migrated
+from helpers.support import T0, Connection, Databases, Trade, store, trade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,15 +52,15 @@ def test_candles_of_every_interval_follow_changes_materialized_or_not(
     scenario = Scenario(database)
     scenario.store(trades)
     change_some(scenario, choices)
-    assert scenario.differing_intervals == [], "nothing is materialized yet"
+    assert scenario.differing_intervals == [], "before a refresh"
     scenario.refresh()
     change_some(scenario, choices)
     scenario.refresh()
-    assert scenario.differing_intervals == [], "all was materialized"
+    assert scenario.differing_intervals == [], "after a refresh"
     scenario.compress()
     change_some(scenario, choices)
     scenario.refresh()
-    assert scenario.differing_intervals == [], "all was in the columnstore"
+    assert scenario.differing_intervals == [], "with chunks in the columnstore"
 
 
 @pytest.mark.parametrize("state", ["fresh", "materialized", "columnstore"])

@@ -1,34 +1,22 @@
-"""Versions: commits in their order, and the number of trades."""
+"""Versions: the order of commits, and the number of stored trades."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import Databases, connected_to_migrated
-from helpers.support import SERVER, T0, Connection, store, trade
-from helpers.versions import COUNTED, INSERT, at, commits, counts_are_right, one
+from helpers.candle_scenarios import connected_to_migrated
+from helpers.support import SERVER, T0, Connection, Databases, one, store, trade
+from helpers.versions import INSERT, TRADE_COUNT, at, commits, trade_count_is_correct
 
 from market_data.cli.data.statements import NOT_STREAMED
 
 DELETE = "DELETE FROM trades WHERE symbol = %s AND time = %s"
 
 
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
-@pytest.fixture
-def other(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, options="-c timezone=UTC") as connection:
-        yield connection
-
-
-def test_commits_tell_kind_number_and_times_of_what_was_written(known: Connection):
+def test_commits_have_kind_count_and_time_range_of_their_trades(known: Connection):
     known.execute(INSERT.replace("VALUES", "VALUES (%s, %s, %s, %s, %s), "), (*trade(9, "1"), *trade(3, "1", symbol="MSFT")))
     with known.cursor().copy("COPY trades (time, symbol, price, volume) FROM STDIN") as copy:
         copy.write("2026-02-08T10:30:00Z\tAAPL\t1\t1\n2026-02-08T10:30:01Z\tAAPL\t1\t1\n2026-02-08T10:31:00Z\tAAPL\t1\t1\n")
@@ -41,11 +29,11 @@ def test_commits_tell_kind_number_and_times_of_what_was_written(known: Connectio
         ("cancel", 2, at(9), at(60)),
     ]
     assert one(known, "SELECT newest_version() = max(version) FROM commits")
-    assert counts_are_right(known)
+    assert trade_count_is_correct(known)
     assert one(known, "SELECT count(*) FROM pending_commits") == 0
 
 
-def test_statements_that_change_nothing_take_no_version(known: Connection):
+def test_statements_that_change_nothing_get_no_version(known: Connection):
     store(known, trade(0, "1.10"))
     before = commits(known), one(known, "SELECT write_id FROM trades")
     known.execute(f"{INSERT} ON CONFLICT DO NOTHING", trade(0, "2"))
@@ -55,15 +43,15 @@ def test_statements_that_change_nothing_take_no_version(known: Connection):
     assert (commits(known), one(known, "SELECT write_id FROM trades")) == before
 
 
-def test_trades_that_move_are_counted_once_and_both_times_are_told(known: Connection):
+def test_a_moved_trade_counts_once_and_its_commit_has_both_times(known: Connection):
     store(known, trade(0, "1"))
     known.execute("UPDATE trades SET time = time + INTERVAL '1 minute', price = 3")
     assert commits(known)[-1] == ("correct", 1, at(0), at(60))
-    assert counts_are_right(known)
+    assert trade_count_is_correct(known)
     assert known.execute("SELECT action, moved_to FROM trade_changes").fetchall() == [("cancel", at(60))]
 
 
-def test_truncate_takes_a_version_and_all_trades(known: Connection):
+def test_truncate_gets_a_version_with_the_count_and_range_of_all_trades(known: Connection):
     store(known, trade(0, "1"), trade(-86_400 * 30, "1"))
     with known.transaction():
         known.execute(INSERT, trade(1, "1"))
@@ -73,7 +61,7 @@ def test_truncate_takes_a_version_and_all_trades(known: Connection):
     *_, (kind, count, first, last), after, _ = commits(known)
     assert (kind, count, after[0]) == ("truncate", 3, "store")
     assert first <= at(-86_400 * 30) < at(1) <= last
-    assert one(known, COUNTED) == 2
+    assert one(known, TRADE_COUNT) == 2
 
 
 def test_each_statement_of_a_transaction_has_a_version_and_rolled_back_ones_have_none(known: Connection, other: Connection):
@@ -88,10 +76,10 @@ def test_each_statement_of_a_transaction_has_a_version_and_rolled_back_ones_have
     assert commits(known) == [("store", 1, at(0), at(0)), ("store", 1, at(2), at(2))]
     joined = "SELECT count(*) FROM trades JOIN commits USING (write_id) WHERE time = first_time"
     assert one(known, joined) == 2
-    assert counts_are_right(known)
+    assert trade_count_is_correct(known)
 
 
-def test_trades_that_are_not_streamed_take_versions_too(known: Connection):
+def test_trades_that_are_not_streamed_get_versions_too(known: Connection):
     with known.transaction():
         known.execute(NOT_STREAMED)
         known.execute(INSERT, trade(0, "1"))
@@ -101,7 +89,7 @@ def test_trades_that_are_not_streamed_take_versions_too(known: Connection):
     assert one(known, "SELECT count(*) FROM stream_events") == 0
 
 
-def test_closed_and_revised_candles_take_versions_with_their_buckets(known: Connection):
+def test_closed_and_revised_candles_get_versions_with_their_buckets(known: Connection):
     known.execute("UPDATE stream_progress SET closed_until = date_trunc('minute', now()) - INTERVAL '3 minutes'")
     minute = one(known, "SELECT closed_until FROM stream_progress")
     store(known, (minute, "AAPL", 0, Decimal(1), Decimal(1)))
@@ -115,7 +103,7 @@ def test_closed_and_revised_candles_take_versions_with_their_buckets(known: Conn
     assert found[3][1:] == (0, T0, minute)
 
 
-def test_times_of_commits_never_decrease_though_the_clock_was_set_back(known: Connection):
+def test_commit_times_do_not_decrease_after_the_clock_was_set_back(known: Connection):
     store(known, trade(0, "1"))
     ahead = one(known, "SELECT setval('commit_clock', (extract(epoch FROM now() + INTERVAL '1 hour') * 1000000)::bigint)")
     store(known, trade(1, "1"), trade(2, "1"))
@@ -152,7 +140,7 @@ def drop_all_by_hand(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("drop", [drop_by_policy, drop_by_hand, drop_all_by_hand])
-def test_dropped_trades_take_no_version_and_leave_the_count_right(
+def test_dropped_chunks_get_no_version_and_the_trade_count_stays_correct(
     new_migrated_database: Databases, drop: Callable[[Connection], None]
 ):
     with connected_to_migrated(new_migrated_database) as connection:
@@ -165,15 +153,15 @@ def test_dropped_trades_take_no_version_and_leave_the_count_right(
         before = commits(connection), one(connection, "SELECT newest_version()")
         drop(connection)
         assert one(connection, "SELECT count(*) FROM trades") < 13
-        assert counts_are_right(connection)
+        assert trade_count_is_correct(connection)
         connection.execute("CALL refresh_candles()")
-        assert counts_are_right(connection)
+        assert trade_count_is_correct(connection)
         assert (commits(connection), one(connection, "SELECT newest_version()")) == before
         store(connection, (now + timedelta(seconds=1), "AAPL", 0, Decimal(1), Decimal(1)))
-        assert counts_are_right(connection)
+        assert trade_count_is_correct(connection)
 
 
-def test_commits_are_kept_in_the_columnstore(new_migrated_database: Databases):
+def test_commits_are_compressed_and_kept(new_migrated_database: Databases):
     with connected_to_migrated(new_migrated_database) as connection:
         store(connection, trade(0, "1"))
         connection.execute("SELECT setval('versions', 1500000)")
@@ -190,10 +178,10 @@ def test_commits_are_kept_in_the_columnstore(new_migrated_database: Databases):
         assert len(commits(connection)) == 3
 
 
-if SERVER:  # the embedded engine has one session, and so one open transaction
+if SERVER:  # the embedded engine has one session, so one open transaction
 
     def test_versions_follow_the_order_of_commits_and_each_commit_is_whole(known: Connection, database_url: str):
-        """Eight writers at once: a reader sees versions only in their order, and the count of the trades that it sees."""
+        """During eight concurrent writers, a reader sees versions in order, and the count of the trades that it sees."""
         store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
 
         def write(number: int) -> list[int]:
@@ -228,12 +216,12 @@ if SERVER:  # the embedded engine has one session, and so one open transaction
         assert seen == [version for version, *_ in rows][: len(seen)]
         assert [time for *_, time in rows] == sorted(time for *_, time in rows)
         order = {write_id: version for version, write_id, _ in rows}
-        for mine in written:  # of one session, what is written later is committed later
+        for mine in written:  # each session commits in the order of its writes
             assert [order[write_id] for write_id in mine] == sorted(order[write_id] for write_id in mine)
-        assert counts_are_right(known)
+        assert trade_count_is_correct(known)
 
     @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
-    def test_count_and_version_are_right_after_commits_of_every_isolation_level(
+    def test_count_and_version_are_correct_after_commits_of_every_isolation_level(
         known: Connection, other: Connection, isolation: str
     ):
         store(known, trade(-1, "1"))
@@ -242,12 +230,12 @@ if SERVER:  # the embedded engine has one session, and so one open transaction
         known.execute(INSERT, trade(1, "1"))
         other.commit()
         assert one(known, "SELECT newest_version() = max(version) FROM commits")
-        assert counts_are_right(known)
+        assert trade_count_is_correct(known)
         known.execute("DELETE FROM trades WHERE symbol = 'MSFT'")
         assert one(known, "SELECT count(*) FROM data_version") == 1
-        assert counts_are_right(known)
+        assert trade_count_is_correct(known)
 
-    def test_recount_beside_writers_is_exact(known: Connection, database_url: str):
+    def test_recount_during_concurrent_writes_is_exact(known: Connection, database_url: str):
         store(known, trade(0, "1", symbol="S0"), trade(0, "1", symbol="S1"))
         known.execute("UPDATE data_version SET trade_count = trade_count + 100")
 
@@ -261,4 +249,4 @@ if SERVER:  # the embedded engine has one session, and so one open transaction
             known.execute("SELECT recount_trades()")
             for each in writing:
                 each.result()
-        assert counts_are_right(known)
+        assert trade_count_is_correct(known)

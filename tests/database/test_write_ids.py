@@ -1,4 +1,4 @@
-"""The statement that wrote each trade, each change and each candle."""
+"""Write ids: the statement that wrote each trade, change and candle."""
 
 import random
 from collections.abc import Iterator
@@ -8,28 +8,20 @@ from decimal import Decimal
 from typing import Any, LiteralString
 
 import pytest
-from helpers.candle_scenarios import Databases, connected_to_migrated
-from helpers.support import SERVER, Connection, store, trade
-from helpers.versions import INSERT, at, commits, counts_are_right, one
+from helpers.candle_scenarios import INTERVALS, connected_to_migrated
+from helpers.support import SERVER, Connection, Databases, one, store, trade
+from helpers.versions import INSERT, at, commits, trade_count_is_correct
 from psycopg import errors
 
-INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
 
-
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
-def test_prepared_statements_take_a_new_write_id_each_time(known: Connection):
+def test_each_execution_of_a_prepared_statement_gets_a_new_write_id(known: Connection):
     for second in range(12):
         known.execute(INSERT, trade(second, "1"), prepare=True)
     assert one(known, "SELECT count(DISTINCT write_id) FROM trades") == 12
     assert one(known, "SELECT count(*) FROM trades JOIN commits USING (write_id)") == 12
 
 
-def test_trades_of_one_statement_share_its_write_id_also_within_a_larger_one(known: Connection):
+def test_trades_of_one_statement_share_a_write_id_even_if_several_parts_of_it_write(known: Connection):
     known.execute("""
         WITH first AS (INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'AAPL', 1, 1) RETURNING true),
             second AS (INSERT INTO trades (time, symbol, price, volume) VALUES (now(), 'MSFT', 1, 1) RETURNING true)
@@ -42,12 +34,12 @@ def test_trades_of_one_statement_share_its_write_id_also_within_a_larger_one(kno
         ON CONFLICT (symbol, time, trade_id) DO UPDATE SET price = excluded.price
     """)
     assert "correct" in {kind for kind, *_ in commits(known)}
-    assert counts_are_right(known)
+    assert trade_count_is_correct(known)
     written = "SELECT count(*) FROM (SELECT write_id FROM trades EXCEPT SELECT write_id FROM commits) AS unknown"
     assert one(known, written) == 0
 
 
-def test_corrections_and_cancels_tell_the_statement_before_and_their_own(known: Connection):
+def test_corrections_and_cancels_have_the_previous_write_id_and_their_own(known: Connection):
     store(known, trade(0, "1"), trade(1, "1"))
     stored = dict(known.execute("SELECT time, write_id FROM trades").fetchall())
     known.execute("UPDATE trades SET price = 2 WHERE time = %s", (at(0),))
@@ -62,7 +54,7 @@ def test_corrections_and_cancels_tell_the_statement_before_and_their_own(known: 
     assert kinds.fetchall() == [("correct",), ("cancel",)]
 
 
-def test_write_id_of_a_statement_is_rejected_or_overwritten(known: Connection):
+def test_write_id_set_by_a_client_is_rejected_or_overwritten(known: Connection):
     with pytest.raises(errors.GeneratedAlways, match="set by the database"):
         known.execute("INSERT INTO trades (time, symbol, price, volume, write_id) VALUES (now(), 'AAPL', 1, 1, 1)")
     store(known, trade(0, "1"))
@@ -90,7 +82,7 @@ def writer(connection: Connection, columns: tuple[LiteralString, LiteralString])
         connection.execute("DROP ROLE writer_of_test")
 
 
-def write_something(connection: Connection) -> None:
+def store_correct_and_cancel(connection: Connection) -> None:
     connection.execute(INSERT, trade(0, "1"))
     with connection.cursor().copy("COPY trades (time, symbol, price, volume) FROM STDIN") as copy:
         copy.write("2026-02-08T10:30:05Z\tAAPL\t1\t1\n")
@@ -101,9 +93,9 @@ def write_something(connection: Connection) -> None:
 WITH_WRITE_ID: LiteralString = "INSERT INTO trades (time, symbol, price, volume, write_id) VALUES (now(), 'AAPL', 1, 1, 1)"
 
 
-def test_role_that_may_write_trades_writes_no_write_id_and_no_version(known: Connection):
+def test_role_that_may_write_trades_can_not_write_write_ids_or_versions(known: Connection):
     with writer(known, ("", "")) as connection:
-        write_something(connection)
+        store_correct_and_cancel(connection)
         refused: list[LiteralString] = [
             "SELECT nextval('write_ids')",
             "SELECT setval('versions', 1)",
@@ -120,14 +112,14 @@ def test_role_that_may_write_trades_writes_no_write_id_and_no_version(known: Con
         connection.execute("UPDATE trades SET write_id = 1")
     assert one(known, "SELECT write_id FROM trades") > 1
     assert [kind for kind, *_ in commits(known)] == ["store", "store", "correct", "cancel"]
-    assert counts_are_right(known)
+    assert trade_count_is_correct(known)
 
 
 if SERVER:  # TimescaleDB 2.23 has no privileges on columns of a hypertable with a columnstore
 
     def test_privileges_on_the_other_columns_are_enough_to_write_trades(known: Connection):
         with writer(known, (" (time, symbol, trade_id, price, volume)", " (price, volume)")) as connection:
-            write_something(connection)
+            store_correct_and_cancel(connection)
             for statement in (WITH_WRITE_ID, "UPDATE trades SET write_id = 1"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     connection.execute(statement)
@@ -143,18 +135,18 @@ def test_candles_of_every_interval_have_the_greatest_write_id_of_their_trades(ne
         ]
         numbers.shuffle(trades)
         store(connection, *trades[:80])
-        assert differing_write_ids(connection) == [], "nothing is materialized"
+        assert differing_write_ids(connection) == [], "before a refresh"
         connection.execute("CALL refresh_candles()")
         store(connection, *trades[80:])
         connection.execute("UPDATE trades SET price = 5 WHERE trade_id % 7 = 0")
         connection.execute("DELETE FROM trades WHERE trade_id % 11 = 0")
         connection.execute("CALL refresh_candles()")
-        assert differing_write_ids(connection) == [], "all is materialized"
+        assert differing_write_ids(connection) == [], "after a refresh"
         for relation in ("trades", "candles_1m", "candles_5m"):
             connection.execute("SELECT compress_chunk(chunk, true) FROM show_chunks(%s::regclass) AS chunk", (relation,))
         connection.execute("UPDATE trades SET price = 6 WHERE trade_id % 7 = 1")
         connection.execute("CALL refresh_candles()")
-        assert differing_write_ids(connection) == [], "all was in the columnstore"
+        assert differing_write_ids(connection) == [], "with chunks in the columnstore"
 
 
 def differing_write_ids(connection: Connection) -> list[Any]:
@@ -169,5 +161,5 @@ def differing_write_ids(connection: Connection) -> list[Any]:
         LEFT JOIN candles AS candle USING ("interval", symbol, bucket)
         WHERE candle.write_id IS DISTINCT FROM expected.write_id
         """,
-        (list(INTERVALS), ["1 minute", "5 minutes", "15 minutes", "30 minutes", "1 hour", "4 hours", "1 day", "7 days"]),
+        (list(INTERVALS), list(INTERVALS.values())),
     ).fetchall()

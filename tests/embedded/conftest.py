@@ -1,4 +1,4 @@
-"""One engine a module, and a separate home for each test that kills an engine."""
+"""One engine per module, and a separate home for each test that kills an engine."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ def count(connection: psycopg.Connection, table: LiteralString) -> int:
 
 
 @pytest.mark.parametrize("options", ["", "(FORMAT csv)", "(FORMAT binary)"])
-def test_copy_goes_in_and_out(connect, table, options):
+def test_copy_from_stdin_and_to_stdout(connect, table, options):
     connection = connect()
     rows = [(at, f'"row", {at}\t') for at in range(1000)]
     with connection.cursor().copy(f"COPY {table} (a, b) FROM STDIN {options}") as copy:
@@ -64,7 +64,7 @@ def test_an_error_in_the_statement_is_reported_before_any_data(connect):
 
 def test_copy_is_part_of_its_transaction(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError), connection.transaction():  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(ZeroDivisionError), connection.transaction():  # noqa: PT012 - the exception leaves the whole block
         with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
             copy.write("1\tone\n")
         assert count(connection, table) == 1
@@ -85,7 +85,7 @@ def test_an_error_in_copy_fails_its_transaction(connect, table):
 
 def test_an_aborted_copy_leaves_no_rows(connect, table):
     connection = connect()
-    with pytest.raises(ZeroDivisionError), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(ZeroDivisionError), connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:  # noqa: PT012 - the exception leaves the whole block
         copy.write("1\tone\n")
         raise ZeroDivisionError
     assert count(connection, table) == 0

@@ -14,7 +14,7 @@ def test_notifications_reach_only_connections_that_listen(connect):
     sender.execute("SELECT pg_notify('Other', 'two')")
     with sender.transaction():
         sender.execute("NOTIFY news, 'three'")
-    with pytest.raises(errors.DivisionByZero), sender.transaction():  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(errors.DivisionByZero), sender.transaction():  # noqa: PT012 - the exception leaves the whole block
         sender.execute("NOTIFY news, 'never'")
         sender.execute("SELECT 1/0")
     received = list(listener.notifies(timeout=1, stop_after=2))
@@ -50,7 +50,7 @@ def test_unlisten_affects_one_connection_only(connect, statement):
 
 def test_a_rollback_undoes_listen(connect):
     listener, sender = connect(), connect()
-    with pytest.raises(errors.DivisionByZero), listener.transaction():  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(errors.DivisionByZero), listener.transaction():  # noqa: PT012 - the exception leaves the whole block
         listener.execute("LISTEN undone")
         listener.execute("SELECT 1/0")
     sender.execute("NOTIFY undone")

@@ -114,7 +114,8 @@ def test_a_second_owner_is_refused_with_the_pid_of_the_first(running):
 def test_an_owner_waits_for_another_one_that_is_stopping(home):
     with owner(home) as (process, dsn):
         assert answers(dsn)
-        threading.Timer(1.0, process.stdin.close).start()  # type: ignore[union-attr]
+        assert process.stdin
+        threading.Timer(1.0, process.stdin.close).start()
         with owned_engine(home, report=print, wait=10) as mine:
             assert answers(mine)
 
@@ -154,7 +155,7 @@ def test_concurrent_attachments_share_one_engine(home):
 
 def test_an_exception_in_the_block_propagates_and_the_engine_stops(home):
     pids: list[int] = []
-    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, report=print):  # noqa: PT012 (the exception leaves the whole block)
+    with pytest.raises(EngineBusy, match="mine"), owned_engine(home, report=print):  # noqa: PT012 - the exception leaves the whole block
         pids.append(engine_pid(home))
         raise EngineBusy("mine")
     assert not is_running(pids[0])
@@ -221,7 +222,7 @@ def test_a_killed_engine_is_restarted_and_no_acknowledged_row_is_lost(home):
         for _ in range(2):
             killer = threading.Timer(0.2, os.kill, (engine_pid(home), signal.SIGKILL))
             kill_at = acknowledged + 20
-            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:  # noqa: PT012 (the exception leaves the whole block)
+            with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as connection:  # noqa: PT012 - the exception leaves the whole block
                 while True:
                     connection.execute("INSERT INTO numbers VALUES (%s)", (acknowledged + 1,))
                     acknowledged += 1

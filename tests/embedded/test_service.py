@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from helpers.service import Service, command, complaint, eventually, is_running, running
+from helpers.service import Service, command, error_line, eventually, is_running, running
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_it_serves_live_prices_and_prints_a_psql_command(serving: tuple[Service,
 
 def test_a_second_service_on_the_same_folder_is_refused(serving: tuple[Service, httpx.Client], environment: dict[str, str]):
     service, client = serving
-    line = complaint("serve", "--port", str(client.base_url.port), **environment)
+    line = error_line("serve", "--port", str(client.base_url.port), **environment)
     assert environment["MARKET_DATA_HOME"] in line
     assert str(service.process.pid) in line
     assert client.get("/health").status_code == 200
@@ -122,4 +122,4 @@ def _listens(pid: int, port: int) -> bool:
 def test_a_port_in_use_is_a_one_line_error(environment: dict[str, str]):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port} (Address already in use)" in complaint("serve", "--port", str(port), **environment)
+        assert f"port {port} (Address already in use)" in error_line("serve", "--port", str(port), **environment)

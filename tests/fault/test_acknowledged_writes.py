@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from helpers.api_keys import store_key
 from helpers.candle_scenarios import differing_intervals
-from helpers.environments import Databases, Environment
+from helpers.environments import Environment
 from helpers.faults import FAULTS, Fault
 from helpers.load_clients import SYMBOLS, Change, TradeKey, Writers
 from helpers.service import eventually
 from helpers.sse_client import Listener
-from helpers.support import SERVER, Connection, Trade
+from helpers.support import SERVER, Connection, Databases, Trade
 
 KEY = "writers"
 

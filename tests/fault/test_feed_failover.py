@@ -54,7 +54,7 @@ def test_one_worker_of_a_service_feeds(database_url: str, connection: Connection
         eventually(lambda: service.text.count("another process feeds") == 2)
         eventually(lambda: len(_ticks(connection)) >= 10)
         ticks, log = _ticks(connection), service.text  # while the service stops, the worker that ends last may take over
-    # Two feeds would tick at different times: with one, no two ticks are much closer than an interval.
+    # Two feeds would tick at different times; the ticks of one feed are at least about an interval apart.
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(ticks)]
     assert min(gaps) > 0.1
     assert log.count("feeding 5 symbols") == 1

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from helpers.api_keys import bearer, revoke, store_key
-from helpers.service import command, complaint, eventually, running
+from helpers.service import command, error_line, eventually, running
 from helpers.sse_client import Events
 from helpers.support import Connection, serving
 from helpers.tcp_proxy import Proxy
@@ -73,14 +73,14 @@ def address(database_url: str) -> Iterator[str]:
 
 
 def test_a_stream_ends_with_a_reason_when_its_key_is_revoked(address: str, database_url: str):
-    ended, other = store_key(database_url, "read"), store_key(database_url, "read")
+    revoked, other = store_key(database_url, "read"), store_key(database_url, "read")
     with (
-        httpx.stream("GET", f"{address}/stream", headers=bearer(ended), timeout=20) as response,
+        httpx.stream("GET", f"{address}/stream", headers=bearer(revoked), timeout=20) as response,
         httpx.stream("GET", f"{address}/stream", headers=bearer(other), timeout=20) as staying,
     ):
         events = Events(response)
         assert events.any().name == "heartbeat"
-        revoke(database_url, ended)
+        revoke(database_url, revoked)
         start = time.monotonic()
         bye = events.next("bye")
         assert time.monotonic() - start < A_SECOND
@@ -184,13 +184,13 @@ def test_keys_are_rejected_while_the_database_is_unavailable(
     assert secret not in caplog.text
 
 
-def test_commands_take_their_key_from_the_environment(address: str, database_url: str):
-    for said, environment in (("is not set", {}), ("was rejected", {"MARKET_DATA_KEY": api_keys.generate_key()})):
+def test_commands_read_their_key_from_the_environment(address: str, database_url: str):
+    for expected, environment in (("is not set", {}), ("was rejected", {"MARKET_DATA_KEY": api_keys.generate_key()})):
         for arguments in (["status"], ["watch", "AAPL"]):
-            line = complaint(*arguments, "--url", address, **environment)
-            assert said in line
+            line = error_line(*arguments, "--url", address, **environment)
+            assert expected in line
             assert "MARKET_DATA_KEY" in line
             assert environment.get("MARKET_DATA_KEY", "no key") not in line
-    told = command("status", "--url", address, MARKET_DATA_KEY=store_key(database_url, "read"))
-    assert "no feed runs" in told.stdout
-    assert told.stderr == ""
+    done = command("status", "--url", address, MARKET_DATA_KEY=store_key(database_url, "read"))
+    assert "no feed runs" in done.stdout
+    assert done.stderr == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from helpers.service import Service, complaint, eventually, is_running, running
+from helpers.service import Service, error_line, eventually, is_running, running
 from helpers.support import Connection, store, trade
 
 QUIET = {"FEED_ENABLED": "false"}
@@ -110,13 +110,13 @@ def _answers(client: httpx.Client) -> bool:
 def test_a_port_in_use_is_reported_in_one_line(database_url: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = complaint("serve", "--port", str(port), DATABASE_URL=database_url)
+        line = error_line("serve", "--port", str(port), DATABASE_URL=database_url)
     assert f"port {port} (Address already in use)" in line
     assert "--port" in line
 
 
 def test_an_invalid_setting_is_reported_in_one_line_with_its_name(database_url: str):
-    assert "POOL_SIZE='many'" in complaint("serve", DATABASE_URL=database_url, POOL_SIZE="many")
+    assert "POOL_SIZE='many'" in error_line("serve", DATABASE_URL=database_url, POOL_SIZE="many")
 
 
 def test_an_unreachable_server_is_reported_without_its_password():
@@ -124,7 +124,7 @@ def test_an_unreachable_server_is_reported_without_its_password():
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         dsn = f"postgresql://someone:s3cret@127.0.0.1:{port}/there"
-        line = complaint("migrate", DATABASE_URL=dsn, DATABASE_START_TIMEOUT_SECONDS="0")
+        line = error_line("migrate", DATABASE_URL=dsn, DATABASE_START_TIMEOUT_SECONDS="0")
     assert "The database can't be reached" in line
     assert str(port) in line
     assert "s3cret" not in line

@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 from helpers.pgbouncer import POOL_SIZE, PROGRAM, running_pgbouncer
-from helpers.service import Service, command, complaint, eventually, running
+from helpers.service import Service, command, error_line, eventually, running
 from helpers.sse_client import listening
 from helpers.support import SERVER
 from psycopg import AsyncConnection
@@ -214,12 +214,12 @@ def test_commands_bypass_pgbouncer(urls: Urls, tmp_path: Path):
     assert "1 stored" in ended.stdout, ended.stderr
     candles = "SELECT count(*) FROM candles_1d WHERE symbol = 'AMZN' AND bucket = '2026-01-05Z'"
     with psycopg.connect(urls.direct) as connection:
-        assert connection.execute(candles).fetchone() == (1,)  # type: ignore[arg-type]
+        assert connection.execute(candles).fetchone() == (1,)
     assert command("migrate", **urls.environment).returncode == 0
 
 
 def test_database_direct_url_alone_is_rejected(urls: Urls):
-    assert "without DATABASE_URL" in complaint("migrate", DATABASE_URL="", DATABASE_DIRECT_URL=urls.direct)
+    assert "without DATABASE_URL" in error_line("migrate", DATABASE_URL="", DATABASE_DIRECT_URL=urls.direct)
 
 
 def test_clients_write_through_pgbouncer(service: tuple[Service, httpx.Client], urls: Urls):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from helpers.service import Service, complaint, running
+from helpers.service import Service, error_line, running
 
 
 def statuses(address: str, requests: int) -> Counter[int]:
@@ -73,6 +73,6 @@ def test_a_trusted_proxy_forwards_the_client_address(database_url: str, tmp_path
 
 @pytest.mark.parametrize("value", ["10.0.0.1/8", "proxy.example.com", "*", "10.0.0.0/8,300.1.1.1"])
 def test_an_invalid_proxy_is_a_settings_error(value: str):
-    assert "TRUSTED_PROXIES" in complaint(
+    assert "TRUSTED_PROXIES" in error_line(
         "serve", "--port", "0", DATABASE_URL="postgresql:///nowhere", TRUSTED_PROXIES=value
     )

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from helpers.fake_service import PROBLEM, Reply, fake_service
-from helpers.service import command, complaint, eventually, running
+from helpers.service import command, error_line, eventually, running
 from helpers.support import Connection, store, trade
 
 JSON = {"Content-Type": "application/json"}
@@ -90,13 +90,13 @@ def test_failed_jobs_are_listed():
     ]
 
 
-def test_another_server_is_recognized():
+def test_a_response_of_another_server_is_reported():
     with fake_service(Reply("<html>", headers={"Content-Type": "text/html"})) as service:
-        assert "which is not a response of this service" in complaint("status", "--url", service.url)
+        assert "which is not a response of this service" in error_line("status", "--url", service.url)
 
 
 def test_an_unreachable_service_is_reported_with_the_remedy():
-    message = complaint("status", "--url", "http://me:s3cret@127.0.0.1:1/")
+    message = error_line("status", "--url", "http://me:s3cret@127.0.0.1:1/")
     assert "No service responds at http://127.0.0.1:1 (Connection refused); start one with `market-data serve`" in message
 
 

@@ -27,12 +27,6 @@ INSERT = """
 """
 
 
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return connection
-
-
 @pytest.mark.usefixtures("known")
 def test_trades_inserted_by_psql_are_streamed_by_two_services(database_url: str, tmp_path: Path):
     with ExitStack() as stack:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers.service import Service, complaint, eventually, running
+from helpers.service import Service, error_line, eventually, running
 from helpers.terminal import terminal
 
 FAST = {"INGESTION_INTERVAL_SECONDS": "0.2"}
@@ -90,11 +90,11 @@ def test_a_signal_ends_it_without_a_message(database_url: str, tmp_path: Path, n
 
 def test_an_unknown_symbol_is_reported_with_the_detail_of_the_service(database_url: str, tmp_path: Path):
     with running(tmp_path, DATABASE_URL=database_url, **FAST) as (_, client):
-        message = complaint("watch", "AAPL", "ACME", "--url", str(client.base_url))
+        message = error_line("watch", "AAPL", "ACME", "--url", str(client.base_url))
     assert message == "market-data: There is no symbol ACME; GET /symbols lists the known ones.\n"
 
 
 def test_an_unreachable_service_is_reported_with_the_remedy():
-    message = complaint("watch", MARKET_DATA_URL="http://127.0.0.1:1")
+    message = error_line("watch", MARKET_DATA_URL="http://127.0.0.1:1")
     assert "No service responds at http://127.0.0.1:1 (Connection refused)" in message
     assert "market-data serve" in message

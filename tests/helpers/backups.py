@@ -1,4 +1,4 @@
-"""Databases to save and to restore into: on the server of TEST_DATABASE_URL, or folders of embedded engines."""
+"""Databases to back up and to restore into: on the server in TEST_DATABASE_URL, or folders of embedded engines."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from database.test_migrations import described
+from helpers.schema import describe_schema
 from helpers.support import SERVER, Connection
 
 from market_data import embedded
@@ -97,10 +97,12 @@ FILL = """
 def fill(connection: Connection) -> None:
     """Store data of every kind, and stop all jobs except drop_old_trades."""
     for statement in FILL.split(";"):
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement.encode())
     connection.execute("CALL refresh_candles()")
-    for level in ("5m", "15m", "30m", "1h"):
-        connection.execute(f"CALL refresh_continuous_aggregate('candles_{level}', NULL, now() - INTERVAL '2 hours')")  # type: ignore[arg-type]
+    for interval in ("5m", "15m", "30m", "1h"):
+        connection.execute(
+            f"CALL refresh_continuous_aggregate('candles_{interval}', NULL, now() - INTERVAL '2 hours')".encode()
+        )
     for (chunk,) in connection.execute("SELECT show_chunks('trades', older_than => INTERVAL '20 days')::text").fetchall():
         connection.execute("CALL convert_to_columnstore(%s::regclass)", (chunk,))
     # A late trade, whose candles are refreshed after the restore; cancelled trades; a trade in an open bucket.
@@ -143,11 +145,11 @@ REST = """
 
 def contents(url: str) -> dict[str, Any]:
     """Return the comparable contents of a database: schema, jobs, grants, and the rows of all tables and views."""
-    found: dict[str, Any] = dict(described(url))
+    found: dict[str, Any] = dict(describe_schema(url))
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         for (table,) in connection.execute(TABLES).fetchall():
             if table not in NOT_RESTORED:
-                rows = connection.execute(f'SELECT to_jsonb(each) FROM "{table}" AS each')  # type: ignore[arg-type]
+                rows = connection.execute(f'SELECT to_jsonb(each) FROM "{table}" AS each'.encode())
                 # `closed` depends on the time of the query.
                 found[table] = sorted(json.dumps({**row, "closed": None}, sort_keys=True) for (row,) in rows)
         found["rest"] = connection.execute(REST).fetchall()

@@ -1,22 +1,20 @@
 """Scenarios for tests of candles: trades in a time range of their own, and the candles that they must have."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import LiteralString
 
 import psycopg
-from helpers.support import T0, Connection, Trade, store, trade
+from helpers.support import T0, Connection, Databases, Trade, store, trade
 from hypothesis import strategies as st
 
 Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
-Databases = Callable[[], AbstractContextManager[str]]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-LEVELS = {
+INTERVALS = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
@@ -28,14 +26,14 @@ LEVELS = {
 }
 MONDAY = datetime(2000, 1, 3, tzinfo=UTC)
 
-CANDLES: Mapping[str, LiteralString] = {
+CANDLES: Mapping[str, bytes] = {
     interval: f"""
         SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
         FROM candles_{interval}
         WHERE bucket >= %s
         ORDER BY symbol, bucket
-    """
-    for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
+    """.encode()
+    for interval in INTERVALS
 }
 CANDLES_VIEW = """
     SELECT symbol, bucket, open, high, low, close, volume, turnover, trade_count
@@ -60,7 +58,7 @@ TO_COLUMNSTORE = """
 
 def bucket_start(interval: str, time: datetime) -> datetime:
     """Return the start of a time's bucket."""
-    width = LEVELS[interval]
+    width = INTERVALS[interval]
     return MONDAY + (time - MONDAY) // width * width
 
 
@@ -113,7 +111,7 @@ def run_all_jobs(connection: Connection) -> None:
 
 
 class Scenario:
-    """Four weeks of a database without trades at first."""
+    """Four weeks of a database, empty at first."""
 
     length = 28 * DAY
     number = 0

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import yaml
 from helpers.support import PROJECT
 
-"""Settings that compose does not pass: the image has no embedded engine, and sets the path of its scripts itself."""
-
 
 class Copy(NamedTuple):
     stage: str | None

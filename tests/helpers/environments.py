@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from helpers.service import Service
-from helpers.support import SERVER, changed_url
+from helpers.support import SERVER, Databases, changed_url
 from helpers.tcp_proxy import Proxy, proxy_to
 from psycopg.conninfo import conninfo_to_dict
 
@@ -30,8 +30,6 @@ SETTINGS = {
 }
 
 DISK_BYTES = 120_000_000
-
-Databases = Callable[[], AbstractContextManager[str]]
 
 
 class Environment:
@@ -179,12 +177,12 @@ def _database_in(disk: Path) -> Iterator[str]:
             pytest.skip("the server runs on another machine")
         owner = Path(data).stat()
         os.chown(disk, owner.st_uid, owner.st_gid)
-        for made, dropped in (
+        for create, drop in (
             (f"CREATE TABLESPACE {name} LOCATION '{disk}'", f"DROP TABLESPACE {name}"),
             (f"CREATE DATABASE {name} TABLESPACE {name}", f"DROP DATABASE {name} WITH (FORCE)"),
         ):
-            connection.execute(made)  # type: ignore[arg-type]
-            stack.callback(connection.execute, dropped)  # type: ignore[arg-type]
+            connection.execute(create.encode())
+            stack.callback(connection.execute, drop.encode())
         url = changed_url(SERVER, database=name)
         migrations.upgrade(url)
         yield url

@@ -1,7 +1,7 @@
 """Faults and their injection into an environment.
 
-The test server itself is not killed, because other tests use it: its sessions and jobs are. Likewise only the embedded
-engine's clock is changed, and only its write-ahead log runs out of space.
+The test server is not killed, because other tests use it; only its sessions and jobs are. For the same reason, only the
+embedded engine's clock is changed, and only its write-ahead log runs out of space.
 """
 
 import os
@@ -19,7 +19,6 @@ import httpx
 import psycopg
 import pytest
 from helpers.environments import (
-    Databases,
     Environment,
     behind_proxy,
     can_mount_small_disk,
@@ -29,7 +28,7 @@ from helpers.environments import (
 )
 from helpers.load_clients import running_readers
 from helpers.service import eventually
-from helpers.support import SERVER
+from helpers.support import SERVER, Databases
 from helpers.tcp_proxy import Proxy
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)

@@ -67,7 +67,7 @@ class Service:
         return _children(self.process.pid, "-f", "spawn_main")
 
     def end(self) -> None:
-        """Terminate the service, or kill its process group if it does not end."""
+        """Terminate the service, and kill its process group if it does not end."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -105,8 +105,8 @@ def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
     )
 
 
-def complaint(*arguments: str, **environment: str) -> str:
-    """Run a command that must fail, and return the one line that it prints."""
+def error_line(*arguments: str, **environment: str) -> str:
+    """Run a command that must fail, and return its error message, which must be one line."""
     ended = command(*arguments, **environment)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -114,13 +114,13 @@ def complaint(*arguments: str, **environment: str) -> str:
     return ended.stderr
 
 
-def eventually(find: Callable[[], T | None], seconds: float = 30) -> T:
+def eventually(call: Callable[[], T | None], seconds: float = 30) -> T:
     """Call a function until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+    while not (result := call()):
+        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         time.sleep(0.05)
-    return found
+    return result
 
 
 def is_running(pid: int) -> bool:

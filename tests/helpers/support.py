@@ -3,12 +3,12 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import uvicorn
@@ -21,6 +21,8 @@ SERVER = os.environ.get("TEST_DATABASE_URL")
 PROJECT = Path(__file__).resolve().parents[2]
 
 Connection = psycopg.Connection[Any]
+Databases = Callable[[], AbstractContextManager[str]]
+"""Creates a database for a `with` block and yields its URL."""
 Trade = tuple[datetime, str, int, Decimal, Decimal]
 """Time, symbol, trade_id, price, volume."""
 
@@ -41,6 +43,17 @@ def store(connection: Connection, *trades: Trade) -> None:
 def trade(seconds: float, price: str, volume: str = "1", *, symbol: str = "AAPL", trade_id: int = 0) -> Trade:
     """Return a trade a number of seconds after T0."""
     return (T0 + timedelta(seconds=seconds), symbol, trade_id, Decimal(price), Decimal(volume))
+
+
+def current_trade(price: str, *, symbol: str = "AAPL") -> Trade:
+    """Return a trade at the current time."""
+    return (datetime.now(UTC), symbol, 0, Decimal(price), Decimal(1))
+
+
+def one(connection: Connection, query: LiteralString, *parameters: object) -> Any:
+    """Return the only value of a result."""
+    ((value,),) = connection.execute(query, parameters).fetchall()
+    return value
 
 
 def changed_url(url: str, *, port: int | None = None, database: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -43,8 +43,8 @@ class Proxy:
         self._delay = self._seconds_a_byte = 0.0
         self._call(self._flowing.set)
 
-    def _call(self, function: object) -> None:
-        self._loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
+    def _call(self, function: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(function)
 
     def _break(self) -> None:
         for writer in self._writers:

@@ -1,19 +1,13 @@
 """Queries for tests of versions."""
 
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
-from helpers.support import Connection, trade
+from helpers.support import Connection, one, trade
 
 INSERT = "INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, %s, %s, %s, %s)"
 COMMITS = "SELECT kind, trade_count, first_time, last_time FROM commits ORDER BY version"
-COUNTED = "SELECT sum(trade_count)::bigint FROM data_version"
-
-
-def one(connection: Connection, query: LiteralString, *parameters: object) -> Any:
-    """Return the only value of a result."""
-    ((value,),) = connection.execute(query, parameters).fetchall()
-    return value
+TRADE_COUNT = "SELECT sum(trade_count)::bigint FROM data_version"
 
 
 def commits(connection: Connection) -> list[tuple[Any, ...]]:
@@ -21,11 +15,11 @@ def commits(connection: Connection) -> list[tuple[Any, ...]]:
     return connection.execute(COMMITS).fetchall()
 
 
-def counts_are_right(connection: Connection) -> bool:
-    """True if data_version has the number of trades."""
-    return one(connection, COUNTED) == one(connection, "SELECT count(*) FROM trades")
+def trade_count_is_correct(connection: Connection) -> bool:
+    """True if `data_version` has the number of stored trades."""
+    return one(connection, TRADE_COUNT) == one(connection, "SELECT count(*) FROM trades")
 
 
 def at(seconds: float) -> datetime:
-    """Return a time so many seconds after T0."""
+    """Return the time a number of seconds after T0."""
     return trade(seconds, "1")[0]

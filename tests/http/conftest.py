@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
-import psycopg
 import pytest
+from helpers.api_keys import bearer, store_key
+from helpers.support import Connection, serving, store, trade
 from litestar.testing import TestClient
 
 from market_data.app import create_app
-from market_data.auth.api_keys import generate_key, hash_key, parse_prefix
+from market_data.auth.api_keys import Scope
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -84,14 +85,9 @@ def writing_service(
     settings: Settings, session_database: str, make_client: Callable[[Settings], TestClient]
 ) -> Iterator[TestClient]:
     """Client with an API key of scope admin."""
-    secret = generate_key()
-    with psycopg.connect(session_database, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO api_keys (name, prefix, hash, scopes) VALUES ('tester', %s, %s, '{admin}')",
-            (parse_prefix(secret), hash_key(secret)),
-        )
+    secret = store_key(session_database, "admin", name="tester")
     with make_client(settings) as client:
-        client.headers["Authorization"] = f"Bearer {secret}"
+        client.headers.update(bearer(secret))
         yield client
 
 
@@ -100,6 +96,34 @@ def writer(writing_service: TestClient, database_url: str) -> TestClient:
     """Client with an API key of scope admin, named `tester`, and an empty database."""
     assert database_url
     return writing_service
+
+
+@pytest.fixture(scope="module")
+def base(settings: Settings) -> Iterator[str]:
+    """URL of a service that listens on a port."""
+    with serving(create_app(settings)) as address:
+        yield address
+
+
+@pytest.fixture
+def address(base: str, known: Connection) -> str:
+    """URL of a service with AAPL and MSFT, both without trades."""
+    assert known
+    return base
+
+
+@pytest.fixture
+def two_trades(connection: Connection) -> Connection:
+    """Connection to a database with two trades of AAPL, both at T0."""
+    store(connection, trade(0, "1.5", "2"), trade(0, "1.5", "2", trade_id=8))
+    return connection
+
+
+@pytest.fixture(scope="session")
+def keys(session_database: str) -> dict[str, str]:
+    """API keys by their scope, named `owasp-read` and so on."""
+    scopes: tuple[Scope, ...] = ("read", "write", "admin")
+    return {scope: store_key(session_database, scope, name=f"owasp-{scope}") for scope in scopes}
 
 
 ANYWHERE = {408, 414, 431}

@@ -68,7 +68,7 @@ def reset(connection: Connection) -> None:
 def excluded(case: schemathesis.Case) -> list[Any]:
     """Return the checks that do not apply to a response."""
     # The document can't describe that a start must lie before an end, and that a token belongs to its parameters.
-    if case.operation.label == "POST /trades":  # whose 200 lists rejected trades with partial=true
+    if case.operation.label == "POST /trades":  # with partial=true, 200 lists the rejected trades
         return [positive_data_acceptance, negative_data_rejection]
     return [positive_data_acceptance]
 
@@ -157,7 +157,7 @@ def test_every_sequence_has_documented_responses(
     answers: Counter[tuple[str, int]] = Counter()
     wrong: list[str] = []
 
-    class Workflow(described.as_state_machine()):  # type: ignore[misc]
+    class Workflow(described.as_state_machine()):
         def setup(self) -> None:
             reset(connection)
 

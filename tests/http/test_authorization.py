@@ -1,4 +1,4 @@
-"""Access to each path by each kind of key. The paths come from the application, so that none is forgotten."""
+"""Access to each path with each kind of key. The paths are those of the application, so that the test covers all."""
 
 import json
 from collections.abc import Callable, Iterator

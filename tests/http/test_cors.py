@@ -54,7 +54,7 @@ def test_listed_origins_may_read_all_responses(shared: TestClient, origin: str, 
 
 
 @pytest.mark.parametrize("origin", [THEIRS, "null", f"{OURS}:444", OURS.upper(), f"{OURS}.evil.com", None])
-def test_other_origins_may_not(shared: TestClient, origin: str | None):
+def test_other_origins_may_not_read_responses(shared: TestClient, origin: str | None):
     headers = {} if origin is None else {"Origin": origin}
     response = shared.get("/", headers=headers)
     assert response.status_code == 200

@@ -155,10 +155,10 @@ def test_bad_parameters_are_400(service: TestClient, path: str):
 def renamed_tables(connection: Connection) -> Iterator[None]:
     """Rename tables, so that queries fail unexpectedly."""
     for table in ("symbols", "latest_trades"):
-        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")  # type: ignore[arg-type]
+        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_elsewhere".encode())
     yield
     for table in ("symbols", "latest_trades"):
-        connection.execute(f"ALTER TABLE {table}_elsewhere RENAME TO {table}")  # type: ignore[arg-type]
+        connection.execute(f"ALTER TABLE {table}_elsewhere RENAME TO {table}".encode())
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_many_trades_are_counted_exactly(client: TestClient, connection: Connect
     assert client.get("/health").json()["last_trade_count"] == exact
 
 
-def test_the_process_is_alive(client: TestClient):
+def test_liveness_of_the_process(client: TestClient):
     assert client.get("/health/live").json() == {"status": "alive"}
 
 
@@ -86,7 +86,7 @@ def _cancel_feed() -> None:
 
 @contextmanager
 def revision(connection: Connection, number: str) -> Iterator[None]:
-    """Set another revision of the schema for the length of a `with`."""
+    """Set another revision of the schema for the block."""
     connection.execute("UPDATE alembic_version SET version_num = %s", (number,))
     try:
         yield

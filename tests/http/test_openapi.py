@@ -188,7 +188,7 @@ def test_bodies_have_valid_examples(document: Document, valid: Validate):
 
 
 def test_examples_of_bodies_are_accepted(writer: TestClient, document: Document):
-    """In the order of a workflow."""
+    """Send the examples in the order of a workflow."""
     answers: list[tuple[str, int]] = []
     for method, path in (
         ("post", "/symbols"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from helpers.api_keys import bearer, store_key
+from helpers.api_keys import bearer
 from helpers.support import Connection, store, trade
 from helpers.write_requests import GIVEN, IDENTITY, WRITES, unchanged
 from litestar.testing import TestClient
@@ -27,24 +27,9 @@ MakeClient = Callable[[Settings], TestClient]
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    """Two trades of AAPL."""
-    store(connection, trade(0, "1.5", "2"), trade(0, "1.5", "2", trade_id=8))
-    return connection
-
-
-@pytest.fixture(scope="module")
-def keys(session_database: str) -> dict[str, str]:
-    return {
-        scope: store_key(session_database, scope, name=f"owasp-{scope}")  # type: ignore[arg-type]
-        for scope in ("read", "write", "admin")
-    }
-
-
-def test_api1_a_page_token_grants_no_access(client: TestClient, known: Connection, keys: dict[str, str]):
+def test_api1_a_page_token_grants_no_access(client: TestClient, two_trades: Connection, keys: dict[str, str]):
     """Trades have no owner. Only the audit trail is protected, with a valid page token too."""
-    store(known, *(trade(second, "1", symbol=symbol) for second in (1, 2) for symbol in ("AAPL", "MSFT")))
+    store(two_trades, *(trade(second, "1", symbol=symbol) for second in (1, 2) for symbol in ("AAPL", "MSFT")))
     for price in (2, 3):
         assert client.post("/trades/correct", json=IDENTITY | {"price": price}, headers=bearer(keys["write"])).is_success
     page = client.get("/trades/changes?limit=1", headers=bearer(keys["admin"]))
@@ -57,8 +42,8 @@ def test_api1_a_page_token_grants_no_access(client: TestClient, known: Connectio
     assert client.get(f"/trades?symbol=MSFT&{RANGE}&page_token={token}").status_code == 400
 
 
-def test_api1_the_path_of_a_symbol_cannot_address_another_resource(writer: TestClient, known: Connection):
-    with unchanged(known):
+def test_api1_the_path_of_a_symbol_cannot_address_another_resource(writer: TestClient, two_trades: Connection):
+    with unchanged(two_trades):
         for name in (
             "..%2ftrades%2fcancel",
             "AAPL%2f..%2f..%2ftrades",
@@ -106,8 +91,8 @@ def test_api2_keys_are_read_from_two_headers_only(client: TestClient, keys: dict
     assert client.get("/trades/changes", auth=("admin", key)).status_code == 401
 
 
-def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, known: Connection):
-    with unchanged(known):
+def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, two_trades: Connection):
+    with unchanged(two_trades):
         for method, path, body, more in (
             ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
             ("PATCH", "/symbols/AAPL", {"name": "New"}, ("symbol", "created_at", "__proto__")),
@@ -123,7 +108,7 @@ def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, known
 
 
 def test_api3_no_response_has_a_key_a_hash_or_a_server_path(
-    writer: TestClient, known: Connection, keys: dict[str, str], document: Document, session_database: str
+    writer: TestClient, two_trades: Connection, keys: dict[str, str], document: Document, session_database: str
 ):
     writer.post("/trades/correct", json=IDENTITY | {"price": 9})
     parts = conninfo_to_dict(session_database)
@@ -139,9 +124,11 @@ def test_api3_no_response_has_a_key_a_hash_or_a_server_path(
     }
 
 
-def test_api4_resources_of_a_request_are_limited(settings: Settings, make_client: MakeClient, known: Connection, keys: Any):
+def test_api4_resources_of_a_request_are_limited(
+    settings: Settings, make_client: MakeClient, two_trades: Connection, keys: Any
+):
     json_headers = {**bearer(keys["write"]), "Content-Type": "application/json"}
-    with make_client(msgspec.structs.replace(settings, rate_limit=17)) as client, unchanged(known):
+    with make_client(msgspec.structs.replace(settings, rate_limit=17)) as client, unchanged(two_trades):
         for path, status in (
             (f"/trades?symbol=AAPL&{RANGE}&limit=1001", 400),
             (f"/trades?symbol=AAPL&{RANGE}&limit={'9' * 400}", 400),
@@ -168,16 +155,18 @@ def test_api4_resources_of_a_request_are_limited(settings: Settings, make_client
         assert [client.get("/").status_code for _ in range(10)][-1] == 429
 
 
-def test_api5_a_scope_does_not_grant_higher_ones(client: TestClient, known: Connection, keys: dict[str, str]):
-    with unchanged(known):
+def test_api5_a_scope_does_not_grant_higher_ones(client: TestClient, two_trades: Connection, keys: dict[str, str]):
+    with unchanged(two_trades):
         for method, path, body in WRITES:
             assert client.request(method, path, json=body, headers=bearer(keys["read"])).status_code == 403
     for scope in ("read", "write"):
         assert client.get("/trades/changes", headers=bearer(keys[scope])).status_code == 403
 
 
-def test_api5_other_spellings_of_path_and_method_grant_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
-    with unchanged(known):
+def test_api5_other_spellings_of_path_and_method_grant_nothing(
+    client: TestClient, two_trades: Connection, keys: dict[str, str]
+):
+    with unchanged(two_trades):
         for path in ("/trades/changes/", "//trades/changes", "/Trades/Changes", "/trades%2fchanges", "/./trades/changes"):
             for headers in ({}, bearer(keys["write"])):
                 assert client.get(path, headers=headers).status_code in {401, 403, 404}, path
@@ -190,27 +179,29 @@ def test_api5_other_spellings_of_path_and_method_grant_nothing(client: TestClien
                 assert client.request(method, path, headers=bearer(keys["admin"])).status_code == 405
 
 
-def test_api6_writes_need_a_key(client: TestClient, known: Connection, document: Document):
+def test_api6_writes_need_a_key(client: TestClient, two_trades: Connection, document: Document):
     written = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} - {
         ("GET", path) for path in document["paths"]
     }
     assert {(method, path.partition("?")[0].replace("AAPL", "{symbol}")) for method, path, _ in WRITES} == written
-    with unchanged(known):
+    with unchanged(two_trades):
         for method, path, body in WRITES:
             assert client.request(method, path, json=body).status_code == 401
 
 
-def test_api6_repeated_writes_change_nothing(client: TestClient, known: Connection, keys: dict[str, str]):
+def test_api6_repeated_writes_change_nothing(client: TestClient, two_trades: Connection, keys: dict[str, str]):
     def send() -> list[int]:
         headers = bearer(keys["write"])
         return [client.request(method, path, json=body, headers=headers).status_code for method, path, body in WRITES]
 
     assert send() == [200, 200, 200, 200, 201, 200]
-    with unchanged(known):
+    with unchanged(two_trades):
         assert send() == [200] * len(WRITES)
 
 
-def test_api7_the_service_never_connects_to_a_url_in_a_request(writer: TestClient, known: Connection, document: Document):
+def test_api7_the_service_never_connects_to_a_url_in_a_request(
+    writer: TestClient, two_trades: Connection, document: Document
+):
     """The service fetches nothing: a URL is stored as text, or rejected."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.setblocking(False)
@@ -229,8 +220,8 @@ def test_api7_the_service_never_connects_to_a_url_in_a_request(writer: TestClien
             trap.accept()
 
 
-def test_api7_links_are_relative_whatever_the_host_header(client: TestClient, known: Connection):
-    store(known, trade(1, "1"))
+def test_api7_links_are_relative_whatever_the_host_header(client: TestClient, two_trades: Connection):
+    store(two_trades, trade(1, "1"))
     answer = client.get(f"/trades?symbol=AAPL&{RANGE}&limit=1", headers={"Host": "evil.example", "X-Forwarded-Host": "evil"})
     assert answer.links["next"]["url"].startswith("/trades?")
     assert "evil" not in answer.text + str(answer.headers)

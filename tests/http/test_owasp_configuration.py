@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.api_keys import store_key
 from helpers.service import running
 from helpers.sse_client import listening
 from helpers.support import Connection, serving, store, trade
@@ -24,21 +23,6 @@ MakeClient = Callable[[Settings], TestClient]
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
-@pytest.fixture
-def known(connection: Connection) -> Connection:
-    """Two trades of AAPL."""
-    store(connection, trade(0, "1.5", "2"), trade(0, "1.5", "2", trade_id=8))
-    return connection
-
-
-@pytest.fixture(scope="module")
-def keys(session_database: str) -> dict[str, str]:
-    return {
-        scope: store_key(session_database, scope, name=f"owasp-{scope}")  # type: ignore[arg-type]
-        for scope in ("read", "write", "admin")
-    }
-
-
 @pytest.mark.parametrize("host", ["http://127.0.0.1:1/x", "a:b", "a:65536", "[::1", "a b", "a/b?c#d", "\x7f", "a,b:1:2"])
 def test_api8_an_invalid_host_is_400(service: TestClient, host: str):
     """Litestar would answer 500 and log a traceback."""
@@ -53,7 +37,7 @@ def test_api8_an_invalid_host_is_400(service: TestClient, host: str):
 INTERNALS = ("Traceback", 'File "', "psycopg", "litestar", "uvicorn", "SELECT ", "0x")
 
 
-def test_api8_errors_reveal_no_internals(writer: TestClient, known: Connection):
+def test_api8_errors_reveal_no_internals(writer: TestClient, two_trades: Connection):
     requests = [
         ("GET", "/nothing", {}),
         ("GET", "/trades?symbol='&start=%00&end=%ff", {}),
@@ -63,7 +47,7 @@ def test_api8_errors_reveal_no_internals(writer: TestClient, known: Connection):
         ("DELETE", "/trades", {}),
         ("GET", "/price/latest?symbol=NONE", {}),
     ]
-    with unchanged(known):
+    with unchanged(two_trades):
         for method, path, what in requests:
             answer = writer.request(method, path, **what)
             assert 400 <= answer.status_code < 500
@@ -125,18 +109,18 @@ def address(settings: Settings) -> Iterator[str]:
         yield address
 
 
-def test_api10_the_payload_of_a_notification_is_ignored(address: str, known: Connection):
+def test_api10_the_payload_of_a_notification_is_ignored(address: str, two_trades: Connection):
     with listening(address, symbols="AAPL", channels="trades") as events:
         for payload in ("", "garbage", "-1", "9" * 7000, '{"event":"trade","data":{"price":1}}', "\r\nevent: trade\r\n\r\n"):
-            known.execute("SELECT pg_notify('market_data_stream', %s)", (payload,))
-        store(known, trade(1, "7"))
+            two_trades.execute("SELECT pg_notify('market_data_stream', %s)", (payload,))
+        store(two_trades, trade(1, "7"))
         (event,) = events.take(1)
         assert (event.name, event.data["price"]) == ("trade", 7)
 
 
-def test_api10_text_from_the_database_is_escaped(client: TestClient, known: Connection):
+def test_api10_text_from_the_database_is_escaped(client: TestClient, two_trades: Connection):
     name = "</script><script>alert(1)</script>\u2028\r\nX-Injected: 1"
-    known.execute("UPDATE symbols SET name = %s", (name,))
+    two_trades.execute("UPDATE symbols SET name = %s", (name,))
     answer = client.get("/symbols")
     assert answer.json()["symbols"][0]["name"] == name
     assert answer.headers["content-type"].startswith("application/json")

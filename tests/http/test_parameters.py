@@ -63,7 +63,7 @@ def test_malformed_symbol_is_refused(service: TestClient, path: str, symbol: str
 @pytest.mark.parametrize("path", ["/trades", "/candles"])
 @pytest.mark.parametrize("name", ["start", "end"])
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "expected"),
     [
         ("", "must be a time"),
         ("yesterday", "must be a time"),
@@ -75,10 +75,10 @@ def test_malformed_symbol_is_refused(service: TestClient, path: str, symbol: str
         ("9999-12-31T23:59:59-01:00", "does not exist"),
     ],
 )
-def test_malformed_time_is_refused(service: TestClient, path: str, name: str, text: str, complaint: str):
+def test_malformed_time_is_refused(service: TestClient, path: str, name: str, text: str, expected: str):
     problems = refused(service, path, good_for(path) | {name: text})
     assert problems.keys() == {name}
-    assert complaint in problems[name]
+    assert expected in problems[name]
 
 
 @pytest.mark.parametrize("path", ["/trades", "/candles"])

@@ -67,7 +67,7 @@ def test_requests_above_the_limit_are_429(limited: Callable[..., TestClient]):
             }
 
 
-def test_retry_after_holds(limited: Callable[..., TestClient]):
+def test_retry_after_is_the_time_until_the_next_request(limited: Callable[..., TestClient]):
     with limited(60) as client:
         while (answer := client.get("/nothing")).status_code == 404:
             pass

@@ -13,7 +13,7 @@ from market_data.settings import Settings
 MakeClient = Callable[[Settings], TestClient]
 
 
-def test_too_long_a_url_is_414(service: TestClient):
+def test_too_long_url_is_414(service: TestClient):
     assert service.get("/nothing?x=" + "a" * 29_000).status_code == 404  # the path of the test client includes the query
     for url in ("/symbols?x=" + "a" * 65_000, "/" + "a" * 65_000):
         response = service.get(url)
@@ -30,7 +30,7 @@ def test_too_many_headers_are_431(service: TestClient, headers: dict[str, str]):
     assert service.get("/symbols", headers={"X-Large": "a" * 30_000}).status_code == 200
 
 
-def test_too_large_a_body_is_413(settings: Settings, make_client: MakeClient, database_url: str):
+def test_too_large_body_is_413(settings: Settings, make_client: MakeClient, database_url: str):
     headers = {**bearer(store_key(database_url, "write")), "Content-Type": "application/json"}
     with make_client(msgspec.structs.replace(settings, max_body_bytes=1000)) as client:
         response = client.post("/trades", content=b"[" + b" " * 999 + b"]", headers=headers)

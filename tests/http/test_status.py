@@ -45,7 +45,7 @@ def lease(connection: Connection, seconds: float) -> None:
         (-60, None, "alive"),
     ],
 )
-def test_trades_of_any_source_count(
+def test_status_depends_on_trades_of_any_source_and_on_the_lease(
     client: TestClient, connection: Connection, seconds_ago: float | None, feeds_for: float | None, expected: str
 ):
     """The feed of this service is disabled."""
@@ -63,13 +63,13 @@ def test_trades_of_any_source_count(
 
 
 def test_service_with_a_feed_is_stale_without_trades(settings: Settings, make_client: MakeClient, connection: Connection):
-    lease(connection, 30)  # so that its own feed waits
+    lease(connection, 30)  # the feed of this service waits for the lease
     feeding = msgspec.structs.replace(settings, feed_enabled=True, ingestion_interval_seconds=0.5)
     with make_client(feeding) as client:
         assert (status(client)["ingestion_status"], status(client)["threshold_seconds"]) == ("stale", 1.5)
 
 
-def test_levels_and_jobs_are_listed(client: TestClient):
+def test_intervals_and_jobs_are_listed(client: TestClient):
     body = status(client)
     assert [level["interval"] for level in body["candles"]] == list(INTERVALS)
     assert {(job["job"], job["table"]) for job in body["jobs"]} >= {

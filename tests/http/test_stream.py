@@ -1,9 +1,7 @@
-"""`/stream` and `/ws`, from a service that listens on a port."""
+"""`/stream`: events, resumption, slow clients."""
 
 import asyncio
-import json
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,9 +11,7 @@ import httpx
 import pytest
 from helpers.service import eventually
 from helpers.sse_client import listening, next_trade, open_raw
-from helpers.support import Connection, Trade, serving, store, trade
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from helpers.support import Connection, current_trade, serving, store, trade
 
 from market_data.app import create_app
 from market_data.settings import Settings
@@ -23,25 +19,8 @@ from market_data.streaming import clients, hub
 from market_data.telemetry.metrics import STREAM_CLIENTS, STREAM_DROPPED
 
 
-@pytest.fixture(scope="module")
-def base(settings: Settings) -> Iterator[str]:
-    with serving(create_app(settings)) as address:
-        yield address
-
-
-@pytest.fixture
-def address(base: str, connection: Connection) -> str:
-    """URL of a service with AAPL and MSFT, both without trades."""
-    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple'), ('MSFT', 'Microsoft')")
-    return base
-
-
-def now(price: str, *, symbol: str = "AAPL", seconds: float = 0) -> Trade:
-    return (datetime.now(UTC) + timedelta(seconds=seconds), symbol, 0, Decimal(price), Decimal(1))
-
-
-def clients_now(transport: str = "sse") -> float:
-    return STREAM_CLIENTS.labels(transport)._value.get()
+def connected_clients() -> float:
+    return STREAM_CLIENTS.labels("sse")._value.get()
 
 
 def test_trade_event_has_the_fields_of_trades(address: str, connection: Connection):
@@ -58,7 +37,7 @@ def test_candle_event_has_the_fields_of_candles_with_symbol_and_interval(
     address: str, connection: Connection, interval: str
 ):
     with listening(address, channels=f"candles_{interval}") as events:
-        store(connection, now("10.5"))
+        store(connection, current_trade("10.5"))
         event = events.next()
     assert event.name == "candle"
     start, end = datetime.now(UTC) - timedelta(days=8), datetime.now(UTC) + timedelta(days=1)
@@ -69,14 +48,14 @@ def test_candle_event_has_the_fields_of_candles_with_symbol_and_interval(
 
 def test_symbols_and_channels_filter_events(address: str, connection: Connection):
     with listening(address, symbols="msft", channels="trades,candles_1m") as events:
-        store(connection, now("1"), now("2", symbol="MSFT"))
+        store(connection, current_trade("1"), current_trade("2", symbol="MSFT"))
         found = events.take(2)
     assert [(event.name, event.data["symbol"]) for event in found] == [("trade", "MSFT"), ("candle", "MSFT")]
 
 
 def test_subscription_to_all_includes_new_symbols(address: str, connection: Connection):
     with listening(address) as events:
-        store(connection, now("1", symbol="NEW"))
+        store(connection, current_trade("1", symbol="NEW"))
         assert events.next().data["symbol"] == "NEW"
 
 
@@ -121,7 +100,7 @@ def test_reconnecting_client_gets_missed_events_once(address: str, connection: C
 def test_client_resumes_between_the_events_of_one_commit(address: str, connection: Connection):
     channels: dict[str, Any] = {"channels": "trades,candles_1m,candles_5m"}
     with listening(address, **channels) as events:
-        store(connection, now("1"))
+        store(connection, current_trade("1"))
         trade_event, minute, five = events.take(3)
     with listening(address, trade_event.id, **channels) as events:
         assert [event.id for event in events.take(2)] == [minute.id, five.id]
@@ -133,7 +112,7 @@ def test_client_resumes_between_the_events_of_one_commit(address: str, connectio
 
 def test_missed_changes_of_a_candle_are_one_event(address: str, connection: Connection):
     with listening(address, channels="candles_1m") as events:
-        first = now("1")
+        first = current_trade("1")
         store(connection, first)
         last = events.next().id
     for number in range(1, 4):
@@ -146,7 +125,7 @@ def test_missed_changes_of_a_candle_are_one_event(address: str, connection: Conn
 def test_client_resumes_after_a_heartbeat(address: str, connection: Connection):
     with httpx.stream("GET", f"{address}/stream") as response:
         heartbeat = next(response.iter_lines())[4:]
-    store(connection, now("7"))
+    store(connection, current_trade("7"))
     with listening(address, heartbeat) as events:
         assert events.next().data["price"] == 7
 
@@ -162,7 +141,7 @@ def test_deleted_events_are_a_gap(address: str, connection: Connection):
         assert gap.name == "gap"
         assert "kept for an hour" in gap.data["reason"]
         assert events.any().name == "heartbeat"
-        store(connection, now("9"))
+        store(connection, current_trade("9"))
         assert events.next().data["price"] == 9
     with listening(address, f"{versions[-1]}-1-0") as events:
         assert events.next().data["price"] == 9, "nothing after the last one was deleted"
@@ -211,10 +190,10 @@ def test_heartbeats_are_sent_without_events(settings: Settings, monkeypatch: pyt
 
 
 def test_disconnected_client_is_removed_at_once(address: str):
-    before = clients_now()
+    before = connected_clients()
     with listening(address), listening(address):
-        assert clients_now() == before + 2
-    eventually(lambda: clients_now() == before, 5)
+        assert connected_clients() == before + 2
+    eventually(lambda: connected_clients() == before, 5)
 
 
 def test_slow_client_is_disconnected_with_a_reason_and_others_are_not(
@@ -238,7 +217,7 @@ def test_slow_client_is_disconnected_with_a_reason_and_others_are_not(
             rows += 2000
             assert rows < 400_000, "no client was disconnected"
             last = [quick.next("trade") for _ in range(2000)][-1].id
-        store(connection, now("5", symbol="MSFT"))
+        store(connection, current_trade("5", symbol="MSFT"))
         assert quick.next("trade").data["symbol"] == "MSFT"
         # Its last event is the reason, and it can resume with the last id.
         text = read_to_the_end(slow)
@@ -278,117 +257,18 @@ def read_to_the_end(client: socket.socket) -> str:
     return text.decode()
 
 
-Message = dict[str, Any]
-
-
-def receive(client: ClientConnection) -> Message:
-    """Return the next message, without heartbeats."""
-    while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
-        pass
-    return message
-
-
-@pytest.fixture
-def websocket(address: str) -> Iterator[ClientConnection]:
-    with connect(f"{address.replace('http', 'ws')}/ws") as client:
-        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
-        yield client
-
-
-def command(client: ClientConnection, action: str, **what: list[str]) -> Message:
-    """Send a command and return its response, without the events before it."""
-    client.send(json.dumps({"action": action, **what}))
-    while (answer := receive(client))["event"] not in ("subscribed", "error"):
-        pass
-    return answer["data"]
-
-
-def test_websocket_has_the_events_of_the_stream(address: str, connection: Connection):
-    with (
-        connect(f"{address.replace('http', 'ws')}/ws?symbols=AAPL&channels=trades,candles_1m") as client,
-        listening(address, symbols="AAPL", channels="trades,candles_1m") as events,
-    ):
-        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
-        store(connection, now("3"))
-        expected = [{"event": event.name, "id": event.id, "data": event.data} for event in events.take(2)]
-        assert [receive(client), receive(client)] == expected
-
-
-def test_websocket_resumes_after_the_last_event_id(address: str, connection: Connection):
-    with listening(address) as events:
-        store(connection, now("1"))
-        last = events.next().id
-    store(connection, now("2"))
-    with connect(f"{address.replace('http', 'ws')}/ws?last_event_id={last}") as client:
-        assert receive(client)["data"]["price"] == 2
-
-
-def test_subscriptions_change_while_connected(websocket: ClientConnection, connection: Connection):
-    assert command(websocket, "subscribe", symbols=["aapl"]) == {"channels": {"trades": ["AAPL"]}}
-    assert command(websocket, "subscribe", symbols=["MSFT"]) == {"channels": {"trades": ["AAPL", "MSFT"]}}
-    assert command(websocket, "unsubscribe", symbols=["AAPL"]) == {"channels": {"trades": ["MSFT"]}}
-    store(connection, now("1"), now("2", symbol="MSFT"))
-    assert receive(websocket)["data"]["symbol"] == "MSFT"
-    assert command(websocket, "subscribe", channels=["candles_1m"])["channels"] == {"candles_1m": "all", "trades": ["MSFT"]}
-    store(connection, now("3"))
-    assert receive(websocket)["event"] == "candle"
-    assert command(websocket, "unsubscribe", channels=["candles_1m", "trades"]) == {"channels": {}}
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("{", "message"),
-        ("", "message"),
-        ("[]", "message"),
-        ('{"action": "stop"}', "action"),
-        ('{"action": "subscribe", "symbols": []}', "symbols"),
-        ('{"action": "subscribe", "symbols": ["NOPE"]}', "There is no symbol NOPE"),
-        ('{"action": "subscribe", "symbols": ["a b"]}', "letters"),
-        ('{"action": "subscribe", "channels": ["prices"]}', "candles_1m"),
-        ('{"action": "subscribe", "more": 1}', "more"),
-    ],
-)
-def test_wrong_command_gets_an_error_and_keeps_the_connection(websocket: ClientConnection, text: str, complaint: str):
-    websocket.send(text)
-    answer = receive(websocket)
-    assert answer["event"] == "error"
-    assert complaint in answer["data"]["detail"]
-    assert command(websocket, "subscribe", symbols=["AAPL"]) == {"channels": {"trades": ["AAPL"]}}
-
-
-def test_plain_request_to_the_websocket_is_426(address: str):
-    answer = httpx.get(f"{address}/ws")
-    assert answer.status_code == 426
-    assert answer.headers["upgrade"] == "websocket"
-    assert "/stream" in answer.json()["detail"]
-
-
-def test_single_symbols_can_not_be_unsubscribed_from_all(websocket: ClientConnection):
-    command(websocket, "subscribe")
-    assert "leave symbols out" in command(websocket, "unsubscribe", symbols=["AAPL"])["detail"]
-    assert command(websocket, "unsubscribe") == {"channels": {}}
-
-
-def test_wrong_parameters_of_a_websocket_are_sent_before_it_is_closed(address: str):
-    with connect(f"{address.replace('http', 'ws')}/ws?channels=prices") as client:
-        assert "candles_1m" in receive(client)["data"]["detail"]
-        with pytest.raises(ConnectionClosed, match="1008"):
-            client.recv(timeout=10)
-
-
 def test_thousand_clients_of_one_worker_get_every_event_once(address: str, connection: Connection):
     """200 clients subscribe to a traded symbol, 800 to an idle one."""
     asyncio.run(_thousand(address, connection))
 
 
 async def _thousand(address: str, connection: Connection) -> None:
-    before = clients_now()
+    before = connected_clients()
     busy = [await open_raw(address, "AAPL") for _ in range(200)]
     idle = [await open_raw(address, "MSFT") for _ in range(800)]
-    assert clients_now() == before + 1000
+    assert connected_clients() == before + 1000
     for price in range(50):
-        await asyncio.to_thread(store, connection, now(f"{price + 1}"))
+        await asyncio.to_thread(store, connection, current_trade(f"{price + 1}"))
     for stream in busy:
         assert [(await next_trade(stream))["price"] for _ in range(50)] == [price + 1 for price in range(50)]
     for _, writer in [*busy, *idle]:

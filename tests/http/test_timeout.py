@@ -54,7 +54,7 @@ def test_a_request_blocked_in_the_database_is_503(settings: Settings, make_clien
 
 
 class Application:
-    """Application that answers each path in its own way, and records how its requests ended."""
+    """Application with a different response for each path, which records how its requests ended."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []
@@ -104,7 +104,7 @@ def test_a_timed_out_request_is_cancelled_and_its_late_response_is_ignored():
         assert client.get("/late").status_code == 503
         assert application.ended == ["cancelled"]
         assert client.get("/stubborn").status_code == 503
-        assert time.monotonic() - started < 1, "the client has its response while the application still ends"
+        assert time.monotonic() - started < 1, "the response must not wait for the application to end"
         time.sleep(1.2)
         assert application.ended == ["cancelled", "done"]
         assert client.get("/soon").text == "all of it"

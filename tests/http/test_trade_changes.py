@@ -24,7 +24,7 @@ def price(client: TestClient) -> Any:
     return client.get("/price/latest?symbol=AAPL").json().get("price")
 
 
-def test_cancelled_trade_is_deleted_and_the_one_before_becomes_the_latest(traded: TestClient, connection: Connection):
+def test_cancelled_trade_is_deleted_and_the_previous_trade_becomes_the_latest(traded: TestClient, connection: Connection):
     assert price(traded) == 104.9
     answer = traded.post("/trades/cancel", json=THIS)
     body = answer.json()
@@ -97,14 +97,14 @@ def test_correction_to_the_same_values_changes_nothing(traded: TestClient, conne
 @pytest.mark.parametrize("path", ["/trades/cancel", "/trades/correct"])
 def test_change_of_a_missing_trade_is_404(traded: TestClient, connection: Connection, path: str):
     more = {"price": 1} if path == "/trades/correct" else {}
-    for other, said in (
+    for other, expected in (
         ({"symbol": "ACME"}, "There is no symbol ACME"),
         ({"trade_id": 5}, "There is no trade of AAPL at 2026-02-08T10:30:00Z with trade_id 5."),
         ({"timestamp": "2026-02-08T10:30:00.000001Z"}, "There is no trade of AAPL at 2026-02-08T10:30:00.000001Z"),
     ):
         answer = traded.post(path, json=THIS | more | other)
         assert answer.status_code == 404
-        assert answer.json()["detail"].startswith(said)
+        assert answer.json()["detail"].startswith(expected)
     connection.execute("UPDATE retention SET dropped_before = '2026-01-01T00:00:00Z'")
     try:
         answer = traded.post(path, json=THIS | more | {"timestamp": "2025-12-01T00:00:00Z"})

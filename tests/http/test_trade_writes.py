@@ -15,7 +15,7 @@ JSON = {"Content-Type": "application/json"}
 STORED = "SELECT trade_id, price::text, volume::text FROM trades ORDER BY symbol, time, trade_id"
 
 
-def new_trade(trade_id: int | None = 0, price: Any = 1.5, volume: Any = 2, **other: Any) -> dict[str, Any]:
+def new_trade(trade_id: float | None = 0, price: Any = 1.5, volume: Any = 2, **other: Any) -> dict[str, Any]:
     """Return a trade as a client writes it."""
     number = {} if trade_id is None else {"trade_id": trade_id}
     return {"symbol": "AAPL", "price": price, "volume": volume, "timestamp": TIME, **number, **other}
@@ -128,7 +128,7 @@ def test_malformed_trade_and_a_conflict_in_one_call_are_400(aapl: TestClient):
 
 
 @pytest.mark.parametrize(
-    ("trade", "said"),
+    ("trade", "expected"),
     [
         (new_trade(price=-1), "price: must not be negative"),
         (new_trade(price=None), "price: must be a number, or a string of its digits, not null"),
@@ -144,7 +144,7 @@ def test_malformed_trade_and_a_conflict_in_one_call_are_400(aapl: TestClient):
         (new_trade(volume=-1), "volume: must not be negative"),
         (new_trade(volume={}), "volume: must be a number"),
         (new_trade(trade_id=2**63), "trade_id: must be a whole number of 64 bits"),
-        (new_trade(trade_id=1.5), "trade_id: must be a whole number of 64 bits"),  # type: ignore[arg-type]
+        (new_trade(trade_id=1.5), "trade_id: must be a whole number of 64 bits"),
         (new_trade(symbol=5), "symbol: must be a string, not '5'"),
         (new_trade(symbol="A B"), "symbol: must be 1 to 32"),
         (new_trade(timestamp=5), "timestamp: must be a string such as"),
@@ -155,17 +155,17 @@ def test_malformed_trade_and_a_conflict_in_one_call_are_400(aapl: TestClient):
         (new_trade(**{str(number): 1 for number in range(9)}), "has more fields than a trade"),
     ],
 )
-def test_rejection_names_the_field(aapl: TestClient, trade: Any, said: str):
+def test_rejection_names_the_field(aapl: TestClient, trade: Any, expected: str):
     ((index, reason),) = rejected(aapl, trade)
     assert index == 0
-    assert reason.startswith(said)
+    assert reason.startswith(expected)
     alone = aapl.post("/trades", json=trade)
     assert alone.status_code == 400
     assert f"{alone.json()['errors'][0]['name']}: {alone.json()['errors'][0]['detail']}".removeprefix("body: ") == reason
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"", "body: is empty"),
         (b"  ", "body: is empty"),
@@ -183,11 +183,13 @@ def test_rejection_names_the_field(aapl: TestClient, trade: Any, said: str):
         (b'"\\ud800"', "body: "),
     ],
 )
-def test_unreadable_body_is_400_with_the_position(writer: TestClient, body: bytes, said: str):
+def test_unreadable_body_is_400_with_the_position(writer: TestClient, body: bytes, expected: str):
     answer = writer.post("/trades", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert (
-        answer.json()["detail"].removeprefix("1 of 1 trades can't be stored, and so none was. The first: ").startswith(said)
+        answer.json()["detail"]
+        .removeprefix("1 of 1 trades can't be stored, and so none was. The first: ")
+        .startswith(expected)
     )
 
 
@@ -282,10 +284,10 @@ def test_offsets_and_long_fractions_are_the_same_instant(aapl: TestClient):
 
 def test_stored_trades_are_events_of_the_stream(aapl: TestClient, connection: Connection):
     aapl.post("/trades", json=[new_trade(1), new_trade(2)])
-    told = connection.execute(
+    kinds = connection.execute(
         "SELECT stream_events.kind, trade_id FROM stream_events JOIN commits USING (write_id) ORDER BY number"
     )
-    assert told.fetchall() == [("trade", 1), ("trade", 2)]
+    assert kinds.fetchall() == [("trade", 1), ("trade", 2)]
 
 
 def test_random_numbers_are_stored_digit_by_digit(aapl: TestClient, connection: Connection):

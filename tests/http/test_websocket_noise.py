@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import pytest
 from helpers.support import serving, store, trade
+from helpers.websocket_client import open_websocket, receive
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from market_data.app import create_app
 from market_data.settings import Settings
@@ -20,32 +19,17 @@ MAX_ERROR_LENGTH = 1_000
 
 
 @pytest.fixture(scope="module")
-def url(settings: Settings, session_database: str) -> Iterator[str]:
-    """URL of the WebSocket of a service that knows AAPL."""
+def address(settings: Settings, session_database: str) -> Iterator[str]:
+    """URL of a service with the symbol AAPL."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple') ON CONFLICT DO NOTHING")
     with serving(create_app(settings)) as address:
-        yield f"{address.replace('http', 'ws')}/ws"
-
-
-@contextmanager
-def opened(url: str) -> Iterator[ClientConnection]:
-    """Connect a client without a subscription."""
-    with connect(url) as client:
-        assert json.loads(client.recv(timeout=20))["event"] == "heartbeat"
-        yield client
-
-
-def receive(client: ClientConnection) -> dict[str, Any]:
-    """Return the next response or trade."""
-    while (message := json.loads(client.recv(timeout=20)))["event"] == "heartbeat":
-        pass
-    return message
+        yield address
 
 
 @pytest.fixture(scope="module")
-def client(url: str) -> Iterator[ClientConnection]:
-    with opened(url) as client:
+def client(address: str) -> Iterator[ClientConnection]:
+    with open_websocket(address) as client:
         yield client
 
 
@@ -95,8 +79,8 @@ def test_every_message_gets_one_response(client: ClientConnection, message: str 
         assert set(answer["data"]["channels"]) <= {"trades", "candles_1m"}
 
 
-def test_other_clients_are_not_affected(url: str, session_database: str):
-    with opened(url) as healthy, opened(url) as noisy:
+def test_other_clients_are_not_affected(address: str, session_database: str):
+    with open_websocket(address) as healthy, open_websocket(address) as noisy:
         healthy.send('{"action":"subscribe","symbols":["AAPL"]}')
         assert receive(healthy)["event"] == "subscribed"
         with psycopg.connect(session_database, autocommit=True) as connection:
@@ -118,8 +102,8 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-def test_malformed_frame_closes_only_its_connection(url: str, frame: bytes):
-    with opened(url) as healthy, opened(url) as broken:
+def test_malformed_frame_closes_only_its_connection(address: str, frame: bytes):
+    with open_websocket(address) as healthy, open_websocket(address) as broken:
         broken.socket.sendall(frame)
         with pytest.raises(ConnectionClosed):
             receive(broken)

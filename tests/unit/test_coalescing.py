@@ -89,7 +89,7 @@ def test_a_cancelled_waiter_does_not_affect_the_others():
     run_scenario(scenario)
 
 
-def test_stop_leaves_no_waiter_behind():
+def test_stop_ends_all_waiters():
     async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
         tasks = await get(coalescer, 1) + await get(coalescer, 2)
         await coalescer.stop()

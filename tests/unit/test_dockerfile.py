@@ -85,7 +85,7 @@ def test_files_copied_from_the_checkout_exist_and_are_in_the_build_context() -> 
         ".env",
         ".git/config",
         ".venv/pyvenv.cfg",
-        "tests/support.py",
+        "tests/helpers/support.py",
         "uv.lock",
         "src/market_data/__pycache__/main.pyc",
         "src/market_data/embedded/node/node_modules/redoc/package.json",

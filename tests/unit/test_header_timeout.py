@@ -1,4 +1,4 @@
-"""Clients that send the headers of a request slowly, or never (slow loris)."""
+"""Time-out and size limit for request headers (slow-loris protection)."""
 
 import asyncio
 import socket
@@ -50,19 +50,19 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     thread.join()
 
 
-def end_of(client: socket.socket) -> tuple[bytes, float]:
+def read_until_closed(client: socket.socket) -> tuple[bytes, float]:
     """Read a connection until it is closed; return the bytes and the seconds."""
-    started, said = time.monotonic(), b""
+    started, received = time.monotonic(), b""
     client.settimeout(10)
     while piece := client.recv(65536):
-        said += piece
-    return said, time.monotonic() - started
+        received += piece
+    return received, time.monotonic() - started
 
 
 def test_a_connection_without_a_request_is_closed(address: tuple[str, int]):
     with socket.create_connection(address) as client:
-        said, seconds = end_of(client)
-    assert said == b""
+        received, seconds = read_until_closed(client)
+    assert received == b""
     assert seconds == pytest.approx(SECONDS, abs=0.4)
 
 
@@ -72,9 +72,9 @@ def test_a_connection_with_slow_headers_is_closed(address: tuple[str, int], firs
     with socket.create_connection(address) as client:
         if first:
             client.sendall(first)
-            said = b""
-            while not said.endswith(b"done"):
-                said += client.recv(65536)
+            received = b""
+            while not received.endswith(b"done"):
+                received += client.recv(65536)
         client.sendall(b"GET / HTTP/1.1\r\n" if piece.strip() else piece)
         started = time.monotonic()
         with pytest.raises(OSError, match=r"reset|pipe"):
@@ -91,8 +91,8 @@ def trickle(client: socket.socket, piece: bytes) -> None:
 def test_too_large_headers_are_400(address: tuple[str, int]):
     with socket.create_connection(address) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * http_protocol.MAX_HEADER_BYTES)
-        said, seconds = end_of(client)
-    assert said.startswith(b"HTTP/1.1 400 ")
+        received, seconds = read_until_closed(client)
+    assert received.startswith(b"HTTP/1.1 400 ")
     assert seconds < SECONDS
 
 
@@ -113,7 +113,7 @@ def test_bodies_and_responses_may_take_longer(address: tuple[str, int]):
         assert client.get("/", headers={"X-Long": "a" * 60_000}).text == "done"
     with socket.create_connection(address) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert end_of(client)[0].endswith(b"done")
+        assert read_until_closed(client)[0].endswith(b"done")
 
 
 def test_a_websocket_stays_open(address: tuple[str, int]):

@@ -1,4 +1,4 @@
-"""House rules that a program can check: sizes, the register of docstrings and comments, imports without cycles."""
+"""House rules: maximum lengths, beginnings of docstrings and comments, imports without cycles."""
 
 import ast
 import re
@@ -26,34 +26,34 @@ PYTHON = [path for path in FILES if path.suffix == ".py"]
 SOURCES = [path for path in PYTHON if path.parts[0] in {"src", "alembic"}]
 
 RIDDLE = re.compile(r"(What|Whether|Who|Whose|Whoever|How|Where|Those|That)\b(?! is a )")
-"""Beginnings of a docstring or comment that make the reader guess its subject."""
+"""Beginnings of docstrings and comments that do not name their subject."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_file_is_short_enough_to_be_one_noun(path: Path):
+def test_files_have_a_maximum_length(path: Path):
     assert len(Path(PROJECT, path).read_text().splitlines()) <= MAX_FILE_LINES
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_functions_fit_on_a_screen(path: Path):
+def test_functions_have_a_maximum_length(path: Path):
     functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=str)
+@pytest.mark.parametrize("path", PYTHON, ids=str)
 def test_docstrings_and_comments_begin_with_their_subject(path: Path):
     assert [text for text in (*docstrings(path), *comments(path)) if RIDDLE.match(text)] == []
 
 
-def test_modules_import_each_other_in_no_circle():
-    """Imports inside functions count as well: they must not hide a cycle."""
+def test_imports_have_no_cycle():
+    """Imports inside functions count as well, because they can hide a cycle."""
     modules = {module_name(path): path for path in SOURCES if path.parts[0] == "src"}
     graph = {name: imports(path, modules) - {name} for name, path in modules.items()}
     list(TopologicalSorter(graph).static_order())
 
 
-def test_layers_are_few_enough_to_remember():
+def test_layers_have_a_maximum_number():
     configuration = tomllib.loads(Path(PROJECT, "pyproject.toml").read_text())
     (contract,) = configuration["tool"]["importlinter"]["contracts"]
     assert 10 <= len(contract["layers"]) <= MAX_LAYERS
@@ -87,7 +87,7 @@ def module_name(path: Path) -> str:
 
 
 def imports(path: Path, modules: dict[str, Path]) -> set[str]:
-    """Modules of the project that a module imports; a package counts if a name of its own is imported."""
+    """Return the modules of the project that a module imports; a package counts if a name that it defines is imported."""
     found: set[str] = set()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:

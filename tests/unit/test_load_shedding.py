@@ -1,4 +1,4 @@
-"""Number of requests that one worker accepts at once."""
+"""Load shedding: the number of concurrent requests that a worker admits."""
 
 import logging
 from bisect import bisect
@@ -71,7 +71,7 @@ def test_always_admits_the_minimum(shedder: LoadShedder, clock: Clock):
     assert max_in_flight(shedder) == MIN_CONCURRENT
 
 
-def test_work_between_rare_requests_is_not_counted_as_theirs(shedder: LoadShedder, clock: Clock):
+def test_processor_time_between_rare_requests_is_not_counted(shedder: LoadShedder, clock: Clock):
     send_requests(shedder, clock, 100 * SAMPLE_SIZE, 0.001)
     send_requests(shedder, clock, 100 * SAMPLE_SIZE, 0.05, idle=1)
     assert max_in_flight(shedder) == pytest.approx(MAX_QUEUE_SECONDS / 0.001, abs=2)
@@ -83,7 +83,7 @@ def test_waiting_is_not_counted_as_processor_time(shedder: LoadShedder, clock: C
 
 
 def test_rejections_do_not_raise_the_measured_cost_of_a_request(shedder: LoadShedder, clock: Clock):
-    """Otherwise, while the database is slow, the processor time of rejections would lower the number admitted ever more."""
+    """Otherwise the processor time of rejections would lower the limit further and further while the database is slow."""
     send_requests(shedder, clock, 100 * SAMPLE_SIZE, 0.001)
     for _ in range(10_000):
         assert not shedder.admits(100_000)

@@ -55,14 +55,14 @@ def test_lines_are_text_on_a_terminal():
     environment = {**os.environ, "NO_COLOR": "1"}
     with subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=theirs, env=environment) as process:
         os.close(theirs)
-        said = b""
+        received = b""
         try:
             while piece := os.read(ours, 4096):
-                said += piece
+                received += piece
         except OSError:  # Linux raises it when the other side is closed
             pass
     os.close(ours)
-    text = said.decode().replace("\r\n", "\n")
+    text = received.decode().replace("\r\n", "\n")
     assert process.returncode == 0
     assert "lost postgresql://someone:***@host/db" in text
     assert "Traceback" in text

@@ -80,7 +80,7 @@ def test_steps_are_normal_with_the_annual_volatility_scaled_to_the_interval(step
     assert max(map(abs, steps)) > 3 * deviation
 
 
-def test_too_large_steps_are_drawn_again_instead_of_cut():
+def test_too_large_steps_are_drawn_again_instead_of_clamped():
     steps = steps_of(walk(5_000, volatility=3, step_seconds=3600))
     assert max(map(abs, steps)) <= MAX_STEP
     assert fmean(abs(each) > 0.99 * MAX_STEP for each in steps) < 0.02, "steps pile up at the bounds"

@@ -1,4 +1,4 @@
-"""The rate limit compared with a token bucket, and its table shared by several processes."""
+"""Rate limiter: compared with a token bucket, and shared by several processes."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_each_key_and_each_network_has_its_own_limit():
     clients = [1, 2, "1", "10.0.0.1", "10.0.0.2", "2001:db8:0:1::5", "2001:db8:0:2::5", ""]
     assert [limiter.count(client).granted for client in clients] == [True] * len(clients)
     assert not any(limiter.count(client).granted for client in clients)
-    assert not limiter.count("2001:db8:0:1:ffff::1").granted, "of the same network"
+    assert not limiter.count("2001:db8:0:1:ffff::1").granted, "another address of the same network"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_unknown_clients_are_admitted_when_their_bucket_is_full():
         assert table.advance(name, STEP, STEP, 1) == (True, STEP)
     assert [table.advance(5, STEP, STEP, 2) for _ in range(3)] == [(True, STEP)] * 3
     assert [table.advance(name, STEP, STEP, 2)[0] for name in names] == [False] * SLOTS_PER_BUCKET, (
-        "the limits of the known clients still hold"
+        "clients in the table are still limited"
     )
-    assert table.advance(5, STEP, STEP, STEP + 1) == (True, STEP), "in the slot of a client whose time has passed"
+    assert table.advance(5, STEP, STEP, STEP + 1) == (True, STEP), "an expired slot is reused"
     assert table.advance(5, STEP, STEP, STEP + 2) == (False, STEP - 1)
 
 

@@ -1,4 +1,4 @@
-"""The READMEs: short enough to be read, with links that lead somewhere."""
+"""READMEs: maximum lengths, and links and file names that resolve."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ SUBJECTS = (
     "src/market_data/embedded",
     "tests",
 )
-"""Folders with a README of their own."""
+"""Folders with a README."""
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -39,25 +39,25 @@ named = pytest.mark.parametrize("readme", READMES, ids=lambda path: path.relativ
 
 
 def prose(readme: Path) -> str:
-    """The text without its code blocks."""
+    """Return the text without code blocks."""
     return FENCED.sub("", readme.read_text())
 
 
 def anchors(readme: Path) -> set[str]:
-    """The fragments of the headings, as GitHub makes them."""
+    """Return the URL fragments of the headings, as GitHub generates them."""
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(readme))}
 
 
 @pytest.mark.parametrize("folder", SUBJECTS)
-def test_each_subject_has_a_readme_that_the_first_one_links_to(folder: str):
+def test_each_subject_has_a_readme_that_the_root_readme_links_to(folder: str):
     readme = PROJECT / folder / "README.md"
     assert readme.exists()
-    first = PROJECT / "README.md"
-    assert readme in {(first.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(first))}
+    root = PROJECT / "README.md"
+    assert readme in {(root.parent / link.partition("#")[0]).resolve() for link in LINK.findall(prose(root))}
 
 
 @named
-def test_readme_is_short(readme: Path):
+def test_readme_has_a_maximum_length(readme: Path):
     lines = len(readme.read_text().splitlines())
     if readme == PROJECT / "README.md":
         assert lines <= MAX_ROOT_LINES
@@ -78,13 +78,13 @@ def test_links_between_files_resolve(readme: Path):
 
 
 @named
-def test_files_that_are_named_exist(readme: Path):
+def test_files_named_in_readmes_exist(readme: Path):
     for name in FILE.findall(prose(readme)):
         folders = (readme.parent, PROJECT, PROJECT / "src/market_data")
         beside = "/" not in name and next(readme.parent.rglob(name), None)
         assert beside or any((folder / name).exists() for folder in folders), name
 
 
-def test_the_patterns_find_links_and_files():
+def test_the_patterns_match_links_and_files():
     assert FILE.findall(prose(PROJECT / "src/market_data/README.md"))
     assert len(LINK.findall(prose(PROJECT / "README.md"))) > len(SUBJECTS)

@@ -14,7 +14,7 @@ from market_data.telemetry.request_log import RequestLog
 BUCKETS = ("0.001", "0.005", "0.01", "0.1", "1.0", "10.0", "+Inf")
 
 
-def test_buffered_requests_count_like_single_ones(monkeypatch: pytest.MonkeyPatch):
+def test_buffered_requests_are_counted_like_single_ones(monkeypatch: pytest.MonkeyPatch):
     written: list[RequestLine] = []
     monkeypatch.setattr(request_log, "write", written.extend)
     seconds = [0.005, 0.0050001, 0.01, 0.0, 1.0, 99.0, *(random.Random(5).expovariate(20) for _ in range(100))]

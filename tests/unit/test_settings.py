@@ -74,7 +74,7 @@ def test_invalid_value_is_reported_in_one_line_with_the_variable(name: str, valu
         f"  postgresql://user:{PASSWORD}@host:5433/database\n",
     ],
 )
-def test_both_url_schemes_mean_the_same_server(given: str):
+def test_both_url_schemes_are_accepted(given: str):
     assert read_settings({"DATABASE_URL": given}).database_url == f"postgresql://user:{PASSWORD}@host:5433/database"
 
 
@@ -160,10 +160,10 @@ def settings_in(readme: str) -> dict[str, str]:
 
 
 def test_readme_names_every_setting_with_its_default():
-    table, beginners = settings_in("src/market_data/README.md"), settings_in("README.md")
+    table, root = settings_in("src/market_data/README.md"), settings_in("README.md")
     for field in msgspec.structs.fields(Settings):
-        assert field.encode_name in table, "the README's table of settings"
-        assert beginners.get(field.encode_name, table[field.encode_name]) == table[field.encode_name]
+        assert field.encode_name in table, "missing in the README's table of settings"
+        assert root.get(field.encode_name, table[field.encode_name]) == table[field.encode_name]
         if field.default not in (None, ""):
             default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert table[field.encode_name].lower() == default.lower().removesuffix(".0")

@@ -72,7 +72,7 @@ def test_a_silent_connection_is_lost(monkeypatch: pytest.MonkeyPatch):
     assert service.requests[1][1] == "1"
 
 
-def test_a_busy_service_is_asked_again_after_its_retry_after():
+def test_a_busy_service_is_retried_after_its_retry_after():
     with fake_service(problem(503, "Too busy.", Retry_After="1"), Reply(message("trade", 1), holds=True)) as service:
         started = time.monotonic()
         assert read_events(service, 3) == [Event("lost", "Too busy."), Event("open", ""), Event("trade", "{}", "1")]
@@ -87,7 +87,7 @@ def test_a_rejected_request_fails_with_the_reason_of_the_service():
         read_events(service, 1)
 
 
-def test_another_server_is_recognized():
+def test_a_response_of_another_server_fails_with_the_reason():
     with (
         fake_service(Reply("<html>", headers={"Content-Type": "text/html"})) as service,
         pytest.raises(CommandFailed, match="not a response of this service"),
@@ -103,7 +103,7 @@ def test_an_unreachable_service_fails_with_the_remedy():
             next(read_stream(client, {}))
 
 
-def test_a_service_that_stops_is_asked_again_forever(monkeypatch: pytest.MonkeyPatch):
+def test_a_stopped_service_is_retried_forever(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sse_client, "MAX_PAUSE", 0.02)
     with fake_service(Reply(message("trade", 1))) as service, open_client(service.url) as client:
         stream = read_stream(client, {})

@@ -46,7 +46,7 @@ def test_valid_notations(text: str, expected: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "expected"),
     [
         ("2026-02-08T10:30:00", "no time zone"),
         ("2026-02-08 10:30:00.5", "no time zone"),
@@ -76,8 +76,8 @@ def test_valid_notations(text: str, expected: str):
         ("9999-12-31T23:59:59.9999999Z", "does not exist"),
     ],
 )
-def test_invalid_notations(text: str, complaint: str):
-    with pytest.raises(ValueError, match=complaint):
+def test_invalid_notations(text: str, expected: str):
+    with pytest.raises(ValueError, match=expected):
         read_time(text)
 
 

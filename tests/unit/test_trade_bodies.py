@@ -19,14 +19,14 @@ steady = settings(derandomize=True, deadline=None, database=None, max_examples=3
 
 
 def read(text: bytes) -> TradeIn | InvalidTrade:
-    """Read a trade field by field, and check that decoding it at once gives the same trade or None."""
-    at_once = decode_valid(b"[" + text + b"]", decode_array)
+    """Decode a trade field by field, and assert that decoding it as a whole returns the same trade or None."""
+    as_a_whole = decode_valid(b"[" + text + b"]", decode_array)
     try:
         trade = decode_fields(TradeIn, text)
     except InvalidFields as invalid:
-        assert not at_once
+        assert not as_a_whole
         return invalid.problems[0]
-    assert at_once in (None, [trade])
+    assert as_a_whole in (None, [trade])
     return trade
 
 
@@ -50,7 +50,7 @@ NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,34})(\.[0-9]{1,34})?([eE][+-]?[0-9]{
 @example("1e30", False)
 @example("1.5e-30", False)
 @example("0e999", True)
-def test_number_is_read_exactly_or_refused_by_name(number: str, quoted: bool):
+def test_number_is_read_exactly_or_refused_with_the_field_name(number: str, quoted: bool):
     text = json.dumps(number) if quoted else number
     row = with_numbers(text)
     written = Decimal(number)

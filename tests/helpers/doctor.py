@@ -1,0 +1,21 @@
+"""Findings of `market-data doctor`."""
+
+from typing import Any
+
+from market_data.cli.care.checks import Finding
+from market_data.cli.care.doctor import run_checks
+from market_data.settings import Settings
+
+
+def findings(url: str, *, workers: int = 1, **settings: Any) -> list[Finding]:
+    return list(run_checks(Settings(database_url=url, **settings), workers))
+
+
+def problems(url: str, **settings: Any) -> list[Finding]:
+    return [finding for finding in findings(url, **settings) if finding.level != "ok"]
+
+
+def problem(url: str, **settings: Any) -> Finding:
+    """Return the only finding that is not ok."""
+    (found,) = problems(url, **settings)
+    return found
