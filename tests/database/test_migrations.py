@@ -163,7 +163,7 @@ def test_schema_older_than_the_baseline_is_refused_with_the_commands_that_export
     for text in (str(refused.value), by_alembic.stderr + by_alembic.stdout):
         assert "/trades?symbol=AAPL" in text
         assert "format=csv" in text
-        assert "market-data import AAPL.csv" in text
+        assert "market-data import trades.csv" in text
     assert describe_schema(url) == schema
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from market_data.cli.care.checks import Finding
+from market_data.cli.care.checks.finding import Finding
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings
 

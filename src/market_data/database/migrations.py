@@ -36,13 +36,16 @@ REVISION = "SELECT max(version_num) FROM alembic_version"
 BASELINE = "0012"
 """Oldest revision that can be migrated."""
 
-TOO_OLD = (
-    "{} has schema {}, which is older than {} and can't be migrated. Export its trades with the version of market-data that "
-    "wrote it, for each symbol: "
-    "curl -o AAPL.csv 'http://127.0.0.1:8000/trades?symbol=AAPL&start=2000-01-01T00:00:00Z&end=2100-01-01T00:00:00Z"
-    "&format=csv'. "
-    "Import them into a new database with this version: market-data import AAPL.csv."
+EXPORT = (
+    "With the version of market-data that wrote it, serve that database (restore a backup first), list the symbols with "
+    "`curl http://127.0.0.1:8000/symbols`, and export the trades of each one with `curl -f -o trades.csv "
+    "'http://127.0.0.1:8000/trades?symbol=AAPL&start=0001-01-01T00:00:00Z&end=9999-12-31T23:59:59Z&format=csv'`. With this "
+    "version, set DATABASE_URL or MARKET_DATA_HOME to a new database, and run `market-data import trades.csv` for each "
+    "file. Names of symbols, API keys and the audit trail are not exported."
 )
+"""Way from a database that is too old to a new one."""
+
+TOO_OLD = f"{{}} has schema {{}}, which is older than {BASELINE} and can't be migrated. {EXPORT}"
 
 REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
 
@@ -128,7 +131,7 @@ def check_server(database_url: str) -> str | None:
     except psycopg.Error as error:
         raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
     if is_too_old(revision):
-        raise StartError(TOO_OLD.format("The database", revision, BASELINE))
+        raise StartError(TOO_OLD.format("The database", revision))
     return revision
 
 

@@ -16,7 +16,7 @@ from market_data.cli.care.doctor import IS_EMBEDDED
 from market_data.cli.care.pg_tools import find_tool, run_tool
 from market_data.cli.console import output, progress
 from market_data.cli.runner import INTERRUPTED
-from market_data.database.migrations import CONNECT_SECONDS, REVISION
+from market_data.database.migrations import CONNECT_SECONDS, REVISION, is_too_old
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
@@ -142,3 +142,5 @@ def _copy(home: Home, path: Path) -> None:
 
 def _report(path: Path, revision: str) -> None:
     output(f"{path}: {size(path) / 1e6:,.1f} MB, schema {revision}")
+    if is_too_old(revision):
+        progress(f"only the version of market-data that wrote schema {revision} can restore this backup")

@@ -90,7 +90,7 @@ def _read_value(program: Path, path: Path, database_url: str, table: str, patter
 
 def _check_revision(path: Path, revision: str) -> None:
     if migrations.is_too_old(revision):
-        raise CommandFailed(migrations.TOO_OLD.format(path, revision, migrations.BASELINE))
+        raise CommandFailed(migrations.TOO_OLD.format(path, revision))
     if revision not in migrations.revisions():
         raise CommandFailed(
             f"{path} has the schema {revision}, which this version does not know; use a newer version of market-data."

@@ -92,8 +92,7 @@ def schema(context: CheckContext) -> Iterator[Finding]:
         finding = f"revision {revision}, but {newest} is the newest"
         yield error("schema", finding, "run `market-data migrate`, or restart the service")
     elif migrations.is_too_old(revision):
-        remedy = migrations.TOO_OLD.format("The database", revision, migrations.BASELINE)
-        yield error("schema", f"revision {revision}, which can't be migrated", remedy)
+        yield error("schema", f"revision {revision}, which can't be migrated", migrations.EXPORT)
     else:
         finding = f"revision {revision}, which this version does not know"
         yield error("schema", finding, "use a newer version of market-data")
