@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
 from market_data.api.http.openapi import operation, responses
-from market_data.models_status import IngestionStatus, JobStatus, LevelStatus
+from market_data.models_status import IngestionStatus
 from market_data.queries.status import read_ingestion
 from market_data.services import services_of
 
@@ -41,14 +41,5 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     elif not settings.feed_enabled and not found.holder:
         status = "disabled"
     return json_response(
-        IngestionStatus(
-            status,
-            found.newest_trade,
-            age,
-            threshold,
-            found.holder,
-            [LevelStatus(*level) for level in found.levels],
-            [JobStatus(*job) for job in found.jobs],
-        ),
-        NO_STORE,
+        IngestionStatus(status, found.newest_trade, age, threshold, found.holder, found.levels, found.jobs), NO_STORE
     )

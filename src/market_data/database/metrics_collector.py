@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.models_status import LevelStatus
 from market_data.queries.status import (
     TABLES,
-    CandleLevel,
     TableSize,
     read_candle_levels,
     read_newest_trade_time,
@@ -54,7 +54,7 @@ class DatabaseMetrics(Collector):
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._newest: datetime | None = None
-        self._levels: Sequence[CandleLevel] = ()
+        self._levels: Sequence[LevelStatus] = ()
         self._levels_at = 0.0
         self._sizes: dict[str, TableSize] = {}
         self._sizes_at = 0.0

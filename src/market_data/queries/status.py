@@ -1,12 +1,12 @@
 """State of the data: totals, the feed's lease, materialization of candles, jobs, sizes of tables."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import args_row, scalar_row
 
+from market_data.models_status import JobStatus, LevelStatus
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.leases import FEED_LEASE
 
@@ -40,15 +40,6 @@ async def read_newest_trade_time(connection: AsyncConnection, _: None) -> dateti
     return await cursor.fetchone()
 
 
-class CandleLevel(NamedTuple):
-    """Materialization of the candles of one interval."""
-
-    interval: str
-    watermark: datetime | None
-    lag_seconds: float | None
-    """Seconds from the watermark to the newest trade that is not in the future."""
-
-
 LEVELS = """
     SELECT level.interval, found.watermark, greatest(extract(epoch FROM newest.time - found.watermark), 0)::float8
     FROM unnest(%s::text[]) WITH ORDINALITY AS level (interval, position)
@@ -58,21 +49,11 @@ LEVELS = """
 """
 
 
-async def read_candle_levels(connection: AsyncConnection) -> list[CandleLevel]:
+async def read_candle_levels(connection: AsyncConnection) -> list[LevelStatus]:
     """Return the materialization of each interval, shortest interval first."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(CandleLevel))
+    cursor = connection.cursor(binary=True, row_factory=args_row(LevelStatus))
     await cursor.execute(LEVELS, (list(INTERVALS),), prepare=True)
     return await cursor.fetchall()
-
-
-class JobRun(NamedTuple):
-    """A job of the database and its last run."""
-
-    job: str
-    table: str | None
-    last_run: datetime | None
-    last_status: str | None
-    next_run: datetime | None
 
 
 # Without the extension's own jobs, whose ids are below 1000.
@@ -92,9 +73,9 @@ JOBS = """
 """
 
 
-async def read_jobs(connection: AsyncConnection) -> list[JobRun]:
+async def read_jobs(connection: AsyncConnection) -> list[JobStatus]:
     """Return the policies and other jobs of this schema."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(JobRun))
+    cursor = connection.cursor(binary=True, row_factory=args_row(JobStatus))
     await cursor.execute(JOBS)
     return await cursor.fetchall()
 
@@ -128,8 +109,8 @@ class Ingestion(NamedTuple):
     newest_trade: datetime | None
     holder: str | None
     """Holder of the feed's lease, while the lease is valid."""
-    levels: Sequence[CandleLevel]
-    jobs: Sequence[JobRun]
+    levels: list[LevelStatus]
+    jobs: list[JobStatus]
 
 
 async def read_ingestion(connection: AsyncConnection, _: None) -> Ingestion:
