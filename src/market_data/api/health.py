@@ -102,7 +102,7 @@ PoolState = Literal["ok", "unavailable"]
 async def _check_database(request: Request[Any, Any, Any]) -> tuple[SchemaState, PoolState]:
     try:
         async with asyncio.timeout(READY_SECONDS):
-            revision = await services_of(request).database.read_coalesced(read_revision, None)
+            revision = await services_of(request).database.read_coalesced(read_revision)
     except (DatabaseUnavailable, TimeoutError):
         return "unknown", "unavailable"
     except psycopg.errors.UndefinedTable:

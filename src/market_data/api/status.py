@@ -30,7 +30,7 @@ INTERVALS_TO_STALE = 3
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     settings = services_of(request).settings
-    found = await services_of(request).database.read_coalesced(read_ingestion, None)
+    found = await services_of(request).database.read_coalesced(read_ingestion)
     threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
     age = None
     if found.newest_trade:

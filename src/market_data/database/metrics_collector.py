@@ -106,7 +106,7 @@ class DatabaseMetrics(Collector):
 
     async def refresh_newest_trade(self) -> None:
         """Read the time of the newest trade; after `MAX_SCRAPE_SECONDS` or an error, keep the one known before."""
-        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time, None))
+        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time))
         await asyncio.wait([read], timeout=MAX_SCRAPE_SECONDS)
         if not read.done():
             read.add_done_callback(_failed)

@@ -13,7 +13,7 @@ from market_data.queries.leases import FEED_LEASE
 REVISION = "SELECT max(version_num) FROM alembic_version"
 
 
-async def read_revision(connection: AsyncConnection, _: None) -> str | None:
+async def read_revision(connection: AsyncConnection) -> str | None:
     """Return the revision of the schema, without waiting for a running migration."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(REVISION, prepare=True)
@@ -33,7 +33,7 @@ async def read_trade_totals(connection: AsyncConnection) -> tuple[int, datetime 
     return count, newest
 
 
-async def read_newest_trade_time(connection: AsyncConnection, _: None) -> datetime | None:
+async def read_newest_trade_time(connection: AsyncConnection) -> datetime | None:
     """Return the time of the newest trade, from any source."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(NEWEST_TRADE, prepare=True)
@@ -113,13 +113,13 @@ class Ingestion(NamedTuple):
     jobs: list[JobStatus]
 
 
-async def read_ingestion(connection: AsyncConnection, _: None) -> Ingestion:
+async def read_ingestion(connection: AsyncConnection) -> Ingestion:
     """Return the state of ingestion."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(LEASE_HOLDER, (FEED_LEASE,))
     holder = await cursor.fetchone()
     return Ingestion(
-        await read_newest_trade_time(connection, None),
+        await read_newest_trade_time(connection),
         holder,
         await read_candle_levels(connection),
         await read_jobs(connection),
