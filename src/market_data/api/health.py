@@ -6,13 +6,11 @@ from typing import Any, Literal
 
 import psycopg
 from litestar import Request, get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import OPEN, operation
-from market_data.api.http.problem_specs import PROBLEMS
+from market_data.api.http.openapi import OPEN, operation, problem_responses, response
 from market_data.api.http.problems import RETRY_SECONDS
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE
@@ -37,9 +35,9 @@ UNREADY = {**NO_STORE, "Retry-After": str(RETRY_SECONDS)}
     tags=["Service"],
     operation_class=operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Health, generate_examples=False, description="The service is healthy."),
-        500: PROBLEMS[500],
-        503: ResponseSpec(Health, generate_examples=False, description="The database can't be reached."),
+        200: response(Health, "The service is healthy."),
+        **problem_responses(500),
+        503: response(Health, "The database can't be reached."),
     },
 )
 async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -61,10 +59,7 @@ def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest:
     description="The process responds, even if the database does not. Restart a process that does not respond.",
     tags=["Service"],
     operation_class=operation(scope=None, rate_limited=False),
-    responses={
-        200: ResponseSpec(Liveness, generate_examples=False, description="The process responds."),
-        500: PROBLEMS[500],
-    },
+    responses={200: response(Liveness, "The process responds."), **problem_responses(500)},
 )
 async def liveness() -> ASGIResponse:
     return json_response(Liveness("alive"), NO_STORE)
@@ -81,9 +76,9 @@ async def liveness() -> ASGIResponse:
     tags=["Service"],
     operation_class=operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Readiness, generate_examples=False, description="The service is ready."),
-        500: PROBLEMS[500],
-        503: ResponseSpec(Readiness, generate_examples=False, description="Not ready; the checks have the reason."),
+        200: response(Readiness, "The service is ready."),
+        **problem_responses(500),
+        503: response(Readiness, "Not ready; the checks have the reason."),
     },
 )
 async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:

@@ -14,14 +14,13 @@ import msgspec
 from litestar import Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, WebSocketDisconnect
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 from msgspec import Meta, Struct
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import require_symbols
-from market_data.api.http.openapi import operation
+from market_data.api.http.openapi import operation, problem_responses, response
 from market_data.api.http.parameter_types import read_channels, read_symbols
 from market_data.api.http.parameters import (
     ChannelsParameter,
@@ -30,7 +29,6 @@ from market_data.api.http.parameters import (
     SymbolsParameter,
     read_parameters,
 )
-from market_data.api.http.problem_specs import PROBLEMS
 from market_data.api.http.streaming_response import StreamingResponse
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
@@ -86,14 +84,10 @@ POLICY_VIOLATION = 1008
     tags=["Live"],
     operation_class=operation(),
     responses={
-        200: ResponseSpec(
-            str,
-            generate_examples=False,
-            description="Events, until the client disconnects.",
-            media_type="text/event-stream",
-            examples=[Example(value=EXAMPLE)],
+        200: response(
+            str, "Events, until the client disconnects.", media_type="text/event-stream", examples=[Example(value=EXAMPLE)]
         ),
-        **{status: PROBLEMS[status] for status in (400, 404, 500, 503)},
+        **problem_responses(400, 404, 500, 503),
     },
 )
 async def stream(

@@ -3,7 +3,6 @@
 from typing import Any
 
 from litestar import Request, get, patch, post
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -11,7 +10,7 @@ from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import REVALIDATE
 from market_data.api.http.consistency import reads, written
 from market_data.api.http.handlers import json_response, unknown_symbol
-from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, responses
+from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, response, responses
 from market_data.api.http.parameters import PathSymbolParameter
 from market_data.errors import Conflict
 from market_data.models import ParameterProblem, Symbol, SymbolList
@@ -42,8 +41,8 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     operation_class=operation(body=request_body(SymbolIn, {"symbol": "NVDA", "name": "NVIDIA Corporation"}), scope="write"),
     responses={
         **responses(Symbol, *BODY_PROBLEMS, 409),
-        200: ResponseSpec(Symbol, generate_examples=False, description="The symbol, which was known already."),
-        201: ResponseSpec(Symbol, generate_examples=False, description="The symbol, which is new."),
+        200: response(Symbol, "The symbol, which was known already."),
+        201: response(Symbol, "The symbol, which is new."),
     },
 )
 async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol
 from litestar import Request
 from litestar.datastructures.headers import Accept
 
-from market_data.api.http.parameter_types import ResponseFormat
+from market_data.api.http.parameters import ResponseFormat
 from market_data.queries.row_pages import Columns, Page
 
 MEDIA_TYPES: Final[Mapping[ResponseFormat, str]] = {

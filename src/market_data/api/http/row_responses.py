@@ -13,8 +13,7 @@ from market_data.api.http.caching import NO_STORE, conditional_response
 from market_data.api.http.consistency import reads
 from market_data.api.http.handlers import encode, require_symbol
 from market_data.api.http.paging import make_page_token, next_link, read_page_token
-from market_data.api.http.parameter_types import ResponseFormat
-from market_data.api.http.parameters import known_pairs
+from market_data.api.http.parameters import ResponseFormat, known_pairs
 from market_data.api.http.response_formats import MEDIA_TYPES, Writer, accepted_format, row_writer
 from market_data.api.http.streaming_response import StreamingResponse
 from market_data.errors import BadParameters
