@@ -1,9 +1,9 @@
 """Writes of trades: storing, cancelling and correcting, and the audit trail of changes."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, get, post
 from litestar.openapi.spec import Example, OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
@@ -50,7 +50,7 @@ from market_data.queries.trade_changes import (
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
 from market_data.queries.trades import TradeKey
 from market_data.services import services_of
-from market_data.trade_validation import InvalidTrade
+from market_data.trade_validation import InvalidTrade, rfc3339
 
 TRADE: Final[Mapping[str, Any]] = {
     "symbol": "AAPL",
@@ -59,6 +59,7 @@ TRADE: Final[Mapping[str, Any]] = {
     "timestamp": "2026-02-08T10:30:00Z",
     "trade_id": 1,
 }
+TRADES: Final = [TRADE, {**TRADE, "price": 189.5, "trade_id": 2}]
 KEY: Final[Mapping[str, Any]] = {"symbol": "AAPL", "timestamp": "2026-02-08T10:30:00Z", "trade_id": 1}
 
 TRADES_BODY = RequestBody(
@@ -74,17 +75,13 @@ TRADES_BODY = RequestBody(
             ),
             examples={
                 "one": Example(summary="One trade", value=TRADE),
-                "list": Example(summary="A list", value=[TRADE, {**TRADE, "price": 189.5, "trade_id": 2}]),
+                "list": Example(summary="A list", value=TRADES),
             },
         ),
         NDJSON[0]: OpenAPIMediaType(
             schema=Schema(type=OpenAPIType.STRING, description="A trade a line, each as in JSON."),
             examples={
-                "lines": Example(
-                    summary="A trade a line",
-                    value='{"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":1}\n'
-                    '{"symbol":"AAPL","price":189.5,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":2}\n',
-                )
+                "lines": Example(summary="A trade a line", value=msgspec.json.Encoder().encode_lines(TRADES).decode())
             },
         ),
     },
@@ -150,7 +147,7 @@ def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParam
 async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     cancel = await read_object(request, CancelIn)
     trade = TradeKey(cancel.symbol, cancel.timestamp, cancel.trade_id)
-    result = await services_of(request).database.write(delete_trade, trade, actor_of(request), cancel.reason)
+    result = await services_of(request).database.write(delete_trade, trade, _actor(request), cancel.reason)
     if result.change is None or result.change.action != "cancel":
         raise await _not_found(request, trade, result)
     return _change_response(request, result.change, changed=result.by_this)
@@ -177,7 +174,7 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     price = None if correction.price is UNSET else correction.price
     volume = None if correction.volume is UNSET else correction.volume
     database = services_of(request).database
-    result = await database.write(update_trade, trade, price, volume, actor_of(request), correction.reason)
+    result = await database.write(update_trade, trade, price, volume, _actor(request), correction.reason)
     if result.by_this and result.change:
         return _change_response(request, result.change, changed=True)
     unchanged = await database.write(read_unchanged_trade, trade)
@@ -219,7 +216,7 @@ async def trade_changes(
     return json_response(ChangeList(changes, len(changes), token), headers)
 
 
-def actor_of(request: Request[Any, Any, Any]) -> str:
+def _actor(request: Request[Any, Any, Any]) -> str:
     """Return the name of the API key."""
     key = request.scope["state"].get("key")
     return "unknown" if key is None else key.name
@@ -232,13 +229,9 @@ def _change_response(request: Request[Any, Any, Any], change: TradeChange, *, ch
 async def _not_found(request: Request[Any, Any, Any], trade: TradeKey, result: ChangeResult) -> NotFound:
     """Return the error for a trade that can't be changed."""
     await require_symbol(request, trade.symbol)
-    named = f"of {trade.symbol} at {_rfc3339(trade.time)} with trade_id {trade.trade_id}"
+    named = f"of {trade.symbol} at {rfc3339(trade.time)} with trade_id {trade.trade_id}"
     if result.change and result.change.action == "cancel" and result.change.changed_at:
-        return NotFound(f"The trade {named} was cancelled at {_rfc3339(result.change.changed_at)}.")
+        return NotFound(f"The trade {named} was cancelled at {rfc3339(result.change.changed_at)}.")
     if await services_of(request).database.read(is_before_horizon, trade.time):
         return NotFound(f"There is no trade {named}: it is before the retention horizon, and older trades were dropped.")
     return NotFound(f"There is no trade {named}.")
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
