@@ -16,7 +16,7 @@ from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE
 from market_data.models_status import Health, Liveness, Readiness, ReadinessChecks
 from market_data.queries.status import read_revision, read_trade_totals
-from market_data.services import services_of
+from market_data.services import Services, services_of
 
 NEEDED_REVISION = "0012"
 """Oldest revision of the schema that this version can use, which is its own newest. Revisions are numbered."""
@@ -82,24 +82,19 @@ async def liveness() -> ASGIResponse:
     },
 )
 async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:
-    feeder = services_of(request).feeder
-    schema, pool = await _check_database(request)
-    checks = ReadinessChecks(schema, pool, feeder.state if feeder else "disabled")
-    if schema == "ok" and pool == "ok" and checks.feed != "dead":
+    checks = await _checks(services_of(request))
+    if checks.schema == "ok" and checks.pool == "ok" and checks.feed != "dead":
         return json_response(Readiness("ready", checks), NO_STORE)
     return json_response(Readiness("unready", checks), UNREADY, status=503)
 
 
-SchemaState = Literal["ok", "outdated", "unknown"]
-PoolState = Literal["ok", "unavailable"]
-
-
-async def _check_database(request: Request[Any, Any, Any]) -> tuple[SchemaState, PoolState]:
+async def _checks(services: Services) -> ReadinessChecks:
+    feed = services.feeder.state if services.feeder else "disabled"
     try:
         async with asyncio.timeout(READY_SECONDS):
-            revision = await services_of(request).database.read_coalesced(read_revision)
+            revision = await services.database.read_coalesced(read_revision)
     except (DatabaseUnavailable, TimeoutError):
-        return "unknown", "unavailable"
+        return ReadinessChecks("unknown", "unavailable", feed)
     except psycopg.errors.UndefinedTable:
         revision = None
-    return "ok" if revision and revision >= NEEDED_REVISION else "outdated", "ok"
+    return ReadinessChecks("ok" if revision and revision >= NEEDED_REVISION else "outdated", "ok", feed)

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import REVALIDATE
-from market_data.api.http.consistency import reads, written
+from market_data.api.http.consistency import reads, write_headers
 from market_data.api.http.handlers import json_response, unknown_symbol
 from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, response, responses
 from market_data.api.http.parameters import PathSymbolParameter
@@ -51,7 +51,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     if added.symbol.name != given.name:
         message = f"{given.symbol} is known as {added.symbol.name!r}; PATCH /symbols/{given.symbol} changes its name"
         raise Conflict(f"{message}.", [ParameterProblem("name", message)])
-    return json_response(added.symbol, written(request), status=201 if added.is_new else 200)
+    return json_response(added.symbol, write_headers(request), status=201 if added.is_new else 200)
 
 
 # `path`, because symbols may contain slashes.
@@ -71,4 +71,4 @@ async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParam
     changed = await services_of(request).database.write(update_symbol, symbol, name, active)
     if changed is None:
         raise unknown_symbol(symbol)
-    return json_response(changed, written(request))
+    return json_response(changed, write_headers(request))

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from market_data.api.http.bodies import JSON, NDJSON, read_object
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.consistency import written
+from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, require_symbol
 from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, request_schema, responses
 from market_data.api.http.paging import make_page_token, next_link, read_page_token
@@ -27,7 +27,6 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.trade_bodies import MAX_TRADES, TradeBody, read_trades
 from market_data.errors import BadParameters, Conflict, NotFound
-from market_data.models import ParameterProblem
 from market_data.models_writes import (
     CancelIn,
     ChangeList,
@@ -117,7 +116,7 @@ async def store_trades(request: Request[Any, Any, Any], partial: PartialParamete
         raise _refusal(given, outcome.rejected)
     rejected = sorted((given.rejected | dict(outcome.rejected)).items())
     rejections = [Rejection(index, str(reason), isinstance(reason, ConflictingTrade)) for index, reason in rejected]
-    return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), written(request))
+    return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), write_headers(request))
 
 
 def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
@@ -199,12 +198,7 @@ async def trade_changes(
     page_token: PageTokenParameter = None,
 ) -> ASGIResponse:
     limit = limit or DEFAULT_TRADES_LIMIT
-    before = None
-    if page_token is not None:
-        try:
-            _, before = read_page_token(page_token, ("/trades/changes", symbol))
-        except ValueError as error:
-            raise BadParameters([ParameterProblem("page_token", str(error))]) from None
+    before = None if page_token is None else read_page_token(page_token, ("/trades/changes", symbol))[1]
     changes = await services_of(request).database.read(read_trade_changes, symbol, before, limit + 1)
     if not changes and symbol is not None:
         await require_symbol(request, symbol)
@@ -223,7 +217,7 @@ def _actor(request: Request[Any, Any, Any]) -> str:
 
 
 def _change_response(request: Request[Any, Any, Any], change: TradeChange, *, changed: bool) -> ASGIResponse:
-    return json_response(MadeChange(**asdict(change), changed=changed), written(request))
+    return json_response(MadeChange(**asdict(change), changed=changed), write_headers(request))
 
 
 async def _not_found(request: Request[Any, Any, Any], trade: TradeKey, result: ChangeResult) -> NotFound:

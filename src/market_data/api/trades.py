@@ -6,7 +6,6 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import is_past
-from market_data.api.http.handlers import encoded_rows
 from market_data.api.http.openapi import operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
@@ -46,7 +45,7 @@ async def trades(
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     def to_struct(page: Page, limit: int, token: str | None) -> TradeList:
-        return TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token)
+        return TradeList(symbol, start, end, limit, page.count, page.rows, token)
 
     rows = TradeRange(symbol, start, end, order)
     response = RowsResponse(

@@ -32,7 +32,7 @@ def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaRead
     return services.replica.at_least(int(text))
 
 
-def written(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
+def write_headers(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
     """Return the headers of a write's response: with a replica, the position that it must replay to show the write."""
     position = services_of(request).database.last_write_lsn
     return {**NO_STORE, WRITE_POSITION: str(position)} if position else dict(NO_STORE)

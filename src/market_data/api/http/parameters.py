@@ -70,15 +70,17 @@ else:
     OptionalEventId = parsed(EventId.parse, EventId)
 
 _CHANNEL = "|".join(CHANNELS)
-_SYMBOL_SCHEMA: Final = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$"}
-_EVENT_ID_SCHEMA: Final = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
-_TIME_SCHEMA: Final = {"type": "string", "format": "date-time"}
+_SYMBOL_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$"}
+_EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
+_TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 
 
-def _query(name: str, description: str, example: object = None, **schema: Any) -> ParameterKwarg:
-    """Return a query parameter. Without an example, the documentation page does not send it."""
+def _query(
+    name: str, description: str, example: object = None, kind: type[ParameterKwarg] = QueryParameter, **schema: Any
+) -> ParameterKwarg:
+    """Return a query parameter, or one of another kind. Without an example, the documentation page does not send it."""
     examples = None if example is None else [Example(value=example)]
-    return QueryParameter(name=name, description=description, examples=examples, schema_extra=schema)
+    return kind(name=name, description=description, examples=examples, schema_extra=schema)
 
 
 def _limit(rows: str, default: int, maximum: int, unlimited: str = "") -> ParameterKwarg:
@@ -86,28 +88,21 @@ def _limit(rows: str, default: int, maximum: int, unlimited: str = "") -> Parame
     return _query("limit", description, default, type="integer", minimum=1, maximum=maximum, default=default)
 
 
-def _symbol(default: str) -> ParameterKwarg:
-    return _query("symbol", f"The symbol, in upper or lower case. {default}", "AAPL", **_SYMBOL_SCHEMA)
+def _symbol(default: str, kind: type[ParameterKwarg] = QueryParameter) -> ParameterKwarg:
+    return _query("symbol", f"The symbol, in upper or lower case. {default}", "AAPL", kind, **_SYMBOL_SCHEMA)
 
 
 def _order(default: Order, key: str) -> ParameterKwarg:
     return _query("order", f"`asc` for the oldest first, `desc` for the newest first, by {key}.", default)
 
 
+_LISTED = "`GET /symbols` lists the known ones."
 _UNLIMITED = " Without it, CSV and Arrow have the whole range."
 _RFC_3339 = "RFC 3339, with a zone (`Z` or an offset)."
 
-SymbolParameter = Annotated[Ticker, _symbol("`GET /symbols` lists the known ones.")]
+SymbolParameter = Annotated[Ticker, _symbol(_LISTED)]
 AnySymbolParameter = Annotated[OptionalTicker, _symbol("Default: all symbols.")]
-PathSymbolParameter = Annotated[
-    PathTicker,
-    PathParameter(
-        name="symbol",
-        description="The symbol, in upper or lower case. `GET /symbols` lists the known ones.",
-        examples=[Example(value="AAPL")],
-        schema_extra=_SYMBOL_SCHEMA,
-    ),
-]
+PathSymbolParameter = Annotated[PathTicker, _symbol(_LISTED, PathParameter)]
 SymbolsParameter = Annotated[
     Tickers,
     _query(
@@ -184,11 +179,7 @@ LastEventIdParameter = Annotated[
 ]
 LastEventIdHeader = Annotated[
     OptionalEventId,
-    HeaderParameter(
-        name="Last-Event-ID",
-        description="As `last_event_id`, and takes precedence over it.",
-        schema_extra=_EVENT_ID_SCHEMA,
-    ),
+    _query("Last-Event-ID", "As `last_event_id`, and takes precedence over it.", kind=HeaderParameter, **_EVENT_ID_SCHEMA),
 ]
 
 MAX_CACHED_BYTES = 200

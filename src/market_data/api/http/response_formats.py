@@ -52,7 +52,7 @@ class CsvWriter:
 
     def write(self, page: Page) -> bytes:
         """Return the lines of a page."""
-        return bytes(page.rows)
+        return page.rows
 
 
 def row_writer(response_format: Literal["csv", "arrow"], columns: Columns, symbol: str) -> Writer:
