@@ -5,16 +5,16 @@ two. Numbers are `float` to clients, and exact decimals in the database and in J
 """
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
 SERVICE: Final = "market-data-platform"
 
 
-def doc(description: str, example: object = None) -> Meta:
-    """Return the description of a type or field in the OpenAPI document."""
-    return Meta(description=description, examples=None if example is None else [example])
+def doc(description: str, example: object = None, **more: Any) -> Meta:
+    """Return the description of a type or field in the OpenAPI document, with more of msgspec's constraints."""
+    return Meta(description=description, examples=None if example is None else [example], **more)
 
 
 SymbolName = Annotated[str, doc("Symbol, in upper case.", "AAPL")]

@@ -21,11 +21,7 @@ INTEGER_PATTERN = r"^[+-]?\d{1,4000}$"
 # `extra_json_schema` only documents: `api.http.decoding` checks the values and names every field that is wrong.
 NewSymbol = Annotated[
     str,
-    Meta(
-        description="The symbol, in upper or lower case.",
-        examples=["AAPL"],
-        extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$"},
-    ),
+    doc("The symbol, in upper or lower case.", "AAPL", extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$"}),
 ]
 
 
@@ -35,44 +31,33 @@ def _number(meaning: str, pattern: str, **bounds: int) -> Meta:
         f"{meaning}, less than 1e30, at most 30 decimal places. A number, or a string of its digits, with or without an "
         "exponent; stored exactly."
     )
-    return Meta(description=description, examples=[189.44], extra_json_schema={"oneOf": types})
+    return doc(description, 189.44, extra_json_schema={"oneOf": types})
 
 
 NewPrice = Annotated[Decimal, _number("Price of one unit: greater than 0", PRICE_PATTERN, exclusiveMinimum=0)]
 NewVolume = Annotated[Decimal, _number("Units traded: 0 or more", VOLUME_PATTERN, minimum=0)]
 NewTime = Annotated[
     datetime,
-    Meta(
+    doc(
+        "Time of the trade: RFC 3339, with a zone. Digits beyond the microsecond are cut off.",
+        "2026-02-08T10:30:00Z",
         tz=True,
-        description="Time of the trade: RFC 3339, with a zone. Digits beyond the microsecond are cut off.",
-        examples=["2026-02-08T10:30:00Z"],
         extra_json_schema={"pattern": TIME_PATTERN},
     ),
 ]
 NewTradeId = Annotated[
     int,
-    Meta(
+    doc(
+        "Distinguishes trades of one symbol at one time: a whole number of 64 bits.",
+        1,
         ge=-(2**63),
         le=2**63 - 1,
-        description="Distinguishes trades of one symbol at one time: a whole number of 64 bits.",
-        examples=[1],
         extra_json_schema={"oneOf": [{"type": "integer"}, {"type": "string", "pattern": INTEGER_PATTERN}]},
     ),
 ]
-Reason = Annotated[
-    str,
-    Meta(
-        description="Reason for the change; printable.", examples=["fat finger"], min_length=1, max_length=MAX_REASON_LENGTH
-    ),
-]
+Reason = Annotated[str, doc("Reason for the change; printable.", "fat finger", min_length=1, max_length=MAX_REASON_LENGTH)]
 NewName = Annotated[
-    str,
-    Meta(
-        description="Full name of the symbol; printable.",
-        examples=["NVIDIA Corporation"],
-        min_length=1,
-        max_length=MAX_NAME_LENGTH,
-    ),
+    str, doc("Full name of the symbol; printable.", "NVIDIA Corporation", min_length=1, max_length=MAX_NAME_LENGTH)
 ]
 
 

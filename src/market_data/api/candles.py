@@ -7,7 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import is_past
-from market_data.api.http.openapi import operation, responses
+from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_CANDLES_LIMIT,
     CandlesLimitParameter,
@@ -43,7 +43,7 @@ MAX_GAPFILLED: Final = 10_000_000
         f"{MAX_GAPFILLED:,} candles."
     ),
     tags=["Candles"],
-    operation_class=operation(has_rows=True),
+    operation_class=openapi_operation(has_rows=True),
     responses=responses(CandleList | FilledCandleList, 400, 404),
 )
 async def candles(

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import OPEN, operation, problem_responses, response
+from market_data.api.http.openapi import OPEN, openapi_operation, problem_responses, response
 from market_data.api.http.problems import RETRY_SECONDS
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE
@@ -33,7 +33,7 @@ UNREADY = {**NO_STORE, "Retry-After": str(RETRY_SECONDS)}
     summary="Health",
     description="State of the database, number of stored trades and time of the newest. Never cached.",
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
+    operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={
         200: response(Health, "The service is healthy."),
         **problem_responses(500),
@@ -58,7 +58,7 @@ def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest:
     summary="Liveness",
     description="The process responds, even if the database does not. Restart a process that does not respond.",
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
+    operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={200: response(Liveness, "The process responds."), **problem_responses(500)},
 )
 async def liveness() -> ASGIResponse:
@@ -74,7 +74,7 @@ async def liveness() -> ASGIResponse:
         "or waits while another process feeds, is fine."
     ),
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
+    operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={
         200: response(Readiness, "The service is ready."),
         **problem_responses(500),

@@ -6,7 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.openapi import operation, problem_responses, response
+from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.services import services_of
 from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 
@@ -18,7 +18,7 @@ from market_data.telemetry.metrics import MEDIA_TYPE, exposition
         "Metrics of all worker processes in Prometheus' text format. Without those of the database while it is unavailable."
     ),
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses={200: response(str, "The metrics.", media_type="text/plain"), **problem_responses(500)},
 )
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:

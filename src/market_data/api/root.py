@@ -6,7 +6,7 @@ from litestar.response.base import ASGIResponse
 from market_data import __version__
 from market_data.api.http.caching import REVALIDATE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import OPEN, operation, problem_responses, response
+from market_data.api.http.openapi import OPEN, openapi_operation, problem_responses, response
 from market_data.models import SERVICE
 from market_data.models_status import Welcome
 
@@ -37,7 +37,7 @@ WELCOME = Welcome(
     summary="Welcome",
     description="The service's name, version and links.",
     tags=["Service"],
-    operation_class=operation(scope=None),
+    operation_class=openapi_operation(scope=None),
     responses={200: response(Welcome, "Name, version and links."), **problem_responses(500)},
 )
 async def welcome() -> ASGIResponse:

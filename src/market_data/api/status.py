@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import operation, responses
+from market_data.api.http.openapi import openapi_operation, responses
 from market_data.models_status import IngestionStatus
 from market_data.queries.status import read_ingestion
 from market_data.services import services_of
@@ -25,7 +25,7 @@ INTERVALS_TO_STALE = 3
         "database's jobs."
     ),
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses=responses(IngestionStatus),
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import require_symbols
-from market_data.api.http.openapi import operation, problem_responses, response
+from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.api.http.parameter_types import read_channels, read_symbols
 from market_data.api.http.parameters import (
     ChannelsParameter,
@@ -82,7 +82,7 @@ POLICY_VIOLATION = 1008
     summary="Live trades and candles",
     description=DESCRIPTION.strip(),
     tags=["Live"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses={
         200: response(
             str, "Events, until the client disconnects.", media_type="text/event-stream", examples=[Example(value=EXAMPLE)]
@@ -105,8 +105,8 @@ async def stream(
 
 async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
     async with aclosing(messages):
-        async for some in messages:
-            yield b"".join(each.text for each in some)
+        async for batch in messages:
+            yield b"".join(message.text for message in batch)
 
 
 async def _subscription(
@@ -179,10 +179,10 @@ async def no_websocket() -> None:
 async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
     """Send a client its messages, and close the WebSocket after the last."""
     try:
-        async with aclosing(_hub(socket).messages(client, after)) as pieces:
-            async for some in pieces:
-                for each in some:
-                    await socket.send_text(each.text)
+        async with aclosing(_hub(socket).messages(client, after)) as messages:
+            async for batch in messages:
+                for message in batch:
+                    await socket.send_text(message.text)
     except DatabaseUnavailable as error:
         logger.warning("stream aborted: %s", error)
     except OSError:
@@ -198,10 +198,10 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, text: str) 
     try:
         command = read_command(text)
         symbols = None if command.symbols is None else frozenset(read_symbols(",".join(command.symbols)))
-        asked = Subscription.to(read_channels(",".join(command.channels)), symbols)
+        requested = Subscription.to(read_channels(",".join(command.channels)), symbols)
         if symbols and command.action == "subscribe":
             await require_symbols(socket, sorted(symbols))
-        wanted = client.subscription | asked if command.action == "subscribe" else client.subscription - asked
+        wanted = client.subscription | requested if command.action == "subscribe" else client.subscription - requested
     except msgspec.DecodeError as error:
         _enqueue(client, "error", {"detail": f"message: {error}"[:MAX_ERROR_LENGTH]})
     except (MarketDataError, ValueError) as error:

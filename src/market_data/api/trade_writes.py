@@ -15,7 +15,7 @@ from market_data.api.http.bodies import JSON, NDJSON, read_object
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, require_symbol
-from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, request_schema, responses
+from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, request_schema, responses
 from market_data.api.http.paging import make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
@@ -99,27 +99,27 @@ TRADES_BODY = RequestBody(
         "was cancelled, is a conflict (409). Trades that a 200 counts are committed."
     ),
     tags=["Trades"],
-    operation_class=operation(body=TRADES_BODY, scope="write"),
+    operation_class=openapi_operation(body=TRADES_BODY, scope="write"),
     responses=responses(StoredTrades, *BODY_PROBLEMS, 409),
 )
 async def store_trades(request: Request[Any, Any, Any], partial: PartialParameter = "false") -> ASGIResponse:
     store_valid = partial == "true"
     given = await read_trades(request)
     if given.rejected and not store_valid:
-        raise _refusal(given, given.rejected)
+        raise _rejection_error(given, given.rejected)
     services = services_of(request)
     outcome = Outcome(0, 0, {})
     if given.trades:
         tolerance = services.settings.future_tolerance_seconds
         outcome = await services.database.write(write_trades, given.trades, tolerance, partial=store_valid)
     if outcome.rejected and not store_valid:
-        raise _refusal(given, outcome.rejected)
+        raise _rejection_error(given, outcome.rejected)
     rejected = sorted((given.rejected | dict(outcome.rejected)).items())
     rejections = [Rejection(index, str(reason), isinstance(reason, ConflictingTrade)) for index, reason in rejected]
     return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), write_headers(request))
 
 
-def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
+def _rejection_error(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
     """Return the error for a call of which no trade was stored."""
     problems = list(given.problems(rejected))
     first = f"{problems[0].name}: {problems[0].detail}"
@@ -140,7 +140,7 @@ def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParam
         "materialized candles within ten seconds. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(body=request_body(CancelIn, {**KEY, "reason": "reported twice"}), scope="write"),
+    operation_class=openapi_operation(body=request_body(CancelIn, {**KEY, "reason": "reported twice"}), scope="write"),
     responses=responses(MadeChange, *BODY_PROBLEMS, 404),
 )
 async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -162,7 +162,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
         "follow as after a cancel. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(
+    operation_class=openapi_operation(
         body=request_body(CorrectIn, {**KEY, "price": 189.5, "reason": "fat finger"}, minProperties=4), scope="write"
     ),
     responses=responses(MadeChange, *BODY_PROBLEMS, 404),
@@ -188,7 +188,7 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     summary="Changes of trades",
     description="Cancelled and corrected trades with actor and reason, newest first, also those changed in the database.",
     tags=["Trades"],
-    operation_class=operation(scope="admin"),
+    operation_class=openapi_operation(scope="admin"),
     responses=responses(ChangeList, 400, 404),
 )
 async def trade_changes(

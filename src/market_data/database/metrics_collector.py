@@ -139,5 +139,5 @@ class DatabaseMetrics(Collector):
 
 
 def _failed(read: "asyncio.Future[datetime | None]") -> bool:
-    """True if a read failed. Asking also keeps asyncio from logging an exception that was never retrieved."""
+    """True if a read failed. The call also keeps asyncio from logging an exception that was never retrieved."""
     return read.cancelled() or isinstance(read.exception(), DatabaseUnavailable | psycopg.Error)

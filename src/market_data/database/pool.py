@@ -203,7 +203,7 @@ class Database:
                         return await query(connection)
                 return await query(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if not connection.closed or deadline.passed:
+            if not connection.closed or deadline.expired:
                 raise
             if drains == self._drains:  # the first failure since the last drain: the pool's other connections are dead, too
                 self._drains += 1

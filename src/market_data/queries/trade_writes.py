@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Limits of what can be stored now."""
+    """Conditions that a trade must meet to be stored now."""
 
     now: datetime
     horizon: datetime | None
@@ -181,7 +181,7 @@ async def _write(
     """Make one attempt.
 
     Raises:
-        _Overtaken: The attempt has to be repeated. `cancelled` has the trades that it must leave out then.
+        _Overtaken: The attempt has to be repeated. `cancelled` then has the trades to leave out.
     """
     bounds = await read_bounds(connection, sorted({trade.symbol for trade in trades.values()}))
     rejected = _reject_out_of_bounds(trades, bounds, future_tolerance)

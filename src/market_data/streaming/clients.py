@@ -7,7 +7,7 @@ from market_data.streaming.events import EventId, Message, Transport, encode
 from market_data.streaming.subscriptions import Subscription
 
 MAX_PENDING_BYTES = 4_000_000
-"""Queued bytes, besides the sockets' buffers, with which a client counts as too slow when further messages arrive."""
+"""Maximum of queued bytes, besides the sockets' buffers; a client above it is too slow and is disconnected."""
 
 BATCH_BYTES = 32_768
 """Approximate size of a batch: the server copies each batch for each client."""

@@ -16,7 +16,7 @@ WRITE_POSITION = "X-Write-Position"
 MAX_POSITION = 2**63 - 1
 
 
-def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaReads:
+def read_source(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaReads:
     """Return the source of a request's reads: a replica that has replayed up to `X-Read-After`, or the database.
 
     Raises:

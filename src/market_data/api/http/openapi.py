@@ -66,7 +66,7 @@ RATE_LIMITED = {"200", "201", "429"}
 """Statuses whose description has the rate limit headers, which all responses have."""
 
 
-def operation(
+def openapi_operation(
     *, has_rows: bool = False, scope: str | None = "read", body: RequestBody | None = None, rate_limited: bool = True
 ) -> type[Operation]:
     """Return the `operation_class` of a handler, which adds the body and the headers of the responses.

@@ -1,7 +1,7 @@
-"""Page tokens for keyset paging: the next page begins right after the last row, whatever arrived in between.
+"""Page tokens for keyset paging: the next page begins right after the last row, even if rows arrived in between.
 
 A token is opaque to clients: the key of the last row, and a fingerprint of it and of the parameters that it belongs to, so
-that a changed token is refused. It is no secret, and grants nothing.
+that a changed token is rejected. It contains no secret and grants no access.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

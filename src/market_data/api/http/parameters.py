@@ -187,7 +187,7 @@ MAX_CACHED_BYTES = 200
 
 
 async def reject_repeated(request: Request[Any, Any, Any]) -> None:
-    """Refuse repeated query parameters, of which Litestar would take the last. A `before_request` hook.
+    """Reject repeated query parameters, because Litestar would use the last. A `before_request` hook.
 
     Raises:
         BadParameters: A parameter of the handler is repeated.

@@ -54,7 +54,7 @@ RETRY_SECONDS: Final = 1
 """`Retry-After` of a 503: a lost connection is replaced within about a second."""
 
 POLICY_VIOLATION: Final = 1008
-"""Close code of a WebSocket, if the server can't refuse it with a status (RFC 6455)."""
+"""Close code of a WebSocket, if the server can't reject it with a status (RFC 6455)."""
 
 
 class RenderedProblem(NamedTuple):

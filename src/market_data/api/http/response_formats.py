@@ -59,7 +59,7 @@ def row_writer(response_format: Literal["csv", "arrow"], columns: Columns, symbo
     """Return the writer of a format."""
     if response_format == "csv":
         return CsvWriter(columns)
-    # Arrow and NumPy take 50 MB and 0.25 s, which a service that never needs them should not pay.
+    # Arrow and NumPy take 50 MB and 0.25 s, and most services never need them.
     from market_data.api.http.arrow import ArrowWriter  # noqa: PLC0415 # a late import, as the comment above says
 
     return ArrowWriter(columns, symbol)

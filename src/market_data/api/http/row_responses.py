@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.http.caching import NO_STORE, conditional_response
-from market_data.api.http.consistency import reads
+from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, require_symbol
 from market_data.api.http.paging import invalid_page_token, make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import ResponseFormat, known_pairs
@@ -90,7 +90,7 @@ class RowsResponse(Generic[R]):
         return key
 
     def _read(self, limit: int, after: RowKey | None, row_format: RowFormat) -> Awaitable[Page]:
-        return reads(self.request).read(self.read_page, self.rows, limit, after, row_format)
+        return read_source(self.request).read(self.read_page, self.rows, limit, after, row_format)
 
     async def _stream(self, row_format: RowFormat, page: Page, writer: Writer) -> AsyncGenerator[bytes]:
         """Yield the response page by page; the next page is read while the client receives this one."""
