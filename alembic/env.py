@@ -13,25 +13,23 @@ from market_data.settings import read_settings
 def run_offline() -> None:
     """Print the SQL of the migrations, for psql."""
     context.configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
+    run_migrations()
+
+
+def run_online() -> None:
+    """Migrate the database that `migrations.upgrade` was called with, or that of the command line."""
+    database_url = context.config.attributes.get("database_url") or command_line_database()
+    with migrations.engine(database_url).connect() as connection:
+        context.configure(connection=connection)
+        run_migrations()
+
+
+def run_migrations() -> None:
+    """Migrate in one transaction, which begins by waiting for any other migration to end."""
     with context.begin_transaction():
         context.execute(migrations.MIGRATION_LOCK)
         context.execute(migrations.LOCK_TIMEOUT)
         context.run_migrations()
-
-
-def run_online() -> None:
-    """Migrate in one transaction, which begins by waiting for any other migration to end."""
-    with migrations.engine(service_database() or command_line_database()).connect() as connection:
-        context.configure(connection=connection)
-        with context.begin_transaction():
-            context.execute(migrations.MIGRATION_LOCK)
-            context.execute(migrations.LOCK_TIMEOUT)
-            context.run_migrations()
-
-
-def service_database() -> str | None:
-    """URL that `migrations.upgrade` was called with."""
-    return context.config.attributes.get("database_url")
 
 
 def command_line_database() -> str:

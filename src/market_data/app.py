@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
         lifespan=[lambda app: _run_services(app, settings, request_log, tracer_provider)],
         middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
-        exception_handlers={Exception: problems.answer},
+        exception_handlers={Exception: problems.handle_exception},
         openapi_config=openapi_config(required=settings.auth == "required"),
         logging_config=None,
         request_max_body_size=settings.max_body_bytes,

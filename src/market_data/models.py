@@ -5,47 +5,39 @@ two. Numbers are `float` to clients, and exact decimals in the database and in J
 """
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
 SERVICE: Final = "market-data-platform"
 
-SymbolName = Annotated[str, Meta(description="Symbol, in upper case.", examples=["AAPL"])]
-Timestamp = Annotated[datetime, Meta(description="Time of the trade.", examples=["2026-02-08T10:30:00Z"])]
-BucketStart = Annotated[datetime, Meta(description="Start of the bucket.", examples=["2026-02-08T10:30:00Z"])]
-Price = Annotated[float, Meta(description="Price of one unit.", examples=[189.44])]
-Volume = Annotated[float, Meta(description="Units traded.", examples=[104.9])]
-TradeId = Annotated[
-    int,
-    Meta(
-        description="Distinguishes trades of one symbol at one time; 0 if the source has no such number.",
-        examples=[0],
-    ),
-]
-IntervalName = Annotated[str, Meta(description="Length of a bucket.", examples=["1m"])]
-Vwap = Annotated[
-    float | None, Meta(description="Volume-weighted average price; null if the volume is 0.", examples=[189.3552])
-]
+
+def doc(description: str, example: object = None, **more: Any) -> Meta:
+    """Return the description of a type or field in the OpenAPI document, with more of msgspec's constraints."""
+    return Meta(description=description, examples=None if example is None else [example], **more)
+
+
+SymbolName = Annotated[str, doc("Symbol, in upper case.", "AAPL")]
+Timestamp = Annotated[datetime, doc("Time of the trade.", "2026-02-08T10:30:00Z")]
+BucketStart = Annotated[datetime, doc("Start of the bucket.", "2026-02-08T10:30:00Z")]
+Price = Annotated[float, doc("Price of one unit.", 189.44)]
+Volume = Annotated[float, doc("Units traded.", 104.9)]
+TradeId = Annotated[int, doc("Distinguishes trades of one symbol at one time; 0 if the source has no such number.", 0)]
+IntervalName = Annotated[str, doc("Length of a bucket.", "1m")]
+Vwap = Annotated[float | None, doc("Volume-weighted average price; null if the volume is 0.", 189.3552)]
 FilledPrice = Annotated[
     float | None,
-    Meta(
-        description=(
-            "As in a candle. If `filled`: the close of the last candle before it, null if there is none or with `fill=null`."
-        ),
-        examples=[189.44],
+    doc(
+        "As in a candle. If `filled`: the close of the last candle before it, null if there is none or with `fill=null`.",
+        189.44,
     ),
 ]
-Closed = Annotated[
-    bool,
-    Meta(description="True if the bucket has ended; only late, corrected or cancelled trades change it.", examples=[True]),
-]
-Count = Annotated[int, Meta(description="Number of rows in this response.", examples=[1])]
-RangeStart = Annotated[datetime, Meta(description="Start of the range, inclusive.", examples=["2026-02-08T10:00:00Z"])]
-RangeEnd = Annotated[datetime, Meta(description="End of the range, exclusive.", examples=["2026-02-08T11:00:00Z"])]
+Closed = Annotated[bool, doc("True if the bucket has ended; only late, corrected or cancelled trades change it.", True)]
+Count = Annotated[int, doc("Number of rows in this response.", 1)]
+RangeStart = Annotated[datetime, doc("Start of the range, inclusive.", "2026-02-08T10:00:00Z")]
+RangeEnd = Annotated[datetime, doc("End of the range, exclusive.", "2026-02-08T11:00:00Z")]
 NextPageToken = Annotated[
-    str | None,
-    Meta(description="Send it as `page_token`, with the same parameters, for the next page; null on the last page."),
+    str | None, doc("Send it as `page_token`, with the same parameters, for the next page; null on the last page.")
 ]
 
 
@@ -61,7 +53,7 @@ class LatestPrice(Struct, frozen=True):
 class PriceList(Struct, frozen=True):
     """The newest trade of each symbol that has one, in alphabetical order."""
 
-    prices: Annotated[list[LatestPrice], Meta(description="The newest trades.")]
+    prices: Annotated[list[LatestPrice], doc("The newest trades.")]
     count: Count
 
 
@@ -69,15 +61,15 @@ class Symbol(Struct, frozen=True):
     """A known symbol."""
 
     symbol: SymbolName
-    name: Annotated[str, Meta(description="Full name of the symbol.", examples=["Apple Inc."])]
-    created_at: Annotated[datetime, Meta(description="Time at which it was added.", examples=["2026-02-08T10:00:00Z"])]
-    active: Annotated[bool, Meta(description="False if new trades of the symbol are refused.", examples=[True])]
+    name: Annotated[str, doc("Full name of the symbol.", "Apple Inc.")]
+    created_at: Annotated[datetime, doc("Time at which it was added.", "2026-02-08T10:00:00Z")]
+    active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
 
 
 class SymbolList(Struct, frozen=True):
     """Every symbol, in alphabetical order."""
 
-    symbols: Annotated[list[Symbol], Meta(description="The symbols.")]
+    symbols: Annotated[list[Symbol], doc("The symbols.")]
     count: Count
 
 
@@ -97,9 +89,9 @@ class TradeList(Struct, frozen=True):
     symbol: SymbolName
     start: RangeStart
     end: RangeEnd
-    limit: Annotated[int, Meta(description="The limit that was applied.", examples=[100])]
+    limit: Annotated[int, doc("The limit that was applied.", 100)]
     count: Count
-    trades: Annotated[list[Trade], Meta(description="The trades.")]
+    trades: Annotated[list[Trade], doc("The trades.")]
     next_page_token: NextPageToken
 
 
@@ -107,13 +99,13 @@ class Candle(Struct, frozen=True):
     """Open, high, low, close and volume of the trades in one bucket."""
 
     timestamp: BucketStart
-    open: Annotated[float, Meta(description="Price of the first trade.", examples=[189.2])]
-    high: Annotated[float, Meta(description="Highest price.", examples=[189.61])]
-    low: Annotated[float, Meta(description="Lowest price.", examples=[189.13])]
-    close: Annotated[float, Meta(description="Price of the last trade.", examples=[189.44])]
-    volume: Annotated[float, Meta(description="Units traded.", examples=[2098.31])]
+    open: Annotated[float, doc("Price of the first trade.", 189.2)]
+    high: Annotated[float, doc("Highest price.", 189.61)]
+    low: Annotated[float, doc("Lowest price.", 189.13)]
+    close: Annotated[float, doc("Price of the last trade.", 189.44)]
+    volume: Annotated[float, doc("Units traded.", 2098.31)]
     vwap: Vwap
-    trade_count: Annotated[int, Meta(description="Number of trades.", examples=[20])]
+    trade_count: Annotated[int, doc("Number of trades.", 20)]
     closed: Closed
 
 
@@ -125,7 +117,7 @@ class CandleList(Struct, frozen=True):
     start: RangeStart
     end: RangeEnd
     count: Count
-    candles: Annotated[list[Candle], Meta(description="The candles.")]
+    candles: Annotated[list[Candle], doc("The candles.")]
     next_page_token: NextPageToken
 
 
@@ -137,11 +129,11 @@ class FilledCandle(Struct, frozen=True):
     high: FilledPrice
     low: FilledPrice
     close: FilledPrice
-    volume: Annotated[float, Meta(description="Units traded.", examples=[0])]
+    volume: Annotated[float, doc("Units traded.", 0)]
     vwap: Vwap
-    trade_count: Annotated[int, Meta(description="Number of trades.", examples=[0])]
+    trade_count: Annotated[int, doc("Number of trades.", 0)]
     closed: Closed
-    filled: Annotated[bool, Meta(description="True if nothing was traded in the bucket.", examples=[True])]
+    filled: Annotated[bool, doc("True if nothing was traded in the bucket.", True)]
 
 
 class FilledCandleList(Struct, frozen=True):
@@ -152,41 +144,29 @@ class FilledCandleList(Struct, frozen=True):
     start: RangeStart
     end: RangeEnd
     count: Count
-    candles: Annotated[list[FilledCandle], Meta(description="The candles.")]
+    candles: Annotated[list[FilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
 
 
 class ParameterProblem(Struct, frozen=True):
     """A wrong parameter or field, and the remedy."""
 
-    name: Annotated[str, Meta(description="Name of the parameter, or of the field of the body.", examples=["limit"])]
+    name: Annotated[str, doc("Name of the parameter, or of the field of the body.", "limit")]
     detail: Annotated[
-        str,
-        Meta(
-            description="What is wrong with it, and what it accepts.",
-            examples=["must be a whole number from 1 to 1000, not '0'"],
-        ),
+        str, doc("What is wrong with it, and what it accepts.", "must be a whole number from 1 to 1000, not '0'")
     ]
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
     """An error, as RFC 9457 problem details."""
 
-    type: Annotated[str, Meta(description="Type of the problem, a URI.", examples=["about:blank"])]
-    title: Annotated[str, Meta(description="Short name of the problem.", examples=["Not Found"])]
-    status: Annotated[int, Meta(description="HTTP status.", examples=[404])]
+    type: Annotated[str, doc("Type of the problem, a URI.", "about:blank")]
+    title: Annotated[str, doc("Short name of the problem.", "Not Found")]
+    status: Annotated[int, doc("HTTP status.", 404)]
     detail: Annotated[
-        str,
-        Meta(
-            description="Cause of the problem, and its remedy.",
-            examples=["There is no symbol ACME; GET /symbols lists the known ones."],
-        ),
+        str, doc("Cause of the problem, and its remedy.", "There is no symbol ACME; GET /symbols lists the known ones.")
     ]
-    errors: Annotated[list[ParameterProblem] | None, Meta(description="The wrong parameters or fields.")] = None
+    errors: Annotated[list[ParameterProblem] | None, doc("The wrong parameters or fields.")] = None
     request_id: Annotated[
-        str | None,
-        Meta(
-            description="Id of the request, as in the header `X-Request-ID` and in the service's log.",
-            examples=["5b1c9e720000002a"],
-        ),
+        str | None, doc("Id of the request, as in the header `X-Request-ID` and in the service's log.", "5b1c9e720000002a")
     ] = None

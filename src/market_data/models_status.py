@@ -3,38 +3,29 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from market_data.models import SERVICE, IntervalName
+from market_data.models import SERVICE, IntervalName, doc
 
 
 class Health(Struct, frozen=True):
     """State of the service and of its database."""
 
-    status: Annotated[Literal["healthy", "unhealthy"], Meta(description="State of the service.", examples=["healthy"])]
-    service: Annotated[Literal["market-data-platform"], Meta(description="Name of the service.", examples=[SERVICE])]
-    database: Annotated[Literal["healthy", "unhealthy"], Meta(description="State of the database.", examples=["healthy"])]
-    timestamp: Annotated[datetime, Meta(description="Time of this check.", examples=["2026-02-08T10:30:00Z"])]
-    last_trade_count: Annotated[
-        int | None,
-        Meta(
-            description="Number of stored trades; null if unhealthy.",
-            examples=[4215],
-        ),
-    ]
+    status: Annotated[Literal["healthy", "unhealthy"], doc("State of the service.", "healthy")]
+    service: Annotated[Literal["market-data-platform"], doc("Name of the service.", SERVICE)]
+    database: Annotated[Literal["healthy", "unhealthy"], doc("State of the database.", "healthy")]
+    timestamp: Annotated[datetime, doc("Time of this check.", "2026-02-08T10:30:00Z")]
+    last_trade_count: Annotated[int | None, doc("Number of stored trades; null if unhealthy.", 4215)]
     last_ingestion: Annotated[
         datetime | None,
-        Meta(
-            description="Time of the newest trade; null if there is none, or if unhealthy.",
-            examples=["2026-02-08T10:29:58.500000Z"],
-        ),
+        doc("Time of the newest trade; null if there is none, or if unhealthy.", "2026-02-08T10:29:58.500000Z"),
     ]
 
 
 class Liveness(Struct, frozen=True):
     """The process responds. The database is not queried."""
 
-    status: Annotated[Literal["alive"], Meta(description="State of the process.", examples=["alive"])]
+    status: Annotated[Literal["alive"], doc("State of the process.", "alive")]
 
 
 class ReadinessChecks(Struct, frozen=True):
@@ -42,23 +33,15 @@ class ReadinessChecks(Struct, frozen=True):
 
     schema: Annotated[
         Literal["ok", "outdated", "unknown"],
-        Meta(
-            description="`outdated` if the schema is too old for this version; `unknown` if the database does not respond.",
-            examples=["ok"],
-        ),
+        doc("`outdated` if the schema is too old for this version; `unknown` if the database does not respond.", "ok"),
     ]
-    pool: Annotated[
-        Literal["ok", "unavailable"],
-        Meta(description="`ok` if the pool has a connection and the database responds.", examples=["ok"]),
-    ]
+    pool: Annotated[Literal["ok", "unavailable"], doc("`ok` if the pool has a connection and the database responds.", "ok")]
     feed: Annotated[
         Literal["starting", "feeding", "waiting", "lost", "refused", "failed", "dead", "disabled"],
-        Meta(
-            description=(
-                "State of the feed: `waiting` while another process feeds; retrying after it `lost` the database, was "
-                "`refused` or `failed`; only `dead` makes the service unready."
-            ),
-            examples=["feeding"],
+        doc(
+            "State of the feed: `waiting` while another process feeds; retrying after it `lost` the database, was "
+            "`refused` or `failed`; only `dead` makes the service unready.",
+            "feeding",
         ),
     ]
 
@@ -66,8 +49,8 @@ class ReadinessChecks(Struct, frozen=True):
 class Readiness(Struct, frozen=True):
     """Readiness of this process for requests."""
 
-    status: Annotated[Literal["ready", "unready"], Meta(description="State of this process.", examples=["ready"])]
-    checks: Annotated[ReadinessChecks, Meta(description="The checked conditions.")]
+    status: Annotated[Literal["ready", "unready"], doc("State of this process.", "ready")]
+    checks: Annotated[ReadinessChecks, doc("The checked conditions.")]
 
 
 class LevelStatus(Struct, frozen=True):
@@ -75,30 +58,22 @@ class LevelStatus(Struct, frozen=True):
 
     interval: IntervalName
     watermark: Annotated[
-        datetime | None,
-        Meta(description="End of the materialized candles; null if there are none.", examples=["2026-02-08T10:29:00Z"]),
+        datetime | None, doc("End of the materialized candles; null if there are none.", "2026-02-08T10:29:00Z")
     ]
     lag_seconds: Annotated[
-        float | None,
-        Meta(description="Seconds from the watermark to the newest trade; null without a watermark.", examples=[58.5]),
+        float | None, doc("Seconds from the watermark to the newest trade; null without a watermark.", 58.5)
     ]
 
 
 class JobStatus(Struct, frozen=True):
     """A job of the database that maintains the candles, the storage or the stream."""
 
-    job: Annotated[str, Meta(description="Procedure that it calls.", examples=["refresh_candles"])]
-    table: Annotated[str | None, Meta(description="Table that it works on, if it is one.", examples=["candles_5m"])]
-    last_run: Annotated[
-        datetime | None,
-        Meta(description="Start of the last run; null before the first.", examples=["2026-02-08T10:30:00Z"]),
-    ]
-    last_status: Annotated[
-        str | None, Meta(description="Result of the last run: `Success` or `Failed`.", examples=["Success"])
-    ]
+    job: Annotated[str, doc("Procedure that it calls.", "refresh_candles")]
+    table: Annotated[str | None, doc("Table that it works on, if it is one.", "candles_5m")]
+    last_run: Annotated[datetime | None, doc("Start of the last run; null before the first.", "2026-02-08T10:30:00Z")]
+    last_status: Annotated[str | None, doc("Result of the last run: `Success` or `Failed`.", "Success")]
     next_run: Annotated[
-        datetime | None,
-        Meta(description="Scheduled start of the next run; null while it is paused.", examples=["2026-02-08T10:30:05Z"]),
+        datetime | None, doc("Scheduled start of the next run; null while it is paused.", "2026-02-08T10:30:05Z")
     ]
 
 
@@ -107,33 +82,26 @@ class IngestionStatus(Struct, frozen=True):
 
     ingestion_status: Annotated[
         Literal["alive", "stale", "disabled"],
-        Meta(
-            description=(
-                "`alive` while the newest trade, from any source, is younger than the threshold; else `disabled` if the "
-                "feed of this service is off and no other replica feeds, and `stale` otherwise."
-            ),
-            examples=["alive"],
+        doc(
+            "`alive` while the newest trade, from any source, is younger than the threshold; else `disabled` if the "
+            "feed of this service is off and no other replica feeds, and `stale` otherwise.",
+            "alive",
         ),
     ]
-    last_trade: Annotated[
-        datetime | None, Meta(description="Time of the newest trade.", examples=["2026-02-08T10:29:58.500000Z"])
-    ]
-    seconds_since_last_trade: Annotated[float | None, Meta(description="Age of the newest trade.", examples=[1.5])]
-    threshold_seconds: Annotated[float, Meta(description="Three intervals of ingestion.", examples=[9])]
+    last_trade: Annotated[datetime | None, doc("Time of the newest trade.", "2026-02-08T10:29:58.500000Z")]
+    seconds_since_last_trade: Annotated[float | None, doc("Age of the newest trade.", 1.5)]
+    threshold_seconds: Annotated[float, doc("Three intervals of ingestion.", 9)]
     feeding_replica: Annotated[
         str | None,
-        Meta(
-            description="Host, process id and a random part of the replica that holds the feed's lease.",
-            examples=["api-1:17:5b1c9e72"],
-        ),
+        doc("Host, process id and a random part of the replica that holds the feed's lease.", "api-1:17:5b1c9e72"),
     ]
-    candles: Annotated[list[LevelStatus], Meta(description="By interval, shortest first.")]
-    jobs: Annotated[list[JobStatus], Meta(description="The jobs.")]
+    candles: Annotated[list[LevelStatus], doc("By interval, shortest first.")]
+    jobs: Annotated[list[JobStatus], doc("The jobs.")]
 
 
 class Welcome(Struct, frozen=True):
     """Name, version and links of the service."""
 
-    service: Annotated[str, Meta(description="Name of the service.", examples=[SERVICE])]
-    version: Annotated[str, Meta(description="Version of the service.", examples=["0.1.0"])]
-    links: Annotated[dict[str, str], Meta(description="Paths of the service.", examples=[{"docs": "/docs"}])]
+    service: Annotated[str, doc("Name of the service.", SERVICE)]
+    version: Annotated[str, doc("Version of the service.", "0.1.0")]
+    links: Annotated[dict[str, str], doc("Paths of the service.", {"docs": "/docs"})]

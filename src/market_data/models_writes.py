@@ -1,12 +1,12 @@
-"""Structs of writes: the request bodies, and the answers to them. Numbers and times are as in `models`."""
+"""Structs of writes: request bodies, and their responses. Numbers and times are as in `models`."""
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from market_data.models import Count, NextPageToken, Price, SymbolName, Timestamp, TradeId, Volume
+from market_data.models import Count, NextPageToken, Price, SymbolName, Timestamp, TradeId, Volume, doc
 from market_data.trade_validation import SYMBOL_PATTERN
 
 MAX_NAME_LENGTH = 200
@@ -17,72 +17,47 @@ PRICE_PATTERN = rf"^[+]?0*(?=[0.]*[1-9])(\d+(\.\d*)?|\.\d+){EXPONENT_PATTERN}$"
 VOLUME_PATTERN = rf"^[+-]?(\d+(\.\d*)?|\.\d+){EXPONENT_PATTERN}$"
 TIME_PATTERN = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,18})?([Zz]|[+-]\d\d(:?\d\d)?)$"
 INTEGER_PATTERN = r"^[+-]?\d{1,4000}$"
-DIGITS = "A number, or a string of its digits, with or without an exponent; stored exactly."
 
 # `extra_json_schema` only documents: `api.http.decoding` checks the values and names every field that is wrong.
 NewSymbol = Annotated[
     str,
-    Meta(
-        description="The symbol, in upper or lower case.",
-        examples=["AAPL"],
-        extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$"},
-    ),
+    doc("The symbol, in upper or lower case.", "AAPL", extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$"}),
 ]
 
 
-def _number(form: str, **bounds: int) -> dict[str, Any]:
-    return {"oneOf": [{"type": "number", **bounds}, {"type": "string", "pattern": form}]}
+def _number(meaning: str, pattern: str, **bounds: int) -> Meta:
+    types = [{"type": "number", **bounds}, {"type": "string", "pattern": pattern}]
+    description = (
+        f"{meaning}, less than 1e30, at most 30 decimal places. A number, or a string of its digits, with or without an "
+        "exponent; stored exactly."
+    )
+    return doc(description, 189.44, extra_json_schema={"oneOf": types})
 
 
-NewPrice = Annotated[
-    Decimal,
-    Meta(
-        description=f"Price of one unit: greater than 0, less than 1e30, at most 30 decimal places. {DIGITS}",
-        examples=[189.44],
-        extra_json_schema=_number(PRICE_PATTERN, exclusiveMinimum=0),
-    ),
-]
-NewVolume = Annotated[
-    Decimal,
-    Meta(
-        description=f"Units traded: 0 or more, less than 1e30, at most 30 decimal places. {DIGITS}",
-        examples=[189.44],
-        extra_json_schema=_number(VOLUME_PATTERN, minimum=0),
-    ),
-]
+NewPrice = Annotated[Decimal, _number("Price of one unit: greater than 0", PRICE_PATTERN, exclusiveMinimum=0)]
+NewVolume = Annotated[Decimal, _number("Units traded: 0 or more", VOLUME_PATTERN, minimum=0)]
 NewTime = Annotated[
     datetime,
-    Meta(
+    doc(
+        "Time of the trade: RFC 3339, with a zone. Digits beyond the microsecond are cut off.",
+        "2026-02-08T10:30:00Z",
         tz=True,
-        description="Time of the trade: RFC 3339, with a zone. Digits beyond the microsecond are cut off.",
-        examples=["2026-02-08T10:30:00Z"],
         extra_json_schema={"pattern": TIME_PATTERN},
     ),
 ]
 NewTradeId = Annotated[
     int,
-    Meta(
+    doc(
+        "Distinguishes trades of one symbol at one time: a whole number of 64 bits.",
+        1,
         ge=-(2**63),
         le=2**63 - 1,
-        description="Distinguishes trades of one symbol at one time: a whole number of 64 bits.",
-        examples=[1],
         extra_json_schema={"oneOf": [{"type": "integer"}, {"type": "string", "pattern": INTEGER_PATTERN}]},
     ),
 ]
-Reason = Annotated[
-    str,
-    Meta(
-        description="Reason for the change; printable.", examples=["fat finger"], min_length=1, max_length=MAX_REASON_LENGTH
-    ),
-]
+Reason = Annotated[str, doc("Reason for the change; printable.", "fat finger", min_length=1, max_length=MAX_REASON_LENGTH)]
 NewName = Annotated[
-    str,
-    Meta(
-        description="Full name of the symbol; printable.",
-        examples=["NVIDIA Corporation"],
-        min_length=1,
-        max_length=MAX_NAME_LENGTH,
-    ),
+    str, doc("Full name of the symbol; printable.", "NVIDIA Corporation", min_length=1, max_length=MAX_NAME_LENGTH)
 ]
 
 
@@ -123,35 +98,24 @@ class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
     """Attributes of a symbol to change, at least one."""
 
     name: NewName | UnsetType = UNSET
-    active: (
-        Annotated[bool, Meta(description="False to refuse new trades of the symbol, the feed's included.", examples=[False])]
-        | UnsetType
-    ) = UNSET
+    active: Annotated[bool, doc("False to refuse new trades of the symbol, the feed's included.", False)] | UnsetType = UNSET
 
 
 class Rejection(Struct, frozen=True):
     """A trade that was not stored, and the reason."""
 
-    index: Annotated[int, Meta(description="Position of the trade in the call, from 0.", examples=[3])]
-    reason: Annotated[
-        str,
-        Meta(description="The wrong field, and what is wrong with it.", examples=["price: must be greater than 0, not '0'"]),
-    ]
-    conflict: Annotated[
-        bool,
-        Meta(description="True if the trade is valid, but contradicts a stored or cancelled trade.", examples=[False]),
-    ]
+    index: Annotated[int, doc("Position of the trade in the call, from 0.", 3)]
+    reason: Annotated[str, doc("The wrong field, and what is wrong with it.", "price: must be greater than 0, not '0'")]
+    conflict: Annotated[bool, doc("True if the trade is valid, but contradicts a stored or cancelled trade.", False)]
 
 
 class StoredTrades(Struct, frozen=True):
     """Result of a call that stores trades; the stored ones are committed."""
 
-    received: Annotated[int, Meta(description="Trades in the call.", examples=[3])]
-    stored: Annotated[int, Meta(description="New trades, which are stored now.", examples=[2])]
-    existing: Annotated[int, Meta(description="Trades that were already stored with the same values.", examples=[1])]
-    rejected: Annotated[
-        list[Rejection], Meta(description="Trades that were not stored; always empty without `partial=true`.")
-    ]
+    received: Annotated[int, doc("Trades in the call.", 3)]
+    stored: Annotated[int, doc("New trades, which are stored now.", 2)]
+    existing: Annotated[int, doc("Trades that were already stored with the same values.", 1)]
+    rejected: Annotated[list[Rejection], doc("Trades that were not stored; always empty without `partial=true`.")]
 
 
 class TradeValues(Struct, frozen=True):
@@ -165,47 +129,33 @@ class TradeChange(Struct, frozen=True):
     """An entry of the audit trail."""
 
     id: Annotated[
-        int | None,
-        Meta(
-            description="Id of the entry; null if the trade was never changed and already had the values of the call.",
-            examples=[7],
-        ),
+        int | None, doc("Id of the entry; null if the trade was never changed and already had the values of the call.", 7)
     ]
-    changed_at: Annotated[
-        datetime | None,
-        Meta(description="Time of the change; null if `id` is null.", examples=["2026-02-08T11:00:00Z"]),
-    ]
-    action: Annotated[Literal["cancel", "correct"], Meta(description="Kind of change.", examples=["correct"])]
+    changed_at: Annotated[datetime | None, doc("Time of the change; null if `id` is null.", "2026-02-08T11:00:00Z")]
+    action: Annotated[Literal["cancel", "correct"], doc("Kind of change.", "correct")]
     symbol: SymbolName
     timestamp: Timestamp
     trade_id: TradeId
-    before: Annotated[TradeValues, Meta(description="Values before the change.")]
-    after: Annotated[TradeValues | None, Meta(description="Values after the change; null if the trade was cancelled.")]
+    before: Annotated[TradeValues, doc("Values before the change.")]
+    after: Annotated[TradeValues | None, doc("Values after the change; null if the trade was cancelled.")]
     actor: Annotated[
-        str | None,
-        Meta(
-            description="Name of the API key, or database role, that made the change; null if `id` is null.",
-            examples=["desk"],
-        ),
+        str | None, doc("Name of the API key, or database role, that made the change; null if `id` is null.", "desk")
     ]
     reason: Annotated[
         str | None,
-        Meta(
-            description="Reason for the change; null if `id` is null or a change made in the database gave none.",
-            examples=["fat finger"],
-        ),
+        doc("Reason for the change; null if `id` is null or a change made in the database gave none.", "fat finger"),
     ]
 
 
 class MadeChange(TradeChange, frozen=True):
     """The last change of a trade, made by this call or an earlier one."""
 
-    changed: Annotated[bool, Meta(description="True if this call made the change.", examples=[True])]
+    changed: Annotated[bool, doc("True if this call made the change.", True)]
 
 
 class ChangeList(Struct, frozen=True):
     """Changes of trades, newest first."""
 
-    changes: Annotated[list[TradeChange], Meta(description="The changes.")]
+    changes: Annotated[list[TradeChange], doc("The changes.")]
     count: Count
     next_page_token: NextPageToken

@@ -177,3 +177,8 @@ def _read_number(name: str, text: str) -> str:
 def shown(text: str) -> str:
     """Quote a text for an error message, at most 40 characters of it."""
     return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def rfc3339(time: datetime) -> str:
+    """Return a time in UTC for an error message, with a Z."""
+    return time.isoformat().replace("+00:00", "Z")

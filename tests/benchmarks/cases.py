@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from filled import DAY, START, SYMBOLS
 
-from market_data.api.http.handlers import encoded_rows
 from market_data.database.pool import Database
 from market_data.models import CandleList, LatestPrice, TradeList
 from market_data.queries.candles import CandleRange, read_candles
@@ -44,7 +43,7 @@ def _candles(start: datetime, count: int) -> Case:
     async def read(database: Database) -> CandleList:
         page = await database.read(read_candles, CandleRange("AAPL", "1m", start, end), count)
         assert page.count == count
-        return CandleList("AAPL", "1m", start, end, count, encoded_rows(page), None)
+        return CandleList("AAPL", "1m", start, end, count, page.rows, None)
 
     return Case(f"{count:,} candles", [f"/candles?{_query(start, end, count)}&interval=1m"], read)
 
@@ -55,7 +54,7 @@ def _trades(start: datetime, count: int) -> Case:
     async def read(database: Database) -> TradeList:
         page = await database.read(read_trades, TradeRange("AAPL", start, end), count)
         assert page.count == count
-        return TradeList("AAPL", start, end, count, count, encoded_rows(page), None)
+        return TradeList("AAPL", start, end, count, count, page.rows, None)
 
     return Case(f"{count:,} trades", [f"/trades?{_query(start, end, count)}"], read)
 

@@ -136,7 +136,7 @@ def test_without_a_database_the_other_metrics_are_current_and_nothing_is_stale(
     nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
     with make_client(nowhere) as client:
         seen = client.app.state.services.database_metrics
-        seen._levels, seen._levels_at = [metrics_collector.CandleLevel("1m", datetime.now(UTC), 5.0)], time.monotonic()
+        seen._levels, seen._levels_at = [metrics_collector.LevelStatus("1m", datetime.now(UTC), 5.0)], time.monotonic()
         assert value(client, "watermark_lag_seconds", interval="1m") == 5
         start = time.monotonic()
         assert value(client, "requests_in_progress") == 1

@@ -11,7 +11,7 @@ from market_data.api.docs import openapi_config
 from market_data.api.health import health, liveness, readiness
 from market_data.api.http.allow_header import options_handler
 from market_data.api.http.parameter_types import TYPE_DECODERS
-from market_data.api.http.parameters import refuse_repeated
+from market_data.api.http.parameters import reject_repeated
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
 from market_data.api.root import welcome
@@ -47,7 +47,7 @@ _HANDLERS: list[Any] = [
     messages,
     no_websocket,
 ]
-HANDLERS = [Router("/", route_handlers=_HANDLERS, before_request=refuse_repeated, type_decoders=TYPE_DECODERS)]
+HANDLERS = [Router("/", route_handlers=_HANDLERS, before_request=reject_repeated, type_decoders=TYPE_DECODERS)]
 
 
 def pages(assets: Path | None) -> list[Any]:

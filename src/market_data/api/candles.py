@@ -7,8 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import is_past
-from market_data.api.http.handlers import encoded_rows
-from market_data.api.http.openapi import operation, responses
+from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_CANDLES_LIMIT,
     CandlesLimitParameter,
@@ -44,7 +43,7 @@ MAX_GAPFILLED: Final = 10_000_000
         f"{MAX_GAPFILLED:,} candles."
     ),
     tags=["Candles"],
-    operation_class=operation(has_rows=True),
+    operation_class=openapi_operation(has_rows=True),
     responses=responses(CandleList | FilledCandleList, 400, 404),
 )
 async def candles(
@@ -61,7 +60,7 @@ async def candles(
 ) -> ASGIResponse:
     def to_struct(page: Page, _: int, token: str | None) -> CandleList | FilledCandleList:
         kind = CandleList if fill is None else FilledCandleList
-        return kind(symbol, interval, start, end, page.count, encoded_rows(page), token)
+        return kind(symbol, interval, start, end, page.count, page.rows, token)
 
     given_format = given_format or accepted_format(request)
     bounds = symbol, interval, start, end, order

@@ -3,9 +3,8 @@
 It requests nothing from other hosts, and its content security policy enforces that: no inline script or style either.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
@@ -31,20 +30,8 @@ HEADERS: Final = {
 }
 
 
-class Asset(NamedTuple):
-    """A file of the page."""
-
-    body: bytes
-    media_type: str
-
-
-def _read_assets() -> Mapping[str, Asset]:
-    paths = [path for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES]
-    return {path.name: Asset(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths}
-
-
 PAGE: Final = "index.html"
-ASSETS: Final = _read_assets()
+ASSETS: Final = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
 """The files by name. They are small and stay in memory; a path traversal can reach no other file."""
 
 
@@ -52,9 +39,8 @@ def pages(assets: Path | None) -> list[Any]:
     """Return the handlers; `assets` is the `node_modules` folder with the chart's script."""
 
     def asset(request: Request[Any, Any, Any], name: str) -> ASGIResponse:
-        body, media_type = ASSETS[name]
         # Revalidated each time: after an upgrade all files must have one version.
-        return conditional_response(request, body, media_type, HEADERS, settled=True)
+        return conditional_response(request, ASSETS[name], MEDIA_TYPES[Path(name).suffix], HEADERS, settled=True)
 
     @get("/dashboard", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def page(request: Request[Any, Any, Any]) -> ASGIResponse:

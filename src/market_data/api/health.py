@@ -6,19 +6,17 @@ from typing import Any, Literal
 
 import psycopg
 from litestar import Request, get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import OPEN, operation
-from market_data.api.http.problem_specs import PROBLEMS
+from market_data.api.http.openapi import OPEN, openapi_operation, problem_responses, response
 from market_data.api.http.problems import RETRY_SECONDS
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE
 from market_data.models_status import Health, Liveness, Readiness, ReadinessChecks
 from market_data.queries.status import read_revision, read_trade_totals
-from market_data.services import services_of
+from market_data.services import Services, services_of
 
 NEEDED_REVISION = "0012"
 """Oldest revision of the schema that this version can use, which is its own newest. Revisions are numbered."""
@@ -35,11 +33,11 @@ UNREADY = {**NO_STORE, "Retry-After": str(RETRY_SECONDS)}
     summary="Health",
     description="State of the database, number of stored trades and time of the newest. Never cached.",
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
+    operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Health, generate_examples=False, description="The service is healthy."),
-        500: PROBLEMS[500],
-        503: ResponseSpec(Health, generate_examples=False, description="The database can't be reached."),
+        200: response(Health, "The service is healthy."),
+        **problem_responses(500),
+        503: response(Health, "The database can't be reached."),
     },
 )
 async def health(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -60,11 +58,8 @@ def _report(status: Literal["healthy", "unhealthy"], trades: int | None, newest:
     summary="Liveness",
     description="The process responds, even if the database does not. Restart a process that does not respond.",
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
-    responses={
-        200: ResponseSpec(Liveness, generate_examples=False, description="The process responds."),
-        500: PROBLEMS[500],
-    },
+    operation_class=openapi_operation(scope=None, rate_limited=False),
+    responses={200: response(Liveness, "The process responds."), **problem_responses(500)},
 )
 async def liveness() -> ASGIResponse:
     return json_response(Liveness("alive"), NO_STORE)
@@ -79,32 +74,27 @@ async def liveness() -> ASGIResponse:
         "or waits while another process feeds, is fine."
     ),
     tags=["Service"],
-    operation_class=operation(scope=None, rate_limited=False),
+    operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={
-        200: ResponseSpec(Readiness, generate_examples=False, description="The service is ready."),
-        500: PROBLEMS[500],
-        503: ResponseSpec(Readiness, generate_examples=False, description="Not ready; the checks have the reason."),
+        200: response(Readiness, "The service is ready."),
+        **problem_responses(500),
+        503: response(Readiness, "Not ready; the checks have the reason."),
     },
 )
 async def readiness(request: Request[Any, Any, Any]) -> ASGIResponse:
-    feeder = services_of(request).feeder
-    schema, pool = await _check_database(request)
-    checks = ReadinessChecks(schema, pool, feeder.state if feeder else "disabled")
-    if schema == "ok" and pool == "ok" and checks.feed != "dead":
+    checks = await _checks(services_of(request))
+    if checks.schema == "ok" and checks.pool == "ok" and checks.feed != "dead":
         return json_response(Readiness("ready", checks), NO_STORE)
     return json_response(Readiness("unready", checks), UNREADY, status=503)
 
 
-SchemaState = Literal["ok", "outdated", "unknown"]
-PoolState = Literal["ok", "unavailable"]
-
-
-async def _check_database(request: Request[Any, Any, Any]) -> tuple[SchemaState, PoolState]:
+async def _checks(services: Services) -> ReadinessChecks:
+    feed = services.feeder.state if services.feeder else "disabled"
     try:
         async with asyncio.timeout(READY_SECONDS):
-            revision = await services_of(request).database.read_coalesced(read_revision, None)
+            revision = await services.database.read_coalesced(read_revision)
     except (DatabaseUnavailable, TimeoutError):
-        return "unknown", "unavailable"
+        return ReadinessChecks("unknown", "unavailable", feed)
     except psycopg.errors.UndefinedTable:
         revision = None
-    return "ok" if revision and revision >= NEEDED_REVISION else "outdated", "ok"
+    return ReadinessChecks("ok" if revision and revision >= NEEDED_REVISION else "outdated", "ok", feed)

@@ -3,12 +3,10 @@
 from typing import Any
 
 from litestar import Request, get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.openapi import operation
-from market_data.api.http.problem_specs import PROBLEMS
+from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.services import services_of
 from market_data.telemetry.metrics import MEDIA_TYPE, exposition
 
@@ -20,11 +18,8 @@ from market_data.telemetry.metrics import MEDIA_TYPE, exposition
         "Metrics of all worker processes in Prometheus' text format. Without those of the database while it is unavailable."
     ),
     tags=["Service"],
-    operation_class=operation(),
-    responses={
-        200: ResponseSpec(str, generate_examples=False, description="The metrics.", media_type="text/plain"),
-        500: PROBLEMS[500],
-    },
+    operation_class=openapi_operation(),
+    responses={200: response(str, "The metrics.", media_type="text/plain"), **problem_responses(500)},
 )
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
     services = services_of(request)

@@ -6,9 +6,9 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.consistency import reads
+from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import json_response, require_symbol, require_symbols
-from market_data.api.http.openapi import operation, responses
+from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import SymbolParameter, SymbolsParameter
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList
@@ -20,11 +20,11 @@ from market_data.queries.latest_prices import read_latest_price, read_latest_pri
     summary="Latest price",
     description="The newest trade of a symbol. `/price` is the same as `/price/latest`.",
     tags=["Prices"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses=responses(LatestPrice, 400, 404),
 )
 async def latest_price(request: Request[Any, Any, Any], symbol: SymbolParameter) -> ASGIResponse:
-    latest = await reads(request).read_coalesced(read_latest_price, symbol)
+    latest = await read_source(request).read_coalesced(read_latest_price, symbol)
     if latest is None:
         await require_symbol(request, symbol)
         raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
@@ -39,11 +39,11 @@ async def latest_price(request: Request[Any, Any, Any], symbol: SymbolParameter)
         "left out; unknown symbols are named in the 404."
     ),
     tags=["Prices"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses=responses(PriceList, 400, 404),
 )
 async def latest_prices(request: Request[Any, Any, Any], symbols: SymbolsParameter = None) -> ASGIResponse:
-    prices = await reads(request).read_coalesced(read_latest_prices, symbols)
+    prices = await read_source(request).read_coalesced(read_latest_prices, symbols)
     if symbols and len(prices) < len(symbols):
         await require_symbols(request, symbols)
     return json_response(PriceList(prices, len(prices)), NO_STORE)

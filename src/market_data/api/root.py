@@ -1,14 +1,12 @@
 """`GET /`: name, version and links of the service."""
 
 from litestar import get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
 from market_data import __version__
 from market_data.api.http.caching import REVALIDATE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import OPEN, operation
-from market_data.api.http.problem_specs import PROBLEMS
+from market_data.api.http.openapi import OPEN, openapi_operation, problem_responses, response
 from market_data.models import SERVICE
 from market_data.models_status import Welcome
 
@@ -39,11 +37,8 @@ WELCOME = Welcome(
     summary="Welcome",
     description="The service's name, version and links.",
     tags=["Service"],
-    operation_class=operation(scope=None),
-    responses={
-        200: ResponseSpec(Welcome, generate_examples=False, description="Name, version and links."),
-        500: PROBLEMS[500],
-    },
+    operation_class=openapi_operation(scope=None),
+    responses={200: response(Welcome, "Name, version and links."), **problem_responses(500)},
 )
 async def welcome() -> ASGIResponse:
     return json_response(WELCOME, REVALIDATE)

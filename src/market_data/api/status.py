@@ -8,8 +8,8 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
-from market_data.api.http.openapi import operation, responses
-from market_data.models_status import IngestionStatus, JobStatus, LevelStatus
+from market_data.api.http.openapi import openapi_operation, responses
+from market_data.models_status import IngestionStatus
 from market_data.queries.status import read_ingestion
 from market_data.services import services_of
 
@@ -25,12 +25,12 @@ INTERVALS_TO_STALE = 3
         "database's jobs."
     ),
     tags=["Service"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses=responses(IngestionStatus),
 )
 async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     settings = services_of(request).settings
-    found = await services_of(request).database.read_coalesced(read_ingestion, None)
+    found = await services_of(request).database.read_coalesced(read_ingestion)
     threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
     age = None
     if found.newest_trade:
@@ -41,14 +41,5 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     elif not settings.feed_enabled and not found.holder:
         status = "disabled"
     return json_response(
-        IngestionStatus(
-            status,
-            found.newest_trade,
-            age,
-            threshold,
-            found.holder,
-            [LevelStatus(*level) for level in found.levels],
-            [JobStatus(*job) for job in found.jobs],
-        ),
-        NO_STORE,
+        IngestionStatus(status, found.newest_trade, age, threshold, found.holder, found.levels, found.jobs), NO_STORE
     )

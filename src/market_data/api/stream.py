@@ -14,14 +14,13 @@ import msgspec
 from litestar import Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, WebSocketDisconnect
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 from msgspec import Meta, Struct
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import require_symbols
-from market_data.api.http.openapi import operation
+from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.api.http.parameter_types import read_channels, read_symbols
 from market_data.api.http.parameters import (
     ChannelsParameter,
@@ -30,7 +29,6 @@ from market_data.api.http.parameters import (
     SymbolsParameter,
     read_parameters,
 )
-from market_data.api.http.problem_specs import PROBLEMS
 from market_data.api.http.streaming_response import StreamingResponse
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
@@ -84,16 +82,12 @@ POLICY_VIOLATION = 1008
     summary="Live trades and candles",
     description=DESCRIPTION.strip(),
     tags=["Live"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses={
-        200: ResponseSpec(
-            str,
-            generate_examples=False,
-            description="Events, until the client disconnects.",
-            media_type="text/event-stream",
-            examples=[Example(value=EXAMPLE)],
+        200: response(
+            str, "Events, until the client disconnects.", media_type="text/event-stream", examples=[Example(value=EXAMPLE)]
         ),
-        **{status: PROBLEMS[status] for status in (400, 404, 500, 503)},
+        **problem_responses(400, 404, 500, 503),
     },
 )
 async def stream(
@@ -111,8 +105,8 @@ async def stream(
 
 async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
     async with aclosing(messages):
-        async for some in messages:
-            yield b"".join(each.text for each in some)
+        async for batch in messages:
+            yield b"".join(message.text for message in batch)
 
 
 async def _subscription(
@@ -185,10 +179,10 @@ async def no_websocket() -> None:
 async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
     """Send a client its messages, and close the WebSocket after the last."""
     try:
-        async with aclosing(_hub(socket).messages(client, after)) as pieces:
-            async for some in pieces:
-                for each in some:
-                    await socket.send_text(each.text)
+        async with aclosing(_hub(socket).messages(client, after)) as messages:
+            async for batch in messages:
+                for message in batch:
+                    await socket.send_text(message.text)
     except DatabaseUnavailable as error:
         logger.warning("stream aborted: %s", error)
     except OSError:
@@ -204,10 +198,10 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, text: str) 
     try:
         command = read_command(text)
         symbols = None if command.symbols is None else frozenset(read_symbols(",".join(command.symbols)))
-        asked = Subscription.to(read_channels(",".join(command.channels)), symbols)
+        requested = Subscription.to(read_channels(",".join(command.channels)), symbols)
         if symbols and command.action == "subscribe":
             await require_symbols(socket, sorted(symbols))
-        wanted = client.subscription | asked if command.action == "subscribe" else client.subscription - asked
+        wanted = client.subscription | requested if command.action == "subscribe" else client.subscription - requested
     except msgspec.DecodeError as error:
         _enqueue(client, "error", {"detail": f"message: {error}"[:MAX_ERROR_LENGTH]})
     except (MarketDataError, ValueError) as error:

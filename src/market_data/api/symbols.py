@@ -3,15 +3,14 @@
 from typing import Any
 
 from litestar import Request, get, patch, post
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
 from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import REVALIDATE
-from market_data.api.http.consistency import reads, written
+from market_data.api.http.consistency import read_source, write_headers
 from market_data.api.http.handlers import json_response, unknown_symbol
-from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, responses
+from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, response, responses
 from market_data.api.http.parameters import PathSymbolParameter
 from market_data.errors import Conflict
 from market_data.models import ParameterProblem, Symbol, SymbolList
@@ -25,11 +24,11 @@ from market_data.services import services_of
     summary="Symbols",
     description="Every known symbol, in alphabetical order.",
     tags=["Prices"],
-    operation_class=operation(),
+    operation_class=openapi_operation(),
     responses=responses(SymbolList),
 )
 async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
-    found = await reads(request).read(read_symbols)
+    found = await read_source(request).read(read_symbols)
     return json_response(SymbolList(found, len(found)), REVALIDATE)
 
 
@@ -39,11 +38,13 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     summary="Add a symbol",
     description="Add a symbol. Repeated with the same name, it changes nothing and returns 200.",
     tags=["Prices"],
-    operation_class=operation(body=request_body(SymbolIn, {"symbol": "NVDA", "name": "NVIDIA Corporation"}), scope="write"),
+    operation_class=openapi_operation(
+        body=request_body(SymbolIn, {"symbol": "NVDA", "name": "NVIDIA Corporation"}), scope="write"
+    ),
     responses={
         **responses(Symbol, *BODY_PROBLEMS, 409),
-        200: ResponseSpec(Symbol, generate_examples=False, description="The symbol, which was known already."),
-        201: ResponseSpec(Symbol, generate_examples=False, description="The symbol, which is new."),
+        200: response(Symbol, "The symbol, which was known already."),
+        201: response(Symbol, "The symbol, which is new."),
     },
 )
 async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -52,7 +53,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     if added.symbol.name != given.name:
         message = f"{given.symbol} is known as {added.symbol.name!r}; PATCH /symbols/{given.symbol} changes its name"
         raise Conflict(f"{message}.", [ParameterProblem("name", message)])
-    return json_response(added.symbol, written(request), status=201 if added.is_new else 200)
+    return json_response(added.symbol, write_headers(request), status=201 if added.is_new else 200)
 
 
 # `path`, because symbols may contain slashes.
@@ -62,7 +63,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     summary="Change a symbol",
     description="Change the name of a symbol, or whether new trades of it are accepted. Fields that are left out stay.",
     tags=["Prices"],
-    operation_class=operation(body=request_body(SymbolChangeIn, {"active": False}, minProperties=1), scope="write"),
+    operation_class=openapi_operation(body=request_body(SymbolChangeIn, {"active": False}, minProperties=1), scope="write"),
     responses=responses(Symbol, *BODY_PROBLEMS, 404),
 )
 async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
@@ -72,4 +73,4 @@ async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParam
     changed = await services_of(request).database.write(update_symbol, symbol, name, active)
     if changed is None:
         raise unknown_symbol(symbol)
-    return json_response(changed, written(request))
+    return json_response(changed, write_headers(request))

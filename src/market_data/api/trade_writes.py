@@ -1,9 +1,9 @@
 """Writes of trades: storing, cancelling and correcting, and the audit trail of changes."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, get, post
 from litestar.openapi.spec import Example, OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
@@ -13,9 +13,9 @@ from msgspec.structs import asdict
 
 from market_data.api.http.bodies import JSON, NDJSON, read_object
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.consistency import written
+from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, require_symbol
-from market_data.api.http.openapi import BODY_PROBLEMS, operation, request_body, request_schema, responses
+from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, request_schema, responses
 from market_data.api.http.paging import make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
@@ -27,7 +27,6 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.trade_bodies import MAX_TRADES, TradeBody, read_trades
 from market_data.errors import BadParameters, Conflict, NotFound
-from market_data.models import ParameterProblem
 from market_data.models_writes import (
     CancelIn,
     ChangeList,
@@ -50,7 +49,7 @@ from market_data.queries.trade_changes import (
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
 from market_data.queries.trades import TradeKey
 from market_data.services import services_of
-from market_data.trade_validation import InvalidTrade
+from market_data.trade_validation import InvalidTrade, rfc3339
 
 TRADE: Final[Mapping[str, Any]] = {
     "symbol": "AAPL",
@@ -59,6 +58,7 @@ TRADE: Final[Mapping[str, Any]] = {
     "timestamp": "2026-02-08T10:30:00Z",
     "trade_id": 1,
 }
+TRADES: Final = [TRADE, {**TRADE, "price": 189.5, "trade_id": 2}]
 KEY: Final[Mapping[str, Any]] = {"symbol": "AAPL", "timestamp": "2026-02-08T10:30:00Z", "trade_id": 1}
 
 TRADES_BODY = RequestBody(
@@ -74,17 +74,13 @@ TRADES_BODY = RequestBody(
             ),
             examples={
                 "one": Example(summary="One trade", value=TRADE),
-                "list": Example(summary="A list", value=[TRADE, {**TRADE, "price": 189.5, "trade_id": 2}]),
+                "list": Example(summary="A list", value=TRADES),
             },
         ),
         NDJSON[0]: OpenAPIMediaType(
             schema=Schema(type=OpenAPIType.STRING, description="A trade a line, each as in JSON."),
             examples={
-                "lines": Example(
-                    summary="A trade a line",
-                    value='{"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":1}\n'
-                    '{"symbol":"AAPL","price":189.5,"volume":3,"timestamp":"2026-02-08T10:30:00Z","trade_id":2}\n',
-                )
+                "lines": Example(summary="A trade a line", value=msgspec.json.Encoder().encode_lines(TRADES).decode())
             },
         ),
     },
@@ -103,27 +99,27 @@ TRADES_BODY = RequestBody(
         "was cancelled, is a conflict (409). Trades that a 200 counts are committed."
     ),
     tags=["Trades"],
-    operation_class=operation(body=TRADES_BODY, scope="write"),
+    operation_class=openapi_operation(body=TRADES_BODY, scope="write"),
     responses=responses(StoredTrades, *BODY_PROBLEMS, 409),
 )
 async def store_trades(request: Request[Any, Any, Any], partial: PartialParameter = "false") -> ASGIResponse:
     store_valid = partial == "true"
     given = await read_trades(request)
     if given.rejected and not store_valid:
-        raise _refusal(given, given.rejected)
+        raise _rejection_error(given, given.rejected)
     services = services_of(request)
     outcome = Outcome(0, 0, {})
     if given.trades:
         tolerance = services.settings.future_tolerance_seconds
         outcome = await services.database.write(write_trades, given.trades, tolerance, partial=store_valid)
     if outcome.rejected and not store_valid:
-        raise _refusal(given, outcome.rejected)
+        raise _rejection_error(given, outcome.rejected)
     rejected = sorted((given.rejected | dict(outcome.rejected)).items())
     rejections = [Rejection(index, str(reason), isinstance(reason, ConflictingTrade)) for index, reason in rejected]
-    return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), written(request))
+    return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), write_headers(request))
 
 
-def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
+def _rejection_error(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
     """Return the error for a call of which no trade was stored."""
     problems = list(given.problems(rejected))
     first = f"{problems[0].name}: {problems[0].detail}"
@@ -144,13 +140,13 @@ def _refusal(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParam
         "materialized candles within ten seconds. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(body=request_body(CancelIn, {**KEY, "reason": "reported twice"}), scope="write"),
+    operation_class=openapi_operation(body=request_body(CancelIn, {**KEY, "reason": "reported twice"}), scope="write"),
     responses=responses(MadeChange, *BODY_PROBLEMS, 404),
 )
 async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     cancel = await read_object(request, CancelIn)
     trade = TradeKey(cancel.symbol, cancel.timestamp, cancel.trade_id)
-    result = await services_of(request).database.write(delete_trade, trade, actor_of(request), cancel.reason)
+    result = await services_of(request).database.write(delete_trade, trade, _actor(request), cancel.reason)
     if result.change is None or result.change.action != "cancel":
         raise await _not_found(request, trade, result)
     return _change_response(request, result.change, changed=result.by_this)
@@ -166,7 +162,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
         "follow as after a cancel. Repeated, it changes nothing more."
     ),
     tags=["Trades"],
-    operation_class=operation(
+    operation_class=openapi_operation(
         body=request_body(CorrectIn, {**KEY, "price": 189.5, "reason": "fat finger"}, minProperties=4), scope="write"
     ),
     responses=responses(MadeChange, *BODY_PROBLEMS, 404),
@@ -177,7 +173,7 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     price = None if correction.price is UNSET else correction.price
     volume = None if correction.volume is UNSET else correction.volume
     database = services_of(request).database
-    result = await database.write(update_trade, trade, price, volume, actor_of(request), correction.reason)
+    result = await database.write(update_trade, trade, price, volume, _actor(request), correction.reason)
     if result.by_this and result.change:
         return _change_response(request, result.change, changed=True)
     unchanged = await database.write(read_unchanged_trade, trade)
@@ -192,7 +188,7 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     summary="Changes of trades",
     description="Cancelled and corrected trades with actor and reason, newest first, also those changed in the database.",
     tags=["Trades"],
-    operation_class=operation(scope="admin"),
+    operation_class=openapi_operation(scope="admin"),
     responses=responses(ChangeList, 400, 404),
 )
 async def trade_changes(
@@ -202,12 +198,7 @@ async def trade_changes(
     page_token: PageTokenParameter = None,
 ) -> ASGIResponse:
     limit = limit or DEFAULT_TRADES_LIMIT
-    before = None
-    if page_token is not None:
-        try:
-            _, before = read_page_token(page_token, ("/trades/changes", symbol))
-        except ValueError as error:
-            raise BadParameters([ParameterProblem("page_token", str(error))]) from None
+    before = None if page_token is None else read_page_token(page_token, ("/trades/changes", symbol))[1]
     changes = await services_of(request).database.read(read_trade_changes, symbol, before, limit + 1)
     if not changes and symbol is not None:
         await require_symbol(request, symbol)
@@ -219,26 +210,22 @@ async def trade_changes(
     return json_response(ChangeList(changes, len(changes), token), headers)
 
 
-def actor_of(request: Request[Any, Any, Any]) -> str:
+def _actor(request: Request[Any, Any, Any]) -> str:
     """Return the name of the API key."""
     key = request.scope["state"].get("key")
     return "unknown" if key is None else key.name
 
 
 def _change_response(request: Request[Any, Any, Any], change: TradeChange, *, changed: bool) -> ASGIResponse:
-    return json_response(MadeChange(**asdict(change), changed=changed), written(request))
+    return json_response(MadeChange(**asdict(change), changed=changed), write_headers(request))
 
 
 async def _not_found(request: Request[Any, Any, Any], trade: TradeKey, result: ChangeResult) -> NotFound:
     """Return the error for a trade that can't be changed."""
     await require_symbol(request, trade.symbol)
-    named = f"of {trade.symbol} at {_rfc3339(trade.time)} with trade_id {trade.trade_id}"
+    named = f"of {trade.symbol} at {rfc3339(trade.time)} with trade_id {trade.trade_id}"
     if result.change and result.change.action == "cancel" and result.change.changed_at:
-        return NotFound(f"The trade {named} was cancelled at {_rfc3339(result.change.changed_at)}.")
+        return NotFound(f"The trade {named} was cancelled at {rfc3339(result.change.changed_at)}.")
     if await services_of(request).database.read(is_before_horizon, trade.time):
         return NotFound(f"There is no trade {named}: it is before the retention horizon, and older trades were dropped.")
     return NotFound(f"There is no trade {named}.")
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")

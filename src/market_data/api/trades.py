@@ -6,8 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import is_past
-from market_data.api.http.handlers import encoded_rows
-from market_data.api.http.openapi import operation, responses
+from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
     EndParameter,
@@ -32,7 +31,7 @@ from market_data.queries.trades import TRADE_COLUMNS, TradeRange, read_trades
         "pages; CSV and Arrow have the whole range."
     ),
     tags=["Trades"],
-    operation_class=operation(has_rows=True),
+    operation_class=openapi_operation(has_rows=True),
     responses=responses(TradeList, 400, 404),
 )
 async def trades(
@@ -46,7 +45,7 @@ async def trades(
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     def to_struct(page: Page, limit: int, token: str | None) -> TradeList:
-        return TradeList(symbol, start, end, limit, page.count, encoded_rows(page), token)
+        return TradeList(symbol, start, end, limit, page.count, page.rows, token)
 
     rows = TradeRange(symbol, start, end, order)
     response = RowsResponse(

@@ -146,7 +146,7 @@ class ApiKeyCache:
         if self._read_at >= since:
             return
         asked_at = time.monotonic()
-        keys = await self._database.read_coalesced(read_valid_keys, None)
+        keys = await self._database.read_coalesced(read_valid_keys)
         if asked_at > self._read_at:
             self._keys, self._read_at = keys, asked_at
 

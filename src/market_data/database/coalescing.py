@@ -1,4 +1,4 @@
-"""Request coalescing (singleflight): one query answers all requests that wait for the same result."""
+"""Request coalescing (singleflight): one query serves all requests that wait for the same result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable

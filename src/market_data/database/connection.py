@@ -35,7 +35,7 @@ class Connection(AsyncConnection[Any]):
     async def set_application_name(self, name: str) -> None:
         """Show in `pg_stat_activity` which request the next statements belong to.
 
-        It is a separate statement, not pipelined with the next one: after an error in a pipeline, psycopg can believe in
+        It is a separate statement, not pipelined with the next one: after an error in a pipeline, psycopg can assume
         prepared statements that the server does not have.
         """
         if name != self.name:
@@ -109,18 +109,18 @@ class Deadline:
     """Abort the connection if the block runs longer than the server's time-out and `GRACE_SECONDS`."""
 
     def __init__(self, connection: Connection, query_timeout: float) -> None:
-        self.passed = False
+        self.expired = False
         self._connection = connection
         self._seconds = query_timeout + GRACE_SECONDS
 
     def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._pass)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._timer.cancel()
-        if self.passed and isinstance(error, psycopg.OperationalError):
-            raise psycopg.OperationalError(f"the database gave no answer within {self._seconds:g} s") from error
+        if self.expired and isinstance(error, psycopg.OperationalError):
+            raise psycopg.OperationalError(f"the database did not respond within {self._seconds:g} s") from error
 
-    def _pass(self) -> None:
-        self.passed = True
+    def _expire(self) -> None:
+        self.expired = True
         self._connection.abort()

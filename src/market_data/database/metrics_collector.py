@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.models_status import LevelStatus
 from market_data.queries.status import (
     TABLES,
-    CandleLevel,
     TableSize,
     read_candle_levels,
     read_newest_trade_time,
@@ -54,7 +54,7 @@ class DatabaseMetrics(Collector):
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._newest: datetime | None = None
-        self._levels: Sequence[CandleLevel] = ()
+        self._levels: Sequence[LevelStatus] = ()
         self._levels_at = 0.0
         self._sizes: dict[str, TableSize] = {}
         self._sizes_at = 0.0
@@ -106,7 +106,7 @@ class DatabaseMetrics(Collector):
 
     async def refresh_newest_trade(self) -> None:
         """Read the time of the newest trade; after `MAX_SCRAPE_SECONDS` or an error, keep the one known before."""
-        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time, None))
+        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time))
         await asyncio.wait([read], timeout=MAX_SCRAPE_SECONDS)
         if not read.done():
             read.add_done_callback(_failed)
@@ -139,5 +139,5 @@ class DatabaseMetrics(Collector):
 
 
 def _failed(read: "asyncio.Future[datetime | None]") -> bool:
-    """True if a read failed. Asking also keeps asyncio from logging an exception that was never retrieved."""
+    """True if a read failed. The call also keeps asyncio from logging an exception that was never retrieved."""
     return read.cancelled() or isinstance(read.exception(), DatabaseUnavailable | psycopg.Error)

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
@@ -28,9 +28,11 @@ from market_data.queries.wal import read_lsn
 from market_data.settings import Settings
 from market_data.telemetry.logging import REQUEST_ID, ThrottledWarning
 
-K = TypeVar("K")
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+Query = Callable[[Connection], Awaitable[T]]
 
 logger = logging.getLogger(__name__)
 
@@ -100,30 +102,28 @@ class Database:
             DatabaseUnavailable: No connection in time, too many requests waiting for one, no result in time, or the
                 task was cancelled: only a stopping service cancels a request.
         """
-        return await self._read(self._request_name(), query, *args, **kwargs)
+        return await self._read(self._request_name(), lambda connection: query(connection, *args, **kwargs))
 
-    async def _read(
-        self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _read(self, name: str, query: Query[T]) -> T:
         with self._translating_errors():
             try:
-                return await self._run(name, query, *args, **kwargs)
+                return await self._run(name, query)
             except _ConnectionLost:
-                return await self._run(name, query, *args, **kwargs)
+                return await self._run(name, query)
 
-    async def read_coalesced(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
-        """Run `read` for all concurrent calls with the same query and key at once; no result is older than its call.
+    async def read_coalesced(self, query: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Run `read` once for all concurrent calls with the same arguments; no result is older than its call.
 
         The statement runs under the service's name, not a request's, because it belongs to several requests.
         """
         try:
-            return await self._coalescer.get((query, key))
+            return await self._coalescer.get((query, *args))
         except asyncio.CancelledError as error:
             raise DatabaseUnavailable(STOPPING) from error
 
-    async def _read_for_all(self, call: tuple[Callable[[Connection, Any], Awaitable[Any]], Any]) -> Any:
-        query, key = call
-        return await self._read(self._name, query, key)
+    async def _read_for_all(self, call: tuple[Any, ...]) -> Any:
+        query, *args = call
+        return await self._read(self._name, lambda connection: query(connection, *args))
 
     async def write(
         self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -137,25 +137,21 @@ class Database:
             DatabaseUnavailable: As `read`; the message says if the data may have been stored.
         """
         with self._translating_errors():
-            result = await self._write_with_retry(statement, *args, **kwargs)
+            result = await self._write_with_retry(lambda connection: statement(connection, *args, **kwargs))
         if self._has_replica:
             with suppress(DatabaseUnavailable):  # the write is committed: report it as stored
                 self.last_write_lsn = await self._read(self._name, read_lsn)
         return result
 
-    async def _write_with_retry(
-        self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _write_with_retry(self, statement: Query[T]) -> T:
         for _ in range(WRITE_ATTEMPTS - 1):
             with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-                return await self._write(statement, *args, **kwargs)
-        return await self._write(statement, *args, **kwargs)
+                return await self._write(statement)
+        return await self._write(statement)
 
-    async def _write(
-        self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _write(self, statement: Query[T]) -> T:
         try:
-            return await self._run(self._request_name(), statement, *args, **kwargs)
+            return await self._run(self._request_name(), statement)
         except (PoolTimeout, TooManyRequests):
             raise
         except (psycopg.OperationalError, psycopg.InterfaceError, _ConnectionLost) as error:
@@ -191,9 +187,7 @@ class Database:
         if self._lost:
             self._log_availability(lost=False)
 
-    async def _run(
-        self, name: str, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _run(self, name: str, query: Query[T]) -> T:
         # Not `async with pool.connection()`: its transaction block takes a tenth of a small read's time, for nothing here.
         connection = await self._wait_for_connection()
         self._in_use += 1
@@ -206,10 +200,10 @@ class Database:
                     await connection.set_application_name(name)
                 if self._pgbouncer:
                     async with transaction_with_timeout(connection, self._query_timeout):
-                        return await query(connection, *args, **kwargs)
-                return await query(connection, *args, **kwargs)
+                        return await query(connection)
+                return await query(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if not connection.closed or deadline.passed:
+            if not connection.closed or deadline.expired:
                 raise
             if drains == self._drains:  # the first failure since the last drain: the pool's other connections are dead, too
                 self._drains += 1

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
 import psycopg
 from psycopg_pool import TooManyRequests
@@ -20,9 +20,9 @@ from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.wal import read_lsn, read_wal_position
 from market_data.settings import Settings
 
-K = TypeVar("K")
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,6 @@ class ReplicaReads:
         """Read as `Database.read`."""
         return await self._replica.read_with_fallback(self._lsn, lambda database: database.read(query, *args, **kwargs))
 
-    async def read_coalesced(self, query: Callable[[Connection, K], Awaitable[T]], key: K) -> T:
+    async def read_coalesced(self, query: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
         """Read as `Database.read_coalesced`."""
-        return await self._replica.read_with_fallback(self._lsn, lambda database: database.read_coalesced(query, key))
+        return await self._replica.read_with_fallback(self._lsn, lambda database: database.read_coalesced(query, *args))

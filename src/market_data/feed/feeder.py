@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Literal
@@ -19,7 +18,7 @@ import psycopg
 
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.errors import first_line
-from market_data.feed.random_walk import LISTINGS, Listing, RandomWalk
+from market_data.feed.random_walk import LISTINGS, RandomWalk
 from market_data.queries.latest_prices import read_last_prices
 from market_data.queries.leases import FEED_LEASE, acquire_lease, release_lease
 from market_data.queries.symbols import insert_symbols
@@ -39,29 +38,15 @@ ACQUIRE_SECONDS = 1.0
 """Seconds between two attempts to acquire the lease."""
 
 
-def now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
-
-
 class Feeder:
     """The feed of one process. Run `run()` as a task; `stop()` ends it after its current batch."""
 
-    def __init__(
-        self,
-        database_url: str,
-        settings: Settings,
-        *,
-        listings: tuple[Listing, ...] = LISTINGS,
-        clock: Callable[[], datetime] = now,
-    ) -> None:
+    def __init__(self, database_url: str, settings: Settings) -> None:
         self._database_url = database_url
         self._query_timeout = settings.query_timeout_seconds
         self._interval = settings.ingestion_interval_seconds
         self._lease_seconds = settings.feed_lease_seconds
-        self._listings = listings
-        self._walk = RandomWalk(listings, step_seconds=self._interval, seed=settings.feed_seed)
-        self._clock = clock
+        self._walk = RandomWalk(LISTINGS, step_seconds=self._interval, seed=settings.feed_seed)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._stopping = asyncio.Event()
         self.state: State = "starting"
@@ -108,18 +93,18 @@ class Feeder:
     async def _feed(self, connection: Connection) -> None:
         """Store one trade a symbol at each interval, until stopped or until another process holds the lease."""
         with self._deadline(connection):
-            await insert_symbols(connection, self._listings)
+            await insert_symbols(connection, LISTINGS)
         with self._deadline(connection):
-            self._walk.resume(await read_last_prices(connection, self._listings))
+            self._walk.resume(await read_last_prices(connection, LISTINGS))
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self._stopping.is_set():
-            batch = list(self._walk.tick(self._clock()))
+            batch = list(self._walk.tick(datetime.now(UTC)))
             with self._deadline(connection):
                 if not await store_feed_trades(connection, self._holder, self._lease_seconds, batch):
                     return
             TRADES_INGESTED.inc(len(batch))
-            self._enter("feeding", logging.INFO, f"feeding {len(self._listings)} symbols every {self._interval:g} s")
+            self._enter("feeding", logging.INFO, f"feeding {len(LISTINGS)} symbols every {self._interval:g} s")
             due = max(due + self._interval, loop.time())
             while due > loop.time() and not self._stopping.is_set():
                 await self._sleep(min(due - loop.time(), self._lease_seconds / 3))

@@ -52,7 +52,7 @@ class FeedTrade(NamedTuple):
 
 
 class RandomWalk:
-    """Random walk of every listing, from its first price or from where `resume` sets it."""
+    """Random walk of every listing, from its first price or the price that `resume` sets."""
 
     def __init__(self, listings: tuple[Listing, ...], *, step_seconds: float, seed: int | None = None) -> None:
         self._listings = listings

@@ -38,4 +38,4 @@ async def reject(scope: Scope, receive: Receive, send: Send, error: Exception) -
     """Send a problem response instead of running the application."""
     if scope["type"] == "websocket":
         await receive()  # the `websocket.connect`, which precedes any response
-    await problems.refuse(scope, send, error)
+    await problems.send_problem(scope, send, error)

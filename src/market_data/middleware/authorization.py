@@ -58,7 +58,7 @@ class RequireScope:
             except MarketDataError as error:
                 if scope["type"] == "http":
                     raise
-                await problems.refuse(scope, send, error)
+                await problems.send_problem(scope, send, error)
                 return
         await self.app(scope, receive, send)
 

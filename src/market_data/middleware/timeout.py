@@ -103,7 +103,7 @@ class _PendingRequest:
         else:
             logger.warning("request timed out: no response within %g s, answered 503", seconds)
             error = TookTooLong(f"There was no answer within {seconds:g} s; try again in a moment.")
-        self.response = asyncio.create_task(problems.refuse(self.scope, self._send, error))
+        self.response = asyncio.create_task(problems.send_problem(self.scope, self._send, error))
         if self.task:
             self.task.cancel()
 

@@ -28,7 +28,7 @@ VALID_KEYS = """
 """
 
 
-async def read_valid_keys(connection: AsyncConnection, _: None = None) -> Mapping[str, StoredKey]:
+async def read_valid_keys(connection: AsyncConnection) -> Mapping[str, StoredKey]:
     """Return the keys that are neither revoked nor expired, by prefix."""
     cursor = connection.cursor(binary=True, row_factory=args_row(StoredKey))
     await cursor.execute(VALID_KEYS)

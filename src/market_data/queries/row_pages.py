@@ -60,8 +60,12 @@ def _json(column: Column) -> LiteralString:
             time: LiteralString = f"to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
             return f"'\"' || replace({time}, '.000000Z', 'Z') || '\"'"
         case _:
-            value: LiteralString = f"trim_scale({sql})" if column.kind == "decimal" else sql
-            return f"coalesce({value}::text, 'null')" if column.nullable else value
+            return _text(column, "null")
+
+
+def _text(column: Column, null: LiteralString) -> LiteralString:
+    value: LiteralString = f"trim_scale({column.sql})" if column.kind == "decimal" else column.sql
+    return f"coalesce({value}::text, '{null}')" if column.nullable else value
 
 
 def json_members(columns: Columns) -> LiteralString:
@@ -82,8 +86,7 @@ def _csv(column: Column) -> LiteralString:
         case "flag":
             return f"{column.sql}::text"
         case _:
-            value: LiteralString = f"trim_scale({column.sql})" if column.kind == "decimal" else column.sql
-            return f"coalesce({value}::text, '')" if column.nullable else value
+            return _text(column, "")
 
 
 def _packed(column: Column) -> LiteralString:
@@ -122,8 +125,8 @@ def aggregate_rows(row_format: RowFormat, columns: Columns, order_by: LiteralStr
 class Page:
     """Rows in the requested format, their number, and the key of the last one if more rows follow."""
 
-    rows: Raw | bytes
-    """The whole array as JSON; the lines of CSV; the packed rows."""
+    rows: Any
+    """The whole array as `Raw` JSON, which the encoder copies as it is; the lines of CSV or the packed rows as bytes."""
     count: int
     last: RowKey | None
     stored: int

@@ -1,19 +1,19 @@
 """State of the data: totals, the feed's lease, materialization of candles, jobs, sizes of tables."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import args_row, scalar_row
 
+from market_data.models_status import JobStatus, LevelStatus
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.leases import FEED_LEASE
 
 REVISION = "SELECT max(version_num) FROM alembic_version"
 
 
-async def read_revision(connection: AsyncConnection, _: None) -> str | None:
+async def read_revision(connection: AsyncConnection) -> str | None:
     """Return the revision of the schema, without waiting for a running migration."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(REVISION, prepare=True)
@@ -33,20 +33,11 @@ async def read_trade_totals(connection: AsyncConnection) -> tuple[int, datetime 
     return count, newest
 
 
-async def read_newest_trade_time(connection: AsyncConnection, _: None) -> datetime | None:
+async def read_newest_trade_time(connection: AsyncConnection) -> datetime | None:
     """Return the time of the newest trade, from any source."""
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(NEWEST_TRADE, prepare=True)
     return await cursor.fetchone()
-
-
-class CandleLevel(NamedTuple):
-    """Materialization of the candles of one interval."""
-
-    interval: str
-    watermark: datetime | None
-    lag_seconds: float | None
-    """Seconds from the watermark to the newest trade that is not in the future."""
 
 
 LEVELS = """
@@ -58,21 +49,11 @@ LEVELS = """
 """
 
 
-async def read_candle_levels(connection: AsyncConnection) -> list[CandleLevel]:
+async def read_candle_levels(connection: AsyncConnection) -> list[LevelStatus]:
     """Return the materialization of each interval, shortest interval first."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(CandleLevel))
+    cursor = connection.cursor(binary=True, row_factory=args_row(LevelStatus))
     await cursor.execute(LEVELS, (list(INTERVALS),), prepare=True)
     return await cursor.fetchall()
-
-
-class JobRun(NamedTuple):
-    """A job of the database and its last run."""
-
-    job: str
-    table: str | None
-    last_run: datetime | None
-    last_status: str | None
-    next_run: datetime | None
 
 
 # Without the extension's own jobs, whose ids are below 1000.
@@ -92,9 +73,9 @@ JOBS = """
 """
 
 
-async def read_jobs(connection: AsyncConnection) -> list[JobRun]:
+async def read_jobs(connection: AsyncConnection) -> list[JobStatus]:
     """Return the policies and other jobs of this schema."""
-    cursor = connection.cursor(binary=True, row_factory=args_row(JobRun))
+    cursor = connection.cursor(binary=True, row_factory=args_row(JobStatus))
     await cursor.execute(JOBS)
     return await cursor.fetchall()
 
@@ -128,17 +109,17 @@ class Ingestion(NamedTuple):
     newest_trade: datetime | None
     holder: str | None
     """Holder of the feed's lease, while the lease is valid."""
-    levels: Sequence[CandleLevel]
-    jobs: Sequence[JobRun]
+    levels: list[LevelStatus]
+    jobs: list[JobStatus]
 
 
-async def read_ingestion(connection: AsyncConnection, _: None) -> Ingestion:
+async def read_ingestion(connection: AsyncConnection) -> Ingestion:
     """Return the state of ingestion."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(LEASE_HOLDER, (FEED_LEASE,))
     holder = await cursor.fetchone()
     return Ingestion(
-        await read_newest_trade_time(connection, None),
+        await read_newest_trade_time(connection),
         holder,
         await read_candle_levels(connection),
         await read_jobs(connection),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg.rows import args_row, scalar_row
 
@@ -16,23 +16,11 @@ CHANGE_COLUMNS: LiteralString = """
 """
 
 
-def _change(
-    change_id: int | None,
-    changed_at: datetime | None,
-    action: Literal["cancel", "correct"],
-    symbol: str,
-    time: datetime,
-    trade_id: int,
-    price_before: str,
-    volume_before: str,
-    price_after: str | None,
-    volume_after: str | None,
-    actor: str | None,
-    reason: str | None,
-) -> TradeChange:
+def _change(*columns: Any) -> TradeChange:
+    *start, price_before, volume_before, price_after, volume_after, actor, reason = columns
     before = _values(price_before, volume_before)
-    after = None if price_after is None or volume_after is None else _values(price_after, volume_after)
-    return TradeChange(change_id, changed_at, action, symbol, time, trade_id, before, after, actor, reason)
+    after = None if price_after is None else _values(price_after, volume_after)
+    return TradeChange(*start, before=before, after=after, actor=actor, reason=reason)
 
 
 def _values(price: str, volume: str) -> TradeValues:

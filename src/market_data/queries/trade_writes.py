@@ -19,7 +19,7 @@ from market_data.models_writes import TradeIn
 from market_data.queries.leases import FEED_LEASE
 from market_data.queries.row_pages import Connection
 from market_data.queries.trades import TradeKey
-from market_data.trade_validation import InvalidTrade
+from market_data.trade_validation import InvalidTrade, rfc3339
 
 Values = tuple[Decimal, Decimal]
 """Price and volume."""
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Limits of what can be stored now."""
+    """Conditions that a trade must meet to be stored now."""
 
     now: datetime
     horizon: datetime | None
@@ -181,7 +181,7 @@ async def _write(
     """Make one attempt.
 
     Raises:
-        _Overtaken: The attempt has to be repeated. `cancelled` has the trades that it must leave out then.
+        _Overtaken: The attempt has to be repeated. `cancelled` then has the trades to leave out.
     """
     bounds = await read_bounds(connection, sorted({trade.symbol for trade in trades.values()}))
     rejected = _reject_out_of_bounds(trades, bounds, future_tolerance)
@@ -241,24 +241,19 @@ def _compare(
     rejected: dict[int, InvalidTrade],
 ) -> Outcome:
     """Compare each trade with the one that is stored under its key now."""
-    stored = existing = 0
     for index, key in keys.items():
         trade = trades[index]
         if key in cancelled:
-            at = cancelled[key].isoformat().replace("+00:00", "Z")
-            rejected[index] = ConflictingTrade("trade_id", f"this trade was cancelled at {at}")
-        elif key in known:
-            if known[key] == (trade.price, trade.volume):
-                existing += 1
-            else:
-                rejected[index] = ConflictingTrade("trade_id", STORED_DIFFERENTLY.format(*known[key]))
-        elif trade is firsts[key]:
-            stored += 1
-        elif (trade.price, trade.volume) == (firsts[key].price, firsts[key].volume):
-            existing += 1
+            detail = f"this trade was cancelled at {rfc3339(cancelled[key])}"
+        elif key in known and known[key] != (trade.price, trade.volume):
+            detail = STORED_DIFFERENTLY.format(*known[key])
+        elif key not in known and (trade.price, trade.volume) != (firsts[key].price, firsts[key].volume):
+            detail = GIVEN_DIFFERENTLY
         else:
-            rejected[index] = ConflictingTrade("trade_id", GIVEN_DIFFERENTLY)
-    return Outcome(stored, existing, rejected)
+            continue
+        rejected[index] = ConflictingTrade("trade_id", detail)
+    stored = len(firsts) - len(known)
+    return Outcome(stored, len(trades) - len(rejected) - stored, rejected)
 
 
 STORED_DIFFERENTLY = (

@@ -7,7 +7,7 @@ from market_data.streaming.events import EventId, Message, Transport, encode
 from market_data.streaming.subscriptions import Subscription
 
 MAX_PENDING_BYTES = 4_000_000
-"""Queued bytes, besides the sockets' buffers, with which a client counts as too slow when further messages arrive."""
+"""Maximum of queued bytes, besides the sockets' buffers; a client above it is too slow and is disconnected."""
 
 BATCH_BYTES = 32_768
 """Approximate size of a batch: the server copies each batch for each client."""
@@ -32,12 +32,8 @@ class Client:
         self._pending: list[Message] = []
         self._pending_bytes = 0
         self._ready = asyncio.Event()
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
+        self.closed = False
         """True if no more messages are enqueued."""
-        return self._closed
 
     @property
     def idle(self) -> bool:
@@ -50,7 +46,7 @@ class Client:
 
     def enqueue(self, messages: Sequence[Message], delivered_up_to: EventId) -> bool:
         """Enqueue messages; if too many bytes are pending, drop them, end the stream and return False."""
-        if self._closed:
+        if self.closed:
             return True
         self.delivered_up_to = delivered_up_to
         if not messages:
@@ -66,7 +62,7 @@ class Client:
 
     def end(self, reason: str) -> None:
         """Close after the pending messages and a `bye` with the reason."""
-        if not self._closed:
+        if not self.closed:
             last = self._pending[-1].id if self._pending else self._sent
             self._pending.append(encode(self.transport, "bye", last, {"reason": reason}))
         self.close()
@@ -80,7 +76,7 @@ class Client:
 
     def close(self) -> None:
         """Enqueue no more messages."""
-        self._closed = True
+        self.closed = True
         self._ready.set()
 
     async def next_batch(self) -> list[Message]:
@@ -95,6 +91,6 @@ class Client:
         self._pending_bytes -= size
         if batch:
             self._sent = max(self._sent, batch[-1].id)
-        if not self._pending and not self._closed:
+        if not self._pending and not self.closed:
             self._ready.clear()
         return batch

@@ -53,7 +53,7 @@ async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: R
         channel = f"candles_{interval}"
         if channel not in wanted.channels:
             continue
-        changes = _changes([row for row in rows if wanted.wants(channel, row.symbol)], interval)
+        changes = _changes([row for row in rows if wanted.includes(channel, row.symbol)], interval)
         for first, last in _ranges({bucket for _, bucket in changes}, interval):
             symbols = sorted({symbol for symbol, bucket in changes if first <= bucket <= last})
             events += [

@@ -84,5 +84,5 @@ def encode(transport: Transport, name: str, event_id: EventId, data: str | dict[
 
 
 def heartbeat(transport: Transport, event_id: EventId) -> Message:
-    """Return a heartbeat, which also says that there are no other events up to this id."""
+    """Return a heartbeat. Its id tells the client that it has received all events up to there."""
     return encode(transport, "heartbeat", event_id, {"timestamp": datetime.now(UTC)})

@@ -171,7 +171,7 @@ class Hub:
             # Deliver the trades that have waited for their candles.
             self._subscribers.add(client)
             trades = [event for event in trade_events(self._awaiting_candles) if event.id > client.delivered_up_to]
-            wanted = [each for each in trades if client.subscription.wants(each.channel, each.symbol)]
+            wanted = [each for each in trades if client.subscription.includes(each.channel, each.symbol)]
             messages = [event.message(client.transport) for event in wanted]
             self._subscribers.enqueue(client, messages, self._trades_published_up_to)
             if not self._subscribers.remove(client):
@@ -255,7 +255,7 @@ class Hub:
                 return
             ended, self._candle_task = self._candle_task, None
             ended.result()
-        if not self._subscribers.want_candles:
+        if not self._subscribers.has_candles:
             self._awaiting_candles.clear()
             self._all_published_up_to = self._trades_published_up_to
         elif self._awaiting_candles:
@@ -291,7 +291,7 @@ class Hub:
         return Deadline(connection, self._query_timeout)
 
     def _enter(self, state: str, level: int, message: str, *, exc_info: bool = False) -> None:
-        """Log a change for the worse once."""
+        """Set the state, and log it if it is new."""
         if state != self._state:
             logger.log(level, message, exc_info=exc_info)
         self._state = state

@@ -60,7 +60,7 @@ async def replay(
         messages = [
             event.message(client.transport)
             for event in sorted(events, key=by_id)
-            if since < event.id <= reached and client.subscription.wants(event.channel, event.symbol)
+            if since < event.id <= reached and client.subscription.includes(event.channel, event.symbol)
         ]
         client.start_at(reached)
         if messages:
@@ -68,6 +68,6 @@ async def replay(
 
 
 def _gap(client: Client, event_id: EventId, reason: str) -> Message:
-    """Move a client on to an id, and return the message about it."""
+    """Skip to an id, and return the message that says so."""
     client.start_at(event_id)
     return encode(client.transport, "gap", event_id, {"reason": reason})

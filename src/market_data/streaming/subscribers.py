@@ -26,8 +26,8 @@ class Subscribers:
         return bool(self._clients)
 
     @property
-    def want_candles(self) -> bool:
-        """True if any client subscribes to candles."""
+    def has_candles(self) -> bool:
+        """True if a client subscribes to candles."""
         return any(subscription.candles for subscription in self._clients)
 
     def subscription(self, *, candles: bool) -> Subscription:
@@ -51,7 +51,7 @@ class Subscribers:
     def publish(self, events: Sequence[Event], since: EventId, until: EventId, *, candles: bool) -> None:
         """Enqueue all events between two ids for the clients that subscribe to candles, or for the ones that don't."""
         for subscription in [each for each in self._clients if each.candles == candles]:
-            wanted = [event for event in events if subscription.wants(event.channel, event.symbol)]
+            wanted = [event for event in events if subscription.includes(event.channel, event.symbol)]
             for transport in TRANSPORTS:
                 messages = [event.message(transport) for event in wanted]
                 for client in [each for each in self._clients.get(subscription, ()) if each.transport == transport]:

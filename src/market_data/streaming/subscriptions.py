@@ -45,7 +45,7 @@ class Subscription:
         """True if it contains a channel of candles."""
         return any(CHANNELS[channel] for channel in self.channels)
 
-    def wants(self, channel: str, symbol: str) -> bool:
+    def includes(self, channel: str, symbol: str) -> bool:
         """True if it contains a symbol of a channel."""
         if channel not in self.channels:
             return False

@@ -1,4 +1,4 @@
-"""Bodies of requests, read as they arrive, so that a body that is too large is refused before all of it is there."""
+"""Bodies of requests, read as they arrive, so that a body that is too large is rejected early."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing

@@ -16,7 +16,7 @@ WRITE_POSITION = "X-Write-Position"
 MAX_POSITION = 2**63 - 1
 
 
-def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaReads:
+def read_source(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaReads:
     """Return the source of a request's reads: a replica that has replayed up to `X-Read-After`, or the database.
 
     Raises:
@@ -32,7 +32,7 @@ def reads(request: ASGIConnection[Any, Any, Any, Any]) -> Database | ReplicaRead
     return services.replica.at_least(int(text))
 
 
-def written(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
+def write_headers(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:
     """Return the headers of a write's response: with a replica, the position that it must replay to show the write."""
     position = services_of(request).database.last_write_lsn
     return {**NO_STORE, WRITE_POSITION: str(position)} if position else dict(NO_STORE)

@@ -27,21 +27,10 @@ MAX_NAMED_PROBLEMS = 100
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_string = msgspec.json.Decoder(str).decode
 
-JSON_TYPES: Final[Mapping[str, str]] = {
-    "symbol": "a string",
-    "price": "a number, or a string of its digits",
-    "volume": "a number, or a string of its digits",
-    "timestamp": "a string such as 2026-02-08T10:30:00Z",
-    "trade_id": "a whole number, or a string of its digits",
-    "reason": "a string",
-    "name": "a string",
-    "active": "true or false",
-}
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
     SymbolChangeIn: InvalidTrade(None, "is empty; give name, active or both"),
 }
-NUMERIC_FIELDS: Final = ("price", "volume", "trade_id")
 
 
 def decode_fields(kind: type[S], text: bytes) -> S:
@@ -67,7 +56,8 @@ def decode_fields(kind: type[S], text: bytes) -> S:
     for field in declared:
         try:
             if field.name in fields:
-                values[field.name] = READERS[field.name](_text_of(field.name, fields[field.name]))
+                json_type, read = FIELDS[field.name]
+                values[field.name] = read(_text_of(field.name, json_type, fields[field.name]))
             elif field.required:
                 raise InvalidTrade(field.name, "is missing")
         except InvalidTrade as problem:
@@ -88,7 +78,7 @@ class InvalidFields(Exception):
         self.problems = problems
 
 
-def _text_of(name: str, raw: Raw) -> str:
+def _text_of(name: str, json_type: str, raw: Raw) -> str:
     """Return the string, or the digits of the number, as the client wrote it.
 
     Raises:
@@ -96,14 +86,15 @@ def _text_of(name: str, raw: Raw) -> str:
     """
     text = bytes(raw)
     try:
-        if text[:1] == b'"' and name != "active":
+        if text[:1] == b'"' and json_type != FLAG:
             return decode_string(text)
         written = text.decode()
     except ValueError:
         raise InvalidTrade(name, "must be text in UTF-8") from None
-    if (name in NUMERIC_FIELDS and written[0] in "-0123456789") or (name == "active" and written in ("true", "false")):
+    is_number, is_flag = written[0] in "-0123456789", written in ("true", "false")
+    if (json_type in (NUMBER, INTEGER) and is_number) or (json_type == FLAG and is_flag):
         return written
-    raise InvalidTrade(name, f"must be {JSON_TYPES[name]}, not {written if written == 'null' else shown(written)}")
+    raise InvalidTrade(name, f"must be {json_type}, not {written if written == 'null' else shown(written)}")
 
 
 def _read_time(text: str) -> datetime:
@@ -119,16 +110,20 @@ def _printable(name: str, max_length: int) -> Callable[[str], str]:
     return read
 
 
-READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "symbol": read_symbol,
-    "price": lambda text: Decimal(read_price(text)),
-    "volume": lambda text: Decimal(read_volume(text)),
-    "timestamp": _read_time,
-    "trade_id": read_trade_id,
-    "reason": _printable("reason", MAX_REASON_LENGTH),
-    "name": _printable("name", MAX_NAME_LENGTH),
-    "active": "true".__eq__,
+TEXT, NUMBER, INTEGER = "a string", "a number, or a string of its digits", "a whole number, or a string of its digits"
+TIME, FLAG = "a string such as 2026-02-08T10:30:00Z", "true or false"
+
+FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "symbol": (TEXT, read_symbol),
+    "price": (NUMBER, lambda text: Decimal(read_price(text))),
+    "volume": (NUMBER, lambda text: Decimal(read_volume(text))),
+    "timestamp": (TIME, _read_time),
+    "trade_id": (INTEGER, read_trade_id),
+    "reason": (TEXT, _printable("reason", MAX_REASON_LENGTH)),
+    "name": (TEXT, _printable("name", MAX_NAME_LENGTH)),
+    "active": (FLAG, "true".__eq__),
 }
+"""JSON type and reader of each field."""
 
 MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
 FIELD_BEFORE = re.compile(rb'"(\w{1,40})"\s*:\s*-?$', re.ASCII)

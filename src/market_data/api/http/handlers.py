@@ -9,7 +9,6 @@ from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 
 from market_data.errors import NotFound
-from market_data.queries.row_pages import Page
 from market_data.queries.symbols import symbol_exists, unknown_symbols
 from market_data.services import services_of
 
@@ -22,11 +21,6 @@ encode = msgspec.json.Encoder().encode
 def json_response(body: msgspec.Struct, headers: Mapping[str, str], *, status: int = 200) -> ASGIResponse:
     """Return a struct as a response, without Litestar's own serialization."""
     return ASGIResponse(body=encode(body), status_code=status, headers=dict(headers))
-
-
-def encoded_rows(page: Page) -> Any:
-    """Return the rows of a JSON page as a field of a struct: the encoder copies `Raw` as it is."""
-    return page.rows
 
 
 async def require_symbol(request: Request[Any, Any, Any], symbol: str) -> None:

@@ -18,7 +18,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from market_data.api.http.bodies import JSON
-from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE, PROBLEMS, RATE_LIMIT_EXCEEDED
+from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE, PROBLEMS
 
 OPEN: Final[dict[str, Any]] = {"scope": None}
 """`opt` of a handler that never needs a key. A handler without `opt` needs a key to read if `AUTH=required`."""
@@ -66,7 +66,7 @@ RATE_LIMITED = {"200", "201", "429"}
 """Statuses whose description has the rate limit headers, which all responses have."""
 
 
-def operation(
+def openapi_operation(
     *, has_rows: bool = False, scope: str | None = "read", body: RequestBody | None = None, rate_limited: bool = True
 ) -> type[Operation]:
     """Return the `operation_class` of a handler, which adds the body and the headers of the responses.
@@ -82,8 +82,7 @@ def operation(
             self.request_body = body
             _describe_access(self, responses, scope)
             if rate_limited:
-                problem = OpenAPIResponse(description=RATE_LIMIT_EXCEEDED, content=_problem_of(responses, 429))
-                responses.setdefault("429", problem)
+                responses.setdefault("429", _problem(responses, 429))
             for status, response in responses.items():
                 if status in HEADERS and isinstance(response, OpenAPIResponse):
                     response.headers = dict(HEADERS[status])
@@ -105,28 +104,22 @@ def _describe_access(operation: Operation, responses: dict[str, Any], scope: str
     if scope is None:
         operation.security = []
         return
-    responses["401"] = OpenAPIResponse(
-        description="The key is missing but required, unknown, expired or revoked.",
-        headers={"WWW-Authenticate": OpenAPIHeader(description="`Bearer`.", required=True, schema=TEXT)},
-        content=_problem_of(responses, 401),
-    )
+    responses["401"] = _problem(responses, 401)
+    responses["401"].headers = {"WWW-Authenticate": OpenAPIHeader(description="`Bearer`.", required=True, schema=TEXT)}
     if scope != "read":
         operation.security = list(WITH_KEY)
         operation.description = f"{operation.description or ''}\n\nNeeds a key with the scope `{scope}`.".strip()
-        responses["403"] = OpenAPIResponse(
-            description=f"The key lacks the scope `{scope}`.", content=_problem_of(responses, 403)
-        )
+        responses["403"] = _problem(responses, 403)
+        responses["403"].description = f"The key lacks the scope `{scope}`."
 
 
-def _problem_of(responses: dict[str, Any], status: int) -> dict[str, OpenAPIMediaType]:
-    """Return the content of a problem that a handler need not list, with the schema of one that all of them list."""
+def _problem(responses: dict[str, Any], status: int) -> OpenAPIResponse:
+    """Return a problem that a handler need not list, with the schema of one that all of them list."""
+    spec = PROBLEMS[status]
     schema = responses["500"].content[PROBLEM_MEDIA_TYPE].schema
-    examples = PROBLEMS[status].examples or []
-    return {
-        PROBLEM_MEDIA_TYPE: OpenAPIMediaType(
-            schema=schema, examples={f"example-{n}": example for n, example in enumerate(examples, 1)}
-        )
-    }
+    examples = {f"example-{n}": example for n, example in enumerate(spec.examples or (), 1)}
+    media_type = OpenAPIMediaType(schema=schema, examples={**examples})
+    return OpenAPIResponse(description=spec.description, content={PROBLEM_MEDIA_TYPE: media_type})
 
 
 def _describe_rows(response: OpenAPIResponse) -> None:
@@ -150,11 +143,21 @@ def _describe_rows(response: OpenAPIResponse) -> None:
     )
 
 
+def response(body: Any, description: str, **more: Any) -> ResponseSpec:
+    """Return a response with a body, for the `responses` of a handler."""
+    return ResponseSpec(body, generate_examples=False, description=description, **more)
+
+
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Return problems, for the `responses` of a handler."""
+    return {status: PROBLEMS[status] for status in statuses}
+
+
 def responses(body: Any, *statuses: int) -> dict[int, ResponseSpec]:
     """Return the `responses` of a handler: its 200, a struct or a union of structs, and its problems."""
     (first, *_) = get_args(body) or (body,)
-    success = ResponseSpec(body, generate_examples=False, description=(first.__doc__ or "").partition("\n")[0])
-    return {200: success, **{status: PROBLEMS[status] for status in (*statuses, 500, 503)}}
+    success = response(body, (first.__doc__ or "").partition("\n")[0])
+    return {200: success, **problem_responses(*statuses, 500, 503)}
 
 
 def request_schema(kind: type[msgspec.Struct], **more: Any) -> Any:

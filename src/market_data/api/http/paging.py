@@ -1,7 +1,7 @@
-"""Page tokens for keyset paging: the next page begins right after the last row, whatever arrived in between.
+"""Page tokens for keyset paging: the next page begins right after the last row, even if rows arrived in between.
 
 A token is opaque to clients: the key of the last row, and a fingerprint of it and of the parameters that it belongs to, so
-that a changed token is refused. It is no secret, and grants nothing.
+that a changed token is rejected. It contains no secret and grants no access.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 
+from market_data.errors import BadParameters
+from market_data.models import ParameterProblem
 from market_data.queries.row_pages import RowKey
 
 _Contents = tuple[bytes, Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
@@ -29,16 +31,21 @@ def read_page_token(token: str, parameters: Sequence[object]) -> RowKey:
     """Return the key in a token.
 
     Raises:
-        ValueError: The token was changed, or belongs to other parameters.
+        BadParameters: The token was changed, or belongs to other parameters.
     """
     try:
         contents = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         _, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
-        raise ValueError("is no page token; send next_page_token of the page before, unchanged") from None
+        raise invalid_page_token("is no page token; send next_page_token of the page before, unchanged") from None
     if token != make_page_token(parameters, (time, number)):
-        raise ValueError("was changed, or belongs to other parameters; between pages change no parameter but limit")
+        raise invalid_page_token("was changed, or belongs to other parameters; between pages change no parameter but limit")
     return time, number
+
+
+def invalid_page_token(detail: str) -> BadParameters:
+    """Return the error for an invalid token."""
+    return BadParameters([ParameterProblem("page_token", detail)])
 
 
 def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str) -> dict[str, str]:

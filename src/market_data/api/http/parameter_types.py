@@ -3,21 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
-from market_data.queries.gapfilled_candles import Fill
-from market_data.queries.intervals import INTERVALS
-from market_data.streaming.events import EventId
 from market_data.streaming.subscriptions import CHANNELS
 from market_data.trade_validation import SYMBOL, shown
 
 C = TypeVar("C", bound=str)
 
-ResponseFormat = Literal["json", "csv", "arrow"]
-
 MAX_SYMBOLS = 10_000
-MAX_TRADES_LIMIT = 1000
-MAX_CANDLES_LIMIT = 10_000
 
 TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))?", re.ASCII)
 
@@ -102,42 +95,20 @@ class ParsedType(type):
         return value is None or (isinstance(value, cls.kind) and (cls.kind is not str or bool(cls.is_text_value(value))))
 
 
-def _parsed(read: Callable[[str], Any], kind: type = str, is_text_value: Callable[[str], Any] = bool) -> Any:
+def parsed(read: Callable[[str], Any], kind: type = str, is_text_value: Callable[[str], Any] = bool) -> Any:
+    """Return the type of a parameter whose text `read` turns into a value of a plain type."""
     attributes = {"read": staticmethod(read), "kind": kind, "is_text_value": staticmethod(is_text_value)}
     return ParsedType("Parsed", (), attributes)
 
 
-def _choice(choices: Collection[str]) -> Any:
-    return _parsed(lambda text: read_choice(text, choices), is_text_value=choices.__contains__)
+def parsed_choice(choices: Collection[str]) -> Any:
+    """Return the type of a parameter that is one of some texts."""
+    return parsed(lambda text: read_choice(text, choices), is_text_value=choices.__contains__)
 
 
-def _limit(highest: int) -> Any:
-    return _parsed(lambda text: _read_limit(text, highest), int)
-
-
-if TYPE_CHECKING:
-    Ticker = PathTicker = Interval = str
-    OptionalTicker = OptionalPageToken = str | None
-    Time = datetime
-    TradesLimit = CandlesLimit = int | None
-    Tickers = Channels = tuple[str, ...] | None
-    OptionalFill = Fill | None
-    OptionalFormat = ResponseFormat | None
-    OptionalEventId = EventId | None
-else:
-    _is_ticker = re.compile(r"[A-Z0-9^][A-Z0-9._/^=-]{0,31}").fullmatch
-    Ticker = OptionalTicker = _parsed(read_symbol, is_text_value=_is_ticker)
-    PathTicker = _parsed(read_path_symbol, is_text_value=_is_ticker)
-    Interval = _choice(INTERVALS)
-    OptionalFill = _choice(get_args(Fill))
-    OptionalFormat = _choice(get_args(ResponseFormat))
-    OptionalPageToken = _parsed(str, is_text_value=lambda _: True)
-    Time = _parsed(read_time, datetime)
-    TradesLimit = _limit(MAX_TRADES_LIMIT)
-    CandlesLimit = _limit(MAX_CANDLES_LIMIT)
-    Tickers = _parsed(read_symbols, tuple)
-    Channels = _parsed(read_channels, tuple)
-    OptionalEventId = _parsed(EventId.parse, EventId)
+def parsed_limit(highest: int) -> Any:
+    """Return the type of a whole number from 1 to a maximum."""
+    return parsed(lambda text: _read_limit(text, highest), int)
 
 
 def _is_parsed(kind: Any) -> bool:

@@ -4,9 +4,11 @@ Litestar reads and checks a request. If a parameter is wrong, missing or repeate
 response names each problem in the service's own words.
 """
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 from urllib.parse import parse_qsl
 
 from litestar import Request
@@ -17,76 +19,90 @@ from litestar.params import HeaderParameter, ParameterKwarg, PathParameter, Quer
 from litestar.typing import FieldDefinition
 
 from market_data.api.http.parameter_types import (
-    MAX_CANDLES_LIMIT,
     MAX_SYMBOLS,
-    MAX_TRADES_LIMIT,
-    CandlesLimit,
-    Channels,
-    Interval,
-    OptionalEventId,
-    OptionalFill,
-    OptionalFormat,
-    OptionalPageToken,
-    OptionalTicker,
     ParsedType,
-    PathTicker,
-    ResponseFormat,
-    Ticker,
-    Tickers,
-    Time,
-    TradesLimit,
+    parsed,
+    parsed_choice,
+    parsed_limit,
+    read_channels,
     read_choice,
+    read_path_symbol,
+    read_symbol,
+    read_symbols,
+    read_time,
 )
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.queries.gapfilled_candles import Fill
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.row_pages import Order
-from market_data.streaming.events import ID_PATTERN
+from market_data.streaming.events import ID_PATTERN, EventId
 from market_data.streaming.subscriptions import CHANNELS
 from market_data.trade_validation import SYMBOL_PATTERN
 
-DEFAULT_TRADES_LIMIT = 100
-DEFAULT_CANDLES_LIMIT = MAX_CANDLES_LIMIT
+ResponseFormat = Literal["json", "csv", "arrow"]
+
+MAX_TRADES_LIMIT, DEFAULT_TRADES_LIMIT = 1000, 100
+MAX_CANDLES_LIMIT = DEFAULT_CANDLES_LIMIT = 10_000
+
+if TYPE_CHECKING:
+    Ticker = PathTicker = Interval = str
+    OptionalTicker = OptionalPageToken = str | None
+    Time = datetime
+    TradesLimit = CandlesLimit = int | None
+    Tickers = Channels = tuple[str, ...] | None
+    OptionalFill = Fill | None
+    OptionalFormat = ResponseFormat | None
+    OptionalEventId = EventId | None
+else:
+    _is_ticker = re.compile(r"[A-Z0-9^][A-Z0-9._/^=-]{0,31}").fullmatch
+    Ticker = OptionalTicker = parsed(read_symbol, is_text_value=_is_ticker)
+    PathTicker = parsed(read_path_symbol, is_text_value=_is_ticker)
+    Interval = parsed_choice(INTERVALS)
+    OptionalFill = parsed_choice(get_args(Fill))
+    OptionalFormat = parsed_choice(get_args(ResponseFormat))
+    OptionalPageToken = parsed(str, is_text_value=lambda _: True)
+    Time = parsed(read_time, datetime)
+    TradesLimit = parsed_limit(MAX_TRADES_LIMIT)
+    CandlesLimit = parsed_limit(MAX_CANDLES_LIMIT)
+    Tickers = parsed(read_symbols, tuple)
+    Channels = parsed(read_channels, tuple)
+    OptionalEventId = parsed(EventId.parse, EventId)
 
 _CHANNEL = "|".join(CHANNELS)
-_SYMBOL_SCHEMA: Final = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$"}
-_EVENT_ID_SCHEMA: Final = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
-_TIME_SCHEMA: Final = {"type": "string", "format": "date-time"}
+_SYMBOL_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$"}
+_EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
+_TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 
 
-def _query(name: str, description: str, example: object = None, **schema: Any) -> ParameterKwarg:
-    """Return a query parameter. Without an example, the documentation page does not send it."""
+def _query(
+    name: str, description: str, example: object = None, kind: type[ParameterKwarg] = QueryParameter, **schema: Any
+) -> ParameterKwarg:
+    """Return a query parameter, or one of another kind. Without an example, the documentation page does not send it."""
     examples = None if example is None else [Example(value=example)]
-    return QueryParameter(name=name, description=description, examples=examples, schema_extra=schema)
+    return kind(name=name, description=description, examples=examples, schema_extra=schema)
 
 
-def _limit(rows: str, default: int, maximum: int) -> ParameterKwarg:
-    description = f"Maximum number of {rows}, 1 to {maximum}. Without it, CSV and Arrow have the whole range."
+def _limit(rows: str, default: int, maximum: int, unlimited: str = "") -> ParameterKwarg:
+    description = f"Maximum number of {rows}, 1 to {maximum}.{unlimited}"
     return _query("limit", description, default, type="integer", minimum=1, maximum=maximum, default=default)
 
 
-def _symbol(default: str) -> ParameterKwarg:
-    return _query("symbol", f"The symbol, in upper or lower case. {default}", "AAPL", **_SYMBOL_SCHEMA)
+def _symbol(default: str, kind: type[ParameterKwarg] = QueryParameter) -> ParameterKwarg:
+    return _query("symbol", f"The symbol, in upper or lower case. {default}", "AAPL", kind, **_SYMBOL_SCHEMA)
 
 
 def _order(default: Order, key: str) -> ParameterKwarg:
     return _query("order", f"`asc` for the oldest first, `desc` for the newest first, by {key}.", default)
 
 
+_LISTED = "`GET /symbols` lists the known ones."
+_UNLIMITED = " Without it, CSV and Arrow have the whole range."
 _RFC_3339 = "RFC 3339, with a zone (`Z` or an offset)."
 
-SymbolParameter = Annotated[Ticker, _symbol("`GET /symbols` lists the known ones.")]
+SymbolParameter = Annotated[Ticker, _symbol(_LISTED)]
 AnySymbolParameter = Annotated[OptionalTicker, _symbol("Default: all symbols.")]
-PathSymbolParameter = Annotated[
-    PathTicker,
-    PathParameter(
-        name="symbol",
-        description="The symbol, in upper or lower case. `GET /symbols` lists the known ones.",
-        examples=[Example(value="AAPL")],
-        schema_extra=_SYMBOL_SCHEMA,
-    ),
-]
+PathSymbolParameter = Annotated[PathTicker, _symbol(_LISTED, PathParameter)]
 SymbolsParameter = Annotated[
     Tickers,
     _query(
@@ -108,20 +124,9 @@ EndParameter = Annotated[
 ]
 TradesOrderParameter = Annotated[Order, _order("desc", "time, then `trade_id`")]
 CandlesOrderParameter = Annotated[Order, _order("asc", "time")]
-TradesLimitParameter = Annotated[TradesLimit, _limit("trades", DEFAULT_TRADES_LIMIT, MAX_TRADES_LIMIT)]
-CandlesLimitParameter = Annotated[CandlesLimit, _limit("candles", DEFAULT_CANDLES_LIMIT, MAX_CANDLES_LIMIT)]
-ChangesLimitParameter = Annotated[
-    TradesLimit,
-    _query(
-        "limit",
-        f"Maximum number of changes, 1 to {MAX_TRADES_LIMIT}.",
-        DEFAULT_TRADES_LIMIT,
-        type="integer",
-        minimum=1,
-        maximum=MAX_TRADES_LIMIT,
-        default=DEFAULT_TRADES_LIMIT,
-    ),
-]
+TradesLimitParameter = Annotated[TradesLimit, _limit("trades", DEFAULT_TRADES_LIMIT, MAX_TRADES_LIMIT, _UNLIMITED)]
+CandlesLimitParameter = Annotated[CandlesLimit, _limit("candles", DEFAULT_CANDLES_LIMIT, MAX_CANDLES_LIMIT, _UNLIMITED)]
+ChangesLimitParameter = Annotated[TradesLimit, _limit("changes", DEFAULT_TRADES_LIMIT, MAX_TRADES_LIMIT)]
 FillParameter = Annotated[
     OptionalFill,
     _query(
@@ -174,19 +179,15 @@ LastEventIdParameter = Annotated[
 ]
 LastEventIdHeader = Annotated[
     OptionalEventId,
-    HeaderParameter(
-        name="Last-Event-ID",
-        description="As `last_event_id`, and takes precedence over it.",
-        schema_extra=_EVENT_ID_SCHEMA,
-    ),
+    _query("Last-Event-ID", "As `last_event_id`, and takes precedence over it.", kind=HeaderParameter, **_EVENT_ID_SCHEMA),
 ]
 
 MAX_CACHED_BYTES = 200
 """Length of a query string that is cached; with 1,024 of them the cache stays small."""
 
 
-async def refuse_repeated(request: Request[Any, Any, Any]) -> None:
-    """Refuse repeated query parameters, of which Litestar would take the last. A `before_request` hook.
+async def reject_repeated(request: Request[Any, Any, Any]) -> None:
+    """Reject repeated query parameters, because Litestar would use the last. A `before_request` hook.
 
     Raises:
         BadParameters: A parameter of the handler is repeated.

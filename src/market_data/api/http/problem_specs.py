@@ -11,8 +11,6 @@ from market_data.models import ParameterProblem, Problem
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-RATE_LIMIT_EXCEEDED = "The rate limit of the key, or of the address, is exceeded."
-
 
 def _problem(status: HTTPStatus, description: str, detail: str, field: str | None = None) -> tuple[int, ResponseSpec]:
     errors = [ParameterProblem(field, detail.removeprefix(f"{field}: "))] if field else None
@@ -67,7 +65,11 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
             "The body has an unsupported media type or encoding.",
             "Content-Type must be application/json, not 'text/plain'.",
         ),
-        _problem(HTTPStatus.TOO_MANY_REQUESTS, RATE_LIMIT_EXCEEDED, "The rate limit of 600 requests in 60 s is exceeded."),
+        _problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "The rate limit of the key, or of the address, is exceeded.",
+            "The rate limit of 600 requests in 60 s is exceeded.",
+        ),
         _problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "Unexpected failure; the service's log has its cause.",

@@ -54,7 +54,7 @@ RETRY_SECONDS: Final = 1
 """`Retry-After` of a 503: a lost connection is replaced within about a second."""
 
 POLICY_VIOLATION: Final = 1008
-"""Close code of a WebSocket, if the server can't refuse it with a status (RFC 6455)."""
+"""Close code of a WebSocket, if the server can't reject it with a status (RFC 6455)."""
 
 
 class RenderedProblem(NamedTuple):
@@ -65,7 +65,7 @@ class RenderedProblem(NamedTuple):
     body: bytes
 
 
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Handle an exception of any handler."""
     if isinstance(error, ValidationException):
         try:
@@ -104,7 +104,7 @@ def render(error: Exception, method: str, path: str) -> RenderedProblem:
     return RenderedProblem(status.value, headers, msgspec.json.encode(problem))
 
 
-async def refuse(scope: Scope, send: Send, error: Exception) -> None:
+async def send_problem(scope: Scope, send: Send, error: Exception) -> None:
     """Send a problem in place of the application, to a request or to the handshake of a WebSocket."""
     problem = render(error, scope["method"] if scope["type"] == "http" else "GET", scope["path"])
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol
 from litestar import Request
 from litestar.datastructures.headers import Accept
 
-from market_data.api.http.parameter_types import ResponseFormat
+from market_data.api.http.parameters import ResponseFormat
 from market_data.queries.row_pages import Columns, Page
 
 MEDIA_TYPES: Final[Mapping[ResponseFormat, str]] = {
@@ -52,14 +52,14 @@ class CsvWriter:
 
     def write(self, page: Page) -> bytes:
         """Return the lines of a page."""
-        return bytes(page.rows)
+        return page.rows
 
 
 def row_writer(response_format: Literal["csv", "arrow"], columns: Columns, symbol: str) -> Writer:
     """Return the writer of a format."""
     if response_format == "csv":
         return CsvWriter(columns)
-    # Arrow and NumPy take 50 MB and 0.25 s, which a service that never needs them should not pay.
+    # Arrow and NumPy take 50 MB and 0.25 s, and most services never need them.
     from market_data.api.http.arrow import ArrowWriter  # noqa: PLC0415 # a late import, as the comment above says
 
     return ArrowWriter(columns, symbol)

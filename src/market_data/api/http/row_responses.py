@@ -10,11 +10,10 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.http.caching import NO_STORE, conditional_response
-from market_data.api.http.consistency import reads
+from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, require_symbol
-from market_data.api.http.paging import make_page_token, next_link, read_page_token
-from market_data.api.http.parameter_types import ResponseFormat
-from market_data.api.http.parameters import known_pairs
+from market_data.api.http.paging import invalid_page_token, make_page_token, next_link, read_page_token
+from market_data.api.http.parameters import ResponseFormat, known_pairs
 from market_data.api.http.response_formats import MEDIA_TYPES, Writer, accepted_format, row_writer
 from market_data.api.http.streaming_response import StreamingResponse
 from market_data.errors import BadParameters
@@ -85,16 +84,13 @@ class RowsResponse(Generic[R]):
     def _after(self, token: str | None) -> RowKey | None:
         if token is None:
             return None
-        try:
-            key = read_page_token(token, self._token_parameters)
-            if not self.rows.start <= key[0] < self.rows.end:
-                raise ValueError("leads out of the range; send next_page_token of the page before, unchanged")
-        except ValueError as error:
-            raise BadParameters([ParameterProblem("page_token", str(error))]) from None
+        key = read_page_token(token, self._token_parameters)
+        if not self.rows.start <= key[0] < self.rows.end:
+            raise invalid_page_token("leads out of the range; send next_page_token of the page before, unchanged")
         return key
 
     def _read(self, limit: int, after: RowKey | None, row_format: RowFormat) -> Awaitable[Page]:
-        return reads(self.request).read(self.read_page, self.rows, limit, after, row_format)
+        return read_source(self.request).read(self.read_page, self.rows, limit, after, row_format)
 
     async def _stream(self, row_format: RowFormat, page: Page, writer: Writer) -> AsyncGenerator[bytes]:
         """Yield the response page by page; the next page is read while the client receives this one."""

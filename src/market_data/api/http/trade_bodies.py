@@ -1,6 +1,6 @@
 """Bodies of `POST /trades`: one trade, a JSON array, or one trade a line (NDJSON).
 
-All trades are decoded in one call, and checked column by column. If that fails, or the text needs a closer look, each trade
+All trades are decoded in one call, and checked column by column. If that fails, or the text has unusual forms, each trade
 is read field by field, which is ten times slower but names the wrong field of each.
 """
 
