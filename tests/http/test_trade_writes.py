@@ -170,12 +170,12 @@ def test_rejection_names_the_field(aapl: TestClient, trade: Any, expected: str):
         (b"", "body: is empty"),
         (b"  ", "body: is empty"),
         (b"[]", "body: has no trade"),
-        (b"{", "body: is no JSON: it ends too early"),
+        (b"{", "body: is not valid JSON: it ends too early"),
         (b"{}", "symbol: is missing"),
         (b'{"price":NaN}', "price: must be a number such as 270.15, not NaN (at byte 9)"),
         (b'[{"volume": -Infinity}]', "volume: must be a number such as 270.15, not Infinity (at byte 13)"),
-        (b'{"price":1.}', "body: is no JSON: invalid number at byte 11"),
-        (b'{"price":1,}', "body: is no JSON: trailing comma in object at byte 11"),
+        (b'{"price":1.}', "body: is not valid JSON: invalid number at byte 11"),
+        (b'{"price":1,}', "body: is not valid JSON: trailing comma in object at byte 11"),
         (b'{"symbol":"\xff"}', "symbol: must be text in UTF-8"),
         (b'{"\xff":1}', "body: is not in UTF-8"),
         (b"[" * 100_000, "body: is nested too deeply"),
@@ -197,7 +197,7 @@ def test_malformed_line_does_not_reject_the_other_lines(aapl: TestClient):
     body = b"%b\n{broken\n%b\n" % (json.dumps(new_trade(1)).encode(), json.dumps(new_trade(2)).encode())
     answer = aapl.post("/trades?partial=true", content=body, headers={"Content-Type": "application/x-ndjson"})
     assert (answer.json()["stored"], answer.json()["rejected"][0]["index"]) == (2, 1)
-    assert "is no JSON: " in answer.json()["rejected"][0]["reason"]
+    assert "is not valid JSON: " in answer.json()["rejected"][0]["reason"]
 
 
 @pytest.mark.parametrize(

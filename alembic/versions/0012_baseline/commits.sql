@@ -31,7 +31,8 @@ COMMENT ON TABLE commits IS
 COMMENT ON COLUMN commits.version IS
     'Follows the order of commits: a transaction that sees a version sees, or can see, all lower ones.';
 COMMENT ON COLUMN commits.kind IS
-    'store: trades were stored; correct: trades were corrected; cancel: trades were deleted; truncate: all trades were deleted; '
+    'store: trades were stored; correct: trades were corrected, or got another symbol, time or trade_id (a cancel in '
+    'trade_changes); cancel: trades were deleted; truncate: all trades were deleted; '
     'close: candles closed; revise: closed candles changed; restore: the database was restored from a backup, and versions '
     'between the previous row and this one may have been used before.';
 COMMENT ON COLUMN commits.write_id IS 'The statement: trades.write_id, trade_changes.write_id or stream_events.write_id.';

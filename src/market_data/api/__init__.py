@@ -14,7 +14,7 @@ from market_data.api.http.parameter_types import TYPE_DECODERS
 from market_data.api.http.parameters import reject_repeated
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
-from market_data.api.root import welcome
+from market_data.api.root import root
 from market_data.api.status import ingestion_status
 from market_data.api.stream import messages, no_websocket, stream
 from market_data.api.symbols import add_symbol, change_symbol, symbols
@@ -24,7 +24,7 @@ from market_data.api.trades import trades
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 
 _HANDLERS: list[Any] = [
-    welcome,
+    root,
     health,
     liveness,
     readiness,

@@ -34,11 +34,12 @@ WELCOME = Welcome(
 @get(
     "/",
     opt=OPEN,
+    operation_id="Welcome",
     summary="Welcome",
     description="The service's name, version and links.",
     tags=["Service"],
     operation_class=openapi_operation(scope=None),
     responses={200: response(Welcome, "Name, version and links."), **problem_responses(500)},
 )
-async def welcome() -> ASGIResponse:
+async def root() -> ASGIResponse:
     return json_response(WELCOME, REVALIDATE)

@@ -10,7 +10,7 @@ def options_handler(path: str, *methods: str) -> Any:
     """Return a handler that lists the methods of a path. It must be registered before the handlers of these."""
 
     @route(path, http_method=[HttpMethod.OPTIONS], status_code=204, include_in_schema=False, sync_to_thread=False)
-    def options() -> Response[None]:
+    def list_methods() -> Response[None]:
         return Response(None, status_code=204, headers={"Allow": ", ".join(sorted((*methods, "OPTIONS")))})
 
-    return options
+    return list_methods

@@ -140,9 +140,9 @@ def explain_malformed(text: bytes, error: Exception) -> InvalidTrade:
             return InvalidTrade(None, "is not in UTF-8")
         if isinstance(error, RecursionError):
             return InvalidTrade(None, "is nested too deeply")
-        return InvalidTrade(None, "is no JSON: it ends too early")
+        return InvalidTrade(None, "is not valid JSON: it ends too early")
     at = int(place[2])
     field, word = FIELD_BEFORE.search(text[max(at - 100, 0) : at]), NOT_A_NUMBER.match(text[at : at + 20])
     if field and word:
         return InvalidTrade(field[1].decode(), f"must be a number such as 270.15, not {word[0].decode()} (at byte {at})")
-    return InvalidTrade(None, f"is no JSON: {place[1]} at byte {at}")
+    return InvalidTrade(None, f"is not valid JSON: {place[1]} at byte {at}")

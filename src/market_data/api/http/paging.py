@@ -37,7 +37,7 @@ def read_page_token(token: str, parameters: Sequence[object]) -> RowKey:
         contents = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         _, time, number = msgspec.msgpack.decode(contents, type=_Contents)
     except (ValueError, msgspec.DecodeError):
-        raise invalid_page_token("is no page token; send next_page_token of the page before, unchanged") from None
+        raise invalid_page_token("is not a page token; send next_page_token of the page before, unchanged") from None
     if token != make_page_token(parameters, (time, number)):
         raise invalid_page_token("was changed, or belongs to other parameters; between pages change no parameter but limit")
     return time, number

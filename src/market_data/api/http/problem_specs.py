@@ -36,17 +36,17 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
             HTTPStatus.UNAUTHORIZED,
             "The key is missing but required, unknown, expired or revoked.",
             "This needs a key with the scope write, in `Authorization: Bearer …` or `X-API-Key: …`; "
-            "`market-data keys create NAME --scope write` makes one.",
+            "`market-data keys create NAME --scope write` creates one.",
         ),
         _problem(
             HTTPStatus.FORBIDDEN,
             "The key lacks the required scope.",
-            "The key desk lacks the scope write, which this needs; `market-data keys create NAME --scope write` makes one "
-            "that has it.",
+            "The key desk lacks the scope write; `market-data keys create NAME --scope write` creates a key with this "
+            "scope.",
         ),
         _problem(
             HTTPStatus.NOT_FOUND,
-            "The symbol is unknown, or has no trade yet but needs one.",
+            "The symbol is unknown, or has no trade yet.",
             "There is no symbol ACME; GET /symbols lists the known ones.",
         ),
         _problem(
@@ -58,7 +58,7 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
         _problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "The body has too many bytes or too many trades.",
-            "The call has more than 10,000 trades; send them in several calls.",
+            "The request has more than 10,000 trades; send them in several requests.",
         ),
         _problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -68,7 +68,7 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
         _problem(
             HTTPStatus.TOO_MANY_REQUESTS,
             "The rate limit of the key, or of the address, is exceeded.",
-            "The rate limit of 600 requests in 60 s is exceeded.",
+            "The rate limit of 600 requests in 60 s is used up.",
         ),
         _problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,

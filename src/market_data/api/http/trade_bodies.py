@@ -68,7 +68,7 @@ class TradeBody:
         self._weeks.update([trade.timestamp.toordinal() // 7 for trade in trades])
         if len(self._weeks) > MAX_WEEKS:
             raise TooLarge(
-                f"The call has trades of more than {MAX_WEEKS} weeks; send them in several calls, or use "
+                f"The request has trades of more than {MAX_WEEKS} weeks; send them in several requests, or use "
                 "`market-data import`, which is meant for history."
             )
 
@@ -86,7 +86,7 @@ class TradeBody:
     def _add_to_count(self, number: int) -> None:
         self.count += number
         if self.count > MAX_TRADES:
-            raise TooLarge(f"The call has more than {MAX_TRADES:,} trades; send them in several calls.")
+            raise TooLarge(f"The request has more than {MAX_TRADES:,} trades; send them in several requests.")
 
     def problems(self, rejected: Mapping[int, InvalidTrade]) -> Iterator[ParameterProblem]:
         """Yield the problems of the first rejected trades, named as fields of the body."""
@@ -132,7 +132,9 @@ async def _add_json(trades: TradeBody, body: bytes) -> None:
             await trades.add_each([body])
             return
         if body.count(b",") > MAX_COMMAS * MAX_TRADES:
-            raise TooLarge(f"The call has more than {MAX_TRADES:,} trades, or trades with other fields; send them in parts.")
+            raise TooLarge(
+                f"The request has more than {MAX_TRADES:,} trades or other fields; send them in several requests."
+            )
         valid = decode_valid(body, decode_array)
         await asyncio.sleep(0)
         if valid is None:
