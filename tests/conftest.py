@@ -147,7 +147,8 @@ def database_url(session_database: str) -> str:
         connection.execute("TRUNCATE commits, commit_blocks, data_version")
         connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")
         connection.execute("UPDATE stream_progress SET trimmed_before = 0")
-        connection.execute("SELECT setval('commit_clock', 1)")
+        connection.execute("SELECT setval('commit_clock', 1), setval('refreshed_until', 1)")
+        connection.execute("UPDATE candle_refresh SET pid = NULL")
     return session_database
 
 

@@ -36,19 +36,30 @@ CREATE OR REPLACE FUNCTION trades_recorded() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+    fresh constant timestamptz := fresh_since();
+    number bigint;
+    times timestamptz[];
 BEGIN
     -- The trades of the statement from the audit trail, because there is no transition table. An UPDATE and a DELETE of one
     -- statement (MERGE) share its write_id.
-    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
-    SELECT
-        write_id,
-        CASE TG_OP WHEN 'UPDATE' THEN 'correct' ELSE 'cancel' END,
-        count(*),
-        least(min(time), min(moved_to)),
-        greatest(max(time), max(moved_to))
+    SELECT count(*), array_agg(time) || array_agg(moved_to) FILTER (WHERE moved_to IS NOT NULL)
+    INTO number, times
     FROM trade_changes
-    WHERE write_id = currval('write_ids') AND (TG_OP = 'UPDATE') = (action = 'correct' OR moved_to IS NOT NULL)
-    GROUP BY write_id;
+    WHERE write_id = currval('write_ids') AND (TG_OP = 'UPDATE') = (action = 'correct' OR moved_to IS NOT NULL);
+    IF number = 0 THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time, first_fresh)
+    SELECT
+        currval('write_ids'), CASE TG_OP WHEN 'UPDATE' THEN 'correct' ELSE 'cancel' END, number, min(time), max(time),
+        min(time) FILTER (WHERE time >= fresh)
+    FROM unnest(times) AS time;
+    INSERT INTO stale_ranges (write_id, since, until)
+    SELECT currval('write_ids'), min(time), max(time)
+    FROM unnest(times) AS time
+    WHERE time < fresh
+    GROUP BY time_bucket(INTERVAL '1 hour', time);
     RETURN NULL;
 END
 $$;

@@ -180,51 +180,67 @@ FROM candles_1d
 GROUP BY symbol, time_bucket(INTERVAL '7 days', bucket)
 WITH NO DATA;
 
+CREATE OR REPLACE FUNCTION stale_times(level integer) RETURNS tstzmultirange
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}')
+    FROM public.stale_ranges
+    WHERE stale_ranges.level <= stale_times.level
+$$;
+
 CREATE OR REPLACE VIEW candles AS
 SELECT
     '1m'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '1 minute' <= now() AS closed, write_id
+    bucket + INTERVAL '1 minute' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '1 minute') && (SELECT stale_times(1)) AS settled
 FROM candles_1m
 UNION ALL
 SELECT
     '5m'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '5 minutes' <= now() AS closed, write_id
+    bucket + INTERVAL '5 minutes' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '5 minutes') && (SELECT stale_times(2)) AS settled
 FROM candles_5m
 UNION ALL
 SELECT
     '15m'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '15 minutes' <= now() AS closed, write_id
+    bucket + INTERVAL '15 minutes' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '15 minutes') && (SELECT stale_times(3)) AS settled
 FROM candles_15m
 UNION ALL
 SELECT
     '30m'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '30 minutes' <= now() AS closed, write_id
+    bucket + INTERVAL '30 minutes' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '30 minutes') && (SELECT stale_times(4)) AS settled
 FROM candles_30m
 UNION ALL
 SELECT
     '1h'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '1 hour' <= now() AS closed, write_id
+    bucket + INTERVAL '1 hour' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '1 hour') && (SELECT stale_times(5)) AS settled
 FROM candles_1h
 UNION ALL
 SELECT
     '4h'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '4 hours' <= now() AS closed, write_id
+    bucket + INTERVAL '4 hours' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '4 hours') && (SELECT stale_times(6)) AS settled
 FROM candles_4h
 UNION ALL
 SELECT
     '1d'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '1 day' <= now() AS closed, write_id
+    bucket + INTERVAL '1 day' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '1 day') && (SELECT stale_times(7)) AS settled
 FROM candles_1d
 UNION ALL
 SELECT
     '1w'::text AS "interval", symbol, bucket, open, high, low, close, volume,
     turnover / nullif(volume, 0) AS vwap, turnover, trade_count,
-    bucket + INTERVAL '7 days' <= now() AS closed, write_id
+    bucket + INTERVAL '7 days' <= now() AS closed, write_id,
+    NOT tstzrange(bucket, bucket + INTERVAL '7 days') && (SELECT stale_times(8)) AS settled
 FROM candles_1w;

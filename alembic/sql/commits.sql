@@ -27,6 +27,17 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION fresh_since() RETURNS timestamptz
+LANGUAGE sql VOLATILE
+AS $$
+    -- refreshed_until follows the clock within seconds, unless the job does not run; policies of coarser levels may run meanwhile.
+    SELECT greatest(
+        to_timestamp(0) + last_value * INTERVAL '1 microsecond',
+        date_bin(INTERVAL '1 minute', clock_timestamp() - INTERVAL '1 minute', '2000-01-01 00:00:00Z')
+    )
+    FROM public.refreshed_until
+$$;
+
 CREATE OR REPLACE FUNCTION number_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -35,6 +46,7 @@ DECLARE
     this bigint;
     clock bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
     committed timestamptz;
+    fresh timestamptz;
 BEGIN
     -- Behind the lock of the transaction that commits, so versions follow the order of commits however long before them the
     -- statements ran. It costs no concurrency that NOTIFY, whose senders commit one by one, doesn't cost already. Readers need
@@ -60,11 +72,24 @@ BEGIN
         WHEN new.kind IN ('cancel', 'truncate') THEN -new.trade_count
         ELSE 0
     END);
+    -- Behind the lock, too: a refresh that began before has set the bound, one that begins later sees the trades.
+    fresh := fresh_since();
+    IF new.first_fresh < fresh THEN
+        INSERT INTO stale_ranges (write_id, since, until)
+        VALUES (new.write_id, new.first_fresh, least(new.last_time, fresh - INTERVAL '1 microsecond'));
+    END IF;
     IF EXISTS (SELECT FROM stream_events WHERE write_id = new.write_id) THEN
-        INSERT INTO stream_late_candles (symbol, bucket)
-        SELECT DISTINCT symbol, time_bucket(INTERVAL '1 minute', time)
-        FROM stream_events
-        WHERE write_id = new.write_id AND kind = 'trade' AND stream_is_late(time, committed);
+        IF new.first_time < fresh THEN
+            WITH late AS (
+                UPDATE stream_events
+                SET late = true
+                WHERE write_id = new.write_id AND kind = 'trade' AND time < fresh
+                RETURNING symbol, time
+            )
+            INSERT INTO stream_late_candles (write_id, symbol, bucket)
+            SELECT DISTINCT new.write_id, symbol, time_bucket(INTERVAL '1 minute', time)
+            FROM late;
+        END IF;
         PERFORM pg_notify('market_data_stream', this::text);
     END IF;
     RETURN NULL;

@@ -1,12 +1,36 @@
 -- Present text of the functions and views of the job that refreshes candles.
 
+CREATE OR REPLACE FUNCTION lease_candle_refresh() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    -- Not an advisory lock, which any role could take. The embedded engine doesn't list its session.
+    UPDATE candle_refresh AS lease
+    SET pid = pg_backend_pid(),
+        backend_start = (SELECT me.backend_start FROM pg_stat_activity AS me WHERE me.pid = pg_backend_pid()),
+        active_at = clock_timestamp()
+    WHERE NOT EXISTS (
+        SELECT FROM pg_stat_activity AS holder
+        WHERE holder.pid = lease.pid AND holder.pid <> pg_backend_pid()
+            -- Both null if this role may not see them. An idle session has been interrupted.
+            AND coalesce(holder.backend_start, lease.backend_start) = lease.backend_start
+            AND coalesce(holder.state, '') NOT LIKE 'idle%'
+    );
+    RETURN FOUND;
+END
+$$;
+
 CREATE OR REPLACE PROCEDURE refresh_candles(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
 LANGUAGE plpgsql
 -- No SET search_path, which would forbid transaction control in the procedure.
 AS $$
--- First the minutes that have closed, then the stale ranges, level by level: a level is read through the finer ones, which
--- would be computed from trades again and again while they are not materialized. A range moves to the next level in the
--- transaction that ends its refresh, so the next run continues after an interrupted one.
+-- First the minutes that have closed, then the stale ranges: those that came first, level by level, because a level is read
+-- through the finer ones, which would be computed from trades again and again while they are not materialized. A range moves
+-- to the next level in the transaction that ends its refresh, so the next run continues after an interrupted one.
+--
+-- The upper bound of the minutes is set behind the lock of commits: a trade that is committed before is seen by the refresh,
+-- one that is committed later finds the bound and leaves a stale range.
 --
 -- force => true, because the invalidation log of TimescaleDB is not enough: a refresh that fails halfway, for example because
 -- of the columnstore policy, has used it up, and COPY into trades logs nothing (2.29.2).
@@ -25,27 +49,32 @@ DECLARE
         '1 minute', '5 minutes', '15 minutes', '30 minutes', '1 hour', '4 hours', '1 day', '7 days'
     ];
     max_buckets constant integer := coalesce((config->>'buckets')::integer, 10080);
-    -- A run of the job ends when it is beyond its budget, because the embedded engine does nothing else meanwhile.
+    -- A run ends when it is beyond its budget, because the embedded engine does nothing else meanwhile.
     deadline constant timestamptz := clock_timestamp() + (config->>'budget')::interval;
     seqscan constant text := current_setting('enable_seqscan');
     chunks_dropped boolean;
     step integer;
     bucket interval;
     origin timestamptz;
+    closed_minutes timestamptz;
     closed timestamptz;
     watermark timestamptz;
     seen bigint[];
+    first_write bigint;
+    created timestamptz;
     stale tstzmultirange;
     gap tstzrange;
     from_time timestamptz;
     to_time timestamptz;
 BEGIN
-    -- One run at a time, because two refreshes of one range fail: a job skips its run, a command waits.
-    IF job_id IS NULL THEN
-        PERFORM pg_advisory_lock(7164051127);
-    ELSIF NOT pg_try_advisory_lock(7164051127) THEN
-        RETURN;
-    END IF;
+    -- One run at a time, because two refreshes of one range fail: a run with a budget gives way, one without waits.
+    WHILE NOT public.lease_candle_refresh() LOOP
+        COMMIT;
+        IF config->>'budget' IS NOT NULL THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
     PERFORM set_config('enable_seqscan', 'off', false);
     -- Not before the oldest trade that is left: candles keep the trades that were dropped, by retention or by hand.
     SELECT min(c.range_start)
@@ -61,19 +90,28 @@ BEGIN
         dropped_before = greatest(r.dropped_before, CASE WHEN origin > r.oldest_chunk THEN origin END)
     WHERE r.oldest_chunk IS DISTINCT FROM origin;
     SELECT greatest(origin, r.dropped_before) INTO origin FROM public.retention AS r;
+    COMMIT;
+    SELECT max(public.candles_watermark(i)) INTO watermark FROM unnest(intervals) AS i;
+    LOCK TABLE public.stream_commit_lock IN EXCLUSIVE MODE;
     -- Candles up to the watermark are materialized, even if by a clock that was set back they have not closed yet.
-    closed := greatest(public.time_bucket(buckets[1], now() - buckets[1]), public.candles_watermark(intervals[1]));
-    -- Ranges that no level has materialized, nor will this run. A level may be materialized further than the minutes, by its
-    -- own policy.
-    DELETE FROM public.stale_ranges AS s
-    WHERE s.level = 1
-        AND s.since >= greatest(closed, (SELECT max(public.candles_watermark(i)) FROM unnest(intervals) AS i));
+    closed_minutes := greatest(
+        public.time_bucket(buckets[1], clock_timestamp() - buckets[1]), public.candles_watermark(intervals[1])
+    );
+    SELECT to_timestamp(0) + r.last_value * INTERVAL '1 microsecond' INTO from_time FROM public.refreshed_until AS r;
+    PERFORM setval(
+        'public.refreshed_until', (extract(epoch FROM greatest(closed_minutes, watermark, from_time)) * 1000000)::bigint
+    );
+    -- Materialized by a policy while the clock was ahead, or by hand: trades of that time were committed as fresh ones.
+    IF from_time < watermark THEN
+        INSERT INTO public.stale_ranges (write_id, since, until)
+        VALUES (0, greatest(from_time, origin), watermark - INTERVAL '1 microsecond');
+    END IF;
     COMMIT;
     from_time := greatest(public.candles_watermark(intervals[1]), origin);
-    IF from_time < closed THEN
+    IF from_time < closed_minutes THEN
         LOOP
             -- From chunk to chunk, because a market may rest for years.
-            SELECT greatest(from_time, min(c.range_start)), least(min(c.range_end), closed)
+            SELECT greatest(from_time, min(c.range_start)), least(min(c.range_end), closed_minutes)
             INTO from_time, to_time
             FROM timescaledb_information.chunks AS c
             WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades' AND c.range_end > from_time
@@ -88,20 +126,29 @@ BEGIN
                 'public.candles_1m', from_time, to_time, force => true, options => '{"buckets_per_batch": 0}'
             );
             UPDATE public.stale_ranges AS s SET level = 2 WHERE s.id = ANY (seen);
+            UPDATE public.candle_refresh SET active_at = clock_timestamp();
             COMMIT;
             EXIT WHEN clock_timestamp() > deadline;
             from_time := to_time;
         END LOOP;
     END IF;
+    -- At least one step, however long the minutes took.
     LOOP
-        EXIT WHEN clock_timestamp() > deadline;
-        SELECT min(s.level) INTO step FROM public.stale_ranges AS s;
+        step := NULL;
+        SELECT s.level, s.since, s.write_id
+        INTO step, from_time, first_write
+        FROM public.stale_ranges AS s
+        ORDER BY s.write_id, s.level, s.since
+        LIMIT 1;
         EXIT WHEN step IS NULL;
         bucket := buckets[step];
-        closed := greatest(public.time_bucket(bucket, now() - bucket), public.candles_watermark(intervals[step]));
+        closed := greatest(
+            CASE WHEN step = 1 THEN closed_minutes ELSE public.time_bucket(bucket, now() - bucket) END,
+            public.candles_watermark(intervals[step])
+        );
         watermark := coalesce(public.candles_watermark(intervals[step]), '-infinity');
         -- Many ranges are rounded out to sixty buckets, because a refresh costs 8 ms whatever its range.
-        SELECT array_agg(s.id), CASE
+        SELECT array_agg(s.id), min(s.created_at), CASE
             WHEN count(*) <= 100 THEN range_agg(tstzrange(
                 public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
             ))
@@ -109,11 +156,9 @@ BEGIN
                 public.time_bucket(bucket * 60, s.since), public.time_bucket(bucket * 60, s.until) + bucket * 60
             ))
         END
-        INTO seen, stale
+        INTO seen, created, stale
         FROM public.stale_ranges AS s
-        WHERE s.level = step AND s.since < bucket * max_buckets + (
-            SELECT min(first.since) FROM public.stale_ranges AS first WHERE first.level = step
-        );
+        WHERE s.level = step AND s.since >= from_time AND s.since < from_time + bucket * max_buckets;
         -- Stale ranges before the oldest chunk are skipped, because their trades have been dropped. The oldest chunk is looked
         -- up again, because trades may have been stored in an older one since the run began.
         IF step = 1 THEN
@@ -146,6 +191,7 @@ BEGIN
                     force => true,
                     options => '{"buckets_per_batch": 0}'
                 );
+                UPDATE public.candle_refresh SET active_at = clock_timestamp();
                 COMMIT;
                 from_time := to_time;
                 watermark := greatest(watermark, to_time);
@@ -153,13 +199,18 @@ BEGIN
         END LOOP;
         DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
         IF step < array_length(buckets, 1) THEN
-            INSERT INTO public.stale_ranges (level, since, until)
-            SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond'
+            INSERT INTO public.stale_ranges (level, since, until, write_id, created_at)
+            SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond', first_write, created
             FROM unnest(stale) AS r;
         END IF;
         COMMIT;
+        EXIT WHEN clock_timestamp() > deadline;
     END LOOP;
     PERFORM set_config('enable_seqscan', seqscan, false);
-    PERFORM pg_advisory_unlock(7164051127);
+    IF EXISTS (SELECT FROM public.stale_ranges) AND job_id IS NOT NULL THEN
+        -- Soon again; not at once, so that clients of the embedded engine get turns.
+        PERFORM public.alter_job(job_id, next_start => clock_timestamp() + INTERVAL '250 milliseconds');
+    END IF;
+    UPDATE public.candle_refresh SET pid = NULL, backend_start = NULL, active_at = clock_timestamp();
 END
 $$;

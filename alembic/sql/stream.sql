@@ -1,18 +1,33 @@
 -- Present text of the functions and views of streams.
 
-CREATE OR REPLACE FUNCTION stream_is_late("time" timestamptz, stored_at timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE
--- A minute is materialized a minute after its end; less the time that a commit may take.
-RETURN date_bin(INTERVAL '1 minute', "time", '2000-01-01 00:00:00Z') <= stored_at - INTERVAL '90 seconds';
-
 CREATE OR REPLACE FUNCTION trades_streamed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+    -- Trades before this time are bulk history: no client follows them one by one.
+    bulk_before timestamptz := '-infinity';
+    -- An INSERT and an UPDATE of one statement (MERGE, ON CONFLICT) share its write_id.
+    numbered constant integer := coalesce((SELECT max(number) FROM stream_events WHERE write_id = currval('write_ids')), 0);
 BEGIN
+    IF current_setting('market_data.stream', true) = 'off' THEN
+        bulk_before := 'infinity';
+    ELSIF (SELECT count(*) FROM stored WHERE time < now() - INTERVAL '1 hour') > 1000 THEN
+        bulk_before := now() - INTERVAL '1 hour';
+    END IF;
+    IF bulk_before > '-infinity' THEN
+        INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+        SELECT currval('write_ids'), symbol, min(time), max(time) + INTERVAL '1 microsecond'
+        FROM stored
+        WHERE time < bulk_before
+        GROUP BY symbol;
+    END IF;
     INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
-    SELECT write_id, row_number() OVER (ORDER BY time, symbol, trade_id), 'trade', symbol, time, trade_id, price, volume
-    FROM stored;
+    SELECT
+        write_id, numbered + row_number() OVER (ORDER BY time, symbol, trade_id), 'trade',
+        symbol, time, trade_id, price, volume
+    FROM stored
+    WHERE time >= bulk_before;
     RETURN NULL;
 END
 $$;
@@ -21,12 +36,42 @@ CREATE OR REPLACE FUNCTION trades_revised() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+    this constant bigint := currval('write_ids');
+    moved boolean;
+    number integer;
 BEGIN
-    INSERT INTO stream_late_candles (symbol, bucket)
-    VALUES (old.symbol, time_bucket(INTERVAL '1 minute', old.time));
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO stream_late_candles (symbol, bucket)
-        VALUES (new.symbol, time_bucket(INTERVAL '1 minute', new.time));
+        moved := (new.symbol, new.time, new.trade_id) IS DISTINCT FROM (old.symbol, old.time, old.trade_id);
+        IF NOT moved AND (new.price, new.volume) = (old.price, old.volume) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF current_setting('market_data.stream', true) = 'off' THEN
+        INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+        VALUES (this, old.symbol, old.time, old.time + INTERVAL '1 microsecond');
+        IF moved THEN
+            INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+            VALUES (this, new.symbol, new.time, new.time + INTERVAL '1 microsecond');
+        END IF;
+        RETURN NULL;
+    END IF;
+    SELECT coalesce(max(stream_events.number), 0) + 1 INTO number FROM stream_events WHERE write_id = this;
+    -- trades_changed() has brought latest_trades up to date before: triggers of an event run in the order of their names.
+    INSERT INTO stream_events (
+        write_id, number, kind, symbol, time, trade_id, price, volume, change, latest_time, latest_price, latest_volume
+    )
+    SELECT
+        this, number, 'trade', old.symbol, old.time, old.trade_id,
+        CASE WHEN moved OR TG_OP = 'DELETE' THEN old.price ELSE new.price END,
+        CASE WHEN moved OR TG_OP = 'DELETE' THEN old.volume ELSE new.volume END,
+        CASE WHEN moved OR TG_OP = 'DELETE' THEN 'cancelled' ELSE 'corrected' END,
+        latest.time, latest.price, latest.volume
+    FROM (VALUES (old.symbol)) AS changed (symbol)
+    LEFT JOIN latest_trades AS latest USING (symbol);
+    IF moved THEN
+        INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
+        VALUES (this, number + 1, 'trade', new.symbol, new.time, new.trade_id, new.price, new.volume);
     END IF;
     RETURN NULL;
 END
@@ -78,19 +123,25 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM stream_late_candles) THEN
         this := nextval('write_ids');
-        -- Each candle is looked up in one multirange: compared with each stale range, a month of late minutes took half a
-        -- second of every second of a server, and blocked the embedded engine until they were refreshed.
-        WITH settled AS (
+        -- A candle is refreshed when no range that became stale before it is left, or none of its time: the first for
+        -- candles that get late trades all the time. Each is looked up in one multirange: compared with each stale range, a
+        -- month of late minutes took half a second of every second of a server.
+        WITH refreshed AS (
             DELETE FROM stream_late_candles AS late
-            WHERE NOT tstzrange(late.bucket, late.bucket + INTERVAL '1 minute') && (
-                SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}')
-                FROM stale_ranges
-            )
-            RETURNING symbol, bucket
+            WHERE late.write_id < (SELECT coalesce(min(write_id), 9223372036854775807) FROM stale_ranges)
+                OR NOT tstzrange(late.bucket, coalesce(late.until, late.bucket + INTERVAL '1 minute')) && (
+                    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}')
+                    FROM stale_ranges
+                )
+            RETURNING symbol, bucket, until
         )
-        INSERT INTO stream_events (write_id, number, kind, symbol, time)
-        SELECT this, row_number() OVER (ORDER BY bucket, symbol), 'revision', symbol, bucket
-        FROM (SELECT DISTINCT symbol, bucket FROM settled) AS candle;
+        INSERT INTO stream_events (write_id, number, kind, symbol, time, until)
+        SELECT this, row_number() OVER (ORDER BY kind, bucket, symbol), kind, symbol, bucket, until
+        FROM (
+            SELECT DISTINCT 'revision' AS kind, symbol, bucket, NULL::timestamptz AS until FROM refreshed WHERE until IS NULL
+            UNION ALL
+            SELECT 'reload', symbol, min(bucket), max(until) FROM refreshed WHERE until IS NOT NULL GROUP BY symbol
+        ) AS event;
         INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
         SELECT this, 'revise', 0, min(time), max(time)
         FROM stream_events

@@ -42,9 +42,11 @@ DECLARE
     lowest bigint;
     highest bigint;
     horizon timestamptz;
+    fresh constant timestamptz := fresh_since();
+    first_fresh timestamptz;
 BEGIN
-    SELECT count(*), min(time), max(time), min(write_id), max(write_id)
-    INTO number, oldest, newest, lowest, highest
+    SELECT count(*), min(time), max(time), min(write_id), max(write_id), min(time) FILTER (WHERE time >= fresh)
+    INTO number, oldest, newest, lowest, highest, first_fresh
     FROM stored;
     IF number = 0 THEN
         RETURN NULL;
@@ -63,12 +65,15 @@ BEGIN
                 TABLE = 'trades', CONSTRAINT = 'trades_within_retention';
         END IF;
     END IF;
-    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
-    VALUES (this, 'store', number, oldest, newest);
-    INSERT INTO stale_ranges (since, until)
-    SELECT min(time), max(time)
-    FROM stored
-    GROUP BY time_bucket(INTERVAL '1 hour', time);
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time, first_fresh)
+    VALUES (this, 'store', number, oldest, newest, first_fresh);
+    IF oldest < fresh THEN
+        INSERT INTO stale_ranges (write_id, since, until)
+        SELECT this, min(time), max(time)
+        FROM stored
+        WHERE time < fresh
+        GROUP BY time_bucket(INTERVAL '1 hour', time);
+    END IF;
     -- Writers that store trades share the rows of their symbols, and trades_changed() locks them exclusively: each sees
     -- the other's trades before it looks for the latest one. The rows of latest_trades can't be locked for that, because they
     -- are deleted and inserted again. In the order of the symbols, so that no two writers wait for each other; in a statement
@@ -99,7 +104,6 @@ AS $$
 BEGIN
     -- As in trades_stored().
     PERFORM 1 FROM symbols WHERE symbol IN (old.symbol, new.symbol) ORDER BY symbol FOR UPDATE;
-    INSERT INTO stale_ranges (since, until) VALUES (old.time, old.time);
     DELETE FROM latest_trades
     WHERE symbol = old.symbol AND time = old.time AND trade_id = old.trade_id;
     IF FOUND THEN
@@ -111,7 +115,6 @@ BEGIN
         LIMIT 1;
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO stale_ranges (since, until) VALUES (new.time, new.time);
         INSERT INTO latest_trades AS known (symbol, time, trade_id, price, volume)
         VALUES (new.symbol, new.time, new.trade_id, new.price, new.volume)
         ON CONFLICT (symbol) DO UPDATE
@@ -126,18 +129,27 @@ CREATE OR REPLACE FUNCTION trades_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
+DECLARE
+    this constant bigint := nextval('write_ids');
+    first_time timestamptz;
+    last_time timestamptz;
 BEGIN
-    INSERT INTO stale_ranges (since, until)
-    SELECT range_start, range_end - INTERVAL '1 microsecond'
+    INSERT INTO stale_ranges (write_id, since, until)
+    SELECT this, range_start, range_end - INTERVAL '1 microsecond'
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    SELECT min(range_start), max(range_end)
+    INTO first_time, last_time
     FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
     UPDATE retention SET oldest_chunk = NULL;
+    INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+    SELECT this, symbol, first_time, last_time
+    FROM latest_trades;
     DELETE FROM latest_trades;
     -- number_commit() fills in the number of trades.
     INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
-    SELECT nextval('write_ids'), 'truncate', 0, min(range_start), max(range_end)
-    FROM timescaledb_information.chunks
-    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    VALUES (this, 'truncate', 0, first_time, last_time);
     RETURN NULL;
 END
 $$;

@@ -70,11 +70,11 @@ class StreamRow(NamedTuple):
 STREAM_EVENTS = f"""
     SELECT
         version, number, event.kind, symbol, time, "interval", closed_until,
-        event.kind = 'trade' AND stream_is_late(time, committed_at) AS late,
+        late,
         CASE WHEN event.kind = 'trade' THEN {TRADE_JSON} END
     FROM commits AS following
     CROSS JOIN LATERAL (
-        SELECT number, kind, symbol, time, trade_id, price, volume, "interval"
+        SELECT number, kind, symbol, time, trade_id, price, volume, "interval", late
         FROM stream_events
         WHERE write_id = following.write_id
             AND number > CASE WHEN following.version = %(version)s THEN %(number)s ELSE 0 END

@@ -4,6 +4,8 @@ import { EngineError } from './engine.mjs'
 import { literal, SESSION_DEFAULTS } from './settings.mjs'
 
 const POLL_MS = 1000
+// After a run, because a job that has not finished its work asks to be started again soon.
+const POLL_AFTER_RUN_MS = 250
 
 // A job whose last run ended in the future is due as well: the clock has been set back since.
 const DUE_JOBS = `
@@ -18,9 +20,12 @@ const DUE_JOBS = `
     )
   ORDER BY s.next_start NULLS FIRST, j.id`
 
-// Statistics and next start as TimescaleDB's scheduler records them after a run. After a success the job starts again one
-// interval later (on a fixed schedule: at the next multiple from initial_start). After a failure it starts again after
-// retry_period, which doubles with each consecutive failure, up to five intervals.
+const FORGET_NEXT_START = (job) => `
+  UPDATE _timescaledb_internal.bgw_job_stat SET next_start = '-infinity' WHERE job_id = ${job}`
+
+// Statistics and next start as TimescaleDB's scheduler records them after a run. After a success the job starts again at the
+// next_start that it has set itself, or else one interval later (on a fixed schedule: at the next multiple from initial_start).
+// After a failure it starts again after retry_period, which doubles with each consecutive failure, up to five intervals.
 const RECORD_RUN = (job, started, succeeded) => `
   INSERT INTO _timescaledb_internal.bgw_job_stat AS s
     (job_id, last_start, last_finish, next_start, last_successful_finish, last_run_success, total_runs,
@@ -43,7 +48,7 @@ const RECORD_RUN = (job, started, succeeded) => `
     last_run_success = excluded.last_run_success,
     last_successful_finish =
       CASE WHEN ${succeeded} THEN excluded.last_finish ELSE s.last_successful_finish END,
-    next_start = CASE WHEN ${succeeded} THEN excluded.next_start ELSE now() + (
+    next_start = CASE WHEN ${succeeded} THEN coalesce(nullif(s.next_start, '-infinity'), excluded.next_start) ELSE now() + (
       SELECT least(retry_period * power(2, least(s.consecutive_failures, 20)), schedule_interval * 5)
       FROM _timescaledb_config.bgw_job WHERE id = ${job}) END,
     total_runs = s.total_runs + 1,
@@ -74,14 +79,15 @@ export class Jobs {
     this.#stopped = true
   }
 
-  #pollLater() {
-    if (!this.#stopped) setTimeout(() => this.#poll(), POLL_MS).unref()
+  #pollLater(ms = POLL_MS) {
+    if (!this.#stopped) setTimeout(() => this.#poll(), ms).unref()
   }
 
   async #poll() {
     const { scheduler } = this.#server
+    let due = []
     try {
-      const due = await scheduler.runExclusively(() => this.#queryAsSuperuser(DUE_JOBS))
+      due = await scheduler.runExclusively(() => this.#queryAsSuperuser(DUE_JOBS))
       for (const [job, owner] of due) {
         // One job a turn, so that clients get turns in between.
         if (!this.#stopped) await scheduler.runExclusively(() => this.#run(job, owner))
@@ -91,7 +97,7 @@ export class Jobs {
       if (!(error instanceof EngineError)) throw error
       this.#logChange('job list', error.message)
     }
-    this.#pollLater()
+    this.#pollLater(due.length ? POLL_AFTER_RUN_MS : POLL_MS)
   }
 
   #queryAsSuperuser(sql) {
@@ -103,6 +109,7 @@ export class Jobs {
   #run(job, owner) {
     const { engine, settings, log } = this.#server
     const [[started]] = this.#queryAsSuperuser('SELECT clock_timestamp()')
+    this.#queryAsSuperuser(FORGET_NEXT_START(job))
     let failure = null
     try {
       settings.switchTo({ user: owner, role: 'none', settings: SESSION_DEFAULTS })
