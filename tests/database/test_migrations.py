@@ -84,7 +84,8 @@ def test_downgrade_drops_everything_and_upgrade_restores_the_schema(fresh: tuple
 @pytest.mark.parametrize("scheme", ["postgresql://", "postgresql+psycopg://"])
 def test_the_alembic_command_creates_the_same_schema(fresh: tuple[str, dict[str, list[str]]], scheme: str):
     url, schema = fresh
-    alembic(url, "downgrade", "base")
+    down = alembic(url, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
     drop_version_table(url)
     up = alembic(scheme + url.partition("://")[2], "upgrade", "head")
     assert up.returncode == 0, up.stderr
@@ -97,7 +98,8 @@ def test_the_offline_sql_script_creates_the_same_schema_in_psql(fresh: tuple[str
     url, schema = fresh
     script = alembic("", "upgrade", "head", "--sql")
     assert script.returncode == 0, script.stderr
-    alembic(url, "downgrade", "base")
+    down = alembic(url, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
     drop_version_table(url)
     psql = ["psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]
     run = subprocess.run(psql, input=script.stdout, capture_output=True, text=True, check=False)

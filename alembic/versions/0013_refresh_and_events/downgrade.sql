@@ -1,6 +1,8 @@
 -- Frozen: part of revision 0013, never edited.
 -- Back to revision 0012. Events that it does not know are deleted.
 
+LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
+
 DELETE FROM stream_late_candles WHERE until IS NOT NULL;
 DELETE FROM stream_events WHERE kind = 'reload' OR change IS NOT NULL;
 
