@@ -183,7 +183,11 @@ WITH NO DATA;
 CREATE OR REPLACE FUNCTION stale_times(level integer) RETURNS tstzmultirange
 LANGUAGE sql STABLE
 AS $$
-    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}')
+    -- Later candles are not materialized, so they are computed from trades.
+    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}') * (
+        SELECT tstzmultirange(tstzrange(NULL, to_timestamp(0) + last_value * INTERVAL '1 microsecond'))
+        FROM public.refreshed_until
+    )
     FROM public.stale_ranges
     WHERE stale_ranges.level <= stale_times.level
 $$;

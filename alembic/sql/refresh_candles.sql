@@ -142,6 +142,11 @@ BEGIN
         LIMIT 1;
         EXIT WHEN step IS NULL;
         bucket := buckets[step];
+        -- With all ranges of the level that are near it: trades may have been written from the newest to the oldest.
+        SELECT min(s.since)
+        INTO from_time
+        FROM public.stale_ranges AS s
+        WHERE s.level = step AND s.since > from_time - bucket * max_buckets AND s.since <= from_time;
         closed := greatest(
             CASE WHEN step = 1 THEN closed_minutes ELSE public.time_bucket(bucket, now() - bucket) END,
             public.candles_watermark(intervals[step])

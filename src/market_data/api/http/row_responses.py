@@ -67,13 +67,14 @@ class RowsResponse(Generic[R]):
         token = make_page_token(self._token_parameters, page.last) if limit and page.last else None
         headers = next_link(self.path, known_pairs(self.request), token) if token else {}
         media_type = MEDIA_TYPES[response_format]
+        settled = self.is_settled and page.settled
         if response_format == "json":
             body = encode(self.to_struct(page, limit or 0, token))
-            return conditional_response(self.request, body, media_type, headers, settled=self.is_settled)
+            return conditional_response(self.request, body, media_type, headers, settled=settled)
         writer = row_writer(response_format, self.columns, self.rows.symbol)
         if limit or page.last is None:
             body = writer.head + writer.write(page) + writer.tail
-            return conditional_response(self.request, body, media_type, headers, settled=self.is_settled)
+            return conditional_response(self.request, body, media_type, headers, settled=settled)
         pieces = self._stream(row_format, page, writer)
         return StreamingResponse(pieces, media_type=media_type, headers={"Vary": "Accept", **NO_STORE})
 

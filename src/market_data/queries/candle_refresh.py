@@ -1,0 +1,39 @@
+"""The refresh of candles by the service, while no job of the database does it."""
+
+from typing import Any
+
+from psycopg import AsyncConnection
+
+Connection = AsyncConnection[Any]
+
+# A run every 5 seconds, and what its start may take. Either way, because the clock of the server may have been set back.
+REFRESH_IS_OVERDUE = """
+    SELECT
+        active_at NOT BETWEEN clock_timestamp() - INTERVAL '7 seconds' AND clock_timestamp() + INTERVAL '7 seconds' AND (
+            EXISTS (SELECT FROM stale_ranges)
+            OR to_timestamp(0) + last_value * INTERVAL '1 microsecond' < clock_timestamp() - INTERVAL '5 minutes'
+        )
+    FROM candle_refresh
+    CROSS JOIN refreshed_until
+"""
+
+
+async def read_refresh_is_overdue(connection: Connection) -> bool:
+    """Return True if candles are stale, or the newest minutes are not materialized, and no refresh is active."""
+    cursor = await connection.execute(REFRESH_IS_OVERDUE)
+    ((overdue,),) = await cursor.fetchall()
+    return overdue
+
+
+REFRESH_CANDLES = """CALL refresh_candles(NULL, '{"buckets": 1440, "budget": "1 second"}')"""
+"""As the job does it; without effect while another session refreshes."""
+
+STALE_RANGES_EXIST = "SELECT EXISTS (SELECT FROM stale_ranges)"
+
+
+async def refresh_candles(connection: Connection) -> bool:
+    """Refresh candles for about a second, outside a transaction; return True if some are still stale."""
+    await connection.execute(REFRESH_CANDLES)
+    cursor = await connection.execute(STALE_RANGES_EXIST)
+    ((remain,),) = await cursor.fetchall()
+    return remain
