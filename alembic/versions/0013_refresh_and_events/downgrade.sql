@@ -15,6 +15,10 @@ LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_can
 DELETE FROM stream_late_candles WHERE until IS NOT NULL;
 DELETE FROM stream_events WHERE kind = 'reload' OR change IS NOT NULL;
 
+SELECT alter_job(job_id, schedule_interval => INTERVAL '5 seconds', retry_period => INTERVAL '5 seconds')
+FROM timescaledb_information.jobs
+WHERE proc_schema = 'public' AND proc_name = 'refresh_candles';
+
 DROP VIEW candles;
 DROP FUNCTION stale_times(integer);
 
@@ -471,6 +475,10 @@ BEGIN
     PERFORM pg_advisory_unlock(7164051127);
 END
 $$;
+
+COMMENT ON PROCEDURE refresh_candles(integer, jsonb) IS
+    'Materializes the minutes that have closed, and refreshes the candles of stale_ranges through all levels. A job runs it '
+    'every 5 seconds. Refresh candles_1m by no other means: only this procedure knows which trades have been dropped.';
 
 DROP TRIGGER trades_streamed ON trades;
 CREATE TRIGGER trades_streamed

@@ -176,7 +176,7 @@ COMMENT ON FUNCTION trades_recorded() IS
 CREATE TABLE candle_refresh (
     pid integer,
     backend_start timestamptz,
-    active_at timestamptz NOT NULL DEFAULT '-infinity'
+    active_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE UNIQUE INDEX candle_refresh_one_row ON candle_refresh ((true));
 INSERT INTO candle_refresh DEFAULT VALUES;
@@ -409,6 +409,14 @@ BEGIN
     UPDATE public.candle_refresh SET pid = NULL, backend_start = NULL, active_at = clock_timestamp();
 END
 $$;
+
+SELECT alter_job(job_id, schedule_interval => INTERVAL '3 seconds', retry_period => INTERVAL '3 seconds')
+FROM timescaledb_information.jobs
+WHERE proc_schema = 'public' AND proc_name = 'refresh_candles';
+
+COMMENT ON PROCEDURE refresh_candles(integer, jsonb) IS
+    'Materializes the minutes that have closed, and refreshes the candles of stale_ranges through all levels. A job runs it '
+    'every 3 seconds. Refresh candles_1m by no other means: only this procedure knows which trades have been dropped.';
 
 CREATE OR REPLACE FUNCTION stale_times(level integer) RETURNS tstzmultirange
 LANGUAGE sql STABLE

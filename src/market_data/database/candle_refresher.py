@@ -6,6 +6,7 @@ scheduler has ended, and on some servers every job fails.
 
 import asyncio
 import logging
+import time
 
 import psycopg
 
@@ -18,6 +19,12 @@ from market_data.settings import Settings
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
+
+MIN_CHECKS = 3
+"""Checks in a row that find the refresh overdue before the first run: after a start, the database's jobs need a moment."""
+
+COVER_SECONDS = 30.0
+"""Seconds after a run in which one such check is enough."""
 
 PAUSE_SECONDS = 0.25
 """Pause between two runs of a second, in which clients of the embedded engine get turns."""
@@ -33,31 +40,34 @@ class CandleRefresher:
         self._database_url = str(settings.direct_url)
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
-        self._covering = False
+        self._checks = 0
+        """Checks in a row that found the refresh overdue."""
+        self._covers_until = 0.0
 
     async def run(self) -> None:
         """Check until cancelled; try again at the next turn if the database can't be reached."""
         while True:
             try:
-                if await self._database.read(read_refresh_is_overdue):
-                    self._report()
+                overdue = await self._database.read(read_refresh_is_overdue)
+                self._checks = self._checks + 1 if overdue else 0
+                if self._checks >= MIN_CHECKS or (overdue and self._covers):
                     await self._refresh()
-                else:
-                    self._covering = False
             except DatabaseUnavailable:
                 pass  # the pool logs it
             except psycopg.Error as error:
                 logger.warning("candles not refreshed: %s", first_line(error))
             await asyncio.sleep(CHECK_SECONDS)
 
-    def _report(self) -> None:
-        if not self._covering:
-            logger.warning("the job refresh_candles does not run, so the service refreshes candles; see market-data doctor")
-        self._covering = True
+    @property
+    def _covers(self) -> bool:
+        return time.monotonic() < self._covers_until
 
     async def _refresh(self) -> None:
+        if not self._covers:
+            logger.warning("the job refresh_candles does not run: the service refreshes candles; see market-data doctor")
         async with await connect(self._database_url, self._query_timeout) as connection:
             for _ in range(MAX_RUNS):
+                self._covers_until = time.monotonic() + COVER_SECONDS
                 if not await refresh_candles(connection):
                     return
                 await asyncio.sleep(PAUSE_SECONDS)

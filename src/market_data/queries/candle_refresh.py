@@ -6,10 +6,10 @@ from psycopg import AsyncConnection
 
 Connection = AsyncConnection[Any]
 
-# A run every 5 seconds, and what its start may take. Either way, because the clock of the server may have been set back.
+# The job runs every 3 seconds. Either way, because the clock of the server may have been set back.
 REFRESH_IS_OVERDUE = """
     SELECT
-        active_at NOT BETWEEN clock_timestamp() - INTERVAL '7 seconds' AND clock_timestamp() + INTERVAL '7 seconds' AND (
+        active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
             EXISTS (SELECT FROM stale_ranges)
             OR to_timestamp(0) + last_value * INTERVAL '1 microsecond' < clock_timestamp() - INTERVAL '5 minutes'
         )

@@ -16,8 +16,8 @@ _CONVERTED = (("trades", "7 days"), ("candles_1m", "30 days"), ("candles_5m", "9
 
 EXPECTED: Mapping[tuple[str, str], str] = {
     ("refresh_candles", ""): (
-        "SELECT alter_job(add_job('refresh_candles', INTERVAL '5 seconds', "
-        """config => '{"buckets": 1440, "budget": "1 second"}'), retry_period => INTERVAL '5 seconds')"""
+        "SELECT alter_job(add_job('refresh_candles', INTERVAL '3 seconds', "
+        """config => '{"buckets": 1440, "budget": "1 second"}'), retry_period => INTERVAL '3 seconds')"""
     ),
     ("trim_stream", ""): "SELECT add_job('trim_stream', INTERVAL '5 minutes')",
     ("drop_old_trades", ""): "SELECT add_job('drop_old_trades', INTERVAL '1 hour'), then `market-data retention` sets it",
