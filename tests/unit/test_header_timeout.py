@@ -13,6 +13,7 @@ import uvicorn
 from websockets.sync.client import connect
 
 from market_data.server import http_protocol
+from market_data.server.websocket_protocol import WebSocketProtocol
 
 SECONDS = 0.5
 
@@ -39,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(http_protocol, "HEADER_TIMEOUT_SECONDS", SECONDS)
-    config = uvicorn.Config(app, port=0, log_config=None, http=http_protocol.HeaderTimeoutProtocol, ws="websockets-sansio")
+    config = uvicorn.Config(app, port=0, log_config=None, http=http_protocol.HttpProtocol, ws=WebSocketProtocol)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

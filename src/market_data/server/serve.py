@@ -25,8 +25,9 @@ from uvicorn.supervisors import Multiprocess
 from market_data.app import create_app
 from market_data.errors import StartError
 from market_data.middleware import shared_buckets
-from market_data.server.http_protocol import HeaderTimeoutProtocol
+from market_data.server.http_protocol import HttpProtocol
 from market_data.server.signals import configure_logging
+from market_data.server.websocket_protocol import WebSocketProtocol
 from market_data.services import Services
 from market_data.settings import read_settings
 from market_data.telemetry import metrics
@@ -101,10 +102,11 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         server_header=False,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
-        http=HeaderTimeoutProtocol,
-        ws="websockets-sansio",
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # a compressor per client costs more than it saves
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
         timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
     )
