@@ -44,7 +44,9 @@ class RequestTimeout:
             if not request.response:
                 if request not in self._pending:
                     raise
-                error = TookTooLong("The service is stopping, so the request may or may not be complete; repeat it.")
+                error = TookTooLong(
+                    "The service is stopping, so the request may or may not have been executed; repeat the same request."
+                )
                 await problems.send_problem(scope, send, error)
         finally:
             self._pending.pop(request, None)

@@ -30,7 +30,7 @@ MAX_HEADER_BYTES: Final = 131_072
 """Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
 
 STOP_SECONDS = 3.5
-"""Time at shutdown for requests in flight. Uvicorn cancels them later, and logs that as an error."""
+"""Time at shutdown for requests in flight, and for clients to read. Uvicorn ends them later, and logs that as an error."""
 
 BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -43,7 +43,7 @@ class HttpProtocol(HttpToolsProtocol):
       bytes as the next request (request smuggling).
     - A client may close its side of the connection after its request: the response is sent, and an event stream ends.
     - An invalid request is answered after the requests before it, and logged at INFO.
-    - At shutdown, uploads and responses that take too long are cancelled before uvicorn reports them as errors.
+    - At shutdown, requests that take too long are ended before uvicorn cancels them, which it logs as an error.
     """
 
     _keep_alive_headers: Sequence[Header] = ()
@@ -225,16 +225,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close the connection once its requests are answered."""
+        """Close the connection once its requests are answered; after a while, end those that are not."""
         super().shutdown()
-        if self._unanswered():
-            self.loop.call_later(STOP_SECONDS, self._cancel)
+        self.loop.call_later(STOP_SECONDS, self._end)
 
-    def _cancel(self) -> None:
+    def _end(self) -> None:
         self.pipeline.clear()
         if self._running and self._task:
             self._running.keep_alive = False
-            self._task.cancel()
+            self._task.cancel()  # before its response begins, `RequestTimeout` answers 503
+        if self._running is None or self._running.response_started:
+            self.transport.abort()
 
     def _stop_header_timer(self) -> None:
         self._header_bytes = 0
