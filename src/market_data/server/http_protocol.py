@@ -20,7 +20,7 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from market_data.api.http import problems
-from market_data.server.http_cycle import Header, RequestCycle
+from market_data.server.http_cycle import RequestCycle
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class HttpProtocol(HttpToolsProtocol):
     - At shutdown, requests that take too long are ended before uvicorn cancels them, which it logs as an error.
     """
 
-    _keep_alive_headers: Sequence[Header] = ()
+    _keep_alive_lines: Sequence[bytes] = ()
     _header_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _running: RequestCycle | None = None
@@ -59,10 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the time-out of the first request."""
         super().connection_made(transport)
-        self._keep_alive_headers = (
-            (b"connection", b"keep-alive"),
-            (b"keep-alive", b"timeout=%d" % self.timeout_keep_alive),
-        )
+        self._keep_alive_lines = b"connection: keep-alive\r\n", b"keep-alive: timeout=%d\r\n" % self.timeout_keep_alive
         self._header_timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
@@ -161,7 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        cycle.keep_alive_headers = self._keep_alive_headers
+        cycle.keep_alive_lines = self._keep_alive_lines
         return cycle
 
     def _add(self, cycle: RequestCycle, app: Any) -> None:
