@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     """Maximum size of a request body; a larger one is answered 413."""
     request_timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
     """Time until the response of a request must begin; after that it is answered 503."""
+    keep_alive_seconds: Annotated[int, Meta(ge=1, le=3600)] = 75
+    """Time after which an idle connection is closed: longer than a proxy in front keeps it, often 60."""
     cors_origins: str = ""
     """Comma-separated origins whose pages may read responses (CORS); `*` for all, empty for none."""
     trusted_proxies: str = ""

@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from helpers.api_keys import store_key
+from helpers.raw_http import connect, read_all, request, statuses
 from helpers.service import Service, error_line, eventually, is_running, running
 from helpers.support import Connection, store, trade
 
@@ -42,6 +44,33 @@ def test_a_running_request_is_finished_before_the_service_stops(database_url: st
         assert service.wait(10) == 0
         request.join()
     assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_body_that_is_on_its_way_at_the_shutdown_may_arrive_or_is_answered_503(
+    database_url: str, connection: Connection, tmp_path: Path
+):
+    store(connection, trade(0, "1"))
+    headers = ("Content-Type: application/json", f"Authorization: Bearer {store_key(database_url, 'write')}")
+    body = b'{"symbol":"AAPL","price":1,"volume":1,"timestamp":"2026-02-08T10:30:00Z"}'
+    sent = request("/trades", body, *headers)
+    with (
+        running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client),
+        connect(str(client.base_url)) as quick,
+        connect(str(client.base_url)) as slow,
+    ):
+        for upload in (quick, slow):
+            upload.sendall(sent[:-20])
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        quick.sendall(sent[-20:])
+        assert statuses(read_all(quick)) == [200]
+        answer = read_all(slow)
+        assert service.wait(10) == 0
+    assert statuses(answer) == [503]
+    assert b"repeat the same request" in answer
+    assert "error" not in service.text
+    assert "Traceback" not in service.text
 
 
 def test_a_request_that_outlasts_the_shutdown_is_answered_503(database_url: str, connection: Connection, tmp_path: Path):

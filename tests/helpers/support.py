@@ -12,8 +12,11 @@ from typing import Any, LiteralString
 
 import psycopg
 import uvicorn
-from litestar import Litestar
+from litestar.types import ASGIApp
 from psycopg.conninfo import conninfo_to_dict
+
+from market_data.server.http_protocol import HttpProtocol
+from market_data.server.websocket_protocol import WebSocketProtocol
 
 SERVER = os.environ.get("TEST_DATABASE_URL")
 """DSN of the server to test on; None for the embedded engine."""
@@ -65,9 +68,12 @@ def changed_url(url: str, *, port: int | None = None, database: str | None = Non
 
 
 @contextmanager
-def serving(app: Litestar) -> Iterator[str]:
-    """Serve an application on a free port and yield its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
+def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
+    """Serve an application with the protocols of the service on a free port and yield its URL."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, http=HttpProtocol, ws=WebSocketProtocol, **options
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

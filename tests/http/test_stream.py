@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers.raw_http import connect, read_all, request
 from helpers.service import eventually
-from helpers.sse_client import listening, next_trade, open_raw
+from helpers.sse_client import Events, listening, next_trade, open_raw
 from helpers.support import Connection, current_trade, serving, store, trade
 
 from market_data.app import create_app
@@ -176,10 +177,18 @@ def test_malformed_last_event_id_header_is_named(address: str):
     assert answer.json()["errors"][0]["name"] == "Last-Event-ID"
 
 
-def test_stream_is_neither_stored_nor_buffered(address: str):
+@pytest.mark.parametrize("place", ["header", "parameter"])
+def test_an_empty_last_event_id_is_none(address: str, place: str):
+    headers, parameters = ({"Last-Event-ID": ""}, {}) if place == "header" else ({}, {"last_event_id": ""})
+    with httpx.stream("GET", f"{address}/stream", headers=headers, params=parameters) as response:
+        assert response.status_code == 200
+        assert Events(response).any().name == "heartbeat"
+
+
+def test_stream_is_neither_stored_nor_buffered_nor_compressed(address: str):
     with httpx.stream("GET", f"{address}/stream") as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["cache-control"] == "no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
 
 
@@ -194,6 +203,27 @@ def test_disconnected_client_is_removed_at_once(address: str):
     with listening(address), listening(address):
         assert connected_clients() == before + 2
     eventually(lambda: connected_clients() == before, 5)
+
+
+def test_client_that_closes_its_side_is_removed_at_once(address: str):
+    before = connected_clients()
+    with connect(address) as client:
+        client.sendall(request("/stream"))
+        eventually(lambda: connected_clients() == before + 1)
+        client.shutdown(socket.SHUT_WR)
+        assert b"event: heartbeat" in read_all(client)
+    eventually(lambda: connected_clients() == before, 5)
+
+
+def test_http_1_0_gets_events_without_chunk_sizes(address: str):
+    with connect(address) as client:
+        client.sendall(request("/stream", version="1.0"))
+        received = b""
+        while not received.endswith(b"\n\n"):
+            received += client.recv(65536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body.startswith(b"id: ")
 
 
 def test_slow_client_is_disconnected_with_a_reason_and_others_are_not(

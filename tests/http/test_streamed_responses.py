@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers.raw_http import connect, half_closed, read_all, request
 from helpers.service import running
 from helpers.support import Connection, serving, store, trade
 
@@ -58,6 +59,32 @@ def test_range_of_many_pages_is_complete(address: str):
     times = pa.ipc.open_stream(answers["arrow"]).read_all()["timestamp"].to_numpy()
     assert len(times) == 100_001
     assert (np.diff(times) < np.timedelta64(0)).all()
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_client_that_closes_its_side_gets_the_whole_range(address: str, version: str):
+    path = f"/trades?{httpx.QueryParams(EVERYTHING | {'format': 'csv'})}"
+    with half_closed(address, request(path, version=version)) as client:
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+    chunked = version == "1.1"
+    assert (b"transfer-encoding: chunked" in head) == chunked
+    assert body.startswith(b"symbol,") != chunked
+    assert body.endswith(b"0\r\n\r\n") == chunked
+    assert body.count(b"AAPL,") == 100_001
+
+
+def test_response_that_fails_is_aborted_for_http_1_0(address: str, many: Connection):
+    path = f"/trades?{httpx.QueryParams(EVERYTHING | {'format': 'csv'})}"
+    with connect(address, receive_buffer=65536) as client:
+        client.sendall(request(path, version="1.0"))
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        many.execute("ALTER TABLE trades RENAME TO trades_elsewhere")
+        try:
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
+        finally:
+            many.execute("ALTER TABLE trades_elsewhere RENAME TO trades")
 
 
 def test_response_that_fails_is_aborted(address: str, many: Connection):

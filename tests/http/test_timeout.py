@@ -14,7 +14,6 @@ import psycopg
 from helpers.security_headers import NO_CONTENT, SECURE
 from helpers.service import eventually
 from helpers.support import serving
-from litestar import Litestar
 from litestar.datastructures import State
 from litestar.testing import TestClient
 from litestar.types import Receive, Scope, Send
@@ -86,14 +85,9 @@ class Application:
 @contextmanager
 def serve_with_timeout(application: Application) -> Iterator[str]:
     """Serve the application behind the middlewares with a time-out of 0.3 s, and return the address."""
-    wrapped = wrap(application, Settings(request_timeout_seconds=0.3), State(), (), RequestLog())
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            raise NotImplementedError  # servers then run without a lifespan
-        await wrapped(scope, receive, send)
-
-    with serving(cast("Litestar", app)) as address:
+    with serving(
+        wrap(application, Settings(request_timeout_seconds=0.3), State(), (), RequestLog()), lifespan="off"
+    ) as address:
         yield address
 
 

@@ -1,10 +1,12 @@
 """Noise from WebSocket clients: each message gets a response, and other clients are not affected."""
 
 import json
+import logging
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from helpers.raw_http import exchange, request, statuses
 from helpers.support import serving, store, trade
 from helpers.websocket_client import open_websocket, receive
 from hypothesis import example, given, settings
@@ -102,10 +104,48 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-def test_malformed_frame_closes_only_its_connection(address: str, frame: bytes):
+def test_malformed_frame_closes_only_its_connection(address: str, frame: bytes, caplog: pytest.LogCaptureFixture):
     with open_websocket(address) as healthy, open_websocket(address) as broken:
         broken.socket.sendall(frame)
         with pytest.raises(ConnectionClosed):
             receive(broken)
         healthy.send("?")
         assert receive(healthy)["event"] == "error"
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+HANDSHAKE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
+HANDSHAKES = {
+    "without a key": (400, request("/ws", b"", *HANDSHAKE[:3])),
+    "of another version": (400, request("/ws", b"", *HANDSHAKE[:2], "Sec-WebSocket-Version: 7", HANDSHAKE[3])),
+    "with a long query": (414, request(f"/ws?symbols={'A' * 9000}", b"", *HANDSHAKE)),
+    "with a long header": (431, request("/ws", b"", *HANDSHAKE, f"X-Long: {'a' * 9000}")),
+    "from another origin": (403, request("/ws", b"", *HANDSHAKE, "Origin: https://evil.example.com")),
+    "at another path": (403, request("/symbols", b"", *HANDSHAKE)),
+    "not in ASCII": (400, request("/ws", b"", *HANDSHAKE).replace(b"/ws", b"/w\xe4")),
+    "as HTTP/1.0": (426, request("/ws", b"", *HANDSHAKE, version="1.0")),
+    "with a body": (426, request("/ws", b"x", *HANDSHAKE, "Connection: close").replace(b"POST", b"GET")),
+}
+
+
+@pytest.mark.parametrize(("status", "handshake"), HANDSHAKES.values(), ids=HANDSHAKES)
+def test_refused_handshake_is_a_problem_and_no_error_in_the_log(
+    address: str, status: int, handshake: bytes, caplog: pytest.LogCaptureFixture
+):
+    received = exchange(address, handshake)
+    assert statuses(received) == [status]
+    assert b"content-type: application/problem+json" in received.replace(b"Content-Type", b"content-type")
+    assert json.loads(received.rpartition(b"\r\n\r\n")[2])["status"] == status
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+def test_client_that_vanishes_while_it_is_sent_to_is_no_error_in_the_log(
+    address: str, session_database: str, caplog: pytest.LogCaptureFixture
+):
+    with open_websocket(address) as client, psycopg.connect(session_database, autocommit=True) as connection:
+        client.send('{"action":"subscribe","symbols":["AAPL"]}')
+        assert receive(client)["event"] == "subscribed"
+        client.socket.sendall(FRAMES["unknown"])
+        for number in range(20):
+            store(connection, trade(100 + number, "1", trade_id=78))
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]

@@ -2,14 +2,13 @@
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
+from helpers.support import serving
 from websockets.sync.client import connect
 
 from market_data.server import http_protocol
@@ -18,8 +17,6 @@ SECONDS = 0.5
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "lifespan":
-        raise NotImplementedError
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
@@ -39,15 +36,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(http_protocol, "HEADER_TIMEOUT_SECONDS", SECONDS)
-    config = uvicorn.Config(app, port=0, log_config=None, http=http_protocol.HeaderTimeoutProtocol, ws="websockets-sansio")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()
-    server.should_exit = True
-    thread.join()
+    with serving(app, lifespan="off") as base:
+        url = httpx.URL(base)
+        yield url.host, url.port or 80
 
 
 def read_until_closed(client: socket.socket) -> tuple[bytes, float]:

@@ -18,7 +18,6 @@ from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 from msgspec import Meta, Struct
 
-from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import require_symbols
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.api.http.parameter_types import read_channels, read_symbols
@@ -70,7 +69,8 @@ data: {"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:0
 
 """
 
-HEADERS = {**NO_STORE, "X-Accel-Buffering": "no"}  # stops nginx from buffering events
+HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+"""Headers against proxies that hold back events: those that compress responses, and nginx, which buffers them."""
 
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008

@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class RequestTimeout:
-    """Answer 503 (408 if the body is incomplete) after some seconds without a response. WebSockets have no time-out.
+    """Answer 503 (408 if the body is incomplete) after some seconds without a response, or when the service stops.
+
+    WebSockets have no time-out.
 
     All requests have the same time-out, so one timer is enough: it is set for the oldest request.
     """
@@ -40,7 +42,12 @@ class RequestTimeout:
             await self.app(scope, request.receive, request.send)
         except asyncio.CancelledError:
             if not request.response:
-                raise
+                if request not in self._pending:
+                    raise
+                error = TookTooLong(
+                    "The service is stopping, so the request may or may not have been executed; repeat the same request."
+                )
+                await problems.send_problem(scope, send, error)
         finally:
             self._pending.pop(request, None)
         if request.response:

@@ -25,10 +25,11 @@ from uvicorn.supervisors import Multiprocess
 from market_data.app import create_app
 from market_data.errors import StartError
 from market_data.middleware import shared_buckets
-from market_data.server.http_protocol import HeaderTimeoutProtocol
+from market_data.server.http_protocol import HttpProtocol
 from market_data.server.signals import configure_logging
+from market_data.server.websocket_protocol import WebSocketProtocol
 from market_data.services import Services
-from market_data.settings import read_settings
+from market_data.settings import Settings, read_settings
 from market_data.telemetry import metrics
 
 REQUESTS_STOP_SECONDS = 4
@@ -92,22 +93,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
     _allow_many_clients()
     settings = read_settings()
     listeners = [bound, *(bound.dup() for _ in range(LISTENERS - 1))]
-    config = uvicorn.Config(
-        "market_data.server.serve:create_worker",
-        factory=True,
-        workers=workers,
-        log_config=None,
-        access_log=False,  # `middleware.access_log` writes it
-        server_header=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies,
-        http=HeaderTimeoutProtocol,
-        ws="websockets-sansio",
-        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # a compressor per client costs more than it saves
-        timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
-        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
-    )
+    config = _config(settings, workers)
     threading.Thread(target=_report_ready, args=(bound, on_ready), daemon=True).start()
     if workers == 1:
         server = uvicorn.Server(config)
@@ -126,6 +112,26 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
         raise StartError("The service did not start; see the log for the reason.")
+
+
+def _config(settings: Settings, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        "market_data.server.serve:create_worker",
+        factory=True,
+        workers=workers,
+        log_config=None,
+        access_log=False,  # `middleware.access_log` writes it
+        server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a compressor per client costs more than it saves
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=REQUESTS_STOP_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
+    )
 
 
 def _allow_many_clients() -> None:

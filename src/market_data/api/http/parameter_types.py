@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
+from market_data.streaming.events import EventId
 from market_data.streaming.subscriptions import CHANNELS
 from market_data.trade_validation import SYMBOL, shown
 
@@ -61,6 +62,11 @@ def read_symbols(text: str) -> tuple[str, ...]:
 def read_channels(text: str) -> tuple[str, ...]:
     """Return channels of a stream between commas, without duplicates."""
     return tuple(dict.fromkeys(read_choice(part, CHANNELS) for part in text.split(",")))
+
+
+def read_event_id(text: str) -> EventId | None:
+    """Return the id of an event. By the standard of `EventSource`, an empty text means that there is none."""
+    return EventId.parse(text) if text else None
 
 
 def read_choice(text: str, choices: Iterable[C]) -> C:

@@ -26,6 +26,7 @@ from market_data.api.http.parameter_types import (
     parsed_limit,
     read_channels,
     read_choice,
+    read_event_id,
     read_path_symbol,
     read_symbol,
     read_symbols,
@@ -67,11 +68,11 @@ else:
     CandlesLimit = parsed_limit(MAX_CANDLES_LIMIT)
     Tickers = parsed(read_symbols, tuple)
     Channels = parsed(read_channels, tuple)
-    OptionalEventId = parsed(EventId.parse, EventId)
+    OptionalEventId = parsed(read_event_id, EventId)
 
 _CHANNEL = "|".join(CHANNELS)
 _SYMBOL_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$"}
-_EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
+_EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^({ID_PATTERN.pattern})?$"}
 _TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 
 
@@ -173,7 +174,7 @@ LastEventIdParameter = Annotated[
     OptionalEventId,
     _query(
         "last_event_id",
-        "Id of the last received event, for clients that can't send the header `Last-Event-ID`.",
+        "Id of the last received event, for clients that can't send the header `Last-Event-ID`. Empty: none.",
         **_EVENT_ID_SCHEMA,
     ),
 ]
