@@ -7,9 +7,9 @@ A server behind a broken network leaves silent connections, and the embedded eng
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -31,6 +31,18 @@ class Connection(AsyncConnection[Any]):
 
     name: str | None = None
     """The `application_name` on the server; None if it is unknown."""
+
+    @classmethod
+    async def connect(  # pyright: ignore[reportIncompatibleMethodOverride]  # libpq has no parameter `on_failure`
+        cls, conninfo: str = "", *, on_failure: Callable[[psycopg.Error], None] | None = None, **parameters: Any
+    ) -> Self:
+        """Connect; on an error, call `on_failure` before raising it, because a pool drops the error."""
+        try:
+            return await super().connect(conninfo, **parameters)
+        except psycopg.Error as error:
+            if on_failure:
+                on_failure(error)
+            raise
 
     async def set_application_name(self, name: str) -> None:
         """Show in `pg_stat_activity` which request the next statements belong to.

@@ -5,6 +5,8 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from market_data.server.stop import UNREAD_STOP_SECONDS
+
 HEADER_TIMEOUT_SECONDS = 10.0
 """Time for the headers of a request, from the connection or from their first byte."""
 
@@ -42,6 +44,15 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         """Stop the time-out."""
         self._stop_timer()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Let a running request end, and abort a response that its client still has not read after a while."""
+        super().shutdown()
+        self.loop.call_later(UNREAD_STOP_SECONDS, self._abort_unread)
+
+    def _abort_unread(self) -> None:
+        if self.cycle is None or self.cycle.response_started:  # pyright: ignore[reportUnnecessaryComparison]  # as above
+            self.transport.abort()
 
     def _stop_timer(self) -> None:
         self._header_bytes = 0
