@@ -4,11 +4,12 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,12 +35,19 @@ def readme_ini() -> str:
 @contextmanager
 def running_pgbouncer(database_url: str) -> Iterator[str]:
     """Run PgBouncer in front of a database and yield the URL through it."""
+    with pausable_pgbouncer(database_url) as (url, _):
+        yield url
+
+
+@contextmanager
+def pausable_pgbouncer(database_url: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run PgBouncer in front of a database, and yield the URL through it and a function that pauses it."""
     # Not in a folder of pytest, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
         yield from _running_pgbouncer(database_url, Path(folder))
 
 
-def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
+def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     assert PROGRAM
     target = {"password": None, **conninfo_to_dict(database_url)}
     with socket.socket() as bound:
@@ -63,7 +71,7 @@ def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     url = changed_url(database_url, port=own_port)
     try:
         _wait_for(url, process, folder)
-        yield url
+        yield url, lambda: process.send_signal(signal.SIGUSR1)
     finally:
         process.terminate()
         process.wait(10)

@@ -15,6 +15,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._refusing = False
         self._dropping = False
+        self._stalling_text: bytes | None = None
         self._delay = 0.0
         self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -28,6 +29,20 @@ class Proxy:
     def stall(self) -> None:
         """Keep connections and accept new ones, but forward nothing."""
         self._call(self._flowing.clear)
+
+    def stall_before(self, text: bytes) -> None:
+        """Stall when a client sends a text, without forwarding it."""
+        self._stalling_text = text
+
+    @property
+    def is_stalled(self) -> bool:
+        """True while nothing is forwarded."""
+        return not self._flowing.is_set()
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return len(self._writers) // 2
 
     def slow(self, delay: float, bytes_a_second: float) -> None:
         """Forward everything with a delay in seconds and a limited rate."""
@@ -71,6 +86,9 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                if self._stalling_text and not responses and self._stalling_text in data:
+                    self._stalling_text = None
+                    self._flowing.clear()
                 await self._flowing.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay + len(data) * self._seconds_a_byte)

@@ -15,13 +15,10 @@ from market_data.cli.console import progress
 from market_data.database import migrations
 from market_data.embedded import EngineError
 from market_data.errors import CommandFailed, MarketDataError, StartError, first_line
-from market_data.server.signals import configure_logging, stop_in_order
+from market_data.server.signals import INTERRUPTED, configure_logging, stop_in_order
 from market_data.settings import Settings, read_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, by the convention of shells."""
 
 
 def run_command(parsed: argparse.Namespace) -> int:

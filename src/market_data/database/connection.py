@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
+CANCEL_SECONDS = 1.0
 
 GRACE_SECONDS = 0.5
 """Seconds after the server's own time-out until a silent connection is aborted."""
@@ -61,9 +62,24 @@ class Connection(AsyncConnection[Any]):
 
     def abort(self) -> None:
         """Shut the socket down, so that a pending statement raises OperationalError."""
-        if not self.closed:
-            with socket.socket(fileno=os.dup(self.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
+        _shut_down(self)
+
+
+class BlockingConnection(psycopg.Connection[Any]):
+    """A blocking psycopg connection that a signal ends within seconds, even in a stalled network."""
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Cancel the statement, so that the server does not complete a long one; abort the connection if that fails."""
+        try:
+            super().cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            _shut_down(self)
+
+
+def _shut_down(connection: psycopg.Connection[Any] | AsyncConnection[Any]) -> None:
+    if not connection.closed:
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
 
 async def application_name_is_visible(connection: Connection) -> bool:

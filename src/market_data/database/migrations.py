@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from market_data.database.connection import BlockingConnection
 from market_data.errors import StartError, first_line
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def engine(database_url: str) -> "Engine":
 
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(
+        creator=lambda: BlockingConnection.connect(
             database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"
         ),
         poolclass=NullPool,
@@ -123,7 +124,7 @@ def check_server(database_url: str) -> str | None:
         psycopg.OperationalError: The server can't be reached.
     """
     try:
-        with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
+        with BlockingConnection.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
             _check(connection)
             revision = _revision(connection)
     except psycopg.OperationalError:

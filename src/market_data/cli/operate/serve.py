@@ -13,6 +13,7 @@ from market_data.cli.durations import number_between
 from market_data.cli.runner import migrate_when_reachable
 from market_data.embedded import EngineError
 from market_data.server.serve import listen, serve
+from market_data.server.signals import stop_in_order
 from market_data.settings import Settings
 
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    stop_in_order(0)
     with ExitStack() as stack:
         if settings.database_url is not None:
             bound = stack.enter_context(listen(parsed.host, parsed.port))
