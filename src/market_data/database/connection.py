@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import psycopg
@@ -122,7 +122,7 @@ async def transaction_with_timeout(connection: Connection, query_timeout: float)
     try:
         yield
     except BaseException:
-        if not connection.closed:
+        with suppress(psycopg.Error):  # the first error, or the cancellation, says more
             await connection.rollback()
         raise
     await connection.commit()
