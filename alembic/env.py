@@ -2,11 +2,12 @@
 
 import logging
 
+import psycopg
 from alembic import context
 from alembic.util import CommandError
 
 from market_data.database import migrations
-from market_data.errors import MarketDataError
+from market_data.errors import MarketDataError, first_line
 from market_data.settings import read_settings
 
 
@@ -43,8 +44,8 @@ def command_line_database() -> str:
                 "Set DATABASE_URL to the server to migrate (the embedded engine is migrated by `market-data serve`)."
             )
         migrations.check_server(url)
-    except MarketDataError as error:
-        raise CommandError(str(error)) from None
+    except (MarketDataError, psycopg.OperationalError) as error:
+        raise CommandError(first_line(error)) from None
     return url
 
 

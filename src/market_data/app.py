@@ -28,7 +28,7 @@ from market_data.telemetry.request_log import RequestLog
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-FEED_STOP_SECONDS = 1.5
+FEED_STOP_SECONDS = 1.0
 """Time for the feeder to store its current batch when the service stops."""
 
 

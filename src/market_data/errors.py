@@ -14,6 +14,7 @@
     ├── TooManyRequests        429: over the rate limit
     ├── Overloaded             503: too many concurrent requests
     ├── TookTooLong            503: no response within the request time-out
+    ├── Stopping               503: no response before the service stopped
     └── DatabaseUnavailable    503: no connection, too many requests waiting for one, or no result in time
 
 Each message is one or two sentences for the person who can fix the problem, and contains no secrets.
@@ -90,6 +91,10 @@ class Overloaded(MarketDataError):
 
 class TookTooLong(MarketDataError):
     """No response within the request time-out."""
+
+
+class Stopping(MarketDataError):
+    """No response before the service stopped."""
 
 
 class DatabaseUnavailable(MarketDataError):

@@ -82,7 +82,7 @@ def test_ctrl_c_stops_the_service_cleanly_and_then_the_engine(environment: dict[
         eventually(lambda: not any(map(is_running, processes)), 5)
     # If the engine stopped first, the feed and the readers would log a lost database.
     assert "lost" not in service.text
-    assert "answered 503" not in service.text
+    assert "database unavailable" not in service.text
     assert "Traceback" not in service.text
 
 

@@ -4,11 +4,12 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,14 +33,21 @@ def readme_ini() -> str:
 
 
 @contextmanager
-def running_pgbouncer(database_url: str) -> Iterator[str]:
-    """Run PgBouncer in front of a database and yield the URL through it."""
+def running_pgbouncer(database_url: str, *settings: str) -> Iterator[str]:
+    """Run PgBouncer in front of a database, with further lines of configuration, and yield the URL through it."""
+    with pausable_pgbouncer(database_url, *settings) as (url, _):
+        yield url
+
+
+@contextmanager
+def pausable_pgbouncer(database_url: str, *settings: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run PgBouncer in front of a database, and yield the URL through it and a function that pauses it."""
     # Not in a folder of pytest, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
-        yield from _running_pgbouncer(database_url, Path(folder))
+        yield from _running_pgbouncer(database_url, Path(folder), settings)
 
 
-def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
+def _running_pgbouncer(database_url: str, folder: Path, settings: Sequence[str]) -> Iterator[tuple[str, Callable[[], None]]]:
     assert PROGRAM
     target = {"password": None, **conninfo_to_dict(database_url)}
     with socket.socket() as bound:
@@ -56,14 +64,14 @@ def _running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     for theirs, ours in changes.items():
         assert theirs in text
         text = text.replace(theirs, ours)
-    (folder / "pgbouncer.ini").write_text(text)
+    (folder / "pgbouncer.ini").write_text("\n".join([text, *settings, ""]))
     process = subprocess.Popen(
         [PROGRAM, "--quiet", *_as_nobody(folder), "pgbouncer.ini"], cwd=folder, stdin=subprocess.DEVNULL
     )
     url = changed_url(database_url, port=own_port)
     try:
         _wait_for(url, process, folder)
-        yield url
+        yield url, lambda: process.send_signal(signal.SIGUSR1)
     finally:
         process.terminate()
         process.wait(10)

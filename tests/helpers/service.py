@@ -1,4 +1,4 @@
-"""The service as a process, reached over HTTP."""
+"""The service and the commands as processes."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ import httpx
 T = TypeVar("T")
 
 
-class Service:
-    """A running `market-data serve` in its own session, so that a test can signal its process group."""
+class Process:
+    """A running `market-data` in its own session, so that a test can signal its process group."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        self.log = folder / f"service-{time.monotonic_ns()}.log"
+        self.log = folder / f"process-{time.monotonic_ns()}.log"
         inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "market_data.cli.main", "serve", "--port", "0", *arguments],
+                [sys.executable, "-m", "market_data.cli.main", *arguments],
                 env={**inherited, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -35,15 +35,6 @@ class Service:
     def text(self) -> str:
         """Output so far."""
         return self.log.read_text()
-
-    def wait_until_ready(self, seconds: float = 60) -> str:
-        """Wait for the line that reports readiness, and return the base URL."""
-
-        def base() -> str | None:
-            assert self.process.poll() is None, f"the service ended: {self.text}"
-            return next((line.split()[3].rstrip(",") for line in self.text.splitlines() if ": ready on" in line), None)
-
-        return eventually(base, seconds)
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
         if group:
@@ -62,12 +53,8 @@ class Service:
             found.extend(_children(parent))
         return found[1:]
 
-    def workers(self) -> list[int]:
-        """Return the ids of its worker processes, if it has several."""
-        return _children(self.process.pid, "-f", "spawn_main")
-
     def end(self) -> None:
-        """Terminate the service, and kill its process group if it does not end."""
+        """Terminate the process, and kill its group if it does not end."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -75,6 +62,26 @@ class Service:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGKILL, group=True)
                 self.wait()
+
+
+class Service(Process):
+    """A running `market-data serve`."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        super().__init__(folder, "serve", "--port", "0", *arguments, **environment)
+
+    def wait_until_ready(self, seconds: float = 60) -> str:
+        """Wait for the line that reports readiness, and return the base URL."""
+
+        def base() -> str | None:
+            assert self.process.poll() is None, f"the service ended: {self.text}"
+            return next((line.split()[3].rstrip(",") for line in self.text.splitlines() if ": ready on" in line), None)
+
+        return eventually(base, seconds)
+
+    def workers(self) -> list[int]:
+        """Return the ids of its worker processes, if it has several."""
+        return _children(self.process.pid, "-f", "spawn_main")
 
 
 def _children(parent: int, *matching: str) -> list[int]:

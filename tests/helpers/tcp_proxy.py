@@ -15,6 +15,9 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._refusing = False
         self._dropping = False
+        self._stalling_text: bytes | None = None
+        self._messages_until_cut = 0
+        self._forwards_last = self._drops_next = False
         self._delay = 0.0
         self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -28,6 +31,32 @@ class Proxy:
     def stall(self) -> None:
         """Keep connections and accept new ones, but forward nothing."""
         self._call(self._flowing.clear)
+
+    def stall_before(self, text: bytes) -> None:
+        """Stall when a client sends a text, without forwarding it."""
+        self._stalling_text = text
+
+    def cut_at_message(self, number: int, *, forward: bool) -> None:
+        """Abort all connections at a message of a client; with `forward`, the server executes it first.
+
+        Counts what a client sends at once as one message, such as a statement.
+        """
+        self._messages_until_cut, self._forwards_last = number, forward
+
+    @property
+    def is_cut(self) -> bool:
+        """True if `cut_at_message` has counted to its message."""
+        return not self._messages_until_cut
+
+    @property
+    def is_stalled(self) -> bool:
+        """True while nothing is forwarded."""
+        return not self._flowing.is_set()
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return len(self._writers) // 2
 
     def slow(self, delay: float, bytes_a_second: float) -> None:
         """Forward everything with a delay in seconds and a limited rate."""
@@ -71,10 +100,21 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                if self._stalling_text and not responses and self._stalling_text in data:
+                    self._stalling_text = None
+                    self._flowing.clear()
+                if self._messages_until_cut and not responses:
+                    self._messages_until_cut -= 1
+                    if not self._messages_until_cut:
+                        if not self._forwards_last:
+                            self._break()
+                            break
+                        self._drops_next = True
                 await self._flowing.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay + len(data) * self._seconds_a_byte)
-                if responses and self._dropping:
+                if responses and (self._dropping or self._drops_next):
+                    self._drops_next = False
                     writer.transport.abort()
                     break
                 writer.write(data)

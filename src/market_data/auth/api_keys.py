@@ -39,7 +39,7 @@ MISS_REFRESH_SECONDS: Final = 0.05
 USE_SECONDS: Final = 60.0
 """Minimum time between two writes of a key's last use."""
 
-STOP_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 0.5
 """Time for writing the last uses when the service stops."""
 
 DUMMY_HASH: Final = bytes(32)
@@ -89,14 +89,12 @@ class ApiKeyCache:
         self._unwritten_uses: dict[int, datetime] = {}
         self._written_at: dict[int, float] = {}
         """Monotonic time of the last write, by key id."""
-        self._stopped = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._write_uses_periodically(), name="key uses")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stopped = True  # `Database` turns the cancellation into an error, after which the task would go on
         self._task.cancel()
         await asyncio.wait([self._task])
         with suppress(TimeoutError):
@@ -151,7 +149,7 @@ class ApiKeyCache:
             self._keys, self._read_at = keys, asked_at
 
     async def _write_uses_periodically(self) -> None:
-        while not self._stopped:
+        while True:
             await asyncio.sleep(1)
             before = time.monotonic() - USE_SECONDS
             await self._write_uses([key for key in self._unwritten_uses if self._written_at.get(key, before) <= before])

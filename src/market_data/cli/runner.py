@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import signal
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -13,15 +13,13 @@ import psycopg
 from market_data import embedded
 from market_data.cli.console import progress
 from market_data.database import migrations
+from market_data.database.refusals import check_direct_connection
 from market_data.embedded import EngineError
 from market_data.errors import CommandFailed, MarketDataError, StartError, first_line
-from market_data.server.signals import configure_logging, stop_in_order
+from market_data.server.signals import INTERRUPTED, configure_logging, stop_in_order
 from market_data.settings import Settings, read_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, by the convention of shells."""
 
 
 def run_command(parsed: argparse.Namespace) -> int:
@@ -42,21 +40,31 @@ def migrated_database(settings: Settings) -> Generator[str]:
     """Yield the URL of the migrated database. Starts the embedded engine if there is no server and none runs."""
     url = settings.direct_url
     with nullcontext(url) if url else embedded.attached_engine(settings.home, report=progress) as database_url:
-        migrate_when_reachable(database_url, settings.database_start_timeout_seconds)
+        migrate_when_reachable(database_url, settings)
         yield database_url
 
 
-def migrate_when_reachable(database_url: str, timeout_seconds: float) -> None:
+def migrate_when_reachable(database_url: str, settings: Settings) -> None:
     """Migrate the database, after waiting until its server can be reached.
 
     Raises:
-        StartError: The server can't be reached in time.
+        StartError: The server can't be reached in time, or never will be.
+    """
+    when_reachable(lambda: migrations.upgrade(database_url), settings.database_start_timeout_seconds)
+    when_reachable(lambda: check_direct_connection(settings), settings.database_start_timeout_seconds)
+
+
+def when_reachable(work: Callable[[], None], timeout_seconds: float) -> None:
+    """Do work on the database; repeat it until the server can be reached.
+
+    Raises:
+        StartError: The server can't be reached in time, or never will be.
     """
     deadline = time.monotonic() + timeout_seconds
     reported = ""
     while True:
         try:
-            migrations.upgrade(database_url)
+            work()
         except psycopg.OperationalError as error:
             reason = first_line(error)
             if time.monotonic() >= deadline:

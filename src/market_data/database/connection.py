@@ -7,15 +7,16 @@ A server behind a broken network leaves silent connections, and the embedded eng
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
+CANCEL_SECONDS = 1.0
 
 GRACE_SECONDS = 0.5
 """Seconds after the server's own time-out until a silent connection is aborted."""
@@ -31,6 +32,18 @@ class Connection(AsyncConnection[Any]):
 
     name: str | None = None
     """The `application_name` on the server; None if it is unknown."""
+
+    @classmethod
+    async def connect(  # pyright: ignore[reportIncompatibleMethodOverride]  # libpq has no parameter `on_failure`
+        cls, conninfo: str = "", *, on_failure: Callable[[psycopg.Error], None] | None = None, **parameters: Any
+    ) -> Self:
+        """Connect; on an error, call `on_failure` before raising it, because a pool drops the error."""
+        try:
+            return await super().connect(conninfo, **parameters)
+        except psycopg.Error as error:
+            if on_failure:
+                on_failure(error)
+            raise
 
     async def set_application_name(self, name: str) -> None:
         """Show in `pg_stat_activity` which request the next statements belong to.
@@ -49,9 +62,24 @@ class Connection(AsyncConnection[Any]):
 
     def abort(self) -> None:
         """Shut the socket down, so that a pending statement raises OperationalError."""
-        if not self.closed:
-            with socket.socket(fileno=os.dup(self.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
+        _shut_down(self)
+
+
+class BlockingConnection(psycopg.Connection[Any]):
+    """A blocking psycopg connection that a signal ends within seconds, even in a stalled network."""
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        """Cancel the statement, so that the server does not complete a long one; abort the connection if that fails."""
+        try:
+            super().cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            _shut_down(self)
+
+
+def _shut_down(connection: psycopg.Connection[Any] | AsyncConnection[Any]) -> None:
+    if not connection.closed:
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
 
 async def application_name_is_visible(connection: Connection) -> bool:
@@ -94,7 +122,7 @@ async def transaction_with_timeout(connection: Connection, query_timeout: float)
     try:
         yield
     except BaseException:
-        if not connection.closed:
+        with suppress(psycopg.Error):  # the first error, or the cancellation, says more
             await connection.rollback()
         raise
     await connection.commit()

@@ -1,10 +1,13 @@
 """Run Alembic in-process, one process at a time."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
+from market_data.database.connection import BlockingConnection
+from market_data.database.refusals import explain_refusal
 from market_data.errors import StartError, first_line
 
 if TYPE_CHECKING:
@@ -47,6 +50,26 @@ EXPORT = (
 
 TOO_OLD = f"{{}} has schema {{}}, which is older than {BASELINE} and can't be migrated. {EXPORT}"
 
+LOCKED = "another session holds a lock on a table of the service; end it (pg_stat_activity lists the sessions)"
+
+UNKNOWN_REVISION = (
+    "The database has schema {}, which this version does not know: run the newer version of market-data that wrote it; or, "
+    "if another program wrote it, set DATABASE_URL to a database of its own, such as one made by `createdb market_data`."
+)
+
+FOREIGN_OBJECTS = (
+    "the database has tables that are not of this service: set DATABASE_URL to a database of its own, such as one made by "
+    "`createdb market_data`"
+)
+
+REMEDIES: Mapping[type[psycopg.Error], str] = {
+    psycopg.errors.DuplicateTable: FOREIGN_OBJECTS,
+    psycopg.errors.DuplicateObject: FOREIGN_OBJECTS,
+    psycopg.errors.DuplicateFunction: FOREIGN_OBJECTS,
+    psycopg.errors.InsufficientPrivilege: "let its owner or a superuser run ALTER DATABASE … OWNER TO the role of the URL",
+}
+"""What to do about errors of a migration."""
+
 REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
 
 
@@ -61,9 +84,14 @@ def upgrade(database_url: str) -> None:
         _migrate(database_url)
 
 
+def _with_remedy(error: psycopg.Error) -> str:
+    remedy = REMEDIES.get(type(error), "`market-data doctor` examines the database; a backup can be restored into a new one")
+    return f"{first_line(error)}; {remedy}."
+
+
 def is_too_old(revision: str | None) -> bool:
     """True if a schema of this revision can't be migrated."""
-    return revision is not None and revision < BASELINE
+    return revision is not None and revision.isdecimal() and revision < BASELINE
 
 
 def _migrate(database_url: str) -> None:
@@ -71,21 +99,18 @@ def _migrate(database_url: str) -> None:
     import sqlalchemy.exc  # noqa: PLC0415
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     try:
         command.upgrade(config, "head")
-    except CommandError as error:
-        raise StartError(
-            f"The database has a schema that this version does not know ({error}); run a newer version of the service."
-        ) from None
     except sqlalchemy.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.OperationalError):
-            raise error.orig from None
-        raise StartError(f"The migration failed and was rolled back: {error.orig}") from error
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise psycopg.OperationalError(LOCKED) from None
+        if isinstance(error.orig, psycopg.Error) and not isinstance(error.orig, psycopg.OperationalError):
+            raise StartError(f"The migration failed and was rolled back: {_with_remedy(error.orig)}") from error
+        raise error.orig or error from None
 
 
 def scripts() -> Path:
@@ -106,7 +131,7 @@ def engine(database_url: str) -> "Engine":
 
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(
+        creator=lambda: BlockingConnection.connect(
             database_url, connect_timeout=CONNECT_SECONDS, application_name="market-data-migrate"
         ),
         poolclass=NullPool,
@@ -123,15 +148,19 @@ def check_server(database_url: str) -> str | None:
         psycopg.OperationalError: The server can't be reached.
     """
     try:
-        with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
+        with BlockingConnection.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
             _check(connection)
             revision = _revision(connection)
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if refusal := explain_refusal(error, database_url):
+            raise StartError(f"The database can't be used: {refusal}.") from None
         raise
     except psycopg.Error as error:
-        raise StartError(f"The database server can't be prepared: {first_line(error)}") from error
+        raise StartError(f"The database server can't be prepared: {_with_remedy(error)}") from error
     if is_too_old(revision):
         raise StartError(TOO_OLD.format("The database", revision))
+    if revision is not None and revision not in revisions():
+        raise StartError(UNKNOWN_REVISION.format(revision))
     return revision
 
 

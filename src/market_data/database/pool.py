@@ -3,7 +3,6 @@
 A server that restarts leaves dead connections in the pool, so a read that loses its connection runs again on a new one.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -37,7 +36,6 @@ Query = Callable[[Connection], Awaitable[T]]
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "The database can't be reached or is too busy; try again in a moment."
-STOPPING = "The service is stopping; try again in a moment."
 OUTCOME_UNKNOWN = (
     "The connection to the database was lost, so the data may or may not have been stored; repeat the same request."
 )
@@ -48,7 +46,7 @@ WRITE_ATTEMPTS = 3
 MAX_QUEUE_SHARE = 0.25
 """Share of POOL_TIMEOUT_SECONDS: a request whose expected wait for a connection is longer is rejected at once."""
 
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 
 
 class Database:
@@ -57,7 +55,8 @@ class Database:
     last_write_lsn: int = 0
     """WAL position at or after the commit of the newest `write`; 0 without a replica."""
 
-    def __init__(self, database_url: str, settings: Settings) -> None:
+    def __init__(self, database_url: str, settings: Settings, *, log_availability: bool = True) -> None:
+        self._logs_availability = log_availability
         self._has_replica = settings.database_read_url is not None
         self._query_timeout = settings.query_timeout_seconds
         self._pgbouncer = settings.database_direct_url is not None
@@ -67,8 +66,8 @@ class Database:
         self._pool = AsyncConnectionPool(
             database_url,
             connection_class=Connection,
-            kwargs=parameters,
-            configure=set_utc if self._pgbouncer else self._check_name_visibility,
+            kwargs=parameters | {"on_failure": self._remember_failure},
+            configure=self._configure,
             min_size=settings.pool_size,
             max_size=settings.pool_size,
             timeout=settings.pool_timeout_seconds,
@@ -78,6 +77,8 @@ class Database:
             name="requests",
         )
         self._lost = False
+        self._connect_failure: str | None = None
+        """Reason why the newest attempt to connect failed; None if it did not."""
         self._drains = 0
         self._in_use = 0
         self._size = settings.pool_size
@@ -99,8 +100,7 @@ class Database:
         """Return the result of a function of `queries`. It may run twice, so it must not write.
 
         Raises:
-            DatabaseUnavailable: No connection in time, too many requests waiting for one, no result in time, or the
-                task was cancelled: only a stopping service cancels a request.
+            DatabaseUnavailable: No connection in time, too many requests waiting for one, or no result in time.
         """
         return await self._read(self._request_name(), lambda connection: query(connection, *args, **kwargs))
 
@@ -116,10 +116,7 @@ class Database:
 
         The statement runs under the service's name, not a request's, because it belongs to several requests.
         """
-        try:
-            return await self._coalescer.get((query, *args))
-        except asyncio.CancelledError as error:
-            raise DatabaseUnavailable(STOPPING) from error
+        return await self._coalescer.get((query, *args))
 
     async def _read_for_all(self, call: tuple[Any, ...]) -> Any:
         query, *args = call
@@ -169,7 +166,7 @@ class Database:
         try:
             yield
         except psycopg.errors.QueryCanceled as error:
-            logger.warning("query timed out, request answered 503: %s", first_line(error))
+            logger.warning("query timed out: %s", first_line(error))
             raise DatabaseUnavailable(UNAVAILABLE) from error
         except TooManyRequests as error:
             self._rejections.count(str(error))
@@ -182,8 +179,6 @@ class Database:
         ) as error:
             self._log_availability(lost=True, reason=error)
             raise DatabaseUnavailable(UNAVAILABLE) from error
-        except asyncio.CancelledError as error:
-            raise DatabaseUnavailable(STOPPING) from error
         if self._lost:
             self._log_availability(lost=False)
 
@@ -202,7 +197,7 @@ class Database:
                     async with transaction_with_timeout(connection, self._query_timeout):
                         return await query(connection)
                 return await query(connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:  # of any class: the server may end a session with one of a transaction's errors
             if not connection.closed or deadline.expired:
                 raise
             if drains == self._drains:  # the first failure since the last drain: the pool's other connections are dead, too
@@ -226,12 +221,22 @@ class Database:
         self._waiting += 1
         try:
             return await self._pool.getconn()
+        except PoolTimeout as error:
+            raise PoolTimeout(self._connect_failure or str(error)) from error
         finally:
             self._waiting -= 1
 
-    async def _check_name_visibility(self, connection: Connection) -> None:
-        self._name_is_visible = await application_name_is_visible(connection)
-        connection.name = self._name
+    async def _configure(self, connection: Connection) -> None:
+        """Prepare a new connection for the pool."""
+        self._connect_failure = None
+        if self._pgbouncer:
+            await set_utc(connection)
+        else:
+            self._name_is_visible = await application_name_is_visible(connection)
+            connection.name = self._name
+
+    def _remember_failure(self, error: psycopg.Error) -> None:
+        self._connect_failure = first_line(error)
 
     def occupancy(self) -> tuple[int, int, int]:
         """Return the numbers of connections in use, of idle connections and of requests waiting for one."""
@@ -240,9 +245,9 @@ class Database:
 
     def _log_availability(self, *, lost: bool, reason: Exception | None = None) -> None:
         """Log a change of the availability once."""
-        if lost and not self._lost:
-            logger.warning("database unavailable, requests are answered 503: %s", first_line(reason))
-        elif self._lost and not lost:
+        if lost and not self._lost and self._logs_availability:
+            logger.warning("database unavailable: %s", first_line(reason))
+        elif self._lost and not lost and self._logs_availability:
             logger.info("database available again")
         self._lost = lost
 

@@ -29,14 +29,18 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 MAX_LAG_SECONDS = 5
 
+OVERLOAD = (psycopg.errors.QueryCanceled, TooManyRequests)
+"""Causes of a failed read from a replica that can be reached."""
+
 
 class Replica:
     """A replica and its primary. `async with` opens it without waiting for the replica."""
 
     def __init__(self, read_url: str, settings: Settings, primary: Database) -> None:
         self._primary = primary
-        self._replica = Database(read_url, settings)
-        self._unusable_because: str | None = "not checked yet"
+        self._replica = Database(read_url, settings, log_availability=False)  # `_set_usability` logs it
+        self._usable: bool | None = None
+        """None until the first check."""
         self._primary_positions: deque[int] = deque(maxlen=MAX_LAG_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -56,7 +60,7 @@ class Replica:
 
     async def choose(self, lsn: int) -> Database:
         """Return the database for a read that must see a WAL position."""
-        if self._unusable_because is None and (not lsn or await self._replica.read(read_lsn) >= lsn):
+        if self._usable and (not lsn or await self._replica.read(read_lsn) >= lsn):
             return self._replica
         return self._primary
 
@@ -67,8 +71,8 @@ class Replica:
             if database is self._replica:
                 return await read(database)
         except DatabaseUnavailable as error:
-            if isinstance(error.__cause__, psycopg.errors.QueryCanceled | TooManyRequests):
-                raise  # overload: the primary would be overloaded, too
+            if isinstance(error.__cause__, OVERLOAD):
+                raise  # the primary would be overloaded, too
             self._set_usability(first_line(error.__cause__))
         return await read(self._primary)
 
@@ -78,17 +82,23 @@ class Replica:
                 primary = await self._primary.read(read_wal_position)
                 self._set_usability(await self._find_problem(*primary))
             except DatabaseUnavailable:
-                pass  # without the primary, the replica is read as before
+                pass  # without the primary, or while the replica is overloaded, the replica is read as before
             except Exception:
                 logger.exception("replica check failed")
             await asyncio.sleep(CHECK_SECONDS)
 
     async def _find_problem(self, server: int, lsn: int) -> str | None:
-        """Compare the replica with the primary's system identifier and WAL position; return why it is unusable, or None."""
+        """Compare the replica with the primary's system identifier and WAL position; return why it is unusable, or None.
+
+        Raises:
+            DatabaseUnavailable: The replica is overloaded.
+        """
         self._primary_positions.append(lsn)
         try:
             replica_server, replica_lsn = await self._replica.read(read_wal_position)
         except DatabaseUnavailable as error:
+            if isinstance(error.__cause__, OVERLOAD):
+                raise
             return first_line(error.__cause__)
         if server != replica_server:
             return "DATABASE_READ_URL is not a replica of DATABASE_URL but another server"
@@ -97,11 +107,12 @@ class Replica:
         return None
 
     def _set_usability(self, problem: str | None) -> None:
-        if problem and self._unusable_because is None:
-            logger.warning("replica not used, reads go to the primary: %s", problem)
-        elif problem is None and self._unusable_because:
+        usable = problem is None
+        if usable and not self._usable:
             logger.info("replica used for reads")
-        self._unusable_because = problem
+        elif problem and self._usable is not False:
+            logger.warning("replica not used, reads go to the primary: %s", problem)
+        self._usable = usable
 
 
 class ReplicaReads:

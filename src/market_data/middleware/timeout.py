@@ -1,4 +1,7 @@
-"""Request time-out: the time until a response begins. Streams that have begun have no time-out."""
+"""Time-out and end of requests: the time until a response begins, and the response when the service stops before.
+
+Streams that have begun have no time-out.
+"""
 
 import asyncio
 import logging
@@ -10,15 +13,22 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from market_data.api.http import problems
-from market_data.errors import TookTooLong
+from market_data.errors import Stopping, TookTooLong
 
 logger = logging.getLogger(__name__)
+
+
+STOPPING = "The service is stopping; try again in a moment."
+STOPPING_WRITE = "The service is stopping, so the data may or may not have been stored; repeat the same request."
 
 
 class RequestTimeout:
     """Answer 503 (408 if the body is incomplete) after some seconds without a response, or when the service stops.
 
     WebSockets have no time-out.
+
+    A request without a response is cancelled by uvicorn when the service stops, and is answered 503 here: everything below
+    raises the cancellation unchanged.
 
     All requests have the same time-out, so one timer is enough: it is set for the oldest request.
     """
@@ -42,12 +52,10 @@ class RequestTimeout:
             await self.app(scope, request.receive, request.send)
         except asyncio.CancelledError:
             if not request.response:
-                if request not in self._pending:
+                if request not in self._pending:  # its response has begun
                     raise
-                error = TookTooLong(
-                    "The service is stopping, so the request may or may not have been executed; repeat the same request."
-                )
-                await problems.send_problem(scope, send, error)
+                detail = STOPPING if scope["method"] in ("GET", "HEAD", "OPTIONS") else STOPPING_WRITE
+                await problems.send_problem(scope, send, Stopping(detail))
         finally:
             self._pending.pop(request, None)
         if request.response:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import Rollback
 from psycopg.errors import CheckViolation
 from psycopg.rows import class_row
 
@@ -156,14 +155,24 @@ async def write_trades(
             async with connection.transaction():
                 outcome = await _write(connection, trades, future_tolerance, cancelled, partial=partial)
                 if outcome.rejected and not partial:
-                    raise Rollback
+                    raise _Rejected(outcome)
         except _Overtaken:
             continue
+        except _Rejected as rejected:
+            return rejected.outcome
         except CheckViolation as error:
             if error.diag.constraint_name != "trades_within_retention":
                 raise
             continue  # the horizon has moved since it was read
         return outcome
+
+
+class _Rejected(Exception):
+    """Roll back, because trades were rejected. psycopg's `Rollback` would escape if the connection is lost meanwhile."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
 
 
 class _Overtaken(Exception):

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from market_data.api.http import problems
 from market_data.server.http_cycle import RequestCycle
+from market_data.server.stop import UNREAD_STOP_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ HEADER_TIMEOUT_SECONDS = 10.0
 
 MAX_HEADER_BYTES: Final = 131_072
 """Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
-
-STOP_SECONDS = 3.5
-"""Time at shutdown for requests in flight, and for clients to read. Uvicorn ends them later, and logs that as an error."""
 
 BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -225,7 +223,7 @@ class HttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close the connection once its requests are answered; after a while, end those that are not."""
         super().shutdown()
-        self.loop.call_later(STOP_SECONDS, self._end)
+        self.loop.call_later(UNREAD_STOP_SECONDS, self._end)
 
     def _end(self) -> None:
         self.pipeline.clear()

@@ -27,14 +27,11 @@ from market_data.errors import StartError
 from market_data.middleware import shared_buckets
 from market_data.server.http_protocol import HttpProtocol
 from market_data.server.signals import configure_logging
+from market_data.server.stop import REQUESTS_STOP_SECONDS
 from market_data.server.websocket_protocol import WebSocketProtocol
 from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.telemetry import metrics
-
-REQUESTS_STOP_SECONDS = 4
-"""Time at shutdown for requests in flight. With the feed (1.5 s), the pool (1 s) and the embedded engine (2.5 s), a stop
-takes at most 10 s."""
 
 BACKLOG = 2048
 """Connections that the kernel queues until they are accepted."""
@@ -213,14 +210,14 @@ def _stop_streams_first(app: Litestar) -> None:
 
 
 def _report_ready(bound: socket.socket, on_ready: Callable[[str], None]) -> None:
-    """Request `/` until it responds, then call `on_ready`."""
+    """Request `/health/live`, whose requests are logged at DEBUG only, until it responds; then call `on_ready`."""
     address: tuple[str, int] = bound.getsockname()[:2]
     host, port = address
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a comparison
     while True:
         try:
             client = http.client.HTTPConnection(host, port, timeout=5)
-            client.request("GET", "/")
+            client.request("GET", "/health/live")
             client.getresponse().read()
             client.close()
         except (OSError, http.client.HTTPException):

@@ -8,10 +8,16 @@ from types import FrameType
 from market_data.settings import read_settings
 from market_data.telemetry.logging import configure
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, by the convention of shells."""
+
+ABORTED_RESPONSE = "ASGI callable returned without completing response."
+
 
 def configure_logging() -> None:
     """Log to standard error at LOG_LEVEL. Libraries log starts and connections only at DEBUG."""
     configure(read_settings().log_level)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_aborted_response)
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -19,8 +25,13 @@ def configure_logging() -> None:
         logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
-def stop_in_order() -> None:
-    """Exit with status 0 after the first SIGTERM, SIGINT or SIGHUP, and ignore later ones.
+def _is_no_aborted_response(record: logging.LogRecord) -> bool:
+    """Drop the error about a response that `StreamingResponse` has aborted, and whose reason it has logged."""
+    return record.msg != ABORTED_RESPONSE
+
+
+def stop_in_order(status: int = INTERRUPTED) -> None:
+    """Exit with a status after the first SIGTERM, SIGINT or SIGHUP, and ignore later ones.
 
     While uvicorn runs, it handles SIGTERM and SIGINT itself, and then passes them on to this handler. SIGHUP stays ignored
     if the process was started with `nohup`.
@@ -29,7 +40,7 @@ def stop_in_order() -> None:
     def unwind(_signal: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
-        sys.exit(0)
+        sys.exit(status)
 
     signal.signal(signal.SIGTERM, unwind)
     signal.signal(signal.SIGINT, unwind)

@@ -14,6 +14,7 @@ from websockets.server import ServerProtocol
 
 from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE
 from market_data.models import Problem
+from market_data.server.stop import UNREAD_STOP_SECONDS
 from market_data.telemetry.logging import REQUEST_ID
 
 
@@ -49,6 +50,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             refusal = self.conn.reject(HTTPStatus.BAD_REQUEST, str(self.conn.handshake_exc)).serialize()
             self.transport.write(b"".join(self.conn.data_to_send()) or refusal)
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close the connection, and abort it if the client still has not read everything after a while."""
+        super().shutdown()
+        self.loop.call_later(UNREAD_STOP_SECONDS, self.transport.abort)
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message to the application, or close the connection if it is not UTF-8."""

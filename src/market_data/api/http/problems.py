@@ -21,6 +21,7 @@ from market_data.errors import (
     Forbidden,
     NotFound,
     Overloaded,
+    Stopping,
     TookTooLong,
     TooLarge,
     TooManyRequests,
@@ -43,6 +44,7 @@ STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
+    Stopping: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Statuses of the errors that this service raises for requests."""
@@ -90,7 +92,7 @@ def render(error: Exception, method: str, path: str) -> RenderedProblem:
             headers["WWW-Authenticate"] = CHALLENGE
         case TooManyRequests():
             headers["Retry-After"] = str(error.retry_seconds)
-        case DatabaseUnavailable() | Overloaded() | TookTooLong():
+        case DatabaseUnavailable() | Overloaded() | Stopping() | TookTooLong():
             headers["Retry-After"] = str(RETRY_SECONDS)
         case HTTPException() if error.status_code < 500:
             status, detail = HTTPStatus(error.status_code), _explain(error, method, path)

@@ -15,11 +15,11 @@ from market_data.cli.care.atomic_files import atomic_path, create_private_file, 
 from market_data.cli.care.doctor import IS_EMBEDDED
 from market_data.cli.care.pg_tools import find_tool, run_tool
 from market_data.cli.console import output, progress
-from market_data.cli.runner import INTERRUPTED
 from market_data.database.migrations import CONNECT_SECONDS, REVISION, is_too_old
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
+from market_data.server.signals import INTERRUPTED
 from market_data.settings import Settings
 
 NOT_MIGRATED = "The database is not migrated, so there is nothing to save; check DATABASE_URL."

@@ -14,6 +14,7 @@ from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok
 from market_data.cli.console import output, progress
 from market_data.cli.durations import number_between
 from market_data.database.migrations import CONNECT_SECONDS
+from market_data.database.refusals import Refusal, explain_refusal
 from market_data.embedded import EngineError
 from market_data.embedded.home import Home
 from market_data.errors import first_line
@@ -74,7 +75,10 @@ def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
                 yield ok("database", f"{name} responds at {_address(database_url)}")
                 yield from _check_all(context)
     except psycopg.OperationalError as failure:
-        yield error("database", f"it can't be reached: {first_line(failure)}", "start it, or correct DATABASE_URL")
+        refusal = explain_refusal(failure, settings.direct_url or "")
+        if refusal is None:
+            refusal = Refusal(f"it can't be reached: {first_line(failure)}", "start it, or correct DATABASE_URL")
+        yield error("database", *refusal)
     except EngineError as failure:
         yield error("database", str(failure), "stop the process that uses its folder, or set MARKET_DATA_HOME")
 

@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     rejects = rejects_for(parsed.file, parsed.rejects)
-    with open_source(parsed.file, parsed.format) as source, runner.migrated_database(settings) as database_url:
+    source = open_source(parsed.file, parsed.format)
+    with runner.migrated_database(settings) as database_url:
         return runner.run_async(import_trades(database_url, source, rejects), again=AGAIN)
 
 
@@ -119,14 +120,18 @@ class Outcome(NamedTuple):
 
 
 def validated_batches(source: Source) -> Iterator[Batch]:
-    """Validate the file block by block.
+    """Validate the file block by block, and close it.
+
+    It is closed here, in the thread that reads it: after an interruption this thread may still wait for input, and closing
+    the file in another thread would wait, too.
 
     Raises:
         CommandFailed: The file can't be read.
     """
     numbering = TradeIdNumbering()
-    for block in source.blocks():
-        yield _validate(source, block, None if source.has_trade_ids else numbering)
+    with source:
+        for block in source.blocks():
+            yield _validate(source, block, None if source.has_trade_ids else numbering)
 
 
 def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) -> Batch:

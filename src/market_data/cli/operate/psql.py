@@ -15,6 +15,7 @@ from market_data import embedded
 from market_data.cli.console import progress
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed
+from market_data.server.signals import stop_in_order
 from market_data.settings import Settings
 
 NOT_INSTALLED = (
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     """Replace this process by psql. If the engine must be started for psql, wait for psql and return its exit status."""
+    stop_in_order(0)
     arguments: list[str] = parsed.arguments
     if arguments in (["--help"], ["-h"]):
         parsed.print_help()

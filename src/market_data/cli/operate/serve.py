@@ -10,9 +10,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from market_data import embedded
 from market_data.cli.console import progress
 from market_data.cli.durations import number_between
-from market_data.cli.runner import migrate_when_reachable
+from market_data.cli.runner import migrate_when_reachable, when_reachable
+from market_data.database.refusals import check_pooler
 from market_data.embedded import EngineError
 from market_data.server.serve import listen, serve
+from market_data.server.signals import stop_in_order
 from market_data.settings import Settings
 
 
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    stop_in_order(0)
     with ExitStack() as stack:
         if settings.database_url is not None:
             bound = stack.enter_context(listen(parsed.host, parsed.port))
@@ -44,7 +47,8 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
             database_port = conninfo_to_dict(database_url)["port"]
             if settings.embedded_port and str(database_port) != str(settings.embedded_port):
                 progress(f"port {settings.embedded_port} is in use, so the database is on port {database_port}")
-        migrate_when_reachable(settings.direct_url or database_url, settings.database_start_timeout_seconds)
+        migrate_when_reachable(settings.direct_url or database_url, settings)
+        when_reachable(lambda: check_pooler(settings), settings.database_start_timeout_seconds)
         os.environ["DATABASE_URL"] = database_url
         assets = settings.docs_assets or _installed_assets()
         os.environ["DOCS_ASSETS"] = assets

@@ -15,6 +15,7 @@ from market_data.cli.console import output, progress
 from market_data.cli.operate.price_table import PriceTable, Trade
 from market_data.cli.operate.service_client import add_url_argument, display_url, open_client
 from market_data.cli.operate.sse_client import Event, read_stream
+from market_data.server.signals import stop_in_order
 from market_data.settings import Settings
 
 REFRESHES_PER_SECOND = 4
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(_: Settings, parsed: argparse.Namespace) -> int:
+    stop_in_order(0)
     chosen = list(dict.fromkeys(symbol.upper() for text in parsed.symbols for symbol in text.split(",") if symbol))
     parameters = {"symbols": ",".join(chosen)} if chosen else {}
     console = Console()
