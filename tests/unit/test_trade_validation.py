@@ -192,7 +192,7 @@ def test_parquet_times_and_numbers_are_exact(tmp_path: Path):
         {
             "price": pa.array([0.1, 1e-7, None, float("nan")], pa.float64()),
             "volume": pa.array([Decimal("1.50"), Decimal("0.00"), Decimal("2.00"), Decimal("1.00")], pa.decimal128(10, 2)),
-            "timestamp": pa.array([1770546600123456789, 0, 0, 0], pa.timestamp("ns", "Europe/Berlin")),
+            "timestamp": pa.array([1770546600123456789, -1, 0, 0], pa.timestamp("ns", "Europe/Berlin")),
             "symbol": pa.array(["AAPL", "MSFT", "AAPL", "AAPL"]).dictionary_encode(),
             "trade_id": pa.array([1, 2, 3, 4], pa.int64()),
             "other": pa.array([[1], None, None, None]),
@@ -203,7 +203,7 @@ def test_parquet_times_and_numbers_are_exact(tmp_path: Path):
         rows, reasons = _read(source)
     assert rows == [
         ["AAPL", "2026-02-08T10:30:00.123456+00:00", "1", "0.1", "1.50"],
-        ["MSFT", "1970-01-01T00:00:00+00:00", "2", "0.0000001", "0.00"],
+        ["MSFT", "1969-12-31T23:59:59.999999+00:00", "2", "0.0000001", "0.00"],
     ]
     assert reasons == {3: "price: is missing", 4: "price: must be a number such as 270.15, not 'nan'"}
 
