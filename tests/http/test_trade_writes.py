@@ -93,6 +93,20 @@ def test_one_invalid_trade_prevents_all_others_without_partial(aapl: TestClient,
     assert connection.execute(STORED).fetchall() == []
 
 
+def test_conflicts_are_named_once_all_trades_of_a_call_are_valid(aapl: TestClient, connection: Connection):
+    aapl.post("/trades", json=new_trade(1))
+    conflicting = [new_trade(5), new_trade(1, 9), new_trade(6), new_trade(6, 7)]
+    answer = aapl.post("/trades", json=[*conflicting, new_trade(3, symbol="acme")])
+    assert (answer.status_code, answer.json()["errors"]) == (
+        400,
+        [{"name": "trades[4].symbol", "detail": "there is no symbol ACME; POST /symbols adds it"}],
+    )
+    answer = aapl.post("/trades", json=conflicting)
+    assert answer.status_code == 409
+    assert [each["name"] for each in answer.json()["errors"]] == ["trades[1].trade_id", "trades[3].trade_id"]
+    assert [len(connection.execute(STORED).fetchall()), rejected(aapl, *conflicting)[0][0]] == [1, 1]
+
+
 def test_partial_stores_the_valid_trades(aapl: TestClient, connection: Connection):
     answer = aapl.post(
         "/trades?partial=true", json=[new_trade(1), new_trade(2, 0), new_trade(3, symbol="ACME"), new_trade(4)]

@@ -78,6 +78,9 @@ def test_columns_are_found_by_name_in_any_order():
         ({"timestamp": "1770546600"}, "timestamp: must be a time such as"),
         ({"timestamp": "2026-02-30T10:30:00Z"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "2026-02-08T24:00:00Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:30:60Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:60:00Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:30:00+01:60"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "0000-02-08T10:00:00Z"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "0001-01-01T00:00:00+01:00"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "9999-12-31T23:59:59-01:00"}, "timestamp: is a time that does not exist"),
@@ -104,6 +107,22 @@ def test_columns_are_found_by_name_in_any_order():
 )
 def test_a_rejected_row_names_the_invalid_field(fields: dict[str, str], expected: str):
     assert reason(**fields).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-02-08T23:59:59Z", "2026-02-08T23:59:59+00:00"),
+        ("2026-02-08T23:30:00+23:00", "2026-02-08T00:30:00+00:00"),
+        ("2026-02-08T23:30:00+00:59", "2026-02-08T22:31:00+00:00"),
+        ("2026-02-08T00:30:00-23:59", "2026-02-09T00:29:00+00:00"),
+        ("2026-02-08T23:30:00.5+01", "2026-02-08T22:30:00.500000+00:00"),
+        ("2026-02-08T23:30:00.5+0130", "2026-02-08T22:00:00.500000+00:00"),
+    ],
+)
+def test_times_in_other_zones_are_accepted(time: str, expected: str):
+    rows, reasons = read_csv(f"{HEADER}AAPL,{time},1,1,1\n")
+    assert (rows, reasons) == ([["AAPL", expected, "1", "1", "1"]], {})
 
 
 def test_numbers_in_unusual_forms_are_accepted_exactly():
@@ -167,6 +186,17 @@ def test_ndjson_keeps_the_digits_of_numbers():
     assert reasons[4] == "price: is missing"
     assert 5 not in reasons
     assert reasons[6].startswith("symbol: must be")
+
+
+def test_either_all_rows_have_a_trade_id_or_none_has():
+    head = '{"symbol":"AAPL","time":"2026-02-08T10:30:00Z","price":1,"volume":5'
+    numbered, unnumbered = f'{head},"trade_id":7}}', f"{head}}}"
+    rows, reasons = read_json(unnumbered, numbered, unnumbered)
+    assert [row[2] for row in rows] == ["0", "1"]
+    assert reasons == {2: "trade_id: must be missing, as in the first row, because the rows are numbered"}
+    rows, reasons = read_json("{", numbered, unnumbered, numbered)
+    assert [row[2] for row in rows] == ["7", "7"]
+    assert reasons == {1: "is not a JSON object", 3: "trade_id: is missing"}
 
 
 @settings(derandomize=True, deadline=None, database=None)
