@@ -19,6 +19,8 @@ class Proxy:
         self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.requests = 0
+        """Packets that clients have sent."""
 
     def cut(self) -> None:
         """Abort all connections, and new ones at once."""
@@ -71,6 +73,7 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.requests += not responses
                 await self._flowing.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay + len(data) * self._seconds_a_byte)
