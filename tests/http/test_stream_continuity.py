@@ -5,16 +5,17 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 from helpers.service import eventually
 from helpers.sse_client import listening
-from helpers.support import Connection, changed_url, current_trade, one, serving, store
+from helpers.support import Connection, Databases, changed_url, current_trade, now_within_minute, one, serving, store
 from helpers.tcp_proxy import proxy_to
 from helpers.websocket_client import open_websocket, receive
 from psycopg.conninfo import conninfo_to_dict
@@ -22,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from market_data.app import create_app
 from market_data.settings import Settings
 from market_data.streaming import hub
+from market_data.trade_validation import rfc3339
 
 SEVERAL = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
@@ -133,3 +135,26 @@ def test_trade_at_the_start_of_a_bucket_closes_it(address: str, known: Connectio
             store(known, (bucket, "AAPL", 0, Decimal(1), Decimal(1)))
         closing = next(event.data for event in events if event.data.get("closed") and not event.data["revised"])
     assert datetime.fromisoformat(closing["timestamp"]) == bucket
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 3])
+def test_trade_after_its_minute_revises_the_candle_of_that_minute(
+    settings: Settings, new_migrated_database: Databases, minutes: int
+):
+    """Near the time at which the minute is materialized; the job for it runs, too."""
+    with (
+        new_migrated_database() as url,
+        psycopg.connect(url, autocommit=True) as connection,
+        serving(create_app(msgspec.structs.replace(settings, database_url=url))) as address,
+    ):
+        minute = now_within_minute().replace(second=0, microsecond=0) - timedelta(minutes=minutes)
+        store(connection, (minute, "AAPL", 0, Decimal(1), Decimal(1)))
+        connection.execute("CALL refresh_candles()")
+        with listening(address, channels="candles_1m") as events:
+            store(connection, (minute + timedelta(seconds=1), "AAPL", 0, Decimal(3), Decimal(1)))
+            connection.execute("CALL refresh_candles()")
+            revised = next(event.data for event in events if event.data.get("trade_count") == 2)
+        assert (revised["timestamp"], revised["closed"], revised["revised"]) == (rfc3339(minute), True, True)
+        time_range = {"start": minute.isoformat(), "end": (minute + timedelta(minutes=1)).isoformat()}
+        listed = httpx.get(f"{address}/candles", params={"symbol": "AAPL", "interval": "1m", **time_range}).json()
+        assert [(each["trade_count"], each["high"]) for each in listed["candles"]] == [(2, 3)]

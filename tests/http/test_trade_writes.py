@@ -272,13 +272,19 @@ def test_time_beyond_the_future_tolerance_is_refused_and_old_times_are_stored(aa
     assert rejected(aapl, new_trade(timestamp="1990-01-01T00:00:00Z"), new_trade(timestamp="0001-01-01T00:00:00Z")) == []
 
 
-def test_time_before_the_retention_horizon_is_refused(aapl: TestClient, connection: Connection):
+def test_time_before_the_retention_horizon_is_refused_and_the_horizon_itself_is_stored(
+    aapl: TestClient, connection: Connection
+):
+    horizon, before = new_trade(timestamp="2026-01-01T00:00:00Z"), new_trade(timestamp="2025-12-31T23:59:59.999999Z")
     connection.execute("UPDATE retention SET dropped_before = '2026-01-01T00:00:00Z'")
     try:
-        found = rejected(aapl, new_trade(), new_trade(timestamp="2025-12-31T23:59:59.999999Z"))
+        found = rejected(aapl, new_trade(), before)
+        alone = aapl.post("/trades", json=before)
+        stored = aapl.post("/trades", json=horizon)
     finally:
         connection.execute("UPDATE retention SET dropped_before = '-infinity'")
     assert found == [(1, "timestamp: is before the retention horizon; trades before it are dropped")]
+    assert (alone.status_code, stored.json()["stored"]) == (400, 1)
 
 
 def test_inactive_symbol_is_refused(aapl: TestClient):
