@@ -32,6 +32,7 @@ SEVERAL = """
 
 
 def test_reconnecting_with_the_newest_id_is_no_gap(address: str, connection: Connection):
+    now_within_minute()  # no candle closes meanwhile
     with listening(address, channels="trades,candles_1m") as events:
         store(connection, current_trade("1"))
         last = events.take(2)[-1].id
@@ -43,7 +44,7 @@ def test_reconnecting_with_the_newest_id_is_no_gap(address: str, connection: Con
 
 @pytest.mark.parametrize("symbols", [{}, {"symbols": "AAPL"}])
 def test_resuming_within_a_large_commit_continues_with_small_ones(
-    address: str, connection: Connection, symbols: dict[str, str]
+    address: str, connection: Connection, symbols: dict[str, Any]
 ):
     with listening(address) as events:
         connection.execute(SEVERAL, (1, 5))
@@ -83,6 +84,7 @@ def held(monkeypatch: pytest.MonkeyPatch, address: str) -> Iterator[HeldReads]:
 def test_unsubscribing_from_candles_while_trades_wait_for_theirs_loses_no_trade(
     address: str, connection: Connection, held: HeldReads
 ):
+    now_within_minute()  # no candle closes meanwhile
     with open_websocket(address, channels="trades,candles_1m") as client, listening(address) as trades:
         store(connection, current_trade("1"), current_trade("2", symbol="MSFT"))
         assert len(trades.take(2)) == 2
@@ -99,6 +101,7 @@ def test_unsubscribing_from_candles_while_trades_wait_for_theirs_loses_no_trade(
 def test_subscribing_to_candles_while_trades_wait_for_theirs_repeats_no_trade(
     address: str, connection: Connection, held: HeldReads
 ):
+    now_within_minute()  # no candle closes meanwhile
     with open_websocket(address, channels="trades") as client, listening(address, channels="candles_1m") as candles:
         store(connection, current_trade("1"))
         assert receive(client)["data"]["price"] == 1
