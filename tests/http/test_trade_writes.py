@@ -66,20 +66,6 @@ def test_ten_thousand_trades_are_stored_and_one_more_is_413(aapl: TestClient):
     assert aapl.post("/trades", content=lines, headers={"Content-Type": "application/x-ndjson"}).status_code == 413
 
 
-@pytest.mark.parametrize("body", ["{}", "[{}]", '[{}, {{"symbol": "AAPL"}}]'])
-def test_trade_written_with_nanoseconds_is_found_by_its_own_time(aapl: TestClient, body: str):
-    time = "2026-02-08T10:30:00.123456789Z"
-    trade = json.dumps(new_trade(7, timestamp=time))
-    assert aapl.post("/trades?partial=true", content=body.format(trade), headers=JSON).json()["stored"] == 1
-    later = {"symbol": "AAPL", "start": time, "end": "2026-02-08T10:31:00Z"}
-    (found,) = aapl.get("/trades", params=later).json()["trades"]
-    assert (found["trade_id"], found["timestamp"]) == (7, "2026-02-08T10:30:00.123456Z")
-    assert aapl.get("/trades", params=later | {"start": TIME, "end": time}).json()["trades"] == []
-    assert aapl.post("/trades", json=new_trade(7, timestamp=time)).json()["existing"] == 1
-    cancel = {"symbol": "AAPL", "timestamp": time, "trade_id": 7, "reason": "a test"}
-    assert aapl.post("/trades/cancel", json=cancel).json()["changed"]
-
-
 def test_one_invalid_trade_prevents_all_others_without_partial(aapl: TestClient, connection: Connection):
     answer = aapl.post("/trades", json=[new_trade(1), new_trade(2, 0), new_trade(3, symbol="ACME")])
     assert answer.status_code == 400
