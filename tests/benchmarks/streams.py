@@ -4,7 +4,7 @@ On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded eng
 `--rate` a second; one worker of the service streams to its clients, which all read in one thread of this process. A latency
 is the time from the start of the writer's transaction to the arrival of the event. Its ratio is to the latency of a bare
 connection that listens for the same notifications: the share of the database. Then the writer commits batches of a hundred
-trades as fast as possible: events a second, stopping all clients.
+trades as fast as possible: events a second over all clients; the service disconnects clients that read too slowly.
 """
 
 import argparse
@@ -12,11 +12,10 @@ import os
 import re
 import socket
 import statistics
-import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from selectors import EVENT_READ, DefaultSelector
 
 import psycopg
@@ -30,11 +29,19 @@ INSERT = """
     VALUES (now(), %s, 0, %s, 1)
     RETURNING extract(epoch FROM time)::float8
 """
+VERSIONS = """
+    SELECT version::text, extract(epoch FROM time)::float8
+    FROM commits
+    JOIN trades USING (write_id)
+    WHERE symbol = %s
+"""
 BATCH = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
     SELECT now(), %s, number, number, 1
     FROM generate_series(%s::bigint, %s::bigint + 99) AS number
 """
+WAIT_SECONDS = 2
+"""Time after the last commit in which its events have to arrive."""
 PRICE = re.compile(rb'"price":(\d+)')
 REQUEST = b"GET /stream?symbols=%s&channels=%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -52,7 +59,7 @@ def main() -> None:
         print(f"machine: {os.cpu_count()} processors; {options.rate} commits a second for {options.seconds:g} s\n")
         print(
             f"{'clients':>8}{'idle':>6}{'channels':>20}{'p50 ms':>8}{'p99 ms':>8}{'÷ LISTEN':>10}{'events/s':>10}"
-            f"{'max events/s':>15}"
+            f"{'max events/s':>15}{'disconnected':>14}"
         )
         for number, (busy, idle, channels) in enumerate(options.cases):
             readers = Readers(port, f"BUSY{number}", busy, idle, channels)
@@ -85,6 +92,7 @@ class Readers:
         self.busy = busy
         self.received: dict[int, list[float]] = {}
         self.events = 0
+        self.cut_off = 0
         self._stopping = False
         self._selector = DefaultSelector()
         self._sockets: list[socket.socket] = []
@@ -96,7 +104,7 @@ class Readers:
                 answer += client.recv(65536)
                 assert answer.startswith(b"HTTP/1.1 200 "), answer
             client.setblocking(False)
-            self._selector.register(client, EVENT_READ)
+            self._selector.register(client, EVENT_READ, [b""])
             self._sockets.append(client)
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -105,12 +113,16 @@ class Readers:
         while not self._stopping:
             for key, _ in self._selector.select(timeout=0.2):
                 assert isinstance(key.fileobj, socket.socket)
-                data = key.fileobj.recv(1 << 20)
+                data = b""
+                with suppress(ConnectionResetError):
+                    data = key.fileobj.recv(1 << 20)
                 if not data:
-                    sys.exit("a client was cut off")
+                    self._selector.unregister(key.fileobj)
+                    self.cut_off += 1
                 moment = time.time()
-                self.events += data.count(b"event: trade") + data.count(b"event: candle")
-                for part in data.split(b"\n\n"):
+                *parts, key.data[0] = (key.data[0] + data).split(b"\n\n")
+                for part in parts:
+                    self.events += b"event: trade" in part or b"event: candle" in part
                     if b"event: trade" in part and (price := PRICE.search(part)):
                         self.received.setdefault(int(price[1]), []).append(moment)
 
@@ -121,39 +133,58 @@ class Readers:
             client.close()
 
 
+class Listener:
+    """A bare connection that listens to the stream's notifications, and the arrival time of each version."""
+
+    def __init__(self, database_url: str) -> None:
+        self._connection = psycopg.connect(database_url, autocommit=True)
+        self._connection.execute("LISTEN market_data_stream")
+        self._arrivals: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with self._connection as connection:
+            while not self._stopping.is_set():
+                for notification in connection.notifies(timeout=0.2):
+                    self._arrivals[notification.payload] = time.time()
+
+    def latencies(self, begun: Mapping[str, float]) -> list[float]:
+        """Return the seconds from the start of each version's transaction to its notification.
+
+        Closed and revised candles have versions of their own, which are left out.
+        """
+        lost = begun.keys() - self._arrivals
+        assert not lost, f"no notification of versions {sorted(lost)} came within {WAIT_SECONDS} s"
+        return [self._arrivals[version] - moment for version, moment in begun.items()]
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+
 def _case(database_url: str, symbol: str, readers: Readers, options: argparse.Namespace) -> str:
-    notified: list[float] = []
-    stopping = threading.Event()
-    listener = threading.Thread(target=_listen, args=(database_url, notified, stopping))
-    listener.start()
-    try:
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            time.sleep(1)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        listener = Listener(database_url)
+        try:
             begun: list[float] = []
             events, start = readers.events, time.perf_counter()
             for number in range(1, int(options.rate * options.seconds) + 1):
                 begun += [moment for (moment,) in connection.execute(INSERT, (symbol, number))]
                 time.sleep(max(0, start + number / options.rate - time.perf_counter()))
-            time.sleep(1)
-            rate = (readers.events - events) / (time.perf_counter() - start - 1)
+            time.sleep(WAIT_SECONDS)
+            rate = (readers.events - events) / (time.perf_counter() - start - WAIT_SECONDS)
             latencies = [moment - begun[price - 1] for price, moments in readers.received.items() for moment in moments]
             assert len(latencies) == readers.busy * len(begun), f"{len(latencies)} of {readers.busy * len(begun)} events"
-            floor = [moment - start for moment, start in zip(notified, begun, strict=True)]
+            floor = listener.latencies(dict(connection.execute(VERSIONS, (symbol,)).fetchall()))
             most = _max_rate(connection, symbol, readers, options.seconds / 2)
-    finally:
-        stopping.set()
-        listener.join()
-        readers.close()
+        finally:
+            listener.close()
+            readers.close()
     p50, p99 = _percentiles(latencies)
     ratio = p50 / _percentiles(floor)[0]
-    return f"{readers.title}{p50 * 1e3:8.1f}{p99 * 1e3:8.1f}{ratio:10.1f}{rate:10,.0f}{most:15,.0f}"
-
-
-def _listen(database_url: str, notified: list[float], stopping: threading.Event) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("LISTEN market_data_stream")
-        while not stopping.is_set():
-            notified.extend(time.time() for _ in connection.notifies(timeout=0.2))
+    return f"{readers.title}{p50 * 1e3:8.1f}{p99 * 1e3:8.1f}{ratio:10.1f}{rate:10,.0f}{most:15,.0f}{readers.cut_off:14}"
 
 
 def _max_rate(connection: "psycopg.Connection[object]", symbol: str, readers: Readers, seconds: float) -> float:
@@ -165,6 +196,7 @@ def _max_rate(connection: "psycopg.Connection[object]", symbol: str, readers: Re
         number += 100
     last = number - 1
     while last not in readers.received:
+        assert readers.cut_off < readers.busy, "the service has disconnected all clients"
         time.sleep(0.01)
     return (readers.events - before) / (time.perf_counter() - start)
 

@@ -21,7 +21,7 @@ from helpers.candle_scenarios import (
     shift_trades,
 )
 from helpers.service import eventually
-from helpers.support import T0, Connection, Trade, store, trade
+from helpers.support import T0, Connection, Trade, now_within_minute, store, trade
 from hypothesis import given, settings
 
 
@@ -159,7 +159,7 @@ def test_jobs_refresh_all_intervals_after_late_trades_of_any_age(new_migrated_da
 
 
 def test_candle_is_closed_once_its_bucket_has_ended(connection: Connection):
-    now = connection.execute("SELECT now()").fetchall()[0][0]
+    now = now_within_minute()
     store(connection, *shift_trades([trade(0, "5"), trade(-8 * 86_400, "6")], now - T0))
     rows = connection.execute('SELECT "interval", bucket, closed FROM candles').fetchall()
     assert {interval for interval, _, closed in rows if not closed} == set(INTERVALS)

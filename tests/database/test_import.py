@@ -60,7 +60,7 @@ def url(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Ite
 def emptied(url: str) -> Iterator[Connection]:
     """A connection to the database without trades. Candles of earlier tests disappear with the next refresh."""
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
-        connection.execute("UPDATE retention SET drop_after = NULL")
+        connection.execute("UPDATE retention SET drop_after = NULL, dropped_before = '-infinity'")
         connection.execute("DELETE FROM trades")
         connection.execute("DELETE FROM trade_changes")
         connection.execute("DELETE FROM latest_trades")
@@ -155,6 +155,14 @@ def test_trades_beyond_retention_are_rejected_and_the_others_stored(url: str, em
         (3, "timestamp: is beyond the retention horizon, before which trades have been dropped")
     ]
     assert len(emptied.execute(STORED).fetchall()) == 2
+
+
+def test_trade_at_the_retention_horizon_is_stored(url: str, emptied: Connection, tmp_path: Path):
+    emptied.execute("UPDATE retention SET dropped_before = %s", (T0,))
+    path = write_csv(tmp_path / "edge.csv", [trade(seconds, "1") for seconds in (0, -0.000001)])
+    assert imported(url, path, tmp_path / "rejects") == 1
+    assert [line for line, *_ in rejected(tmp_path / "rejects")] == [3]
+    assert [row[0] for row in emptied.execute(STORED).fetchall()] == [T0]
 
 
 def test_cancelled_trades_are_rejected(url: str, emptied: Connection, tmp_path: Path):

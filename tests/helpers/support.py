@@ -53,6 +53,17 @@ def current_trade(price: str, *, symbol: str = "AAPL") -> Trade:
     return (datetime.now(UTC), symbol, 0, Decimal(price), Decimal(1))
 
 
+def now_within_minute(seconds: float = 10) -> datetime:
+    """Return the current time, in a minute that does not end within a number of seconds: wait for the next one if needed.
+
+    For tests of the current bucket: a bucket of any length ends with a minute.
+    """
+    left = 60 - time.time() % 60
+    if left < seconds:
+        time.sleep(left)
+    return datetime.now(UTC)
+
+
 def one(connection: Connection, query: LiteralString, *parameters: object) -> Any:
     """Return the only value of a result."""
     ((value,),) = connection.execute(query, parameters).fetchall()

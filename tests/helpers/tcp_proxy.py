@@ -22,6 +22,8 @@ class Proxy:
         self._seconds_a_byte = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.requests = 0
+        """Packets that clients have sent."""
 
     def cut(self) -> None:
         """Abort all connections, and new ones at once."""
@@ -100,6 +102,7 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, responses: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.requests += not responses
                 if self._stalling_text and not responses and self._stalling_text in data:
                     self._stalling_text = None
                     self._flowing.clear()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from helpers.support import Connection, store, trade
+from helpers.support import Connection, now_within_minute, store, trade
 from litestar.testing import TestClient
 
 HOUR = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
@@ -63,8 +63,8 @@ def test_range_that_has_not_ended_is_not_stored(
 
 def test_range_with_an_open_last_bucket_is_not_stored(client: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
-    now = datetime.now(UTC)
-    this_week = HOUR | {"interval": "1w", "end": (now - timedelta(milliseconds=1)).isoformat()}
+    now = now_within_minute()
+    this_week = HOUR | {"interval": "1w", "end": now.isoformat()}
     assert client.get("/candles", params=this_week).headers["cache-control"] == "no-store"
     week_ago = this_week | {"end": (now - timedelta(days=7)).isoformat()}
     assert "etag" in client.get("/candles", params=week_ago).headers

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from helpers.support import T0, Connection, Trade, store, trade
+from helpers.support import T0, Connection, Trade, now_within_minute, store, trade
 from litestar.testing import TestClient
 
 HOUR = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
@@ -102,7 +102,7 @@ def test_buckets_of_every_interval_are_utc_and_weeks_start_on_monday(
 
 
 def test_candle_is_closed_once_its_bucket_has_ended(client: TestClient, connection: Connection):
-    seconds = (datetime.now(UTC) - T0).total_seconds()
+    seconds = (now_within_minute() - T0).total_seconds()
     store(connection, trade(seconds, "1"), trade(seconds - 7 * 86_400, "1"))
     found = candles(client, interval="1w", start="2000-01-01T00:00:00Z", end="9999-12-31T00:00:00Z")
     assert [each["closed"] for each in found] == [True, False]

@@ -1,6 +1,7 @@
 """Pages of `/trades` and `/candles`."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_trade_deleted_between_pages_skips_no_other(client: TestClient, filled: 
     assert [row["price"] for row in first] == [10, 10, 9, 9]
     assert [row["price"] for row in rest[:2]] == [8, 8]
     assert len(rest) == 21
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("minutes", [1, 5], ids=["every bucket", "most buckets empty"])
+def test_as_many_rows_as_the_limit_have_no_further_page(
+    client: TestClient, connection: Connection, order: str, minutes: int
+):
+    """The neighbours of the range, at its end and a bucket before its start, do not count."""
+    store(connection, *(trade(60 * minutes * number, "1") for number in range(-1, 5)))
+    end = (T0 + timedelta(minutes=4 * minutes)).isoformat()
+    parameters = {"symbol": "AAPL", "start": T0.isoformat(), "end": end, "order": order, "limit": 4}
+    for path, more in (("/trades", {}), ("/candles", {"interval": "1m"})):
+        body = client.get(path, params=parameters | more).json()
+        assert (body["count"], body["next_page_token"]) == (4, None), path
+        body = client.get(path, params=parameters | more | {"limit": 3}).json()
+        body = client.get(path, params=parameters | more | {"limit": 3, "page_token": body["next_page_token"]}).json()
+        assert (body["count"], body["next_page_token"]) == (1, None), path
 
 
 @pytest.mark.usefixtures("filled")

@@ -12,7 +12,7 @@ import pytest
 from helpers.raw_http import connect, read_all, request
 from helpers.service import eventually
 from helpers.sse_client import Events, listening, next_trade, open_raw
-from helpers.support import Connection, current_trade, serving, store, trade
+from helpers.support import Connection, current_trade, now_within_minute, serving, store, trade
 
 from market_data.app import create_app
 from market_data.settings import Settings
@@ -37,6 +37,7 @@ def test_trade_event_has_the_fields_of_trades(address: str, connection: Connecti
 def test_candle_event_has_the_fields_of_candles_with_symbol_and_interval(
     address: str, connection: Connection, interval: str
 ):
+    now_within_minute()  # no candle closes meanwhile
     with listening(address, channels=f"candles_{interval}") as events:
         store(connection, current_trade("10.5"))
         event = events.next()
@@ -62,7 +63,7 @@ def test_subscription_to_all_includes_new_symbols(address: str, connection: Conn
 
 def test_ids_increase_and_a_candle_follows_the_last_trade_of_its_batch(address: str, connection: Connection):
     with listening(address, channels="candles_1m,trades,candles_1h") as events:
-        minute = datetime.now(UTC).replace(second=0, microsecond=0)
+        minute = now_within_minute().replace(second=0, microsecond=0)
         trades = [(minute, "AAPL", number, Decimal(number + 1), Decimal(1)) for number in range(3)]
         rows = ", ".join(["(%s, %s, %s, %s, %s)"] * 3)
         connection.execute(
@@ -100,6 +101,7 @@ def test_reconnecting_client_gets_missed_events_once(address: str, connection: C
 
 def test_client_resumes_between_the_events_of_one_commit(address: str, connection: Connection):
     channels: dict[str, Any] = {"channels": "trades,candles_1m,candles_5m"}
+    now_within_minute()  # no candle closes meanwhile
     with listening(address, **channels) as events:
         store(connection, current_trade("1"))
         trade_event, minute, five = events.take(3)
@@ -112,6 +114,7 @@ def test_client_resumes_between_the_events_of_one_commit(address: str, connectio
 
 
 def test_missed_changes_of_a_candle_are_one_event(address: str, connection: Connection):
+    now_within_minute()  # no candle closes meanwhile
     with listening(address, channels="candles_1m") as events:
         first = current_trade("1")
         store(connection, first)

@@ -79,6 +79,20 @@ def test_one_invalid_trade_prevents_all_others_without_partial(aapl: TestClient,
     assert connection.execute(STORED).fetchall() == []
 
 
+def test_conflicts_are_named_once_all_trades_of_a_call_are_valid(aapl: TestClient, connection: Connection):
+    aapl.post("/trades", json=new_trade(1))
+    conflicting = [new_trade(5), new_trade(1, 9), new_trade(6), new_trade(6, 7)]
+    answer = aapl.post("/trades", json=[*conflicting, new_trade(3, symbol="acme")])
+    assert (answer.status_code, answer.json()["errors"]) == (
+        400,
+        [{"name": "trades[4].symbol", "detail": "there is no symbol ACME; POST /symbols adds it"}],
+    )
+    answer = aapl.post("/trades", json=conflicting)
+    assert answer.status_code == 409
+    assert [each["name"] for each in answer.json()["errors"]] == ["trades[1].trade_id", "trades[3].trade_id"]
+    assert [len(connection.execute(STORED).fetchall()), rejected(aapl, *conflicting)[0][0]] == [1, 1]
+
+
 def test_partial_stores_the_valid_trades(aapl: TestClient, connection: Connection):
     answer = aapl.post(
         "/trades?partial=true", json=[new_trade(1), new_trade(2, 0), new_trade(3, symbol="ACME"), new_trade(4)]
@@ -244,13 +258,19 @@ def test_time_beyond_the_future_tolerance_is_refused_and_old_times_are_stored(aa
     assert rejected(aapl, new_trade(timestamp="1990-01-01T00:00:00Z"), new_trade(timestamp="0001-01-01T00:00:00Z")) == []
 
 
-def test_time_before_the_retention_horizon_is_refused(aapl: TestClient, connection: Connection):
+def test_time_before_the_retention_horizon_is_refused_and_the_horizon_itself_is_stored(
+    aapl: TestClient, connection: Connection
+):
+    horizon, before = new_trade(timestamp="2026-01-01T00:00:00Z"), new_trade(timestamp="2025-12-31T23:59:59.999999Z")
     connection.execute("UPDATE retention SET dropped_before = '2026-01-01T00:00:00Z'")
     try:
-        found = rejected(aapl, new_trade(), new_trade(timestamp="2025-12-31T23:59:59.999999Z"))
+        found = rejected(aapl, new_trade(), before)
+        alone = aapl.post("/trades", json=before)
+        stored = aapl.post("/trades", json=horizon)
     finally:
         connection.execute("UPDATE retention SET dropped_before = '-infinity'")
     assert found == [(1, "timestamp: is before the retention horizon; trades before it are dropped")]
+    assert (alone.status_code, stored.json()["stored"]) == (400, 1)
 
 
 def test_inactive_symbol_is_refused(aapl: TestClient):

@@ -1,5 +1,6 @@
 """`GET /trades`."""
 
+import json
 from typing import Any
 
 import pytest
@@ -30,7 +31,27 @@ def test_trades_are_newest_first_by_time_then_trade_id(client: TestClient, conne
 def test_start_is_inclusive_and_end_is_exclusive(client: TestClient, connection: Connection):
     store(connection, trade(-0.000001, "1"), trade(0, "2"), trade(9.999999, "3"), trade(10, "4"))
     assert prices(client, start="2026-02-08T10:30:00Z", end="2026-02-08T10:30:10Z") == [3, 2]
-    assert prices(client, start="2026-02-08T10:30:00.0000001Z", end="2026-02-08T10:30:10.0000001Z") == [4, 3]
+    # Digits beyond the microsecond are cut off.
+    assert prices(client, start="2026-02-08T10:30:00.0000009Z", end="2026-02-08T10:30:10.0000009Z") == [3, 2]
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("body", ["{}", "[{}]", '[{}, {{"symbol": "AAPL"}}]'])
+def test_trade_written_with_nanoseconds_is_found_by_its_own_time(writer: TestClient, body: str):
+    time = "2026-02-08T10:30:00.123456789Z"
+    written = {"symbol": "AAPL", "price": 1.5, "volume": 2, "timestamp": time, "trade_id": 7}
+    for stored in (1, 0):
+        answer = writer.post(
+            "/trades?partial=true",
+            content=body.format(json.dumps(written)),
+            headers={"Content-Type": "application/json"},
+        )
+        assert (answer.json()["stored"], answer.json()["existing"]) == (stored, 1 - stored)
+    (found,) = writer.get("/trades", params=HOUR | {"start": time}).json()["trades"]
+    assert (found["trade_id"], found["timestamp"]) == (7, "2026-02-08T10:30:00.123456Z")
+    assert prices(writer, end=time) == []
+    cancel = {"symbol": "AAPL", "timestamp": time, "trade_id": 7, "reason": "a test"}
+    assert writer.post("/trades/cancel", json=cancel).json()["changed"]
 
 
 @pytest.mark.parametrize("start", ["2026-02-08T11:30:00+01:00", "2026-02-08T11:30:00 01:00", "2026-02-08T05:00:00-05:30"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from market_data.api.http.decoding import InvalidFields, decode_fields
 from market_data.api.http.trade_bodies import decode_array, decode_valid
 from market_data.models_writes import TradeIn
-from market_data.trade_validation import InvalidTrade
+from market_data.trade_validation import InvalidTrade, rfc3339
 
 HEAD = b'{"symbol":"AAPL","timestamp":"2026-02-08T10:30:00Z"'
 
@@ -80,6 +80,33 @@ def test_trade_id_keeps_all_digits(number: int, quoted: bool):
     else:
         assert isinstance(row, InvalidTrade)
         assert row.part == "trade_id"
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-02-08T23:30:00+23:00", "2026-02-08T00:30:00Z"),
+        ("2026-02-08T23:30:00+00:59", "2026-02-08T22:31:00Z"),
+        ("2026-02-08T00:30:00.123456789-23:59", "2026-02-09T00:29:00.123456Z"),
+        ("2026-02-08T23:59:59.999999999Z", "2026-02-08T23:59:59.999999Z"),
+    ],
+)
+def test_time_is_read_in_utc(time: str, expected: str):
+    row = read(f'{{"symbol":"A","timestamp":"{time}","price":1,"volume":1}}'.encode())
+    assert isinstance(row, TradeIn)
+    assert rfc3339(row.timestamp) == expected
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("2026-02-08T10:30:60Z", "2026-02-08T10:60:00Z", "2026-02-08T24:00:00Z", "2026-02-30T10:30:00Z"),
+        *("2026-02-08T10:30:00+24:00", "2026-02-08T10:30:00+01:60", "0001-01-01T00:00:00+00:01"),
+    ],
+)
+def test_time_that_does_not_exist_is_refused(time: str):
+    row = read(f'{{"symbol":"A","timestamp":"{time}","price":1,"volume":1}}'.encode())
+    assert str(row) == f"timestamp: is a time that does not exist: '{time}'"
 
 
 @steady

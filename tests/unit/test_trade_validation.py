@@ -78,6 +78,9 @@ def test_columns_are_found_by_name_in_any_order():
         ({"timestamp": "1770546600"}, "timestamp: must be a time such as"),
         ({"timestamp": "2026-02-30T10:30:00Z"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "2026-02-08T24:00:00Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:30:60Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:60:00Z"}, "timestamp: is a time that does not exist"),
+        ({"timestamp": "2026-02-08T10:30:00+01:60"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "0000-02-08T10:00:00Z"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "0001-01-01T00:00:00+01:00"}, "timestamp: is a time that does not exist"),
         ({"timestamp": "9999-12-31T23:59:59-01:00"}, "timestamp: is a time that does not exist"),
@@ -104,6 +107,22 @@ def test_columns_are_found_by_name_in_any_order():
 )
 def test_a_rejected_row_names_the_invalid_field(fields: dict[str, str], expected: str):
     assert reason(**fields).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-02-08T23:59:59Z", "2026-02-08T23:59:59+00:00"),
+        ("2026-02-08T23:30:00+23:00", "2026-02-08T00:30:00+00:00"),
+        ("2026-02-08T23:30:00+00:59", "2026-02-08T22:31:00+00:00"),
+        ("2026-02-08T00:30:00-23:59", "2026-02-09T00:29:00+00:00"),
+        ("2026-02-08T23:30:00.5+01", "2026-02-08T22:30:00.500000+00:00"),
+        ("2026-02-08T23:30:00.5+0130", "2026-02-08T22:00:00.500000+00:00"),
+    ],
+)
+def test_times_in_other_zones_are_accepted(time: str, expected: str):
+    rows, reasons = read_csv(f"{HEADER}AAPL,{time},1,1,1\n")
+    assert (rows, reasons) == ([["AAPL", expected, "1", "1", "1"]], {})
 
 
 def test_numbers_in_unusual_forms_are_accepted_exactly():
@@ -169,6 +188,17 @@ def test_ndjson_keeps_the_digits_of_numbers():
     assert reasons[6].startswith("symbol: must be")
 
 
+def test_either_all_rows_have_a_trade_id_or_none_has():
+    head = '{"symbol":"AAPL","time":"2026-02-08T10:30:00Z","price":1,"volume":5'
+    numbered, unnumbered = f'{head},"trade_id":7}}', f"{head}}}"
+    rows, reasons = read_json(unnumbered, numbered, unnumbered)
+    assert [row[2] for row in rows] == ["0", "1"]
+    assert reasons == {2: "trade_id: must be missing, as in the first row, because the rows are numbered"}
+    rows, reasons = read_json("{", numbered, unnumbered, numbered)
+    assert [row[2] for row in rows] == ["7", "7"]
+    assert reasons == {1: "is not a JSON object", 3: "trade_id: is missing"}
+
+
 @settings(derandomize=True, deadline=None, database=None)
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(-6, 6), st.booleans()), max_size=60))
 def test_trades_without_trade_id_are_numbered_in_file_order_per_symbol_and_instant(
@@ -192,7 +222,7 @@ def test_parquet_times_and_numbers_are_exact(tmp_path: Path):
         {
             "price": pa.array([0.1, 1e-7, None, float("nan")], pa.float64()),
             "volume": pa.array([Decimal("1.50"), Decimal("0.00"), Decimal("2.00"), Decimal("1.00")], pa.decimal128(10, 2)),
-            "timestamp": pa.array([1770546600123456789, 0, 0, 0], pa.timestamp("ns", "Europe/Berlin")),
+            "timestamp": pa.array([1770546600123456789, -1, 0, 0], pa.timestamp("ns", "Europe/Berlin")),
             "symbol": pa.array(["AAPL", "MSFT", "AAPL", "AAPL"]).dictionary_encode(),
             "trade_id": pa.array([1, 2, 3, 4], pa.int64()),
             "other": pa.array([[1], None, None, None]),
@@ -203,7 +233,7 @@ def test_parquet_times_and_numbers_are_exact(tmp_path: Path):
         rows, reasons = _read(source)
     assert rows == [
         ["AAPL", "2026-02-08T10:30:00.123456+00:00", "1", "0.1", "1.50"],
-        ["MSFT", "1970-01-01T00:00:00+00:00", "2", "0.0000001", "0.00"],
+        ["MSFT", "1969-12-31T23:59:59.999999+00:00", "2", "0.0000001", "0.00"],
     ]
     assert reasons == {3: "price: is missing", 4: "price: must be a number such as 270.15, not 'nan'"}
 

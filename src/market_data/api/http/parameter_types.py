@@ -31,7 +31,7 @@ def read_path_symbol(text: str) -> str:
 
 
 def read_time(text: str) -> datetime:
-    """Return a time in UTC; digits beyond the microsecond are rounded up, which does not change half-open ranges."""
+    """Return a time in UTC. Digits beyond the microsecond are cut off, as in written trades."""
     text = re.sub(r" (?=\d\d:\d\d$)", "+", text)  # an unescaped plus in a query string arrives as a space
     form = TIME.fullmatch(text)
     if not form:
@@ -40,8 +40,7 @@ def read_time(text: str) -> datetime:
         raise ValueError(f"has no time zone; add Z for UTC, or an offset such as +01:00, to {shown(text)}")
     hours, minutes = int(form[5] or 0), int(form[6] or 0)
     offset = timedelta(hours=hours, minutes=minutes) * (-1 if form[4] == "-" else 1)
-    fraction = (form[3] or "").ljust(6, "0")
-    microseconds = int(fraction[:6]) + (fraction[6:].strip("0") != "")
+    microseconds = int((form[3] or "").ljust(6, "0")[:6])
     try:
         if hours > 23 or minutes > 59:
             raise ValueError

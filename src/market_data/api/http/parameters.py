@@ -99,7 +99,7 @@ def _order(default: Order, key: str) -> ParameterKwarg:
 
 _LISTED = "`GET /symbols` lists the known ones."
 _UNLIMITED = " Without it, CSV and Arrow have the whole range."
-_RFC_3339 = "RFC 3339, with a zone (`Z` or an offset)."
+_RFC_3339 = "RFC 3339, with a zone (`Z` or an offset). Digits beyond the microsecond are cut off."
 
 SymbolParameter = Annotated[Ticker, _symbol(_LISTED)]
 AnySymbolParameter = Annotated[OptionalTicker, _symbol("Default: all symbols.")]

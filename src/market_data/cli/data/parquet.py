@@ -45,7 +45,8 @@ class ParquetSource(Source):
 def _to_text(column: Any) -> Any:
     """Convert a column to strings. Times without a zone have none in the text either, so they are rejected."""
     if arrow.types.is_timestamp(column.type) and column.type.tz is not None:
-        column = column.cast(arrow.timestamp("us", "UTC"), safe=False)
+        # A cast alone rounds nanoseconds before 1970 up.
+        column = compute.floor_temporal(column, unit="microsecond").cast(arrow.timestamp("us", "UTC"), safe=False)
     try:
         return column.cast(arrow.string())
     except (arrow.ArrowNotImplementedError, arrow.ArrowInvalid):
