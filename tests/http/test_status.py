@@ -80,3 +80,11 @@ def test_intervals_and_jobs_are_listed(client: TestClient):
         ("drop_old_trades", None),
     }
     assert {job["last_status"] for job in body["jobs"]} <= {None, "Success", "Failed"}
+    states = {job["job"]: job["state"] for job in body["jobs"]}
+    assert set(states.values()) == {"stopped", "unused"}, "the tests stop all jobs"
+    assert states["drop_old_trades"] == "unused"
+
+
+def test_an_interval_without_materialized_candles_has_no_lag(client: TestClient, connection: Connection):
+    traded(connection, 3600)
+    assert [(level["watermark"], level["lag_seconds"]) for level in status(client)["candles"]] == [(None, None)] * 8

@@ -11,11 +11,13 @@ from psycopg.conninfo import conninfo_to_dict
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
 from market_data.cli.care.checks.jobs import read_jobs
 from market_data.cli.durations import format_short
-from market_data.cli.operate.text_tables import format_time
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.status import LEVELS, NEWEST_TRADE
 
 REFRESH = "CALL refresh_candles()"
+
+REFRESHING = ("refresh_candles", "policy_refresh_continuous_aggregate")
+"""Jobs that materialize candles."""
 
 STALE = "SELECT count(*) FROM stale_ranges"
 
@@ -26,20 +28,23 @@ MAX_STALE_RANGES = 1000
 def candles(context: CheckContext) -> Iterator[Finding]:
     """Check how far candles are materialized, and how many ranges with late trades wait for a refresh.
 
-    Right after an import, intervals longer than a minute wait for the next run of their job.
+    Candles that are behind are no problem if their job runs, as after an import or after a pause without trades.
     """
-    next_runs = {job.table or "candles_1m": job.next_run for job in read_jobs(context) if job.state == "ok"}
+    running = {
+        (job.table or "candles_1m").removeprefix("candles_")
+        for job in read_jobs(context)
+        if job.job in REFRESHING and job.state == "ok"
+    }
     (newest,) = context.row(NEWEST_TRADE)
     behind: list[tuple[str, float | None]] = []
-    waiting: dict[str, datetime] = {}
+    waiting: list[str] = []
     for interval, _, lag in context.rows(LEVELS, (list(INTERVALS),)):
-        next_run = next_runs.get(f"candles_{interval}")
         if newest is None or (lag is not None and lag <= _max_lag(interval).total_seconds()):
             continue
-        if next_run is None or (interval == "1m" and lag is not None):
+        if interval not in running:
             behind.append((interval, lag))
         elif lag is not None:
-            waiting[interval] = next_run
+            waiting.append(interval)
     (stale,) = context.row(STALE)
     if behind:
         interval, lag = behind[0]
@@ -54,7 +59,7 @@ def candles(context: CheckContext) -> Iterator[Finding]:
     if not behind and stale <= MAX_STALE_RANGES:
         finding = "materialized up to the newest trades"
         if waiting:
-            finding += f", except {', '.join(waiting)}, whose jobs run by {format_time(max(waiting.values()))}"
+            finding += f", except {', '.join(waiting)}, which follow at the next run of their jobs"
         yield ok("candles", f"{finding}; {stale:,} ranges with late trades wait")
 
 
