@@ -122,6 +122,10 @@ class IngestionStatus(Struct, frozen=True):
     ]
     candles: Annotated[list[LevelStatus], doc("By interval, shortest first.")]
     jobs: Annotated[list[JobStatus], doc("The jobs.")]
+    stale_ranges: Annotated[int, doc("Ranges with late, corrected or cancelled trades whose candles wait for a refresh.", 0)]
+    seconds_since_stale: Annotated[
+        float | None, doc("Time for which the oldest of these ranges has waited; null if none waits.", None)
+    ]
 
 
 class Welcome(Struct, frozen=True):

@@ -208,13 +208,15 @@ def test_the_remedy_of_lagging_candles_and_waiting_ranges_refreshes_them(new_mig
         connection.execute("CALL refresh_candles()")
         connection.execute(trade, ("1 hour",))
         connection.execute("""
-            INSERT INTO stale_ranges (level, since, until)
-            SELECT 1, now() - INTERVAL '9 days', now() - INTERVAL '9 days' FROM generate_series(1, 1001)
+            INSERT INTO stale_ranges (level, since, until, write_id, created_at)
+            SELECT 1, now() - INTERVAL '9 days', now() - INTERVAL '9 days', 0, now() - age * INTERVAL '1 minute'
+            FROM generate_series(1, 7) AS age
         """)
         waiting = [each for each in problems(url) if each.check == "candles"]
         assert [each.level for each in waiting] == ["warning", "warning"]
         assert "candles_1m" in waiting[0].finding
         assert "behind the newest trade" in waiting[0].finding
+        assert re.match(r"\d+ ranges with late trades wait for a refresh, the oldest for 7 min", waiting[1].finding)
         assert waiting[1].remedy == "CALL refresh_candles()"
         assert waiting[1].remedy in str(waiting[0].remedy)
         connection.execute(waiting[1].remedy)

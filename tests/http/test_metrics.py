@@ -135,6 +135,18 @@ def test_jobs_are_sampled_with_the_time_since_their_last_success(
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
 
 
+def test_stale_ranges_are_sampled_with_the_age_of_the_oldest(
+    settings: Settings, make_client: MakeClient, connection: Connection
+):
+    connection.execute("""
+        INSERT INTO stale_ranges (since, until, write_id, created_at)
+        SELECT now(), now(), 0, now() - minute * INTERVAL '1 minute' FROM unnest(ARRAY[7, 9, 2]) AS minute
+    """)
+    with make_client(settings) as client:
+        eventually(lambda: value(client, "stale_ranges") == 3)
+        assert 540 <= (value(client, "stale_range_age_seconds") or 0) < 600
+
+
 RUN = """
     INSERT INTO _timescaledb_internal.bgw_job_stat AS stat (
         job_id, last_start, last_finish, next_start, last_successful_finish, last_run_success, total_runs, total_duration,

@@ -21,10 +21,12 @@ from market_data.errors import DatabaseUnavailable, first_line
 from market_data.models_status import JobStatus, LevelStatus
 from market_data.queries.status import (
     TABLES,
+    StaleRanges,
     TableSize,
     read_candle_levels,
     read_jobs,
     read_newest_trade_time,
+    read_stale_ranges,
     read_table_size,
     start_scheduler,
 )
@@ -58,6 +60,7 @@ class DatabaseMetrics(Collector):
         self._newest: datetime | None = None
         self._levels: Sequence[LevelStatus] = ()
         self._jobs: Sequence[JobStatus] = ()
+        self._stale = StaleRanges(0, None)
         self._failing: set[str] = set()
         self._sampled_at = 0.0
         self._sizes: dict[str, TableSize] = {}
@@ -89,6 +92,7 @@ class DatabaseMetrics(Collector):
             self._levels = await read_candle_levels(connection)
         with Deadline(connection, self._query_timeout):
             self._jobs = await read_jobs(connection)
+            self._stale = await read_stale_ranges(connection)
         self._sampled_at = time.monotonic()
         self._log_failing_jobs()
         if sizes:
@@ -147,6 +151,12 @@ class DatabaseMetrics(Collector):
             if level.lag_seconds is not None:
                 lag.add_metric([level.interval], level.lag_seconds)
         yield lag
+        stale = GaugeMetricFamily("market_data_stale_ranges", "Ranges whose candles wait for a refresh.")
+        stale_age = GaugeMetricFamily("market_data_stale_range_age_seconds", "Time for which the oldest of them has waited.")
+        if current:
+            stale.add_metric([], self._stale.waiting)
+            stale_age.add_metric([], self._stale.oldest_seconds or 0)
+        yield from (stale, stale_age)
         yield from _job_metrics(self._jobs if current else ())
         chunks = GaugeMetricFamily("market_data_table_chunks", "Chunks of a table.", labels=["table"])
         size = GaugeMetricFamily("market_data_table_bytes", "Bytes of a table on disk, indexes included.", labels=["table"])

@@ -124,6 +124,25 @@ async def start_scheduler(connection: AsyncConnection) -> bool:
     return await cursor.fetchone() is not None
 
 
+STALE_RANGES = "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM stale_ranges"
+
+
+class StaleRanges(NamedTuple):
+    """Ranges whose candles wait for a refresh."""
+
+    waiting: int
+    oldest_seconds: float | None
+    """Time for which the oldest has waited; None if none waits."""
+
+
+async def read_stale_ranges(connection: AsyncConnection) -> StaleRanges:
+    """Return how many ranges wait for a refresh, and for how long."""
+    cursor = connection.cursor(row_factory=args_row(StaleRanges))
+    await cursor.execute(STALE_RANGES)
+    (ranges,) = await cursor.fetchall()
+    return ranges
+
+
 LEASE_HOLDER = "SELECT holder FROM leases WHERE name = %s AND expires_at > clock_timestamp()"
 
 
@@ -135,6 +154,7 @@ class Ingestion(NamedTuple):
     """Holder of the feed's lease, while the lease is valid."""
     levels: list[LevelStatus]
     jobs: list[JobStatus]
+    stale: StaleRanges
 
 
 async def read_ingestion(connection: AsyncConnection) -> Ingestion:
@@ -147,6 +167,7 @@ async def read_ingestion(connection: AsyncConnection) -> Ingestion:
         holder,
         await read_candle_levels(connection),
         await read_jobs(connection),
+        await read_stale_ranges(connection),
     )
 
 

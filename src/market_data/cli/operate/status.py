@@ -76,6 +76,7 @@ def _print_status(url: str, service: Body, ready: Response, ingestion: Response)
     problems = _problems(jobs)
     if jobs:
         summary.add_row("jobs", *_job_summary(len(jobs), len(problems)))
+        summary.add_row("stale", *_stale_ranges(ingestion.body))
     title = Text(f"{service.get('service', 'service')} {service.get('version', '')} at {url}", style="bold")
     tables = [table for table in (_candles(ingestion.body.get("candles", []), jobs), _jobs(problems)) if table.row_count]
     output(render(title, summary, *(part for table in tables for part in ("", table))))
@@ -103,6 +104,12 @@ def _job_summary(jobs: int, problems: int) -> tuple[Text, Text]:
     if problems:
         return _word("not ok", good=False), Text(f"{problems} of {jobs}; `market-data doctor` shows errors and remedies")
     return _word("ok", good=True), Text(f"{jobs}, none failing, late or stopped")
+
+
+def _stale_ranges(ingestion: Body) -> tuple[str, str]:
+    age = ingestion["seconds_since_stale"]
+    oldest = "" if age is None else f", the oldest for {format_short(timedelta(seconds=age))}"
+    return f"{ingestion['stale_ranges']:,}", f"ranges of candles wait for a refresh{oldest}"
 
 
 def _candles(candles: list[Body], jobs: list[Body]) -> Table:

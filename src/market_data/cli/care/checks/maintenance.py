@@ -12,17 +12,16 @@ from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok
 from market_data.cli.care.checks.jobs import read_jobs
 from market_data.cli.durations import format_short
 from market_data.queries.intervals import INTERVALS
-from market_data.queries.status import LEVELS, NEWEST_TRADE
+from market_data.queries.status import LEVELS, NEWEST_TRADE, STALE_RANGES, StaleRanges
 
 REFRESH = "CALL refresh_candles()"
 
 REFRESHING = ("refresh_candles", "policy_refresh_continuous_aggregate")
 """Jobs that materialize candles."""
 
-STALE = "SELECT count(*) FROM stale_ranges"
-
-MAX_STALE_RANGES = 1000
-"""Maximum number of stale ranges that is not reported. A range is refreshed in milliseconds."""
+MAX_STALE_SECONDS = 300
+"""Maximum age of a stale range that is not reported: a large import takes longer than late trades, whose candles are
+refreshed within seconds."""
 
 
 def candles(context: CheckContext) -> Iterator[Finding]:
@@ -45,7 +44,8 @@ def candles(context: CheckContext) -> Iterator[Finding]:
             behind.append((interval, lag))
         elif lag is not None:
             waiting.append(interval)
-    (stale,) = context.row(STALE)
+    stale = StaleRanges(*context.row(STALE_RANGES))
+    stale_for = timedelta(seconds=stale.oldest_seconds or 0)
     if behind:
         interval, lag = behind[0]
         others = f" (and {', '.join(each for each, _ in behind[1:])})" if behind[1:] else ""
@@ -54,13 +54,15 @@ def candles(context: CheckContext) -> Iterator[Finding]:
             distance = f"materialized {format_short(timedelta(seconds=lag))} behind the newest trade"
         remedy = f"see jobs; {REFRESH} materializes 1m now, then stale ranges of all intervals"
         yield warning("candles", f"candles_{interval}{others} are {distance}", remedy)
-    if stale > MAX_STALE_RANGES:
-        yield warning("candles", f"{stale:,} ranges with late trades wait for a refresh", REFRESH)
-    if not behind and stale <= MAX_STALE_RANGES:
+    overdue = stale_for.total_seconds() > MAX_STALE_SECONDS
+    if overdue:
+        finding = f"{stale.waiting:,} ranges with late trades wait for a refresh, the oldest for {format_short(stale_for)}"
+        yield warning("candles", finding, REFRESH)
+    if not behind and not overdue:
         finding = "materialized up to the newest trades"
         if waiting:
             finding += f", except {', '.join(waiting)}, which follow at the next run of their jobs"
-        yield ok("candles", f"{finding}; {stale:,} ranges with late trades wait")
+        yield ok("candles", f"{finding}; {stale.waiting:,} ranges with late trades wait")
 
 
 def _max_lag(interval: str) -> timedelta:
