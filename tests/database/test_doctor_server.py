@@ -167,7 +167,7 @@ def test_the_readme_that_remedies_refer_to_has_the_section():
 if SERVER:
 
     def test_an_owner_who_is_not_a_superuser_has_no_problem_while_the_service_runs(database: str, tmp_path: Path):
-        """That role sees sessions of its own only. It may not create the role analyst, which another database has."""
+        """Such a role sees sessions of its own only. It may not create the role analyst, which another database has."""
         assert database
         name = f"market_data_test_{uuid4().hex[:12]}"
         identifier = sql.Identifier(name)
