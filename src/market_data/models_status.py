@@ -65,6 +65,9 @@ class LevelStatus(Struct, frozen=True):
     ]
 
 
+JobState = Literal["ok", "failing", "late", "postponed", "stopped", "unused"]
+
+
 class JobStatus(Struct, frozen=True):
     """A job of the database that maintains the candles, the storage or the stream."""
 
@@ -73,8 +76,30 @@ class JobStatus(Struct, frozen=True):
     last_run: Annotated[datetime | None, doc("Start of the last run; null before the first.", "2026-02-08T10:30:00Z")]
     last_status: Annotated[str | None, doc("Result of the last run: `Success` or `Failed`.", "Success")]
     next_run: Annotated[
-        datetime | None, doc("Scheduled start of the next run; null while it is paused.", "2026-02-08T10:30:05Z")
+        datetime | None, doc("Scheduled start of the next run; null while it is paused or runs.", "2026-02-08T10:30:05Z")
     ]
+    id: Annotated[int, doc("Id of the job, for `CALL run_job(…)`.", 1013)]
+    state: Annotated[
+        JobState,
+        doc(
+            "`failing` after two failures in a row, or after one without a success within two intervals; `late` if it "
+            "should have started five minutes ago, and `postponed` if it starts more than two intervals from now, as "
+            "after the clock was set back; `stopped` if it is not scheduled; `unused` if retention is off.",
+            "ok",
+        ),
+    ]
+    last_success: Annotated[
+        datetime | None, doc("End of the last successful run; null before the first.", "2026-02-08T10:30:01Z")
+    ]
+    seconds_since_success: Annotated[float | None, doc("Time since then.", 4)]
+    interval_seconds: Annotated[float, doc("Time between two runs.", 5)]
+    failures: Annotated[int, doc("Runs that have failed.", 0)]
+    failures_in_a_row: Annotated[int, doc("Runs that have failed since the last success.", 0)]
+
+    @property
+    def name(self) -> str:
+        """Procedure and table."""
+        return f"{self.job} of {self.table}" if self.table else self.job
 
 
 class IngestionStatus(Struct, frozen=True):
@@ -97,6 +122,10 @@ class IngestionStatus(Struct, frozen=True):
     ]
     candles: Annotated[list[LevelStatus], doc("By interval, shortest first.")]
     jobs: Annotated[list[JobStatus], doc("The jobs.")]
+    stale_ranges: Annotated[int, doc("Ranges with late, corrected or cancelled trades whose candles wait for a refresh.", 0)]
+    seconds_since_stale: Annotated[
+        float | None, doc("Time for which the oldest of these ranges has waited; null if none waits.", None)
+    ]
 
 
 class Welcome(Struct, frozen=True):

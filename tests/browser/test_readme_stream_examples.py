@@ -1,5 +1,6 @@
 """The stream examples of `src/market_data/api/README.md`, run unchanged."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.fake_service import Reply, fake_service
 from helpers.service import eventually, running
 from helpers.support import PROJECT
 from playwright.sync_api import Browser, ConsoleMessage
@@ -47,6 +49,19 @@ def test_curl_example(base: str, tmp_path: Path):
 
 def test_python_example(base: str, tmp_path: Path):
     expect_output([sys.executable, "-c", example("python", base)], tmp_path, "heartbeat", "trade {'symbol': 'AAPL'")
+
+
+def test_python_example_ends_with_the_problem_if_the_symbol_is_unknown(base: str):
+    code = example("python", base).replace("symbols=AAPL", "symbols=NOPE")
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert json.loads(ended.stderr)["detail"].startswith("There is no symbol NOPE")
+
+
+def test_python_example_reports_why_it_reconnects(tmp_path: Path):
+    with fake_service(Reply("{}", 503, {"Retry-After": "1"}), Reply("{}", 429)) as service:
+        code = example("python", service.url)
+        expect_output([sys.executable, "-c", code], tmp_path, "503 Service Unavailable", "429 Too Many Requests")
 
 
 def test_javascript_example(browser: Browser, base: str):

@@ -1,19 +1,15 @@
 """`market-data doctor`: a healthy database, and each problem with a remedy that works."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from helpers.doctor import findings, problem, problems
-from helpers.schema import PARTS
+from helpers.doctor import findings, problem, problems, remedy_works
 from helpers.service import eventually
 from helpers.support import SERVER, Connection, Databases, one
 from psycopg.conninfo import make_conninfo
 
-from market_data.cli.care.checks.policies import EXPECTED
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings
 
@@ -29,14 +25,6 @@ def url(new_migrated_database: Databases) -> Iterator[str]:
 def connection(url: str) -> Iterator[Connection]:
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         yield connection
-
-
-def remedy_works(connection: Connection, url: str) -> bool:
-    """Execute the remedy of the only problem; True if no problem is left."""
-    (found,) = problems(url)
-    assert found.remedy
-    connection.execute(found.remedy.encode())
-    return problems(url) == []
 
 
 def test_a_healthy_database_is_ok_in_every_check(url: str):
@@ -64,65 +52,6 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
     assert all(each.finding and each.remedy is None for each in found)
 
 
-def test_the_remedy_of_a_stopped_job_schedules_it(url: str, connection: Connection):
-    connection.execute(
-        "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE proc_name = 'refresh_candles'"
-    )
-    found = problem(url)
-    assert (found.level, found.check) == ("error", "jobs")
-    assert "refresh_candles) is stopped" in found.finding
-    assert remedy_works(connection, url)
-
-
-def test_the_remedy_of_a_job_after_the_clock_was_set_back_starts_it(url: str, connection: Connection):
-    job = one(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
-    connection.execute("SELECT alter_job(%s, next_start => now() + INTERVAL '10 days')", (job,))
-    found = problem(url)
-    assert (found.level, found.check) == ("error", "jobs")
-    assert f"{job} (trim_stream) waits for a time far ahead" in found.finding
-    assert found.remedy
-    connection.execute(found.remedy.partition(";")[0].encode())
-    assert problems(url) == []
-
-
-def test_the_remedies_of_missing_jobs_create_them(url: str, connection: Connection):
-    def jobs() -> list[Any]:
-        return sorted(connection.execute(PARTS["jobs"]).fetchall(), key=str)
-
-    before = jobs()
-    connection.execute("SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE job_id >= 1000")
-    found = problems(url)
-    assert len(found) == len(EXPECTED) == len(before)
-    assert all(each.level == "error" and each.check == "jobs" and "is missing" in each.finding for each in found)
-    connection.execute(
-        "SELECT add_continuous_aggregate_policy('candles_1m', INTERVAL '3 h', INTERVAL '1 m', INTERVAL '1 m')"
-    )
-    for each in found:
-        assert each.remedy
-        connection.execute(each.remedy.partition(", then")[0].encode())
-    connection.execute("SELECT remove_continuous_aggregate_policy('candles_1m')")
-    connection.execute(
-        "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_trades'"
-    )
-    assert jobs() == before
-    assert problems(url) == []
-
-
-def test_a_failing_job_is_reported_with_its_error(url: str, connection: Connection):
-    job = one(connection, "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream'")
-    connection.execute("ALTER TABLE stream_progress RENAME TO elsewhere")
-    try:
-        connection.execute("SELECT alter_job(%s, next_start => now())", (job,))
-        found = eventually(partial(problems, url), 60)[0]
-    finally:
-        connection.execute("ALTER TABLE elsewhere RENAME TO stream_progress")
-    assert found.check == "jobs"
-    assert f"{job} (trim_stream) failed" in found.finding
-    assert found.remedy == f"CALL run_job({job}) shows the error, as does the log of the database"
-    connection.execute("SELECT alter_job(%s, next_start => now())", (job,))
-    assert eventually(lambda: problems(url) == [], 60)
-
-
 @pytest.mark.parametrize(
     ("revision", "finding", "remedy"),
     [
@@ -147,29 +76,6 @@ def test_a_missing_migration_is_the_last_finding(
     assert finding in found[-1].finding
     assert remedy in str(found[-1].remedy)
     assert found[-1].check == "schema"
-
-
-def test_the_remedy_of_lagging_candles_and_waiting_ranges_refreshes_them(new_migrated_database: Databases):
-    with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
-        connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple')")
-        trade = "INSERT INTO trades (time, symbol, price, volume) VALUES (now() - %s::interval, 'AAPL', 1, 1)"
-        connection.execute(trade, ("10 days",))
-        connection.execute("CALL refresh_candles()")
-        connection.execute(trade, ("1 hour",))
-        connection.execute("""
-            INSERT INTO stale_ranges (level, since, until)
-            SELECT 1, now() - INTERVAL '9 days', now() - INTERVAL '9 days' FROM generate_series(1, 1001)
-        """)
-        waiting = [each for each in problems(url) if each.check == "candles"]
-        assert [each.level for each in waiting] == ["warning", "warning"]
-        assert "candles_1m" in waiting[0].finding
-        assert "behind the newest trade" in waiting[0].finding
-        assert waiting[1].remedy == "CALL refresh_candles()"
-        assert waiting[1].remedy in str(waiting[0].remedy)
-        connection.execute(waiting[1].remedy)
-        left = [each.finding for each in problems(url) if each.check == "candles"]
-        assert not any("candles_1m" in each or "wait" in each for each in left)
 
 
 def test_a_table_without_autovacuum_is_reported(url: str, connection: Connection):
@@ -218,23 +124,6 @@ def test_an_embedded_engine_without_a_database_is_not_started(tmp_path: Path):
 
 
 if SERVER:
-    STOP = "SELECT _timescaledb_functions.stop_background_workers()"
-
-    def test_a_stopped_scheduler_and_its_late_jobs_are_reported(url: str, connection: Connection):
-        connection.execute(STOP)
-        try:
-            connection.execute("""
-                UPDATE _timescaledb_internal.bgw_job_stat SET next_start = now() - INTERVAL '1 hour'
-                WHERE job_id = (SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'trim_stream')
-            """)
-            eventually(lambda: {each.check for each in problems(url)} == {"jobs", "workers"})
-            late, stopped = problems(url)
-            assert "trim_stream) should have started 1 h ago" in late.finding or "60 min ago" in late.finding
-            assert stopped.remedy == "SELECT _timescaledb_functions.start_background_workers()"
-            assert stopped.remedy in str(late.remedy)
-        finally:
-            connection.execute(STOP.replace("stop", "start"))
-        assert eventually(lambda: problems(url) == [], 60)
 
     def test_the_remedy_of_dead_rows_removes_them(url: str, connection: Connection):
         connection.execute("ALTER TABLE stale_ranges SET (autovacuum_enabled = false)")

@@ -1,17 +1,21 @@
 """`market-data doctor` on servers with other settings, simulated by functions that shadow the real ones."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import psycopg
 import pytest
 from helpers.doctor import findings, problem, problems
-from helpers.service import command
-from helpers.support import PROJECT, SERVER, Connection
+from helpers.service import command, eventually, running
+from helpers.support import PROJECT, SERVER, Connection, changed_url
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -147,7 +151,9 @@ def test_the_disk_of_another_machine_is_not_checked(url: str, connection: Connec
 
 
 def test_a_failing_check_does_not_prevent_the_others(url: str, connection: Connection):
-    connection.execute("CREATE VIEW elsewhere.stale_ranges AS SELECT FROM generate_series(1, 1) AS g WHERE 1 / (g - 1) > 0")
+    connection.execute(
+        "CREATE VIEW elsewhere.stale_ranges AS SELECT now() AS created_at WHERE 1 / floor(random()) > 0"
+    )
     found: Finding = problem(url)
     assert found.check == "candles"
     assert "division by zero" in found.finding
@@ -160,10 +166,50 @@ def test_the_readme_that_remedies_refer_to_has_the_section():
 
 if SERVER:
 
+    def test_an_owner_who_is_not_a_superuser_has_no_problem_while_the_service_runs(database: str, tmp_path: Path):
+        """Such a role sees sessions of its own only. It may not create the role analyst, which another database has."""
+        assert database
+        name = f"market_data_test_{uuid4().hex[:12]}"
+        identifier = sql.Identifier(name)
+        with psycopg.connect(SERVER, autocommit=True) as superuser:
+            superuser.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(identifier, name))
+            superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))
+            url = make_conninfo(SERVER, dbname=name)
+            owned = f"postgresql://{name}:{name}@{changed_url(SERVER, database=name).rpartition('@')[2]}"
+            try:
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb")
+                with running(tmp_path, DATABASE_URL=owned) as (service, _):
+                    eventually(lambda: "feeding 5 symbols" in service.text)
+                    found = findings(owned)
+                    assert [each for each in found if each.level != "ok"] == []
+                    (workers,) = [each for each in found if each.check == "workers"]
+                    assert workers.finding.endswith("this role may not see if the scheduler runs: see jobs")
+                    (connections,) = [each for each in found if each.check == "connections"]
+                    assert int(connections.finding.rpartition(" ")[2]) >= 1, "the connection of the superuser"
+                superuser.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(identifier))
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
+                stopped = problem(owned)
+                assert (stopped.level, stopped.check) == ("error", "workers")
+                assert stopped.remedy
+                assert stopped.remedy.startswith("let a superuser execute SELECT _timescaledb_functions.start_background")
+            finally:
+                superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+                superuser.execute(sql.SQL("DROP ROLE {}").format(identifier))
+
     def test_too_many_workers_for_the_connections_of_the_server_are_reported(url: str):
         found = problem(url, workers=1000)
         assert (found.level, found.check) == ("error", "connections")
         assert GROWING in str(found.remedy)
+
+
+def test_the_command_ends_quietly_if_its_reader_closes_the_pipe(database: str):
+    shell = f"{sys.executable} -m market_data.cli.main doctor | head -n 1"
+    environment = {**os.environ, "DATABASE_URL": database}
+    ended = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stdout.startswith("ok       database")
+    assert ended.stderr == ""
 
 
 def test_the_command_prints_a_line_per_check_or_one_json_object(database: str, url: str, connection: Connection):

@@ -7,7 +7,9 @@ from typing import LiteralString, cast
 
 import psycopg
 import pytest
-from helpers.support import PROJECT, Connection
+from helpers.service import eventually
+from helpers.support import PROJECT, Connection, Databases
+from psycopg.rows import dict_row
 
 TEXT = f"\n{(PROJECT / 'alembic/README.md').read_text()}"
 SECTION = TEXT.partition("\n## Queries for analysts\n")[2].partition("\n## ")[0]
@@ -43,3 +45,16 @@ def test_query_returns_rows(analyst: Connection, query: str):
     rows = analyst.execute(cast(LiteralString, query)).fetchall()
     assert rows
     assert any(value is not None for value in rows[-1])
+
+
+def test_the_query_of_jobs_shows_the_status_of_each(new_migrated_database: Databases):
+    (query,) = [query for query in QUERIES if "timescaledb_information.jobs" in query]
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
+
+        def without_status() -> list[str]:
+            rows = connection.cursor(row_factory=dict_row).execute(cast("LiteralString", query)).fetchall()
+            assert {"candles_1w", "trades", "commits"} <= {row["hypertable_name"] for row in rows}
+            return [row["proc_name"] for row in rows if row["last_run_status"] is None]
+
+        # All other jobs run as soon as they exist.
+        assert eventually(lambda: without_status() == ["drop_old_trades"], 60)

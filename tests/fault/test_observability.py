@@ -48,6 +48,7 @@ def test_metrics_include_all_workers_and_survive_a_crash_of_one(database_url: st
             assert all(value(client, "requests_total", **counted) == 40 for _ in range(10))
             assert eventually(lambda: value(client, "trades_ingested_total"))
             eventually(lambda: value(client, "pool_connections", state="idle") == 8)
+            assert value(client, "workers_replaced_total") == 0
             for victim in service.workers():
                 before = service.workers()
                 os.kill(victim, signal.SIGKILL)
@@ -55,6 +56,7 @@ def test_metrics_include_all_workers_and_survive_a_crash_of_one(database_url: st
                 eventually(lambda: _answers(client))
             eventually(lambda: value(client, "pool_connections", state="idle") == 8)
             assert value(client, "requests_total", **counted) == 40, "counters survive"
+            assert value(client, "workers_replaced_total") == 2
             eventually(lambda: value(client, "requests_in_progress") == 1)
         folder = _environment(service.workers()[0])["PROMETHEUS_MULTIPROC_DIR"]
         assert Path(folder).is_dir()

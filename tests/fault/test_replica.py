@@ -25,12 +25,19 @@ def test_reads_go_to_the_primary_while_the_replica_is_unavailable(
     with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
         client.post("/symbols", json={"symbol": "AAPL", "name": "Apple"}, headers=key)
         client.post("/trades", json=TRADE, headers=key).raise_for_status()
+        port = proxied.rpartition(":")[2].partition("/")[0]
+        used, lag = (f'market_data_replica_{name}{{replica="127.0.0.1:{port}"}} ' for name in ("used", "lag_bytes"))
         for times in (1, 2):
             eventually(lambda times=times: service.text.count("replica used for reads") == times)
+            metrics = client.get("/metrics").text
+            assert f"{used}1.0" in metrics
+            assert f"{lag}0.0" in metrics
             assert client.get(PRICE).json()["price"] == 100
             fault(proxy)
             assert client.get(PRICE).json()["price"] == 100
             eventually(lambda times=times: service.text.count("replica not used") == times)
+            assert f"{used}0.0" in client.get("/metrics").text
+            eventually(lambda: f"{lag}NaN" in client.get("/metrics").text)
             assert client.get(PRICE).json()["price"] == 100
             proxy.restore()
         assert client.get("/health/ready").status_code == 200

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from helpers.support import Connection
+
 from market_data.cli.care.checks.finding import Finding
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings
@@ -19,3 +21,11 @@ def problem(url: str, **settings: Any) -> Finding:
     """Return the only finding that is not ok."""
     (found,) = problems(url, **settings)
     return found
+
+
+def remedy_works(connection: Connection, url: str) -> bool:
+    """Execute the remedy of the only problem; True if no problem is left."""
+    (found,) = problems(url)
+    assert found.remedy
+    connection.execute(found.remedy.encode())
+    return problems(url) == []

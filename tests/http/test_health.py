@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from helpers.service import eventually
-from helpers.support import PROJECT, Connection, store, trade
+import psycopg
+from helpers.service import command, eventually
+from helpers.support import PROJECT, Connection, Databases, one, store, trade
 from litestar.testing import TestClient
 
 from market_data.api.health import NEEDED_REVISION
@@ -51,6 +52,22 @@ def test_many_trades_are_counted_exactly(client: TestClient, connection: Connect
     assert client.get("/health").json()["last_trade_count"] == exact, "before the first ANALYZE"
     connection.execute("ANALYZE trades")
     assert client.get("/health").json()["last_trade_count"] == exact
+
+
+def test_a_backfill_is_counted_exactly_as_soon_as_it_ends(
+    settings: Settings, make_client: Callable[[Settings], TestClient], new_migrated_database: Databases
+):
+    """It stores and compresses several chunks, while the jobs run."""
+    with (
+        new_migrated_database() as url,
+        make_client(msgspec.structs.replace(settings, database_url=url)) as client,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        ended = command("backfill", "--days", "30", "--rate", "5m", DATABASE_URL=url)
+        counted = client.get("/health").json()["last_trade_count"]
+        assert ended.returncode == 0, ended.stderr
+        assert counted == one(connection, "SELECT count(*) FROM trades")
+        assert abs(counted - 5 * 30 * 24 * 12) <= 5
 
 
 def test_liveness_of_the_process(client: TestClient):

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, cast
 
 import msgspec
 import psycopg
 import pytest
 from helpers.service import eventually
-from helpers.support import SERVER, Connection, store, trade
+from helpers.support import SERVER, Connection, one, store, trade
 from litestar.datastructures import State
 from litestar.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -104,6 +105,64 @@ def test_the_database_is_sampled(settings: Settings, make_client: MakeClient, co
         assert value(client, "pool_waiting") == 0
 
 
+def test_jobs_are_sampled_with_the_time_since_their_last_success(
+    settings: Settings, make_client: MakeClient, connection: Connection, caplog: pytest.LogCaptureFixture
+):
+    def job(procedure: str, table: str) -> dict[str, str]:
+        query = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = %s AND coalesce(hypertable_name, '') = %s"
+        return {"job_id": str(one(connection, query, procedure, table)), "procedure": procedure, "table": table}
+
+    def run(job: dict[str, str], *, succeeded: str, failures: int) -> None:
+        connection.execute(
+            "SELECT alter_job(%s, scheduled => true, next_start => now() + INTERVAL '1 hour')", (job["job_id"],)
+        )
+        connection.execute(RUN, {"job": job["job_id"], "succeeded": succeeded, "failures": failures})
+
+    good, bad = job("policy_compression", "candles_1m"), job("policy_compression", "candles_5m")
+    unused = job("drop_old_trades", "")
+    run(good, succeeded=str(datetime.now(UTC) - timedelta(minutes=10)), failures=0)
+    run(bad, succeeded="-infinity", failures=3)
+    try:
+        with make_client(settings) as client:
+            eventually(lambda: value(client, "job_failures_total", **good) == 0)
+            assert 600 <= (value(client, "job_last_success_age_seconds", **good) or 0) < 660
+            assert value(client, "job_failures_total", **bad) == 3
+            assert value(client, "job_last_success_age_seconds", **bad) == inf
+            assert value(client, "job_interval_seconds", **bad) == 3600
+            assert value(client, "job_last_success_age_seconds", **unused) is None, "there is no retention"
+        assert "jobs of the database fail: policy_compression of candles_5m; `market-data doctor`" in caplog.text
+    finally:
+        connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+
+
+def test_stale_ranges_are_sampled_with_the_age_of_the_oldest(
+    settings: Settings, make_client: MakeClient, connection: Connection
+):
+    connection.execute("""
+        INSERT INTO stale_ranges (since, until, write_id, created_at)
+        SELECT now(), now(), 0, now() - minute * INTERVAL '1 minute' FROM unnest(ARRAY[7, 9, 2]) AS minute
+    """)
+    with make_client(settings) as client:
+        eventually(lambda: value(client, "stale_ranges") == 3)
+        assert 540 <= (value(client, "stale_range_age_seconds") or 0) < 600
+
+
+RUN = """
+    INSERT INTO _timescaledb_internal.bgw_job_stat AS stat (
+        job_id, last_start, last_finish, next_start, last_successful_finish, last_run_success, total_runs, total_duration,
+        total_duration_failures, total_successes, total_failures, total_crashes, consecutive_failures, consecutive_crashes
+    )
+    VALUES (
+        %(job)s, now(), now(), now() + INTERVAL '1 hour', %(succeeded)s, %(failures)s = 0, 9, '0', '0', 1, %(failures)s, 0,
+        %(failures)s, 0
+    )
+    ON CONFLICT (job_id) DO UPDATE SET
+        last_start = excluded.last_start, last_finish = excluded.last_finish, next_start = excluded.next_start,
+        last_successful_finish = excluded.last_successful_finish, last_run_success = excluded.last_run_success,
+        total_failures = excluded.total_failures, consecutive_failures = excluded.consecutive_failures
+"""
+
+
 if SERVER:
     SCHEDULER = """
         SELECT pid
@@ -136,7 +195,7 @@ def test_without_a_database_the_other_metrics_are_current_and_nothing_is_stale(
     nowhere = msgspec.structs.replace(settings, database_url="postgresql://u:s3cret@127.0.0.1:9/there")
     with make_client(nowhere) as client:
         seen = client.app.state.services.database_metrics
-        seen._levels, seen._levels_at = [metrics_collector.LevelStatus("1m", datetime.now(UTC), 5.0)], time.monotonic()
+        seen._levels, seen._sampled_at = [metrics_collector.LevelStatus("1m", datetime.now(UTC), 5.0)], time.monotonic()
         assert value(client, "watermark_lag_seconds", interval="1m") == 5
         start = time.monotonic()
         assert value(client, "requests_in_progress") == 1
@@ -174,5 +233,7 @@ def test_metrics_have_the_names_that_dashboards_use(client: TestClient):
         "market_data_feed_errors_total",
         "market_data_stream_clients",
         "market_data_stream_dropped_total",
+        "market_data_workers_replaced_total",
     } <= names
+    assert not names & {"market_data_replica_used", "market_data_replica_lag_bytes"}, "there is no replica"
     assert not metrics.shared()

@@ -80,3 +80,22 @@ def test_intervals_and_jobs_are_listed(client: TestClient):
         ("drop_old_trades", None),
     }
     assert {job["last_status"] for job in body["jobs"]} <= {None, "Success", "Failed"}
+    states = {job["job"]: job["state"] for job in body["jobs"]}
+    assert set(states.values()) == {"stopped", "unused"}, "the tests stop all jobs"
+    assert states["drop_old_trades"] == "unused"
+
+
+def test_an_interval_without_materialized_candles_has_no_lag(client: TestClient, connection: Connection):
+    traded(connection, 3600)
+    assert [(level["watermark"], level["lag_seconds"]) for level in status(client)["candles"]] == [(None, None)] * 8
+
+
+def test_stale_ranges_are_counted(client: TestClient, connection: Connection):
+    assert (status(client)["stale_ranges"], status(client)["seconds_since_stale"]) == (0, None)
+    connection.execute("""
+        INSERT INTO stale_ranges (since, until, write_id, created_at)
+        VALUES (now(), now(), 0, now() - INTERVAL '1 minute'), (now(), now(), 0, now())
+    """)
+    body = status(client)
+    assert body["stale_ranges"] == 2
+    assert 60 <= body["seconds_since_stale"] < 90

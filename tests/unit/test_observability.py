@@ -24,7 +24,7 @@ def promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_promtool_accepts_the_configuration_and_the_rules():
     checked = promtool("check", "config", "--lint-fatal", ".observability/prometheus.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "SUCCESS: 4 rules found" in checked.stdout
+    assert f"SUCCESS: {len(ALERTS)} rules found" in checked.stdout
 
 
 def test_alerts_fire_as_the_rule_tests_expect():
@@ -60,7 +60,7 @@ def test_dashboards_and_their_panels_have_unique_ids_and_titles():
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS) == 2
     for dashboard in DASHBOARDS.values():
         panels = dashboard["panels"]
-        assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels) == 8
+        assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels) >= 8
         assert [panel["title"] for panel in panels if not panel["description"]] == []
 
 

@@ -21,8 +21,8 @@ INTERVALS_TO_STALE = 3
     "/status/ingestion",
     summary="Ingestion",
     description=(
-        "Age of the newest trade, the feeding replica, progress of materialization by interval, and the last runs of the "
-        "database's jobs."
+        "Age of the newest trade, the feeding replica, progress of materialization by interval, the state of the "
+        "database's jobs, and the ranges of candles that wait for a refresh."
     ),
     tags=["Service"],
     operation_class=openapi_operation(),
@@ -41,5 +41,6 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     elif not settings.feed_enabled and not found.holder:
         status = "disabled"
     return json_response(
-        IngestionStatus(status, found.newest_trade, age, threshold, found.holder, found.levels, found.jobs), NO_STORE
+        IngestionStatus(status, found.newest_trade, age, threshold, found.holder, found.levels, found.jobs, *found.stale),
+        NO_STORE,
     )

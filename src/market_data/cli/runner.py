@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, nullcontext
@@ -32,6 +34,9 @@ def run_command(parsed: argparse.Namespace) -> int:
     except (MarketDataError, EngineError) as error:
         progress(str(error))
         return 1
+    except BrokenPipeError:  # the reader of standard output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails when it flushes at its exit
+        return 0
     return status
 
 

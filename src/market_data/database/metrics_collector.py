@@ -7,22 +7,26 @@ task restarts TimescaleDB's job scheduler if it has ended.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from math import inf
 
 import psycopg
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
-from market_data.models_status import LevelStatus
+from market_data.models_status import JobStatus, LevelStatus
 from market_data.queries.status import (
     TABLES,
+    StaleRanges,
     TableSize,
     read_candle_levels,
+    read_jobs,
     read_newest_trade_time,
+    read_stale_ranges,
     read_table_size,
     start_scheduler,
 )
@@ -55,7 +59,10 @@ class DatabaseMetrics(Collector):
         self._database = database
         self._newest: datetime | None = None
         self._levels: Sequence[LevelStatus] = ()
-        self._levels_at = 0.0
+        self._jobs: Sequence[JobStatus] = ()
+        self._stale = StaleRanges(0, None)
+        self._failing: set[str] = set()
+        self._sampled_at = 0.0
         self._sizes: dict[str, TableSize] = {}
         self._sizes_at = 0.0
 
@@ -83,12 +90,25 @@ class DatabaseMetrics(Collector):
     async def _sample(self, connection: Connection, *, sizes: bool) -> None:
         with Deadline(connection, self._query_timeout):
             self._levels = await read_candle_levels(connection)
-        self._levels_at = time.monotonic()
+        with Deadline(connection, self._query_timeout):
+            self._jobs = await read_jobs(connection)
+            self._stale = await read_stale_ranges(connection)
+        self._sampled_at = time.monotonic()
+        self._log_failing_jobs()
         if sizes:
             for table in TABLES:  # one statement each: on the embedded engine, other statements run in between
                 with Deadline(connection, self._query_timeout):
                     self._sizes[table] = await read_table_size(connection, table)
             self._sizes_at = time.monotonic()
+
+    def _log_failing_jobs(self) -> None:
+        failing = {job.name for job in self._jobs if job.state == "failing"}
+        if failing - self._failing:
+            names = ", ".join(sorted(failing))
+            logger.warning("jobs of the database fail: %s; `market-data doctor` shows their errors", names)
+        elif self._failing and not failing:
+            logger.info("no job of the database fails any more")
+        self._failing = failing
 
     async def refresh_periodically(self, flush: Callable[[], None]) -> None:
         """Publish this worker's figures every second for scrapes of other workers; a single one does so on each scrape."""
@@ -113,29 +133,58 @@ class DatabaseMetrics(Collector):
         elif not _failed(read):
             self._newest = read.result()
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the samples that are recent enough, and the age of the newest trade at this moment."""
         age = GaugeMetricFamily(
             "market_data_last_trade_age_seconds", "Time since the newest trade, as far as this service knows."
         )
         if self._newest:
             age.add_metric([], max((datetime.now(UTC) - self._newest).total_seconds(), 0))
+        yield age
+        current = time.monotonic() - self._sampled_at < SAMPLE_SECONDS * MAX_FAILED_SAMPLES
         lag = GaugeMetricFamily(
             "market_data_watermark_lag_seconds",
             "How far the candles are materialized behind the newest trade.",
             labels=["interval"],
         )
+        for level in self._levels if current else ():
+            if level.lag_seconds is not None:
+                lag.add_metric([level.interval], level.lag_seconds)
+        yield lag
+        stale = GaugeMetricFamily("market_data_stale_ranges", "Ranges whose candles wait for a refresh.")
+        stale_age = GaugeMetricFamily("market_data_stale_range_age_seconds", "Time for which the oldest of them has waited.")
+        if current:
+            stale.add_metric([], self._stale.waiting)
+            stale_age.add_metric([], self._stale.oldest_seconds or 0)
+        yield from (stale, stale_age)
+        yield from _job_metrics(self._jobs if current else ())
         chunks = GaugeMetricFamily("market_data_table_chunks", "Chunks of a table.", labels=["table"])
         size = GaugeMetricFamily("market_data_table_bytes", "Bytes of a table on disk, indexes included.", labels=["table"])
-        if time.monotonic() - self._levels_at < SAMPLE_SECONDS * MAX_FAILED_SAMPLES:
-            for level in self._levels:
-                if level.lag_seconds is not None:
-                    lag.add_metric([level.interval], level.lag_seconds)
         if time.monotonic() - self._sizes_at < SAMPLE_SECONDS * SIZES_EVERY * MAX_FAILED_SAMPLES:
             for table, table_size in self._sizes.items():
                 chunks.add_metric([table], table_size.chunks)
                 size.add_metric([table], table_size.bytes)
-        yield from (age, lag, chunks, size)
+        yield from (chunks, size)
+
+
+def _job_metrics(jobs: Iterable[JobStatus]) -> tuple[Metric, ...]:
+    # A label `job` would collide with Prometheus' own. Without the id, two jobs could have the same labels, and Prometheus
+    # would reject all metrics.
+    labels = ["job_id", "procedure", "table"]
+    failures = CounterMetricFamily("market_data_job_failures", "Runs of a job of the database that failed.", labels=labels)
+    age = GaugeMetricFamily(
+        "market_data_job_last_success_age_seconds",
+        "Time since the last successful run of a job; +Inf before the first.",
+        labels=labels,
+    )
+    interval = GaugeMetricFamily("market_data_job_interval_seconds", "Time between two runs of a job.", labels=labels)
+    for job in jobs:
+        values = [str(job.id), job.job, job.table or ""]
+        failures.add_metric(values, job.failures)
+        if job.state != "unused":
+            age.add_metric(values, inf if job.seconds_since_success is None else job.seconds_since_success)
+            interval.add_metric(values, job.interval_seconds)
+    return failures, age, interval
 
 
 def _failed(read: "asyncio.Future[datetime | None]") -> bool:

@@ -9,9 +9,11 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import nan
 from typing import Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import TooManyRequests
 
 from market_data.database.connection import Connection
@@ -19,6 +21,7 @@ from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.wal import read_lsn, read_wal_position
 from market_data.settings import Settings
+from market_data.telemetry import metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +44,11 @@ class Replica:
         self._replica = Database(read_url, settings, log_availability=False)  # `_set_usability` logs it
         self._usable: bool | None = None
         """None until the first check."""
+        replica = conninfo_to_dict(read_url)
+        address = f"{replica.get('host') or 'local'}:{replica.get('port') or 5432}"
+        self._used, self._lag = metrics.REPLICA_USED.labels(address), metrics.REPLICA_LAG.labels(address)
+        self._used.set(0)
+        self._lag.set(nan)
         self._primary_positions: deque[int] = deque(maxlen=MAX_LAG_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -99,7 +107,9 @@ class Replica:
         except DatabaseUnavailable as error:
             if isinstance(error.__cause__, OVERLOAD):
                 raise
+            self._lag.set(nan)
             return first_line(error.__cause__)
+        self._lag.set(max(lsn - replica_lsn, 0))
         if server != replica_server:
             return "DATABASE_READ_URL is not a replica of DATABASE_URL but another server"
         if replica_lsn < self._primary_positions[0]:
@@ -113,6 +123,7 @@ class Replica:
         elif problem and self._usable is not False:
             logger.warning("replica not used, reads go to the primary: %s", problem)
         self._usable = usable
+        self._used.set(usable)
 
 
 class ReplicaReads:

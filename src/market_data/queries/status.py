@@ -41,7 +41,10 @@ async def read_newest_trade_time(connection: AsyncConnection) -> datetime | None
 
 
 LEVELS = """
-    SELECT level.interval, found.watermark, greatest(extract(epoch FROM newest.time - found.watermark), 0)::float8
+    SELECT
+        level.interval,
+        found.watermark,
+        extract(epoch FROM greatest(newest.time, found.watermark) - found.watermark)::float8
     FROM unnest(%s::text[]) WITH ORDINALITY AS level (interval, position)
     CROSS JOIN LATERAL candles_watermark(level.interval) AS found (watermark)
     CROSS JOIN (SELECT least(max(time), now()) FROM latest_trades) AS newest (time)
@@ -56,18 +59,39 @@ async def read_candle_levels(connection: AsyncConnection) -> list[LevelStatus]:
     return await cursor.fetchall()
 
 
-# Without the extension's own jobs, whose ids are below 1000.
+# Without the extension's own jobs, whose ids are below 1000. Not from job_stats, which has several rows for a job with
+# parallel workers. While a job runs, it counts as crashed, and the end of its last run and its next start are -infinity.
 JOBS = """
     SELECT
         job.proc_name::text,
-        coalesce(aggregate.view_name, job.hypertable_name)::text,
-        nullif(run.last_run_started_at, '-infinity'),
-        CASE WHEN isfinite(run.last_run_started_at) THEN run.last_run_status END,
-        CASE WHEN job.scheduled AND isfinite(run.next_start) THEN run.next_start END
+        job.hypertable_name::text,
+        nullif(run.last_start, '-infinity'),
+        CASE WHEN isfinite(run.last_finish) THEN CASE WHEN run.last_run_success THEN 'Success' ELSE 'Failed' END END,
+        CASE WHEN job.scheduled AND isfinite(run.next_start) THEN run.next_start END,
+        job.job_id,
+        CASE
+            WHEN NOT job.scheduled THEN CASE
+                WHEN job.proc_name = 'drop_old_trades' AND (SELECT drop_after IS NULL FROM retention) THEN 'unused'
+                ELSE 'stopped'
+            END
+            WHEN failed.in_a_row > 1 OR failed.in_a_row = 1 AND run.last_successful_finish < now() - tolerance THEN 'failing'
+            WHEN isfinite(run.next_start) AND run.next_start > now() + tolerance THEN 'postponed'
+            WHEN isfinite(run.next_start) AND (
+                greatest(run.next_start, pg_postmaster_start_time()) < now() - INTERVAL '5 minutes'
+            ) THEN 'late'
+            ELSE 'ok'
+        END,
+        nullif(run.last_successful_finish, '-infinity'),
+        extract(epoch FROM now() - nullif(run.last_successful_finish, '-infinity'))::float8,
+        extract(epoch FROM job.schedule_interval)::float8,
+        coalesce(run.total_failures, 0)::integer,
+        coalesce(failed.in_a_row, 0)
     FROM timescaledb_information.jobs AS job
-    LEFT JOIN timescaledb_information.job_stats AS run USING (job_id)
-    LEFT JOIN timescaledb_information.continuous_aggregates AS aggregate
-        ON aggregate.materialization_hypertable_name = job.hypertable_name
+    LEFT JOIN _timescaledb_internal.bgw_job_stat AS run USING (job_id)
+    CROSS JOIN LATERAL (
+        SELECT run.consecutive_failures + greatest(run.consecutive_crashes - 1, 0),
+            2 * job.schedule_interval + INTERVAL '10 minutes'
+    ) AS failed (in_a_row, tolerance)
     WHERE job.job_id >= 1000
     ORDER BY job.job_id
 """
@@ -100,6 +124,25 @@ async def start_scheduler(connection: AsyncConnection) -> bool:
     return await cursor.fetchone() is not None
 
 
+STALE_RANGES = "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM stale_ranges"
+
+
+class StaleRanges(NamedTuple):
+    """Ranges whose candles wait for a refresh."""
+
+    waiting: int
+    oldest_seconds: float | None
+    """Time for which the oldest has waited; None if none waits."""
+
+
+async def read_stale_ranges(connection: AsyncConnection) -> StaleRanges:
+    """Return how many ranges wait for a refresh, and for how long."""
+    cursor = connection.cursor(row_factory=args_row(StaleRanges))
+    await cursor.execute(STALE_RANGES)
+    (ranges,) = await cursor.fetchall()
+    return ranges
+
+
 LEASE_HOLDER = "SELECT holder FROM leases WHERE name = %s AND expires_at > clock_timestamp()"
 
 
@@ -111,6 +154,7 @@ class Ingestion(NamedTuple):
     """Holder of the feed's lease, while the lease is valid."""
     levels: list[LevelStatus]
     jobs: list[JobStatus]
+    stale: StaleRanges
 
 
 async def read_ingestion(connection: AsyncConnection) -> Ingestion:
@@ -123,6 +167,7 @@ async def read_ingestion(connection: AsyncConnection) -> Ingestion:
         holder,
         await read_candle_levels(connection),
         await read_jobs(connection),
+        await read_stale_ranges(connection),
     )
 
 

@@ -158,7 +158,7 @@ class Supervisor(Multiprocess):
                 super().keep_subprocess_alive()
             for ended in before - {worker.pid for worker in self.processes}:
                 if ended is not None:
-                    metrics.reset_gauges(ended)
+                    metrics.count_replaced_worker(ended)
 
 
 @contextmanager

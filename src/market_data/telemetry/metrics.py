@@ -5,7 +5,8 @@ the worker that answers adds them up. Metrics of the database are sampled: see `
 """
 
 import os
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from prometheus_client import (
     REGISTRY,
@@ -16,6 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
     multiprocess,
+    values,
 )
 from prometheus_client.registry import Collector
 
@@ -61,6 +63,21 @@ STREAM_CLIENTS: Final = Gauge(
 STREAM_DROPPED: Final = Counter(
     "market_data_stream_dropped_total", "Clients of streams that the service disconnected.", ["reason"]
 )
+REPLICA_USED: Final = Gauge(
+    "market_data_replica_used",
+    "1 while reads go to the replica, 0 while they go to the primary instead.",
+    ["replica"],
+    multiprocess_mode="livemin",
+)
+REPLICA_LAG: Final = Gauge(
+    "market_data_replica_lag_bytes",
+    "WAL that the replica has yet to replay; NaN while it can't be reached.",
+    ["replica"],
+    multiprocess_mode="livemax",
+)
+WORKERS_REPLACED: Final = Counter(
+    "market_data_workers_replaced_total", "Worker processes that died or hung, and were replaced."
+)
 
 # Create the series at 0: `rate()` misses the first event of a series that starts with it.
 STREAM_CLIENTS.labels("sse")
@@ -84,6 +101,16 @@ def exposition(sampled: Collector) -> bytes:
     return generate_latest(counts) + generate_latest(samples)
 
 
-def reset_gauges(process_id: int) -> None:
-    """Drop the gauges (clients, connections) of a worker that has ended, and keep its counters."""
+def count_replaced_worker(process_id: int) -> None:
+    """Drop the gauges (clients, connections) of a worker that has ended, keep its counters, and count it."""
     multiprocess.mark_process_dead(process_id)  # type: ignore[no-untyped-call]  # the library has no types there
+    _replaced_workers().inc(1)
+
+
+@cache
+def _replaced_workers() -> Any:
+    """Return WORKERS_REPLACED in a file of the supervisor, which has imported the library before the folder existed."""
+    (metric,) = WORKERS_REPLACED.collect()
+    library: Any = values  # which has no types
+    shared_value = library.MultiProcessValue()
+    return shared_value(metric.type, metric.name, f"{metric.name}_total", (), (), metric.documentation)

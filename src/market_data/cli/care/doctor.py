@@ -57,7 +57,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
 def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
     """Run the checks, if the database can be reached. The first finding is about the connection itself."""
     try:
-        with _database(settings) as (database_url, started):
+        with _database(settings) as database_url:
             if database_url is None:
                 finding = f"there is none in {settings.home} yet"
                 yield error("database", finding, "start `market-data serve`, or set DATABASE_URL")
@@ -70,7 +70,7 @@ def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
                 application_name="market-data doctor",
             ) as connection:
                 row = connection.execute(IS_EMBEDDED).fetchone()
-                context = CheckContext(connection, settings, workers, bool(row and row[0]), started)
+                context = CheckContext(connection, settings, workers, bool(row and row[0]))
                 name = "the embedded engine" if context.embedded else "a server"
                 yield ok("database", f"{name} responds at {_address(database_url)}")
                 yield from _check_all(context)
@@ -102,18 +102,15 @@ def _check_all(context: CheckContext) -> Iterator[Finding]:
 
 
 @contextmanager
-def _database(settings: Settings) -> Generator[tuple[str | None, bool]]:
-    """Yield the URL (None: no database) and True if this started the embedded engine. Create and migrate nothing."""
+def _database(settings: Settings) -> Generator[str | None]:
+    """Yield the URL (None: no database). Create and migrate nothing."""
     if settings.direct_url:
-        yield settings.direct_url, False
-        return
-    home = Home(settings.home)
-    if not home.data.exists():
-        yield None, False
-        return
-    started = home.running_dsn() is None
-    with embedded.attached_engine(settings.home, report=progress) as database_url:
-        yield database_url, started
+        yield settings.direct_url
+    elif Home(settings.home).data.exists():
+        with embedded.attached_engine(settings.home, report=progress) as database_url:
+            yield database_url
+    else:
+        yield None
 
 
 def _address(database_url: str) -> str:

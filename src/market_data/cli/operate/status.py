@@ -31,7 +31,8 @@ class Response(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show whether a running service is ready, the age of its latest trade, how far its candles are materialized, "
-        "and its failed jobs. The exit status is 0 if the service is ready and its trades are not stale, else 1."
+        "and jobs of its database that fail or do not run. The exit status is 0 if the service is ready, its trades are not "
+        "stale and its jobs run, else 1."
     )
     parser.add_argument("--json", action="store_true", help="print the responses of the service as one JSON object")
     add_url_argument(parser)
@@ -46,7 +47,11 @@ def _run(_: Settings, parsed: argparse.Namespace) -> int:
     else:
         _print_status(display_url(client.base_url), service.body, ready, ingestion)
     healthy = ready.status == 200 and ingestion.status == 200 and ingestion.body.get("ingestion_status") != "stale"
-    return 0 if healthy else 1
+    return 0 if healthy and not _problems(ingestion.body.get("jobs", [])) else 1
+
+
+def _problems(jobs: list[Body]) -> list[Body]:
+    return [job for job in jobs if job["state"] not in {"ok", "unused"}]
 
 
 def _get(client: httpx.Client, path: str) -> Response:
@@ -68,11 +73,12 @@ def _print_status(url: str, service: Body, ready: Response, ingestion: Response)
     summary.add_row("ready", *_readiness(ready))
     summary.add_row("ingestion", *_ingestion(ingestion))
     jobs: list[Body] = ingestion.body.get("jobs", [])
-    failed = [job for job in jobs if job["last_status"] == "Failed"]
+    problems = _problems(jobs)
     if jobs:
-        summary.add_row("jobs", *_job_summary(len(jobs), len(failed)))
+        summary.add_row("jobs", *_job_summary(len(jobs), len(problems)))
+        summary.add_row("stale", *_stale_ranges(ingestion.body))
     title = Text(f"{service.get('service', 'service')} {service.get('version', '')} at {url}", style="bold")
-    tables = [table for table in (_candles(ingestion.body.get("candles", [])), _jobs(failed)) if table.row_count]
+    tables = [table for table in (_candles(ingestion.body.get("candles", []), jobs), _jobs(problems)) if table.row_count]
     output(render(title, summary, *(part for table in tables for part in ("", table))))
 
 
@@ -94,24 +100,35 @@ def _ingestion(ingestion: Response) -> tuple[Text, Text]:
     return _word(str(body["ingestion_status"]), good=body["ingestion_status"] != "stale"), Text(", ".join(parts))
 
 
-def _job_summary(jobs: int, failed: int) -> tuple[Text, Text]:
-    if failed:
-        return _word("failed", good=False), Text(f"{failed} of {jobs}; see the log of the database")
-    return _word("ok", good=True), Text(f"{jobs}, none failed in its last run")
+def _job_summary(jobs: int, problems: int) -> tuple[Text, Text]:
+    if problems:
+        return _word("not ok", good=False), Text(f"{problems} of {jobs}; `market-data doctor` shows errors and remedies")
+    return _word("ok", good=True), Text(f"{jobs}, none failing, late or stopped")
 
 
-def _candles(candles: list[Body]) -> Table:
-    table = plain_table("candles", "materialized up to", "behind the newest trade")
+def _stale_ranges(ingestion: Body) -> tuple[str, str]:
+    age = ingestion["seconds_since_stale"]
+    oldest = "" if age is None else f", the oldest for {format_short(timedelta(seconds=age))}"
+    return f"{ingestion['stale_ranges']:,}", f"ranges of candles wait for a refresh{oldest}"
+
+
+def _candles(candles: list[Body], jobs: list[Body]) -> Table:
+    """Return how far each interval is materialized, and when its job runs next."""
+    next_runs = {job["table"]: job["next_run"] for job in jobs if job["job"] == "policy_refresh_continuous_aggregate"}
+    table = plain_table("candles", "materialized up to", "behind the newest trade", "next run")
     for each in candles:
-        lag = "" if each["watermark"] is None else format_short(timedelta(seconds=each["lag_seconds"]))
-        table.add_row(each["interval"], _time(each["watermark"]), lag)
+        lag = "" if each["lag_seconds"] is None else format_short(timedelta(seconds=each["lag_seconds"]))
+        next_run = next_runs.get(f"candles_{each['interval']}")
+        table.add_row(each["interval"], _time(each["watermark"]), lag, _time(next_run) if next_run else "")
     return table
 
 
 def _jobs(jobs: list[Body]) -> Table:
-    table = plain_table("failed job", "of", "last run", "next run")
+    table = plain_table("job", "of", "state", "failures in a row", "last success", "next run")
     for each in jobs:
-        table.add_row(each["job"], each["table"] or "", _time(each["last_run"]), _time(each["next_run"]))
+        failures = str(each["failures_in_a_row"])
+        last_success, next_run = _time(each["last_success"]), _time(each["next_run"])
+        table.add_row(each["job"], each["table"] or "", each["state"], failures, last_success, next_run)
     return table
 
 

@@ -1,7 +1,6 @@
 """Show live prices: a table on a terminal, one line per trade in a pipe."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from itertools import chain
@@ -102,23 +101,20 @@ def _read_latest_prices(table: PriceTable, client: httpx.Client, parameters: dic
 def _print_trades(events: Iterator[Event]) -> int:
     """Print a line per trade until the reader closes the pipe."""
     lost = False
-    try:
-        for event in events:
-            match event.name:
-                case "trade":
-                    trade = msgspec.json.decode(event.data, type=Trade)
-                    time = trade.timestamp.isoformat().replace("+00:00", "Z")
-                    output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
-                case "gap":
-                    progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
-                case "lost" if not lost:
-                    progress(f"connection to the stream lost ({event.data}); reconnecting")
-                    lost = True
-                case "open" if lost:
-                    progress("connected to the stream again")
-                    lost = False
-                case _:
-                    pass
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails when it flushes at its exit
+    for event in events:
+        match event.name:
+            case "trade":
+                trade = msgspec.json.decode(event.data, type=Trade)
+                time = trade.timestamp.isoformat().replace("+00:00", "Z")
+                output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
+            case "gap":
+                progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
+            case "lost" if not lost:
+                progress(f"connection to the stream lost ({event.data}); reconnecting")
+                lost = True
+            case "open" if lost:
+                progress("connected to the stream again")
+                lost = False
+            case _:
+                pass
     return 0

@@ -1,6 +1,7 @@
 """Checks of `market-data doctor`. Each is a function that returns its findings: one `ok` if there is no problem."""
 
-from market_data.cli.care.checks.maintenance import bloat, candles, clock, disk, jobs
+from market_data.cli.care.checks.jobs import jobs
+from market_data.cli.care.checks.maintenance import bloat, candles, clock, disk
 from market_data.cli.care.checks.security import analyst, password
 from market_data.cli.care.checks.server import connections, edition, extension, pooler, postgresql, schema, workers
 

@@ -57,8 +57,6 @@ class CheckContext:
     """Worker processes of all services on this database."""
     embedded: bool
     """True for the embedded engine."""
-    engine_started_for_check: bool = False
-    """True if the embedded engine was started just now: its jobs are late because it did not run."""
 
     def rows(self, query: Query, parameters: Params | None = None) -> list[Row]:
         """Return the rows of a query, in a read-only transaction.

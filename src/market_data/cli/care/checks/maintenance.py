@@ -1,4 +1,4 @@
-"""Checks of maintenance: jobs, candles, dead rows, clock and disk."""
+"""Checks of maintenance: candles, dead rows, clock and disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,102 +9,60 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
-from market_data.cli.care.checks.policies import EXPECTED
+from market_data.cli.care.checks.jobs import read_jobs
 from market_data.cli.durations import format_short
 from market_data.queries.intervals import INTERVALS
-from market_data.queries.status import LEVELS
-
-MAX_JOB_DELAY = timedelta(minutes=5)
-"""Maximum delay of a job's start that is not reported."""
-
-JOBS = """
-    SELECT
-        job.job_id,
-        job.proc_name::text,
-        coalesce(aggregate.view_name, job.hypertable_name, '')::text,
-        job.scheduled OR job.proc_name = 'drop_old_trades' AND (SELECT drop_after IS NULL FROM retention),
-        run.last_run_status = 'Failed',
-        run.job_status = 'Running',
-        CASE WHEN job.scheduled AND isfinite(run.next_start) THEN now() - run.next_start END,
-        nullif(run.last_successful_finish, '-infinity') > now() - 2 * job.schedule_interval - INTERVAL '10 minutes',
-        isfinite(run.next_start) AND run.next_start > now() + 2 * job.schedule_interval + INTERVAL '10 minutes'
-    FROM timescaledb_information.jobs AS job
-    LEFT JOIN timescaledb_information.job_stats AS run USING (job_id)
-    LEFT JOIN timescaledb_information.continuous_aggregates AS aggregate
-        ON aggregate.materialization_hypertable_name = job.hypertable_name
-    WHERE job.job_id >= 1000
-    ORDER BY job.job_id
-"""
-
-LAST_ERROR = """
-    SELECT err_message FROM timescaledb_information.job_errors WHERE job_id = %s ORDER BY finish_time DESC LIMIT 1
-"""
-
-
-def jobs(context: CheckContext) -> list[Finding]:
-    """Find jobs that are missing, stopped, failing or late, or that wait for a time far ahead."""
-    problems: list[Finding] = []
-    found = context.rows(JOBS)
-    for key, remedy in EXPECTED.items():
-        if not any(key == (name, table) for _, name, table, *_ in found):
-            problems.append(error("jobs", f"{_label(*key)} is missing", remedy))
-    for number, name, table, scheduled, failed, running, late, lately, ahead in found:
-        job = f"{number} ({_label(name, table)})"
-        finding = None
-        if not scheduled:
-            finding = error("jobs", f"{job} is stopped", f"SELECT alter_job({number}, scheduled => true)")
-        elif failed:
-            remedy = f"CALL run_job({number}) shows the error, as does the log of the database"
-            finding = (warning if lately else error)("jobs", f"{job} failed{_last_error(context, number)}", remedy)
-        elif ahead:
-            remedy = f"SELECT alter_job({number}, next_start => now()); check the clock of the server"
-            finding = error("jobs", f"{job} waits for a time far ahead, as after the clock was set back", remedy)
-        elif late is not None and late > MAX_JOB_DELAY and not running and not context.engine_started_for_check:
-            start = "restart the service" if context.embedded else "SELECT _timescaledb_functions.start_background_workers()"
-            finding = error(
-                "jobs", f"{job} should have started {format_short(late)} ago", f"{start}; CALL run_job({number}) runs it now"
-            )
-        if finding:
-            problems.append(finding)
-    return problems or [ok("jobs", f"{len(found)} jobs, none stopped, failing or late")]
-
-
-def _label(name: str, table: str) -> str:
-    return f"{name} of {table}" if table else name
-
-
-def _last_error(context: CheckContext, job: int) -> str:
-    errors = context.rows(LAST_ERROR, (job,))
-    return f" ({errors[0][0].splitlines()[0]})" if errors and errors[0][0] else ""
-
+from market_data.queries.status import LEVELS, NEWEST_TRADE, STALE_RANGES, StaleRanges
 
 REFRESH = "CALL refresh_candles()"
 
-STALE = "SELECT count(*) FROM stale_ranges"
+REFRESHING = ("refresh_candles", "policy_refresh_continuous_aggregate")
+"""Jobs that materialize candles."""
 
-MAX_STALE_RANGES = 1000
-"""Maximum number of stale ranges that is not reported. A range is refreshed in milliseconds."""
+MAX_STALE_SECONDS = 300
+"""Maximum age of a stale range that is not reported: a large import takes longer than late trades, whose candles are
+refreshed within seconds."""
 
 
 def candles(context: CheckContext) -> Iterator[Finding]:
-    """Check how far candles are materialized, and how many ranges with late trades wait for a refresh."""
-    behind = [
-        (interval, lag)
-        for interval, _, lag in context.rows(LEVELS, (list(INTERVALS),))
-        if lag is not None and lag > _max_lag(interval).total_seconds()
-    ]
-    (stale,) = context.row(STALE)
+    """Check how far candles are materialized, and how many ranges with late trades wait for a refresh.
+
+    Candles that are behind are no problem if their job runs, as after an import or after a pause without trades.
+    """
+    running = {
+        (job.table or "candles_1m").removeprefix("candles_")
+        for job in read_jobs(context)
+        if job.job in REFRESHING and job.state == "ok"
+    }
+    (newest,) = context.row(NEWEST_TRADE)
+    behind: list[tuple[str, float | None]] = []
+    waiting: list[str] = []
+    for interval, _, lag in context.rows(LEVELS, (list(INTERVALS),)):
+        if newest is None or (lag is not None and lag <= _max_lag(interval).total_seconds()):
+            continue
+        if interval not in running:
+            behind.append((interval, lag))
+        elif lag is not None:
+            waiting.append(interval)
+    stale = StaleRanges(*context.row(STALE_RANGES))
+    stale_for = timedelta(seconds=stale.oldest_seconds or 0)
     if behind:
         interval, lag = behind[0]
         others = f" (and {', '.join(each for each, _ in behind[1:])})" if behind[1:] else ""
-        finding = (
-            f"candles_{interval}{others} are materialized {format_short(timedelta(seconds=lag))} behind the newest trade"
-        )
-        yield warning("candles", finding, f"see jobs; {REFRESH} materializes 1m now, then stale ranges of all intervals")
-    if stale > MAX_STALE_RANGES:
-        yield warning("candles", f"{stale:,} ranges with late trades wait for a refresh", REFRESH)
-    if not behind and stale <= MAX_STALE_RANGES:
-        yield ok("candles", f"materialized up to the newest trades, {stale:,} ranges with late trades wait")
+        distance = "not materialized at all"
+        if lag is not None:
+            distance = f"materialized {format_short(timedelta(seconds=lag))} behind the newest trade"
+        remedy = f"see jobs; {REFRESH} materializes 1m now, then stale ranges of all intervals"
+        yield warning("candles", f"candles_{interval}{others} are {distance}", remedy)
+    overdue = stale_for.total_seconds() > MAX_STALE_SECONDS
+    if overdue:
+        finding = f"{stale.waiting:,} ranges with late trades wait for a refresh, the oldest for {format_short(stale_for)}"
+        yield warning("candles", finding, REFRESH)
+    if not behind and not overdue:
+        finding = "materialized up to the newest trades"
+        if waiting:
+            finding += f", except {', '.join(waiting)}, which follow at the next run of their jobs"
+        yield ok("candles", f"{finding}; {stale.waiting:,} ranges with late trades wait")
 
 
 def _max_lag(interval: str) -> timedelta:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
+from market_data.cli.care.checks.jobs import read_jobs, scheduler_remedy
 from market_data.database import migrations
 from market_data.errors import first_line
 
@@ -107,7 +108,8 @@ WORKERS = """
         coalesce(
             bool_or(backend_type LIKE 'TimescaleDB Background Worker Scheduler' AND datname = current_database()), false
         ),
-        count(backend_type) > 1
+        -- Without this role, sessions of other roles have no backend_type.
+        pg_has_role('pg_read_all_stats', 'USAGE')
     FROM pg_stat_activity
 """
 MIN_PARALLEL_JOBS = 4
@@ -134,11 +136,16 @@ def workers(context: CheckContext) -> Iterator[Finding]:
         yield warning("workers", finding, remedy)
     elif visible and not scheduled:
         finding = "TimescaleDB's scheduler does not run for this database, so no job runs"
-        yield error("workers", finding, "SELECT _timescaledb_functions.start_background_workers()")
+        yield error("workers", finding, scheduler_remedy(context))
+    elif not visible and all(job.last_run is None for job in read_jobs(context)):
+        finding = "no job has ever run, and this role may not see if TimescaleDB's scheduler runs"
+        yield error("workers", finding, scheduler_remedy(context))
     else:
-        yield ok("workers", f"timescaledb.max_background_workers is {maximum}")
+        unseen = "" if visible else ", and this role may not see if the scheduler runs: see jobs"
+        yield ok("workers", f"timescaledb.max_background_workers is {maximum}{unseen}")
 
 
+# Sessions of other roles may have no backend_type and application_name: these count, even TimescaleDB's own.
 CONNECTIONS = """
     SELECT
         current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
@@ -146,7 +153,8 @@ CONNECTIONS = """
         (
             SELECT count(*)
             FROM pg_stat_activity
-            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name NOT LIKE 'market-data%'
+            WHERE datname IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+                AND pid <> pg_backend_pid() AND coalesce(application_name, '') NOT LIKE 'market-data%'
         )
 """
 CONNECTIONS_BESIDES_POOL = 3
