@@ -15,6 +15,8 @@ import uvicorn
 from litestar import Litestar
 from psycopg.conninfo import conninfo_to_dict
 
+from market_data.server.serve import MAX_WEBSOCKET_MESSAGE_BYTES
+
 SERVER = os.environ.get("TEST_DATABASE_URL")
 """DSN of the server to test on; None for the embedded engine."""
 
@@ -67,7 +69,17 @@ def changed_url(url: str, *, port: int | None = None, database: str | None = Non
 @contextmanager
 def serving(app: Litestar) -> Iterator[str]:
     """Serve an application on a free port and yield its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            ws="websockets-sansio",
+            ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+            proxy_headers=False,
+        )
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -176,10 +176,10 @@ def test_malformed_last_event_id_header_is_named(address: str):
     assert answer.json()["errors"][0]["name"] == "Last-Event-ID"
 
 
-def test_stream_is_neither_stored_nor_buffered(address: str):
+def test_stream_is_neither_stored_nor_compressed_nor_buffered(address: str):
     with httpx.stream("GET", f"{address}/stream") as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["cache-control"] == "no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
 
 

@@ -99,8 +99,7 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         log_config=None,
         access_log=False,  # `middleware.access_log` writes it
         server_header=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies,
+        proxy_headers=False,  # `middleware.proxies` reads them
         http=HeaderTimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
