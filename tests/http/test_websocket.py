@@ -162,6 +162,8 @@ def test_a_resumed_subscription_is_added_to_the_others(address: str, connection:
 
 def test_a_command_with_an_id_of_another_database_gets_a_gap(address: str, connection: Connection):
     with open_websocket(address, symbols="MSFT") as client:
+        store(connection, current_trade("100", symbol="MSFT"))
+        assert receive(client)["data"]["price"] == 100
         command(client, "subscribe", symbols=["AAPL"], last_event_id="999999999-0-0")
         assert receive(client)["event"] == "gap"
         store(connection, current_trade("1"))
@@ -185,7 +187,7 @@ def test_resuming_by_command_loses_nothing_while_trades_arrive(address: str, con
             message = receive(client)
             if message["event"] == "trade":
                 received[message["data"]["symbol"]].append(message["data"]["price"])
-            if received == {"AAPL": [], "MSFT": written[:20]}:
-                client.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"], "last_event_id": last}))
+                if received == {"AAPL": [], "MSFT": written[:20]}:
+                    client.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"], "last_event_id": last}))
         writing.result()
     assert received == {"AAPL": written, "MSFT": written}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -14,7 +15,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from market_data.api import stream
 from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
@@ -135,7 +135,7 @@ def test_attempts_to_guess_a_key_count_against_the_address(limited_address: str)
 
 
 def test_a_client_that_sends_no_key_is_disconnected(closed_address: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stream, "AUTHENTICATION_SECONDS", 0.2)
+    monkeypatch.setattr(import_module("market_data.api.stream"), "AUTHENTICATION_SECONDS", 0.2)
     with connect(f"{closed_address}/ws") as client:
         detail = receive(client)["data"]["detail"]
         assert '{"action": "authenticate", "key": "md_…"}' in detail
