@@ -59,7 +59,9 @@ of a candle it receives the newest.
 
 `/ws` has the same as WebSocket messages, with the same parameters and, while connected, `{"action": "subscribe",
 "symbols": ["AAPL"], "channels": ["trades", "candles_1m"]}` and `unsubscribe` likewise; each event is a message `{"event": …,
-"id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first.
+"id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first. With `"last_event_id"`, `subscribe`
+first sends the events that were missed since. A page sends its key as a subprotocol, `new WebSocket(url, ["bearer", key])`,
+or in its first message, `{"action": "authenticate", "key": …}`.
 
     curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'
 """
