@@ -20,7 +20,12 @@ from market_data.errors import SettingsError
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Auth = Literal["open", "required"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+PATH_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@:+-]+)+")
+"""Path without characters that need escaping in a URL, in a header or in HTML, and without empty or dotted segments."""
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses in the form in which an IPv6 socket shows them."""
 Seconds = Annotated[float, Meta(ge=0.05, le=3600)]
 
 
@@ -55,7 +60,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     cors_origins: str = ""
     """Comma-separated origins whose pages may read responses (CORS); `*` for all, empty for none."""
     trusted_proxies: str = ""
-    """Comma-separated addresses and networks whose `X-Forwarded-For` is trusted."""
+    """Comma-separated addresses and networks whose `X-Forwarded-…` headers are trusted."""
+    root_path: str = ""
+    """Path prefix under which a proxy shows the service, such as `/md`; a trusted `X-Forwarded-Prefix` takes precedence."""
     future_tolerance_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
     """Maximum time of a trade in the future."""
     feed_enabled: bool = True
@@ -94,9 +101,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
-    def proxies(self) -> list[str]:
-        """TRUSTED_PROXIES as a list."""
-        return [proxy.strip() for proxy in self.trusted_proxies.split(",") if proxy.strip()]
+    def proxies(self) -> list[Network]:
+        """TRUSTED_PROXIES as networks, with IPv4 networks in place of their IPv6-mapped form."""
+        return [_unmapped(ipaddress.ip_network(text.strip())) for text in self.trusted_proxies.split(",") if text.strip()]
 
     def __repr__(self) -> str:
         """Omit the database URL, which contains a password."""
@@ -118,6 +125,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     for name in ("DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_READ_URL"):
         if name in values:
             values[name] = database_url(values[name], name)
+    if "ROOT_PATH" in values:
+        values["ROOT_PATH"] = path_prefix(values["ROOT_PATH"], "ROOT_PATH")
     try:
         settings = msgspec.convert(values, Settings, strict=False)
         _ = settings.home  # fails for an unknown user in `~user`
@@ -142,11 +151,31 @@ def _check_lists(settings: Settings) -> None:
                 f"CORS_ORIGINS={settings.cors_origins!r}: {origin!r} is not an origin as browsers send it, "
                 "such as https://example.com or http://localhost:3000 (no path, no capitals), nor * alone"
             )
-    for proxy in settings.proxies:
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError as error:
-            raise SettingsError(f"TRUSTED_PROXIES={settings.trusted_proxies!r}: {error}") from None
+    try:
+        _ = settings.proxies
+    except ValueError as error:
+        raise SettingsError(f"TRUSTED_PROXIES={settings.trusted_proxies!r}: {error}") from None
+
+
+def _unmapped(network: Network) -> Network:
+    if isinstance(network, ipaddress.IPv4Network) or not network.subnet_of(MAPPED):
+        return network
+    return ipaddress.IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - MAPPED.prefixlen))
+
+
+def path_prefix(text: str, name: str) -> str:
+    """Return a path prefix without a trailing slash; empty for the root.
+
+    Raises:
+        SettingsError: It is not one. The message begins with the name of the setting.
+    """
+    prefix = text.rstrip("/")
+    if prefix and not PATH_PREFIX.fullmatch(prefix):
+        raise SettingsError(
+            f"{name}={text!r}: expected a path such as /market-data: it begins with one slash, and has letters, digits or "
+            "._~@:+- between slashes"
+        )
+    return prefix
 
 
 def _without_type_names(message: str, choices: object) -> str:

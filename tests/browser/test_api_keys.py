@@ -1,8 +1,10 @@
 """API keys on the dashboard and the documentation page, with `auth="required"`."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from browser.contrast import low_contrast_texts
@@ -112,6 +114,34 @@ def test_dialog_stays_open_without_a_key_and_no_requests_are_sent(recorded: Reco
     requests_before = len(recorded.requests)
     page.wait_for_timeout(4000)
     assert recorded.requests[requests_before:] == []
+
+
+OPEN_WEBSOCKET = """([protocols, message]) => new Promise((resolve) => {
+    const socket = new WebSocket(location.origin.replace("http", "ws") + "/ws?symbols=AAPL", protocols);
+    const events = [];
+    socket.onopen = () => message && socket.send(message);
+    socket.onmessage = ({ data }) => {
+        events.push(JSON.parse(data).event);
+        if (events.at(-1) === "heartbeat") resolve({ protocol: socket.protocol, events });
+    };
+    socket.onclose = ({ code }) => resolve({ protocol: socket.protocol, events, code });
+})"""
+
+
+def test_a_page_opens_a_websocket_with_its_key(recorded: RecordedPage, key: str):
+    page = recorded.page
+    page.goto("/dashboard")
+    unknown = generate_key()
+
+    def opened(protocols: list[str], message: dict[str, str] | None = None) -> Any:
+        return page.evaluate(OPEN_WEBSOCKET, [protocols, message and json.dumps(message)])
+
+    assert opened(["bearer", key]) == {"protocol": "bearer", "events": ["heartbeat"]}
+    assert opened(["bearer", unknown]) == {"protocol": "bearer", "events": ["error"], "code": 1008}
+    authenticated = opened([], {"action": "authenticate", "key": key})
+    assert authenticated == {"protocol": "", "events": ["authenticated", "heartbeat"]}
+    rejected = opened([], {"action": "authenticate", "key": unknown})
+    assert rejected == {"protocol": "", "events": ["error"], "code": 1008}
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data.server.http_protocol import HttpProtocol
+from market_data.server.serve import MAX_WEBSOCKET_MESSAGE_BYTES
 from market_data.server.websocket_protocol import WebSocketProtocol
 
 SERVER = os.environ.get("TEST_DATABASE_URL")
@@ -82,7 +83,15 @@ def changed_url(url: str, *, port: int | None = None, database: str | None = Non
 def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
     """Serve an application with the protocols of the service on a free port and yield its URL."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, http=HttpProtocol, ws=WebSocketProtocol, **options
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+        proxy_headers=False,
+        **options,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -27,7 +27,7 @@ def receive(client: ClientConnection) -> Message:
     return message
 
 
-def command(client: ClientConnection, action: str, **fields: list[str]) -> Message:
+def command(client: ClientConnection, action: str, **fields: list[str] | str) -> Message:
     """Send a command and return its response, without the events before it."""
     client.send(json.dumps({"action": action, **fields}))
     while (answer := receive(client))["event"] not in ("subscribed", "error"):

@@ -1,11 +1,13 @@
 """CORS: the pages of other origins that may read responses."""
 
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from helpers.support import Connection, store, trade
+from helpers.support import PROJECT, Connection, store, trade
 from litestar.testing import TestClient
 
 from market_data.errors import SettingsError
@@ -15,8 +17,9 @@ OURS = "https://charts.example.com"
 THEIRS = "https://evil.example.com"
 READABLE = (
     "ETag, Link, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, "
-    "X-Request-ID"
+    "X-Request-ID, X-Write-Position"
 )
+SENDABLE = "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Read-After, X-Request-ID"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 
 MakeClient = Callable[[Settings], TestClient]
@@ -75,11 +78,26 @@ def test_a_preflight_lists_the_methods_and_headers_that_a_page_may_send(shared: 
     assert (response.status_code, response.content) == (204, b"")
     assert cors_headers(response) == {
         "access-control-allow-methods": "DELETE, GET, HEAD, PATCH, POST, PUT",
-        "access-control-allow-headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Request-ID",
+        "access-control-allow-headers": SENDABLE,
         "access-control-max-age": "600",
         "access-control-allow-origin": OURS,
         "access-control-expose-headers": READABLE,
     }
+
+
+def test_pages_may_send_and_read_every_header_of_the_service(document: dict[str, Any]):
+    """The headers are those of the document, and those that the code names."""
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    sent = {each["name"] for operation in operations for each in operation.get("parameters", []) if each["in"] == "header"}
+    responses = [response for operation in operations for response in operation["responses"].values()]
+    read = {name for response in responses for name in response.get("headers", {})} - {"Cache-Control", "Vary"}
+    sources = "".join(path.read_text() for path in (PROJECT / "src/market_data").rglob("*.py"))
+    own = set(re.findall(r'"(X-[A-Za-z-]+)"', sources)) - {"X-Accel-Buffering"}
+    assert sent | read
+    assert sent <= set(SENDABLE.split(", "))
+    assert read <= set(READABLE.split(", "))
+    assert own
+    assert own <= {*SENDABLE.split(", "), *READABLE.split(", ")}
 
 
 def test_allowed_origins_may_read_rejections_too(settings: Settings, make_client: MakeClient):

@@ -106,6 +106,30 @@ def test_each_key_has_its_own_limit(limited: Callable[..., TestClient], database
             assert client.get("/symbols", headers=headers).status_code == 429
 
 
+@pytest.mark.parametrize("origins", ["", "https://charts.example.com"])
+def test_preflights_are_free(limited: Callable[..., TestClient], origins: str):
+    asked = {"Origin": "https://charts.example.com", "Access-Control-Request-Method": "GET"}
+    with limited(2, cors_origins=origins) as client:
+        assert client.get("/nothing").headers["ratelimit-remaining"] == "1"
+        for _ in range(3):
+            for path in ("/symbols", "/nothing"):
+                preflight = client.options(path, headers=asked)
+                assert preflight.status_code in (204, 404)
+                assert not limits(preflight)
+        assert client.get("/nothing").headers["ratelimit-remaining"] == "0"
+        assert client.options("/symbols", headers=asked).status_code == 204
+        assert client.get("/symbols", headers={"Origin": "https://charts.example.com"}).status_code == 429
+
+
+def test_keys_can_not_be_guessed_with_preflights(limited: Callable[..., TestClient], database_url: str):
+    asked = {"Origin": "https://charts.example.com", "Access-Control-Request-Method": "GET"}
+    key = store_key(database_url, "read")
+    with limited(2) as client:
+        for headers in ({"X-API-Key": "guess"}, bearer(key)):
+            statuses = [client.options("/symbols", headers={**asked, **headers}).status_code for _ in range(3)]
+            assert statuses[-1] == 429
+
+
 def test_failed_authentications_count_against_the_address(limited: Callable[..., TestClient], database_url: str):
     known = store_key(database_url, "read")
     with limited(4) as client:
@@ -113,7 +137,7 @@ def test_failed_authentications_count_against_the_address(limited: Callable[...,
             bearer(known[:-4] + "AAAA"),
             bearer("guess"),
             {"X-API-Key": "md_00000000_"},
-            {"Authorization": "Basic eDp5"},
+            {"Authorization": "Basic eDp5", "X-API-Key": "guess"},
         ]
         answers = [client.get("/symbols", headers=headers) for headers in wrong]
         assert [answer.status_code for answer in answers] == [401] * 4

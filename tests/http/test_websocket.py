@@ -1,6 +1,8 @@
 """`/ws`: events, commands and errors."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -49,21 +51,37 @@ def test_subscriptions_change_while_connected(websocket: ClientConnection, conne
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("message", "expected"),
     [
-        ("{", "message"),
-        ("", "message"),
-        ("[]", "message"),
-        ('{"action": "stop"}', "action"),
-        ('{"action": "subscribe", "symbols": []}', "symbols"),
+        ("{", "message: is not valid JSON: it ends too early"),
+        ("{]", "message: is not valid JSON: "),
+        ("", "message: is empty"),
+        ("[]", 'message: must be an object such as {"action": "subscribe", "symbols": ["AAPL"]}'),
+        ('{"action": "subscribe", "symbols": ' + "[" * 5000, "message: is nested too deeply"),
+        (b"\0", "message: is binary; send the JSON as a text message"),
+        (b'{"action": "subscribe"}', "message: is binary"),
+        ("{}", "action: is missing; give one of subscribe, unsubscribe, authenticate"),
+        ('{"action": "stop"}', "action: must be one of subscribe, unsubscribe, authenticate, not 'stop'"),
+        ('{"action": 1}', 'action: must be a string such as "subscribe"'),
+        ('{"action": "subscribe", "symbols": []}', 'symbols: is empty; give at least one, such as ["AAPL"]'),
+        ('{"action": "subscribe", "symbols": "AAPL"}', 'symbols: must be a list of strings such as ["AAPL"]'),
+        ('{"action": "subscribe", "symbols": [1]}', 'symbols: must be a list of strings such as ["AAPL"]'),
         ('{"action": "subscribe", "symbols": ["NOPE"]}', "There is no symbol NOPE"),
-        ('{"action": "subscribe", "symbols": ["a b"]}', "letters"),
-        ('{"action": "subscribe", "channels": ["prices"]}', "candles_1m"),
-        ('{"action": "subscribe", "more": 1}', "more"),
+        ('{"action": "subscribe", "symbols": ["a b"]}', "symbols: must be 1 to 32 letters"),
+        ('{"action": "subscribe", "channels": ["prices"]}', "channels: must be one of trades, candles_1m"),
+        ('{"action": "subscribe", "channels": null}', 'channels: must be a list of strings such as ["trades"]'),
+        ('{"action": "subscribe", "last_event_id": 3}', 'last_event_id: must be a string such as "412-1-0"'),
+        ('{"action": "subscribe", "last_event_id": "3"}', "last_event_id: must be the id of an event, unchanged"),
+        ('{"action": "subscribe", "more": 1}', "more: is not a field of subscribe, which has action, symbols, channels"),
+        ('{"action": "unsubscribe", "last_event_id": "1-0-0"}', "last_event_id: is not a field of unsubscribe"),
+        ('{"action": "authenticate"}', "key: is missing"),
+        ('{"action": "subscribe", "symbols": [], "channels": []}', "; channels: is empty"),
     ],
 )
-def test_wrong_command_gets_an_error_and_keeps_the_connection(websocket: ClientConnection, text: str, expected: str):
-    websocket.send(text)
+def test_wrong_command_gets_an_error_and_keeps_the_connection(
+    websocket: ClientConnection, message: str | bytes, expected: str
+):
+    websocket.send(message)
     answer = receive(websocket)
     assert answer["event"] == "error"
     assert expected in answer["data"]["detail"]
@@ -88,3 +106,88 @@ def test_wrong_parameters_of_a_websocket_are_sent_before_it_is_closed(address: s
         assert "candles_1m" in receive(client)["data"]["detail"]
         with pytest.raises(ConnectionClosed, match="1008"):
             client.recv(timeout=10)
+
+
+def test_an_unknown_symbol_closes_a_websocket_for_good(address: str):
+    with connect(f"{address.replace('http', 'ws')}/ws?symbols=NOPE") as client:
+        assert "There is no symbol NOPE" in receive(client)["data"]["detail"]
+        with pytest.raises(ConnectionClosed, match="1008"):
+            client.recv(timeout=10)
+
+
+def test_a_message_that_is_too_large_closes_a_websocket(address: str):
+    with open_websocket(address) as client:
+        client.send("x" * (1_000_000 + 1))
+        with pytest.raises(ConnectionClosed, match="1009"):
+            client.recv(timeout=10)
+
+
+def prices(client: ClientConnection, *, until: str = "heartbeat") -> list[float]:
+    """Return the prices of trades, until an event with another name."""
+    found: list[float] = []
+    while (message := json.loads(client.recv(timeout=20)))["event"] != until:
+        if message["event"] == "trade":
+            found.append(message["data"]["price"])
+    return found
+
+
+def test_a_command_resumes_after_the_last_event_id(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, current_trade("1"))
+        last = events.next().id
+    store(connection, current_trade("2"), current_trade("100", symbol="MSFT"), current_trade("3"))
+    with open_websocket(address) as client:
+        assert command(client, "subscribe", symbols=["AAPL"], last_event_id=last) == {"channels": {"trades": ["AAPL"]}}
+        assert prices(client) == [2, 3]
+        store(connection, current_trade("4"))
+        assert receive(client)["data"]["price"] == 4
+
+
+def test_a_resumed_subscription_is_added_to_the_others(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, current_trade("1"))
+        last = events.next().id
+    store(connection, current_trade("2"), current_trade("102", symbol="MSFT"))
+    with open_websocket(address, symbols="MSFT") as client:
+        store(connection, current_trade("103", symbol="MSFT"))
+        assert receive(client)["data"]["price"] == 103
+        store(connection, current_trade("3"), current_trade("104", symbol="MSFT"))
+        assert receive(client)["data"]["price"] == 104
+        channels = command(client, "subscribe", symbols=["AAPL"], last_event_id=last)["channels"]
+        assert channels == {"trades": ["AAPL", "MSFT"]}
+        assert prices(client) == [2, 3], "those of MSFT are not sent again"
+        store(connection, current_trade("105", symbol="MSFT"), current_trade("4"))
+        assert {receive(client)["data"]["price"] for _ in range(2)} == {105, 4}
+
+
+def test_a_command_with_an_id_of_another_database_gets_a_gap(address: str, connection: Connection):
+    with open_websocket(address, symbols="MSFT") as client:
+        store(connection, current_trade("100", symbol="MSFT"))
+        assert receive(client)["data"]["price"] == 100
+        command(client, "subscribe", symbols=["AAPL"], last_event_id="999999999-0-0")
+        assert receive(client)["event"] == "gap"
+        store(connection, current_trade("1"))
+        assert receive(client)["data"]["price"] == 1
+
+
+def test_resuming_by_command_loses_nothing_while_trades_arrive(address: str, connection: Connection):
+    with listening(address) as events:
+        store(connection, current_trade("1"))
+        last = events.next().id
+    written = [float(price) for price in range(2, 152)]
+    received: dict[str, list[float]] = {"AAPL": [], "MSFT": []}
+
+    def write() -> None:
+        for price in written:
+            store(connection, current_trade(f"{price:g}"), current_trade(f"{price:g}", symbol="MSFT"))
+
+    with ThreadPoolExecutor(1) as pool, open_websocket(address, symbols="MSFT") as client:
+        writing = pool.submit(write)
+        while min(map(len, received.values())) < len(written):
+            message = receive(client)
+            if message["event"] == "trade":
+                received[message["data"]["symbol"]].append(message["data"]["price"])
+                if received == {"AAPL": [], "MSFT": written[:20]}:
+                    client.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"], "last_event_id": last}))
+        writing.result()
+    assert received == {"AAPL": written, "MSFT": written}

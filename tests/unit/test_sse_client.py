@@ -75,7 +75,11 @@ def test_a_silent_connection_is_lost(monkeypatch: pytest.MonkeyPatch):
 def test_a_busy_service_is_retried_after_its_retry_after():
     with fake_service(problem(503, "Too busy.", Retry_After="1"), Reply(message("trade", 1), holds=True)) as service:
         started = time.monotonic()
-        assert read_events(service, 3) == [Event("lost", "Too busy."), Event("open", ""), Event("trade", "{}", "1")]
+        assert read_events(service, 3) == [
+            Event("refused", "503 Service Unavailable: Too busy."),
+            Event("open", ""),
+            Event("trade", "{}", "1"),
+        ]
     assert time.monotonic() - started >= 1
 
 

@@ -10,6 +10,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import conditional_response
+from market_data.api.http.handlers import redirect_from_slash
 from market_data.api.http.openapi import OPEN
 from market_data.errors import NotFound
 
@@ -44,6 +45,8 @@ def pages(assets: Path | None) -> list[Any]:
 
     @get("/dashboard", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def page(request: Request[Any, Any, Any]) -> ASGIResponse:
+        if redirect := redirect_from_slash(request):
+            return redirect
         if assets is None:
             raise NotFound("The script of the dashboard's chart is not installed; set DOCS_ASSETS.")
         return asset(request, PAGE)

@@ -16,9 +16,11 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 from litestar.response import File
+from litestar.response.base import ASGIResponse
 
 from market_data import __version__
 from market_data.api.http.caching import REVALIDATE, STATIC
+from market_data.api.http.handlers import redirect_from_slash, root_path
 from market_data.api.http.openapi import OPEN, WITH_KEY
 from market_data.errors import NotFound
 
@@ -50,6 +52,7 @@ SCRIPTS = {
 }
 """Files of the pages, by name under `/assets`. No other file of npm's folder is served."""
 
+# Relative URLs of scripts and styles work under any path prefix.
 NO_ICON = "<link rel='icon' href='data:,'>"
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
@@ -58,12 +61,25 @@ SCHEMES: dict[str, SecurityScheme | Reference] = {
 }
 
 SWAGGER = SwaggerRenderPlugin(
-    js_url="/assets/swagger-ui-bundle.js",
-    css_url="/assets/swagger-ui.css",
-    standalone_preset_js_url="/assets/swagger-ui-standalone-preset.js",
+    js_url="assets/swagger-ui-bundle.js",
+    css_url="assets/swagger-ui.css",
+    standalone_preset_js_url="assets/swagger-ui-standalone-preset.js",
     favicon=NO_ICON,
 )
-REDOC = RedocRenderPlugin(js_url="/assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
+REDOC = RedocRenderPlugin(js_url="assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
+
+
+class DocumentPlugin(JsonRenderPlugin):
+    """The document, whose paths are relative to the path prefix of the request."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Return the document as JSON."""
+        document = _with_server(request, openapi_schema)
+        return super().render(request, document)  # pyright: ignore[reportUnknownMemberType] - as in `pages`
+
+
+def _with_server(request: Request[Any, Any, Any], document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "servers": [{"url": root_path(request) or "/"}]}
 
 
 async def _not_found_as_problem(response: Response[Any]) -> Response[Any]:
@@ -89,7 +105,7 @@ def openapi_config(*, required: bool) -> OpenAPIConfig:
         ],
         components=Components(security_schemes=SCHEMES),
         security=[*WITH_KEY] if required else [{}, *WITH_KEY],
-        render_plugins=[JsonRenderPlugin()],
+        render_plugins=[DocumentPlugin()],
         openapi_router=Router(
             "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_not_found_as_problem
         ),
@@ -110,23 +126,26 @@ def _content_policy(page: bytes, plugin: OpenAPIRenderPlugin) -> str:
 def pages(assets: Path | None) -> list[Any]:
     """Return the handlers of `/docs`, `/redoc` and their scripts; `assets` is a `node_modules` folder."""
 
-    def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> Response[bytes]:
+    def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> ASGIResponse:
+        if redirect := redirect_from_slash(request):
+            return redirect
         if assets is None:
             raise NotFound(
                 "The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
                 "The document itself is at /schema/openapi.json."
             )
+        document = _with_server(request, request.app.openapi_schema.to_schema())
         # Litestar leaves the type of `render`'s first parameter open.
-        html = plugin.render(request, request.app.openapi_schema.to_schema())  # pyright: ignore[reportUnknownMemberType]
+        html = plugin.render(request, document)  # pyright: ignore[reportUnknownMemberType]
         headers = {**REVALIDATE, "Content-Security-Policy": _content_policy(html, plugin)}
-        return Response(html, media_type=MediaType.HTML, headers=headers)
+        return ASGIResponse(body=html, media_type=MediaType.HTML, headers=headers)
 
     @get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)
-    def swagger(request: Request[Any, Any, Any]) -> Response[bytes]:
+    def swagger(request: Request[Any, Any, Any]) -> ASGIResponse:
         return page(request, SWAGGER)
 
     @get("/redoc", opt=OPEN, include_in_schema=False, sync_to_thread=False)
-    def redoc(request: Request[Any, Any, Any]) -> Response[bytes]:
+    def redoc(request: Request[Any, Any, Any]) -> ASGIResponse:
         return page(request, REDOC)
 
     @get([f"/assets/{name}" for name in SCRIPTS], opt=OPEN, include_in_schema=False, sync_to_thread=False)

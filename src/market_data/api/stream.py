@@ -8,19 +8,16 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 from litestar import Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, WebSocketDisconnect
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
-from msgspec import Meta, Struct
 
 from market_data.api.http.handlers import require_symbols
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
-from market_data.api.http.parameter_types import read_channels, read_symbols
 from market_data.api.http.parameters import (
     ChannelsParameter,
     LastEventIdHeader,
@@ -28,9 +25,13 @@ from market_data.api.http.parameters import (
     SymbolsParameter,
     read_parameters,
 )
+from market_data.api.http.problems import POLICY_VIOLATION
 from market_data.api.http.streaming_response import StreamingResponse
-from market_data.auth.api_keys import ApiKey
-from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError
+from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
+from market_data.api.stream_commands import Command, read_command
+from market_data.auth.api_keys import KEY_NEEDED, ApiKey, require_scope
+from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, Unauthorized
+from market_data.models import ParameterProblem
 from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.events import EventId, Message
@@ -58,7 +59,9 @@ of a candle it receives the newest.
 
 `/ws` has the same as WebSocket messages, with the same parameters and, while connected, `{"action": "subscribe",
 "symbols": ["AAPL"], "channels": ["trades", "candles_1m"]}` and `unsubscribe` likewise; each event is a message `{"event": …,
-"id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first.
+"id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first. With `"last_event_id"`, `subscribe`
+first sends the events that were missed since. A page sends its key as a subprotocol, `new WebSocket(url, ["bearer", key])`,
+or in its first message, `{"action": "authenticate", "key": …}`.
 
     curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'
 """
@@ -71,10 +74,6 @@ data: {"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:0
 
 HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 """Headers against proxies that hold back events: those that compress responses, and nginx, which buffers them."""
-
-TRY_AGAIN_LATER = 1013
-POLICY_VIOLATION = 1008
-"""Close codes of a WebSocket (RFC 6455 and IANA's registry)."""
 
 
 @get(
@@ -127,44 +126,83 @@ def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
     return services_of(request).hub
 
 
+AUTHENTICATION_SECONDS = 10.0
+"""Time for the first message of a client that has not sent its key yet."""
+
+KEY_IN_MESSAGE = """A client that can't send headers sends {"action": "authenticate", "key": "md_…"} as its first message."""
+
 MAX_ERROR_LENGTH = 300
-"""Characters of an error about a message, because the decoder repeats the words of the message."""
+"""Characters of an error about a message, which may repeat parts of it."""
 
 
-class Command(Struct, forbid_unknown_fields=True):
-    """A message from a WebSocket client."""
-
-    action: Literal["subscribe", "unsubscribe"]
-    symbols: Annotated[list[str], Meta(min_length=1)] | None = None
-    """None for all symbols."""
-    channels: Annotated[list[str], Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["trades"])
-
-
-read_command = msgspec.json.Decoder(Command).decode
-
-
-@websocket("/ws")
+@websocket("/ws", opt={"authenticates": True})
 async def messages(socket: WebSocket[Any, Any, Any]) -> None:
-    await socket.accept()
+    await socket.accept(BEARER if BEARER in socket.scope["subprotocols"] else None)
     try:
+        await _require_key(socket)
         given = read_parameters(socket, stream)
         subscription = await _subscription(socket, given["symbols"], given["channels"])
     except MarketDataError as error:
-        await socket.send_text(_message("error", {"detail": str(error)}))
-        await socket.close(POLICY_VIOLATION if isinstance(error, BadParameters) else TRY_AGAIN_LATER)
+        with suppress(OSError, RuntimeError):  # the client may have disconnected
+            await close_with_error(socket.send, error)
+        return
+    except (WebSocketDisconnect, OSError):
         return
     client = Client("websocket", subscription if socket.scope["query_string"] else Subscription(), _key_id(socket))
     after = given["last_event_id_header"] or given["last_event_id"]
     sending = asyncio.create_task(_send(socket, client, after))
     try:
         while True:
-            await _execute(socket, client, await socket.receive_text())
+            await _execute(socket, client)
     except WebSocketDisconnect:
         client.close()
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
+
+
+async def _require_key(socket: WebSocket[Any, Any, Any]) -> None:
+    """Wait for the key in the first message, if reading needs one and the handshake had none.
+
+    Raises:
+        Unauthorized: The first message has no valid key, or does not arrive in time.
+    """
+    if socket.scope["state"]["key"] or services_of(socket).settings.auth == "open":
+        return
+    try:
+        async with asyncio.timeout(AUTHENTICATION_SECONDS):
+            command = read_command(await _receive_text(socket))
+    except TimeoutError:
+        command = None
+    if command is None or command.action != "authenticate":
+        raise Unauthorized(f"{KEY_NEEDED.format(scope='read')} {KEY_IN_MESSAGE}")
+    key = await _authenticate(socket, command.key)
+    await socket.send_text(encode_reply("authenticated", key))
+
+
+async def _authenticate(socket: WebSocket[Any, Any, Any], secret: str) -> dict[str, Any]:
+    """Set the key of a connection, and return what the client is told about it."""
+    key = await services_of(socket).api_keys.authenticate(secret)
+    require_scope(key, "read")
+    socket.scope["state"]["key"] = key
+    return {"name": key.name, "scopes": sorted(key.scopes)}
+
+
+async def _receive_text(socket: WebSocket[Any, Any, Any]) -> str:
+    """Return the next message.
+
+    Raises:
+        BadParameters: It is binary.
+        WebSocketDisconnect: The client has disconnected.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(detail="the client has disconnected", code=message["code"])
+    text = message.get("text")
+    if text is None:
+        raise BadParameters([ParameterProblem("message", "is binary; send the JSON as a text message")])
+    return text
 
 
 @get("/ws", include_in_schema=False)
@@ -190,32 +228,53 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
     except Exception:
         logger.exception("stream aborted")
     with suppress(OSError, RuntimeError):  # the client may have disconnected
-        await socket.close(POLICY_VIOLATION if client.key_ended else TRY_AGAIN_LATER)
+        await socket.close(TRY_AGAIN_LATER if client.reconnectable else POLICY_VIOLATION)
 
 
-async def _execute(socket: WebSocket[Any, Any, Any], client: Client, text: str) -> None:
-    """Execute a command, and send the client its new subscription, or the error."""
+async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
+    """Execute the next command, and send the client its new subscription, or the error.
+
+    Raises:
+        WebSocketDisconnect: The client has disconnected.
+    """
     try:
-        command = read_command(text)
-        symbols = None if command.symbols is None else frozenset(read_symbols(",".join(command.symbols)))
-        requested = Subscription.to(read_channels(",".join(command.channels)), symbols)
-        if symbols and command.action == "subscribe":
-            await require_symbols(socket, sorted(symbols))
-        wanted = client.subscription | requested if command.action == "subscribe" else client.subscription - requested
-    except msgspec.DecodeError as error:
-        _enqueue(client, "error", {"detail": f"message: {error}"[:MAX_ERROR_LENGTH]})
+        command = read_command(await _receive_text(socket))
+        match command.action:
+            case "authenticate":
+                _enqueue(client, "authenticated", await _authenticate(socket, command.key))
+                client.key_id = _key_id(socket)
+            case "subscribe":
+                if command.symbols:
+                    await require_symbols(socket, sorted(command.symbols))
+                await _subscribe(socket, client, command)
+            case "unsubscribe":
+                wanted = client.subscription - command.subscription
+                _hub(socket).subscribe(client, wanted)
+                _enqueue_subscription(client, wanted)
     except (MarketDataError, ValueError) as error:
-        _enqueue(client, "error", {"detail": str(error)})
-    else:
+        _enqueue(client, "error", {"detail": str(error)[:MAX_ERROR_LENGTH]})
+        if isinstance(error, Unauthorized):  # a second attempt needs a new handshake, which the rate limit counts
+            client.close(reconnectable=False)
+
+
+async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> None:
+    wanted = client.subscription | command.subscription
+    if command.last_event_id is None:
         _hub(socket).subscribe(client, wanted)
-        channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(wanted.items)}
-        _enqueue(client, "subscribed", {"channels": channels})
+        _enqueue_subscription(client, wanted)
+        return
+    _enqueue_subscription(client, wanted)
+    try:
+        await _hub(socket).resume(client, command.subscription, command.last_event_id)
+    except DatabaseUnavailable as error:
+        logger.warning("stream aborted: %s", error)
+        client.close()
+
+
+def _enqueue_subscription(client: Client, subscription: Subscription) -> None:
+    channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(subscription.items)}
+    _enqueue(client, "subscribed", {"channels": channels})
 
 
 def _enqueue(client: Client, event: str, data: dict[str, Any]) -> None:
-    client.enqueue([Message(client.delivered_up_to, _message(event, data))], client.delivered_up_to)
-
-
-def _message(event: str, data: dict[str, Any]) -> bytes:
-    """Return a message without an id, because it is outside the order of events."""
-    return msgspec.json.encode({"event": event, "data": data})
+    client.enqueue([Message(client.delivered_up_to, encode_reply(event, data))], client.delivered_up_to)

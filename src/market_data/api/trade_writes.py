@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from market_data.api.http.bodies import JSON, NDJSON, read_object
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import write_headers
-from market_data.api.http.handlers import json_response, require_symbol
+from market_data.api.http.handlers import json_response, require_symbol, root_path
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, request_schema, responses
 from market_data.api.http.paging import make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
@@ -206,7 +206,7 @@ async def trade_changes(
     if len(changes) > limit:
         changes.pop()
         token = make_page_token(("/trades/changes", symbol), (PACKED_EPOCH, changes[-1].id or 0))
-        headers |= next_link("/trades/changes", known_pairs(request), token)
+        headers |= next_link(f"{root_path(request)}/trades/changes", known_pairs(request), token)
     return json_response(ChangeList(changes, len(changes), token), headers)
 
 

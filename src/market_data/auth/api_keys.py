@@ -21,7 +21,7 @@ import psycopg
 from msgspec import Struct
 
 from market_data.database.pool import Database
-from market_data.errors import DatabaseUnavailable
+from market_data.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from market_data.queries.api_keys import StoredKey, read_valid_keys, update_key_uses
 
 Scope = Literal["read", "write", "admin"]
@@ -41,6 +41,14 @@ USE_SECONDS: Final = 60.0
 
 STOP_SECONDS: Final = 0.5
 """Time for writing the last uses when the service stops."""
+
+KEY_NEEDED: Final = (
+    "This needs a key with the scope {scope}, in `Authorization: Bearer …` or `X-API-Key: …`; "
+    "`market-data keys create NAME --scope {scope}` creates one."
+)
+SCOPE_MISSING: Final = (
+    "The key {name} lacks the scope {scope}; `market-data keys create NAME --scope {scope}` creates a key with this scope."
+)
 
 DUMMY_HASH: Final = bytes(32)
 """Compared with a key whose prefix is unknown, so that the check takes as long as for a known one."""
@@ -79,6 +87,19 @@ def expand_scopes(scopes: Iterable[str]) -> frozenset[str]:
     return frozenset(scope for given in scopes for scope in SCOPES[: SCOPES.index(given) + 1])  # pyright: ignore[reportArgumentType]  # the table's check allows no other
 
 
+def require_scope(key: ApiKey | None, needed: str) -> None:
+    """Check that a request has a key with a scope.
+
+    Raises:
+        Unauthorized: It has no key.
+        Forbidden: Its key lacks the scope.
+    """
+    if key is None:
+        raise Unauthorized(KEY_NEEDED.format(scope=needed))
+    if needed not in key.scopes:
+        raise Forbidden(SCOPE_MISSING.format(name=key.name, scope=needed))
+
+
 class ApiKeyCache:
     """The valid keys as cached by one worker. Within `async with`, a task writes their last use."""
 
@@ -101,17 +122,23 @@ class ApiKeyCache:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._write_uses(list(self._unwritten_uses))
 
-    async def authenticate(self, secret: str) -> ApiKey | None:
+    async def authenticate(self, secret: str) -> ApiKey:
         """Return the valid key for a secret, by the state of the database at most `CACHE_SECONDS` ago.
 
         A key is only rejected by a state read after the request arrived, so a new key works at once.
 
         Raises:
+            Unauthorized: The key is unknown, expired or revoked.
             DatabaseUnavailable: The keys can't be read.
         """
         prefix = parse_prefix(secret)
-        if prefix is None:
-            return None
+        stored = await self._find(prefix, secret) if prefix else None
+        if stored is None:
+            raise Unauthorized("The key is unknown, expired or revoked; `market-data keys list` shows the valid ones.")
+        self._unwritten_uses[stored.id] = datetime.now(UTC)
+        return ApiKey(stored.id, stored.name, expand_scopes(stored.scopes), stored.ends_at)
+
+    async def _find(self, prefix: str, secret: str) -> StoredKey | None:
         asked_at = time.monotonic()
         await self._refresh(asked_at - CACHE_SECONDS)
         stored = self._match(prefix, secret)
@@ -120,10 +147,7 @@ class ApiKeyCache:
             await asyncio.sleep(self._read_at + MISS_REFRESH_SECONDS - asked_at)
             await self._refresh(asked_at)
             stored = self._match(prefix, secret)
-        if stored is None:
-            return None
-        self._unwritten_uses[stored.id] = datetime.now(UTC)
-        return ApiKey(stored.id, stored.name, expand_scopes(stored.scopes), stored.ends_at)
+        return stored
 
     async def valid_ids(self) -> frozenset[int]:
         """Return the ids of all valid keys, by the state of the database at most `CACHE_SECONDS` ago.

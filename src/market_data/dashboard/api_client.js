@@ -1,6 +1,7 @@
 /** Requests to the REST API. */
 
-import { authHeaders, requestKey } from "./api_key_dialog.js";
+import { authHeaders, needsKey, requestKey } from "./api_key_dialog.js";
+import { serviceUrl } from "./service_url.js";
 import { syncFromDateHeader } from "./service_clock.js";
 
 const TIMEOUT_MS = 15_000;
@@ -26,7 +27,7 @@ export async function getJson(path, parameters = {}, signal = undefined) {
   let response;
   let body;
   try {
-    response = await fetch(query.size ? `${path}?${query}` : path, {
+    response = await fetch(serviceUrl(query.size ? `${path}?${query}` : path), {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       headers: { Accept: "application/json", ...authHeaders() },
     });
@@ -40,7 +41,7 @@ export async function getJson(path, parameters = {}, signal = undefined) {
   }
   syncFromDateHeader(response.headers.get("date"));
   if (response.ok) return body;
-  if (response.status === 401) return requestKey();
+  if (needsKey(response)) return requestKey();
   throw new ApiError(body.detail ?? `The service answered ${response.status}.`, body.request_id);
 }
 

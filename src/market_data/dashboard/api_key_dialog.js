@@ -6,6 +6,7 @@
  */
 
 import { byId } from "./dom.js";
+import { serviceUrl } from "./service_url.js";
 
 const STORAGE_KEY = "market-data-key";
 const KEY_PATTERN = /^md_[0-9a-f]{8}_[\w-]{43}$/;
@@ -16,7 +17,12 @@ const submitButton = /** @type {HTMLButtonElement} */ (byId("key-submit"));
 
 /** @param {string | null} [key] @returns {Record<string, string>} */
 export function authHeaders(key = sessionStorage.getItem(STORAGE_KEY)) {
-  return key ? { Authorization: `Bearer ${key}` } : {};
+  return key ? { "X-API-Key": key } : {}; // `Authorization` may belong to a proxy in front
+}
+
+/** @param {Response} response @returns {boolean} True for a 401 of the service; a proxy in front asks for other credentials. */
+export function needsKey(response) {
+  return response.status === 401 && /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
 }
 
 /** True while the dialog is open, when every request would fail. */
@@ -40,9 +46,9 @@ async function openDialog() {
 /** @param {string} key @returns {Promise<string>} Reason for the user; empty if the service accepts the key. */
 async function rejectionReason(key) {
   try {
-    const response = await fetch("/symbols", { headers: { Accept: "application/json", ...authHeaders(key) } });
+    const response = await fetch(serviceUrl("/symbols"), { headers: { Accept: "application/json", ...authHeaders(key) } });
     if (response.ok) return "";
-    if (response.status === 401) return "The service does not know this key, or the key has expired or been revoked.";
+    if (needsKey(response)) return "The service does not know this key, or the key has expired or been revoked.";
     const body = await response.json().catch(() => ({}));
     return body.detail ?? `The service answered ${response.status}.`;
   } catch {

@@ -5,7 +5,7 @@ import {
   createChart,
   CrosshairMode,
   HistogramSeries,
-} from "/assets/lightweight-charts.standalone.production.mjs";
+} from "../lightweight-charts.standalone.production.mjs";
 import { bucketText, priceText, updateDecimals, volumeText } from "./formats.js";
 import { colours, onThemeChange } from "./theme.js";
 

@@ -1,6 +1,6 @@
-/** Reads one response of `/stream`. Used instead of `EventSource`, which can't send an Authorization header. */
+/** Reads one response of `/stream`. Used instead of `EventSource`, which can't send a key. */
 
-import { authHeaders, requestKey } from "./api_key_dialog.js";
+import { authHeaders, needsKey, requestKey } from "./api_key_dialog.js";
 
 /** @typedef {{name: string, id: string, data: string}} Message */
 
@@ -8,12 +8,12 @@ export class SseReader {
   #abort = new AbortController();
 
   /**
-   * @param {string} path
+   * @param {string} url
    * @param {(message: Message) => void} onMessage
    * @param {() => void} onEnd Called when the response ends or fails; not called after `close`.
    */
-  constructor(path, onMessage, onEnd) {
-    this.#read(path, onMessage)
+  constructor(url, onMessage, onEnd) {
+    this.#read(url, onMessage)
       .catch(() => {}) // a lost connection: `onEnd` handles it
       .then(() => this.#abort.signal.aborted || onEnd());
   }
@@ -22,12 +22,12 @@ export class SseReader {
     this.#abort.abort();
   }
 
-  /** @param {string} path @param {(message: Message) => void} onMessage */
-  async #read(path, onMessage) {
+  /** @param {string} url @param {(message: Message) => void} onMessage */
+  async #read(url, onMessage) {
     const { signal } = this.#abort;
     const headers = { Accept: "text/event-stream", ...authHeaders() };
-    const response = await fetch(path, { headers, signal, cache: "no-store" });
-    if (response.status === 401) await requestKey();
+    const response = await fetch(url, { headers, signal, cache: "no-store" });
+    if (needsKey(response)) await requestKey();
     if (!response.ok || !response.body) return;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let buffer = ""; ; ) {

@@ -6,6 +6,7 @@
  */
 
 import { isKeyRequired } from "./api_key_dialog.js";
+import { serviceUrl } from "./service_url.js";
 import { SseReader } from "./sse_reader.js";
 
 /** Limits of silence: the service sends a heartbeat at least every 10 s. */
@@ -90,7 +91,7 @@ export class Stream {
     /** @type {Connection} */
     const connection = {
       reader: new SseReader(
-        `/stream?${query}`,
+        serviceUrl(`/stream?${query}`),
         (message) => this.#receive(connection, message),
         () => this.#close(connection),
       ),

@@ -13,9 +13,10 @@ from litestar.types import ASGIApp
 from market_data.middleware.access_log import AccessLog
 from market_data.middleware.authentication import Authentication
 from market_data.middleware.authorization import RequireValidKey
-from market_data.middleware.cors import CorsPolicy
+from market_data.middleware.cors import AllowedOrigins, CorsPolicy
 from market_data.middleware.hosts import ValidHost
 from market_data.middleware.load_shedding import LoadShedder
+from market_data.middleware.proxies import Proxies
 from market_data.middleware.rate_limit import RateLimit
 from market_data.middleware.request_id import RequestId
 from market_data.middleware.request_limits import RequestLimits
@@ -43,13 +44,14 @@ def wrap(
     A request passes through the middlewares in this order, until one of them rejects it: the rate limit also counts
     malformed requests and failed authentications, and the security and CORS headers are on every response.
     """
-    has_cors = bool(settings.origins)
+    origins = AllowedOrigins(settings)
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
+        partial(Proxies, settings=settings),
         partial(traced, provider=tracer_provider) if tracer_provider else None,
         RequestId,
         partial(AccessLog, request_log=request_log),
-        partial(SecurityHeaders, cross_origin=has_cors),
-        partial(CorsPolicy, settings=settings) if has_cors else None,
+        partial(SecurityHeaders, cross_origin=bool(origins)),
+        partial(CorsPolicy, origins=origins) if origins else None,
         LoadShedder,
         partial(RequestTimeout, seconds=settings.request_timeout_seconds),
         partial(Authentication, state=state, open_paths=open_paths),
@@ -57,7 +59,7 @@ def wrap(
         RequestLimits,
         ValidHost,
         RequireValidKey,
-        partial(WebSocketOrigin, settings=settings),
+        partial(WebSocketOrigin, origins=origins),
         # Litestar's router, then `RequireScope` in front of each handler: it needs the handler's options (see `create_app`).
     ]
     for middleware in reversed(middlewares):

@@ -1,11 +1,11 @@
 """Authentication by API key."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from litestar.datastructures import State
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from market_data.auth.api_keys import ApiKey
+from market_data.api.http.websocket_messages import BEARER
 from market_data.errors import Unauthorized
 from market_data.services import Services
 
@@ -27,35 +27,32 @@ class Authentication:
             state = scope["state"]
             state["key"] = None
             try:
-                if secret := given_key(scope["headers"]):
-                    state["key"] = await self._authenticate(secret)
+                if secret := given_key(scope["headers"], scope["subprotocols"] if scope["type"] == "websocket" else ()):
+                    services: Services = self._state.services  # set by the lifespan, before any request
+                    state["key"] = await services.api_keys.authenticate(secret)
             except Exception as error:  # also unexpected ones: `RequireValidKey` sends and logs them like any other
                 state["authentication_error"] = error
         await self.app(scope, receive, send)
 
-    async def _authenticate(self, secret: str) -> ApiKey:
-        services: Services = self._state.services  # set by the lifespan, before any request
-        key = await services.api_keys.authenticate(secret)
-        if key is None:
-            raise Unauthorized("The key is unknown, expired or revoked; `market-data keys list` shows the valid ones.")
-        return key
 
+def given_key(headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[str] = ()) -> str | None:
+    """Return the API key in `Authorization: Bearer` or `X-API-Key` of an ASGI scope, or after the subprotocol `bearer`.
 
-def given_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the API key in `Authorization: Bearer` or `X-API-Key` of an ASGI scope's headers.
+    Other schemes of `Authorization` are ignored: they are those of a proxy in front of the service.
 
     Raises:
-        Unauthorized: Another scheme than Bearer, an empty key, or two different keys.
+        Unauthorized: An empty key, or two different keys.
     """
     found: set[str] = set()
     for name, value in headers:
         if name == b"authorization":
             scheme, _, credentials = value.decode("latin-1").strip().partition(" ")
-            if scheme.lower() != "bearer":
-                raise Unauthorized("Authorization: the scheme must be Bearer, followed by a key.")
-            found.add(credentials.strip())
+            if scheme.lower() == "bearer":
+                found.add(credentials.strip())
         elif name == b"x-api-key":
             found.add(value.decode("latin-1").strip())
+    if BEARER in subprotocols[:-1]:
+        found.add(subprotocols[subprotocols.index(BEARER) + 1])
     if len(found) > 1:
         raise Unauthorized("The request has two different keys; send one, in Authorization or in X-API-Key.")
     if "" in found:

@@ -1,10 +1,9 @@
 """Authorization: the scope that each handler requires.
 
 A handler sets it in its `opt`: `{"scope": "write"}` or "admin" always requires a key with that scope, None never requires a
-key. Without the option a handler requires the scope "read" if `AUTH=required`, so that no path can be forgotten.
+key. Without the option a handler requires the scope "read" if `AUTH=required`, so that no path can be forgotten. A WebSocket
+handler with the option `authenticates` is called without a key too, and requires one from the client's first message.
 """
-
-from typing import Final
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -12,21 +11,17 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from market_data.api.http import problems
-from market_data.auth.api_keys import ApiKey
-from market_data.errors import Forbidden, MarketDataError, Unauthorized
+from market_data.api.http.websocket_messages import BEARER, close_with_error
+from market_data.auth.api_keys import require_scope
+from market_data.errors import MarketDataError
 from market_data.middleware.asgi import reject
-
-KEY_NEEDED: Final = (
-    "This needs a key with the scope {scope}, in `Authorization: Bearer …` or `X-API-Key: …`; "
-    "`market-data keys create NAME --scope {scope}` creates one."
-)
-SCOPE_MISSING: Final = (
-    "The key {name} lacks the scope {scope}; `market-data keys create NAME --scope {scope}` creates a key with this scope."
-)
 
 
 class RequireValidKey:
-    """Reject requests whose key is wrong, on unknown paths too, with the error of `Authentication`."""
+    """Reject requests whose key is wrong, on unknown paths too, with the error of `Authentication`.
+
+    A page that gave its key as a subprotocol can't see the status of a handshake, so it gets the error as a message.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -35,6 +30,10 @@ class RequireValidKey:
         error: Exception | None = scope["state"].get("authentication_error")
         if error is None:
             await self.app(scope, receive, send)
+        elif isinstance(error, MarketDataError) and scope["type"] == "websocket" and BEARER in scope["subprotocols"]:
+            await receive()
+            await send({"type": "websocket.accept", "subprotocol": BEARER, "headers": []})
+            await close_with_error(send, error)
         else:
             await reject(scope, receive, send, error)
 
@@ -51,10 +50,12 @@ class RequireScope:
         self._default = "read" if required else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needed: str | None = scope["route_handler"].opt.get("scope", self._default)
-        if needed:
+        options = scope["route_handler"].opt
+        needed: str | None = options.get("scope", self._default)
+        key = scope["state"].get("key")
+        if needed and not (key is None and options.get("authenticates")):
             try:
-                _check(scope["state"].get("key"), needed)
+                require_scope(key, needed)
             except MarketDataError as error:
                 if scope["type"] == "http":
                     raise
@@ -72,10 +73,3 @@ def open_paths(app: Litestar) -> frozenset[str]:
 def _is_open(handler: HTTPRouteHandler) -> bool:
     # Litestar adds the handlers of OPTIONS itself.
     return handler.opt.get("scope", "") is None or handler.http_methods == {"OPTIONS"}
-
-
-def _check(key: ApiKey | None, needed: str) -> None:
-    if key is None:
-        raise Unauthorized(KEY_NEEDED.format(scope=needed))
-    if needed not in key.scopes:
-        raise Forbidden(SCOPE_MISSING.format(name=key.name, scope=needed))

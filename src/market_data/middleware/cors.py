@@ -13,24 +13,46 @@ from market_data.settings import Settings
 EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
     b"ETag, Link, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, "
-    b"X-Request-ID",
+    b"X-Request-ID, X-Write-Position",
 )
 
 PREFLIGHT: Final[list[Header]] = [
     (b"access-control-allow-methods", b"DELETE, GET, HEAD, PATCH, POST, PUT"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Request-ID"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Read-After, X-Request-ID",
+    ),
     (b"access-control-max-age", b"600"),
 ]
 VARY: Final[Header] = (b"vary", b"Origin")
 
 
+class AllowedOrigins:
+    """The origins of CORS_ORIGINS, whose pages may read responses and open WebSockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.any = settings.cors_origins == "*"
+        self._origins = frozenset(origin.encode() for origin in settings.origins)
+
+    def __bool__(self) -> bool:
+        return bool(self._origins)
+
+    def __contains__(self, origin: bytes | None) -> bool:
+        return origin is not None and (self.any or origin in self._origins)
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Return True if a browser asks whether a page of another origin may send a request."""
+    headers = (b"origin", b"access-control-request-method")
+    return scope["type"] == "http" and scope["method"] == "OPTIONS" and all(first_header(scope, name) for name in headers)
+
+
 class CorsPolicy:
     """Add the CORS headers to each HTTP response, and answer preflight requests. For WebSockets see `WebSocketOrigin`."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, origins: AllowedOrigins) -> None:
         self.app = app
-        self._any = settings.cors_origins == "*"
-        self._origins = frozenset(origin.encode() for origin in settings.origins)
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,14 +60,14 @@ class CorsPolicy:
             return
         origin = first_header(scope, b"origin")
         send = with_headers(send, self._headers(origin))
-        if scope["method"] == "OPTIONS" and origin and (self._any or origin in self._origins):
+        if is_preflight(scope) and origin in self._origins:
             await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self.app(scope, receive, send)
 
     def _headers(self, origin: bytes | None) -> list[Header]:
-        if self._any:
+        if self._origins.any:
             return [(b"access-control-allow-origin", b"*"), EXPOSED]
         if origin is None or origin not in self._origins:
             return [VARY]

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.auth.api_keys import ApiKey
 from market_data.errors import TooManyRequests
 from market_data.middleware.asgi import reject, with_headers
+from market_data.middleware.cors import is_preflight
 from market_data.middleware.shared_buckets import SharedBuckets, open_buckets
 from market_data.settings import Settings
 
@@ -65,7 +66,7 @@ class RateLimiter:
 class RateLimit:
     """Count each request against its key, or against its address if it has no valid key. Reject it (429) above the limit.
 
-    Each response says how much of the limit is left.
+    Each response says how much of the limit is left. Preflights are free: a page can't see that one was rejected.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -75,10 +76,12 @@ class RateLimit:
         self._policy = f"{settings.rate_limit};w={settings.rate_limit_seconds:g}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in UNLIMITED:
+        key: ApiKey | None = scope["state"].get("key")
+        # A request with a key is no preflight of a browser, and would be a way to guess keys without a limit.
+        has_key = key or scope["state"].get("authentication_error")
+        if scope["path"] in UNLIMITED or (is_preflight(scope) and not has_key):
             await self.app(scope, receive, send)
             return
-        key: ApiKey | None = scope["state"].get("key")
         client = scope["client"]
         status = self._limiter.count(key.id if key else client[0] if client else "")
         send = with_headers(
@@ -105,6 +108,4 @@ def network(address: str) -> str:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

@@ -119,8 +119,7 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,  # `middleware.access_log` writes it
         server_header=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies,
+        proxy_headers=False,  # `middleware.proxies` reads them
         http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,

@@ -23,8 +23,8 @@ class Client:
         self.transport: Transport = transport
         self.subscription = subscription
         self.key_id = key_id
-        self.key_ended = False
-        """True after `disconnect`."""
+        self.reconnectable = True
+        """False if the same connection can't succeed again, because of its key."""
         self.delivered_up_to = EventId(0, 0, 0)
         """Id up to which all events of the subscription have been enqueued."""
         self._sent = self.delivered_up_to
@@ -32,6 +32,10 @@ class Client:
         self._pending: list[Message] = []
         self._pending_bytes = 0
         self._ready = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.caught_up = asyncio.Event()
+        """Set once the events missed before the connection are replayed, or at the end."""
         self.closed = False
         """True if no more messages are enqueued."""
 
@@ -58,6 +62,7 @@ class Client:
         self._pending_bytes += sum(len(each.text) for each in messages)
         self._pending.extend(messages)
         self._ready.set()
+        self._drained.clear()
         return True
 
     def end(self, reason: str) -> None:
@@ -69,15 +74,21 @@ class Client:
 
     def disconnect(self, reason: str) -> None:
         """Drop the pending messages and close after a `bye` with the reason, because the key has ended."""
-        self.key_ended = True
+        self.reconnectable = False
         self._pending.clear()
         self._pending_bytes = 0
         self.end(reason)
 
-    def close(self) -> None:
+    def close(self, *, reconnectable: bool = True) -> None:
         """Enqueue no more messages."""
         self.closed = True
-        self._ready.set()
+        self.reconnectable &= reconnectable
+        for event in (self._ready, self._drained, self.caught_up):
+            event.set()
+
+    async def drained(self) -> None:
+        """Wait until no messages are pending, or the client is closed."""
+        await self._drained.wait()
 
     async def next_batch(self) -> list[Message]:
         """Wait for messages and return about `BATCH_BYTES` of them; return an empty list at the end."""
@@ -93,4 +104,5 @@ class Client:
             self._sent = max(self._sent, batch[-1].id)
         if not self._pending and not self.closed:
             self._ready.clear()
+            self._drained.set()
         return batch

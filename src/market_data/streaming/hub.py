@@ -31,7 +31,7 @@ from market_data.settings import Settings
 from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.streaming.events import EventId, Message, by_id, heartbeat
-from market_data.streaming.replay import replay
+from market_data.streaming.replay import enqueue_missed, replay
 from market_data.streaming.subscribers import Subscribers
 from market_data.streaming.subscriptions import Subscription, union
 from market_data.telemetry.metrics import STREAM_CLIENTS
@@ -152,15 +152,33 @@ class Hub:
                 published_up_to = partial(self._published_up_to, client)
                 async for messages in replay(self._database, client, published_up_to, self._replay_slots):
                     yield messages
-            # No await between the end of the replay and this: the client must not miss a publication.
-            self._subscribers.add(client)
-            client.enqueue([heartbeat(client.transport, client.delivered_up_to)], client.delivered_up_to)
+            self._publish_to(client)
             while batch := await client.next_batch():
                 yield batch
         finally:
+            client.close()
             self._subscribers.remove(client)
             self._clients.discard(client)
             STREAM_CLIENTS.labels(client.transport).dec()
+
+    async def resume(self, client: Client, added: Subscription, after: EventId) -> None:
+        """Add to a client's subscription, and send it the events of the added one after an id before any newer ones.
+
+        Raises:
+            DatabaseUnavailable: The missed events can't be read.
+        """
+        await client.caught_up.wait()
+        self._subscribers.remove(client)
+        published_up_to = partial(self._published_up_to, client)
+        await enqueue_missed(self._database, client, added, after, published_up_to, self._replay_slots)
+        if not client.closed:
+            self._publish_to(client)
+
+    def _publish_to(self, client: Client) -> None:
+        """Publish to a client from now on. No await since the end of its replay: it must not miss a publication."""
+        self._subscribers.add(client)
+        client.enqueue([heartbeat(client.transport, client.delivered_up_to)], client.delivered_up_to)
+        client.caught_up.set()
 
     def subscribe(self, client: Client, subscription: Subscription) -> None:
         """Replace a client's subscription."""

@@ -9,6 +9,7 @@ from market_data.queries.stream import read_stream_candles, read_stream_events, 
 from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
 from market_data.streaming.events import EventId, Message, by_id, encode
+from market_data.streaming.subscriptions import Subscription
 
 MAX_VERSIONS = 20_000
 """Commits scanned by one read: events of the subscription may be rare among them."""
@@ -65,6 +66,39 @@ async def replay(
         client.start_at(reached)
         if messages:
             yield messages
+
+
+async def enqueue_missed(
+    database: Database,
+    client: Client,
+    added: Subscription,
+    after: EventId,
+    published_up_to: Callable[[], EventId],
+    slots: asyncio.Semaphore,
+) -> None:
+    """Add to the subscription of a client that receives no publications meanwhile, and enqueue the events that it missed.
+
+    The first are those of `added` after an id, up to the position that the client had reached with its other subscriptions.
+
+    Raises:
+        DatabaseUnavailable: The events can't be read.
+    """
+    await client.drained()
+    reached = client.delivered_up_to
+    client.start_at(after)
+    if client.subscription.items:
+        missed = Client(client.transport, added)
+        missed.start_at(after)
+        async for messages in replay(database, missed, lambda: reached, slots):
+            client.enqueue(messages, missed.delivered_up_to)
+            await client.drained()
+            if client.closed:
+                return
+        client.start_at(reached)
+    client.subscription |= added
+    async for messages in replay(database, client, published_up_to, slots):
+        client.enqueue(messages, client.delivered_up_to)
+        await client.drained()
 
 
 def _gap(client: Client, event_id: EventId, reason: str) -> Message:

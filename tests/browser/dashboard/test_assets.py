@@ -14,7 +14,7 @@ def test_assets_have_a_strict_csp_and_are_revalidated(address: str):
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert page.headers["content-type"] == "text/html; charset=utf-8"
-        urls = set(re.findall(r'(?:src|href)="(/assets/[^"]+)"', page.text))
+        urls = {f"/{url}" for url in re.findall(r'(?:src|href)="(assets/[^"]+)"', page.text)}
         assert {f"/assets/dashboard/{name}" for name in dashboard.ASSETS if name != dashboard.PAGE} <= urls
         for path in sorted(urls):
             asset = client.get(path)

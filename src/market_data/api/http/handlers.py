@@ -1,6 +1,7 @@
 """Functions that handlers share: encoding of responses, and checks of symbols."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 
+from market_data.api.http.caching import REVALIDATE
 from market_data.errors import NotFound
 from market_data.queries.symbols import symbol_exists, unknown_symbols
 from market_data.services import services_of
@@ -16,6 +18,20 @@ MAX_NAMED_SYMBOLS = 10
 """Unknown symbols that an error names."""
 
 encode = msgspec.json.Encoder().encode
+
+
+def root_path(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Return the path prefix that clients of a proxy see before the paths of the service; empty without one."""
+    return connection.scope["state"]["root_path"]
+
+
+def redirect_from_slash(request: Request[Any, Any, Any]) -> ASGIResponse | None:
+    """Return a redirect if the path of a page ends with a slash, to which the page's relative URLs do not apply."""
+    if not request.scope["raw_path"].endswith(b"/"):
+        return None
+    query = request.scope["query_string"].decode("latin-1")
+    location = f"../{request.scope['path'].rpartition('/')[2]}{query and '?'}{query}"
+    return ASGIResponse(status_code=HTTPStatus.PERMANENT_REDIRECT, headers={**REVALIDATE, "Location": location})
 
 
 def json_response(body: msgspec.Struct, headers: Mapping[str, str], *, status: int = 200) -> ASGIResponse:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from market_data.api.http.caching import NO_STORE, conditional_response
 from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import encode, require_symbol
+from market_data.api.http.handlers import encode, require_symbol, root_path
 from market_data.api.http.paging import invalid_page_token, make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import ResponseFormat, known_pairs
 from market_data.api.http.response_formats import MEDIA_TYPES, Writer, accepted_format, row_writer
@@ -65,7 +65,7 @@ class RowsResponse(Generic[R]):
         if not page.stored:
             await require_symbol(self.request, self.rows.symbol)
         token = make_page_token(self._token_parameters, page.last) if limit and page.last else None
-        headers = next_link(self.path, known_pairs(self.request), token) if token else {}
+        headers = next_link(root_path(self.request) + self.path, known_pairs(self.request), token) if token else {}
         media_type = MEDIA_TYPES[response_format]
         settled = self.is_settled and page.settled
         if response_format == "json":

@@ -13,9 +13,10 @@ from market_data.cli.durations import number_between
 from market_data.cli.runner import migrate_when_reachable, when_reachable
 from market_data.database.refusals import check_pooler
 from market_data.embedded import EngineError
+from market_data.errors import SettingsError
 from market_data.server.serve import listen, serve
 from market_data.server.signals import stop_in_order
-from market_data.settings import Settings
+from market_data.settings import Settings, path_prefix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=number_between(1, 64), default=1, help="number of worker processes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--root-path",
+        type=_read_root_path,
+        metavar="PREFIX",
+        help="path prefix under which a proxy shows the service, such as /market-data (default: ROOT_PATH, else none)",
+    )
     parser.set_defaults(command=_run)
+
+
+def _read_root_path(text: str) -> str:
+    try:
+        return path_prefix(text, "path")
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -52,6 +66,8 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
         os.environ["DATABASE_URL"] = database_url
         assets = settings.docs_assets or _installed_assets()
         os.environ["DOCS_ASSETS"] = assets
+        if parsed.root_path is not None:
+            os.environ["ROOT_PATH"] = parsed.root_path
 
         def ready(base: str) -> None:
             pages = f", dashboard on {base}/dashboard, docs on {base}/docs" if assets else ""

@@ -58,7 +58,7 @@ def open_client(url: str) -> httpx.Client:
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         if not key.isascii() or not key.isprintable():
             raise CommandFailed(f"{KEY_VARIABLE} is not an API key: it has characters other than printable ASCII.")
-        headers["Authorization"] = f"Bearer {key}"
+        headers["X-API-Key"] = key  # `Authorization` has the user and password of the URL, which are for a proxy
     return httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, mounts=dict.fromkeys(NO_PROXY))
 
 

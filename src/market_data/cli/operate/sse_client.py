@@ -20,7 +20,11 @@ MIN_PAUSE, MAX_PAUSE = 0.5, 10.0
 
 
 class Event(NamedTuple):
-    """An event of the stream, or one of the client: `open` (connected) or `lost` (disconnected, `data` is the reason)."""
+    """An event of the stream, or one of the client.
+
+    The client's are `open` (connected), and with the reason as `data` `lost` (disconnected) and `refused` (the service
+    responds, but not with a stream: rate limit, overload).
+    """
 
     name: str
     data: str
@@ -30,8 +34,9 @@ class Event(NamedTuple):
 class _Lost(Exception):
     """The connection is lost or temporarily refused."""
 
-    def __init__(self, reason: str, retry_seconds: float = 0) -> None:
+    def __init__(self, reason: str, name: str = "lost", retry_seconds: float = 0) -> None:
         super().__init__(reason)
+        self.name = name
         self.retry_seconds = retry_seconds
 
 
@@ -62,7 +67,7 @@ def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator
             silent = isinstance(error, httpx.ReadTimeout)
             lost = _Lost(f"no data for {SILENCE_SECONDS} s" if silent else short_reason(error))
         reached = True
-        yield Event("lost", str(lost))
+        yield Event(lost.name, str(lost))
         time.sleep(
             max(lost.retry_seconds, pause * random.uniform(0.7, 1))
         )  # jitter, so that clients do not reconnect at the same time
@@ -87,7 +92,8 @@ def _check(response: httpx.Response) -> None:
     response.read()
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         retry = response.headers.get("Retry-After", "")
-        raise _Lost(error_detail(response), int(retry) if retry.isdecimal() else 0)
+        reason = f"{response.status_code} {response.reason_phrase}: {error_detail(response)}"
+        raise _Lost(reason, "refused", int(retry) if retry.isdecimal() else 0)
     raise CommandFailed(error_detail(response))
 
 

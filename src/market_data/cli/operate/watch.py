@@ -19,6 +19,9 @@ from market_data.settings import Settings
 
 REFRESHES_PER_SECOND = 4
 
+INTERRUPTIONS = {"lost": "connection to the stream lost", "refused": "the service refuses the stream for now"}
+"""Messages for events of the client."""
+
 
 class _Prices(msgspec.Struct):
     prices: list[Trade]
@@ -65,7 +68,7 @@ def _update_table(table: PriceTable, client: httpx.Client, parameters: dict[str,
     outdated = True
     for event in events:
         outdated |= not _apply(table, event)
-        if outdated and event.name not in {"lost", "trade"}:
+        if outdated and event.name not in {"lost", "refused", "trade"}:
             outdated = not _read_latest_prices(table, client, parameters)
 
 
@@ -80,7 +83,7 @@ def _apply(table: PriceTable, event: Event) -> bool:
         case "open":
             table.set_connected()
             return False
-        case "lost":
+        case "lost" | "refused":
             table.set_disconnected(event.data)
         case _:
             pass
@@ -100,7 +103,7 @@ def _read_latest_prices(table: PriceTable, client: httpx.Client, parameters: dic
 
 def _print_trades(events: Iterator[Event]) -> int:
     """Print a line per trade until the reader closes the pipe."""
-    lost = False
+    interrupted = ""
     for event in events:
         match event.name:
             case "trade":
@@ -109,12 +112,12 @@ def _print_trades(events: Iterator[Event]) -> int:
                 output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
             case "gap":
                 progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
-            case "lost" if not lost:
-                progress(f"connection to the stream lost ({event.data}); reconnecting")
-                lost = True
-            case "open" if lost:
+            case "lost" | "refused" if event.name != interrupted:
+                progress(f"{INTERRUPTIONS[event.name]} ({event.data}); reconnecting")
+                interrupted = event.name
+            case "open" if interrupted:
                 progress("connected to the stream again")
-                lost = False
+                interrupted = ""
             case _:
                 pass
     return 0
