@@ -146,15 +146,15 @@ class Copy:
         self.market = Market()
         self.unsettled: set[CandleKey] = set()
         """Candles whose last event said `settled: false`."""
-        self.closed: set[CandleKey] = set()
-        """Candles whose last event or reading said `closed: true`."""
+        self.open: set[CandleKey] = set()
+        """Candles whose last event said `closed: false`."""
         self._api = api
 
     def read_all(self) -> None:
         """Replace everything by what the API has."""
         self.market = read_market(self._api)
         self.unsettled.clear()
-        self.closed.clear()
+        self.open.clear()
 
     def apply(self, name: str, data: Fields) -> None:
         """Apply an event."""
@@ -193,15 +193,15 @@ class Copy:
     def _apply_candle(self, data: Fields) -> None:
         key = _candle_key(data)
         self.unsettled.discard(key)
-        self.closed.discard(key)
+        self.open.discard(key)
         if data.get("removed"):
             self.market.candles.pop(key, None)
             return
         self.market.candles[key] = _values(data)
         if not data.get("settled", True):
             self.unsettled.add(key)
-        if data["closed"]:
-            self.closed.add(key)
+        if not data["closed"]:
+            self.open.add(key)
 
     def _reload(self, symbol: str, start: datetime, end: datetime) -> None:
         market = self.market
@@ -210,6 +210,7 @@ class Copy:
         for candle in [key for key in market.candles if key.symbol == symbol and _touches(key, start, end)]:
             del market.candles[candle]
             self.unsettled.discard(candle)
+            self.open.discard(candle)
         _read_range(self._api, market, symbol, start, end)
         market.prices.pop(symbol, None)
         market.prices |= _read_prices(self._api, symbols=symbol)
@@ -233,7 +234,8 @@ def sse_events(address: str, last_id: str) -> Generator[Event]:
 def websocket_events(address: str, last_id: str) -> Generator[Event]:
     """Yield the events of `/ws` after an id, of all channels."""
     parameters = {"channels": CHANNELS} | ({"last_event_id": last_id} if last_id else {})
-    with connect(str(httpx.URL(f"{address.replace('http', 'ws', 1)}/ws", params=parameters))) as client:
+    url = httpx.URL(f"{address.replace('http', 'ws', 1)}/ws", params=parameters)
+    with connect(str(url), close_timeout=0.1) as client:  # unread messages would delay the answer to its close
         while True:
             message = json.loads(client.recv(timeout=25))
             yield Event(message.get("id", last_id), message["event"], message["data"])
@@ -242,7 +244,7 @@ def websocket_events(address: str, last_id: str) -> Generator[Event]:
 class Follower:
     """A thread that keeps a `Copy`, and reconnects with the id of its last event whenever its stream ends.
 
-    With `drops`, it also drops the connection itself, on average after ten events, and stays away for up to a second.
+    With `drops`, it also drops the connection itself, on average after 300 events, and stays away for up to half a second.
     """
 
     def __init__(self, address: Callable[[], str], transport: Transport = "sse", drops: random.Random | None = None) -> None:
@@ -271,7 +273,7 @@ class Follower:
                     self._apply(events)
             except (httpx.HTTPError, WebSocketException, OSError) as error:
                 self.failures.append(error)
-            self._stopping.wait(self._drops.random() if self._drops else 0.1)
+            self._stopping.wait(self._drops.random() / 2 if self._drops else 0.1)
 
     def _apply(self, events: Iterator[Event]) -> None:
         self.connections += 1
@@ -281,7 +283,7 @@ class Follower:
                 self.copy.read_all()
             self.copy.apply(event.name, event.data)
             self.last_id = event.id
-            if self._stopping.is_set() or (self._drops and self._drops.random() < 0.1):
+            if self._stopping.is_set() or (self._drops and self._drops.random() < 1 / 300):
                 return
 
     def end(self) -> None:
