@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -30,7 +30,7 @@ class Trade(msgspec.Struct, frozen=True):
     trade_id: int | None = None
     """None of a latest price."""
     change: Literal["corrected", "cancelled"] | None = None
-    latest: Self | None = None
+    latest: "Trade | None" = None
     """After a change: the latest price of the symbol, None if it has no trade any more."""
 
     def may_be(self, other: "Trade") -> bool:
