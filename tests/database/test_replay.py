@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from helpers.support import T0, Connection, store, trade
+from helpers.support import T0, Connection, current_trade, store, trade
 
 from market_data.database.pool import Database
 from market_data.settings import Settings
@@ -18,8 +18,13 @@ from market_data.streaming.subscriptions import Subscription
 
 LARGE = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)
-    SELECT '2026-02-08T10:30:00Z', 'AAPL', number, 1, 1
+    SELECT now(), 'AAPL', number, 1, 1
     FROM generate_series(1, 6000) AS number
+"""
+
+CLOSING = """
+    INSERT INTO stream_events (write_id, number, kind, symbol, time, "interval")
+    VALUES (nextval('write_ids'), 1, 'closing', 'AAPL', date_trunc('minute', now()), '1m')
 """
 
 
@@ -51,6 +56,24 @@ def test_replay_delivers_nothing_beyond_the_bound(database_url: str, connection:
     found = read(database_url, client, lambda: bound)
     assert [message.id.number for message in found] == list(range(1, 2501))
     assert client.delivered_up_to == bound
+
+
+def test_replay_removes_a_candle_that_closes_beyond_the_bound(database_url: str, connection: Connection):
+    """The hub publishes the closing, which says nothing, because there is no candle."""
+    store(connection, current_trade("1"))
+    before = EventId.after(last_version(connection))
+    connection.execute("DELETE FROM trades")
+    bound = EventId.after(last_version(connection))
+    with connection.transaction():
+        connection.execute(CLOSING)
+        connection.execute(
+            "INSERT INTO pending_commits (write_id, kind, trade_count) VALUES (currval('write_ids'), 'close', 0)"
+        )
+    client = Client("sse", Subscription.to(["candles_1m"], None))
+    client.start_at(before)
+    (removed,) = read(database_url, client, lambda: bound)
+    assert b'"removed":true' in removed.text
+    assert removed.id < bound == client.delivered_up_to
 
 
 def test_replay_finds_a_rare_symbol(database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch):

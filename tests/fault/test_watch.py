@@ -7,11 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from helpers.service import Service, error_line, eventually, running
+from helpers.sse_client import listening
+from helpers.support import T0, Connection, store, trade
 from helpers.terminal import terminal
+
+from market_data.cli.data.statements import NOT_STREAMED
+
+MINUTE = timedelta(minutes=1)
 
 FAST = {"INGESTION_INTERVAL_SECONDS": "0.2"}
 
@@ -72,6 +79,59 @@ def test_in_a_pipe_a_line_per_trade_is_printed_until_the_reader_closes_it(databa
         process.stdout.close()
         assert process.wait(10) == 0
         assert process.stderr.read() == ""
+
+
+def test_changed_and_imported_trades_are_shown_in_a_terminal(database_url: str, known: Connection, tmp_path: Path):
+    store(known, trade(0, "100"))
+    with (
+        running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client),
+        terminal("watch", "AAPL", "MSFT", "--url", str(client.base_url)) as shown,
+    ):
+
+        def expect(*cells: str) -> None:
+            eventually(lambda: [line.split()[: len(cells)] for line in shown.screen[3:4]] == [list(cells)])
+
+        expect("AAPL", "100", "+0", "+0.00", "0", "0")
+        store(known, trade(1, "200.5"))
+        expect("AAPL", "200.5", "+100.5", "+100.50", "1", "1")
+        known.execute("UPDATE trades SET price = 150 WHERE price > 150")
+        expect("AAPL", "150.0", "+50.0", "+50.00", "1", "1")
+        known.execute("DELETE FROM trades WHERE price = 150")
+        expect("AAPL", "100.0", "+0.0", "+0.00", "1", "1")
+        with known.transaction():
+            known.execute(NOT_STREAMED)
+            known.execute("INSERT INTO trades (symbol, time, price, volume) VALUES ('AAPL', %s, 110, 1)", (T0 + 9 * MINUTE,))
+        known.execute("DELETE FROM stale_ranges")  # as at the end of refresh_candles
+        expect("AAPL", "110.0", "+10.0", "+10.00", "1", "1")
+        known.execute("DELETE FROM trades")
+        expect("AAPL", "-", "none", "yet")
+
+
+def test_changed_and_imported_trades_are_printed_in_a_pipe(database_url: str, known: Connection, tmp_path: Path):
+    with (
+        running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client),
+        listening(str(client.base_url)) as events,
+        piped("watch", "AAPL", "--url", str(client.base_url)) as process,
+    ):
+        assert process.stdout
+        assert process.stderr
+        eventually(lambda: client.get("/metrics").text.count('market_data_stream_clients{transport="sse"} 2.0'))
+        store(known, trade(0, "100", "2"))
+        known.execute("UPDATE trades SET price = 150")
+        known.execute("DELETE FROM trades")
+        lines = [process.stdout.readline().rstrip("\n").split("\t") for _ in range(3)]
+        assert lines == [
+            ["AAPL", "100", "2", "2026-02-08T10:30:00Z"],
+            ["AAPL", "150", "2", "2026-02-08T10:30:00Z", "corrected"],
+            ["AAPL", "150", "2", "2026-02-08T10:30:00Z", "cancelled"],
+        ]
+        with known.transaction():
+            known.execute(NOT_STREAMED)
+            known.execute("INSERT INTO trades (symbol, time, price, volume) VALUES ('AAPL', %s, 110, 1)", (T0,))
+        known.execute("DELETE FROM stale_ranges")
+        assert events.next("reload").data["symbol"] == "AAPL"
+        period = "from 2026-02-08T10:30:00Z to 2026-02-08T10:30:00.000001Z"
+        assert process.stderr.readline() == f"market-data: trades of AAPL {period} were loaded or deleted in bulk\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])

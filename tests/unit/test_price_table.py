@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from typing import Literal
 
 from rich.console import Console
 
@@ -13,6 +14,13 @@ NOW = datetime(2026, 2, 8, 10, 30, tzinfo=UTC)
 
 def trade(symbol: str, price: str, seconds: float = 0, volume: str = "1") -> Trade:
     return Trade(symbol, Decimal(price), Decimal(volume), NOW + timedelta(seconds=seconds))
+
+
+def change(
+    kind: Literal["corrected", "cancelled"], price: str, seconds: float = 0, *, latest: Trade | None, trade_id: int = 0
+) -> Trade:
+    changed = trade("AAPL", price, seconds)
+    return Trade("AAPL", changed.price, changed.volume, changed.timestamp, trade_id, kind, latest)
 
 
 def rendered(table: PriceTable, height: int = 24, *, styled: bool = False) -> list[str]:
@@ -44,11 +52,55 @@ def test_a_late_trade_is_counted_but_does_not_change_the_price():
     assert rows(table)[0][:6] == ["AAPL", "200", "+0", "+0.00", "2", "2"]
 
 
-def test_latest_prices_do_not_replace_newer_trades():
+def test_prices_read_again_replace_all_and_keep_the_totals():
     table = PriceTable("http://here", [])
-    table.add_trade(trade("AAPL", "200", 1))
+    for symbol in ("AAPL", "GONE"):
+        table.add_trade(trade(symbol, "200", 1))
     table.set_prices([trade("AAPL", "100", 0), trade("MSFT", "7", 0)])
-    assert [row[:2] for row in rows(table)] == [["AAPL", "200"], ["MSFT", "7"]]
+    assert [row[:6] for row in rows(table)] == [
+        ["AAPL", "100", "-100", "-50.00", "1", "1"],
+        ["MSFT", "7", "+0", "+0.00", "0", "0"],
+    ]
+
+
+def test_cancelled_latest_trade_restores_the_price_before_it():
+    table = PriceTable("http://here", [])
+    table.set_prices([trade("AAPL", "100", -9)])
+    table.add_trade(trade("AAPL", "200"))
+    table.add_trade(change("cancelled", "200", latest=trade("AAPL", "100", -9)))
+    assert rows(table)[0][:6] == ["AAPL", "100", "+0", "+0.00", "1", "1"]
+
+
+def test_corrected_and_cancelled_first_trade_is_not_the_reference_any_more():
+    table = PriceTable("http://here", [])
+    table.set_prices([trade("AAPL", "200")])
+    table.add_trade(change("corrected", "50", latest=trade("AAPL", "50")))
+    assert rows(table)[0][:4] == ["AAPL", "50", "+0", "+0.00"]
+    table.add_trade(trade("AAPL", "60", 1))
+    table.add_trade(change("cancelled", "50", latest=trade("AAPL", "60", 1)))
+    assert rows(table)[0][:4] == ["AAPL", "60", "+0", "+0.00"]
+
+
+def test_changed_trade_that_is_not_the_latest_leaves_price_and_reference():
+    table = PriceTable("http://here", [])
+    table.add_trade(Trade("AAPL", Decimal(100), Decimal(1), NOW, trade_id=1))
+    table.add_trade(trade("AAPL", "110", 1))
+    table.add_trade(change("cancelled", "100", latest=trade("AAPL", "110", 1), trade_id=2))
+    assert rows(table)[0][:4] == ["AAPL", "110", "+10", "+10.00"]
+
+
+def test_symbol_without_a_trade_left_has_no_price():
+    table = PriceTable("http://here", ["AAPL"])
+    table.add_trade(trade("AAPL", "200"))
+    table.add_trade(change("cancelled", "200", latest=None))
+    assert rows(table) == [["AAPL", "-", "none", "yet"]]
+
+
+def test_higher_id_is_later_at_the_same_time():
+    table = PriceTable("http://here", [])
+    for price, trade_id in (("1", 4), ("2", 5), ("3", 3)):
+        table.add_trade(Trade("AAPL", Decimal(price), Decimal(1), NOW, trade_id))
+    assert rows(table)[0][:2] == ["AAPL", "2"]
 
 
 def test_most_recently_traded_symbols_come_first_as_many_as_fit():

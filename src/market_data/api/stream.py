@@ -43,10 +43,16 @@ logger = logging.getLogger(__name__)
 DESCRIPTION = """
 Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `event` and its `data` as JSON:
 
-* `trade`: a stored trade, from any source but backfills and imports, with the fields of `/trades`.
-* `candle`: with the fields of `/candles`, its `symbol` and `interval`. Sent after each commit with trades of an open bucket;
-  with `closed: true` within two seconds after the end of the bucket; and with `revised: true` after a late, corrected or
-  cancelled trade has changed a closed candle. If both apply, only the latter is sent.
+* `trade`: a stored trade, with the fields of `/trades`; or a change of one, by any client. `change: "corrected"` comes with
+  the new price and volume, `change: "cancelled"` with the last ones, and both with `latest`, the latest trade of the symbol
+  after the change as in `/price/latest` (null if none is left). A trade that is moved is cancelled, and stored again.
+* `candle`: with the fields of `/candles`, its `symbol` and `interval`. Sent after each commit that changed trades of an open
+  bucket; with `closed: true` within two seconds after the end of the bucket; and with `revised: true` after a late,
+  corrected or cancelled trade has changed a closed candle. If both apply, only the latter is sent. With `removed: true`, and
+  without prices, if the bucket has no trade any more.
+* `reload`: history of a `symbol` from `start` (inclusive) to `end` (exclusive) was loaded or deleted in bulk, without an
+  event for each trade, and its candles are up to date. Sent once, in whatever channels the symbol is subscribed. Read
+  `/price/latest`, `/trades` and `/candles` of the range again.
 * `heartbeat`: at once, and every ten seconds while the service follows the database. Reconnect after 25 seconds without.
 * `gap`: the events after `Last-Event-ID` are no longer available, because they are kept for an hour. Read `/trades` and
   `/candles` for the missing time; the stream continues from now.

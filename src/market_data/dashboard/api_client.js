@@ -5,6 +5,8 @@ import { serviceUrl } from "./service_url.js";
 import { syncFromDateHeader } from "./service_clock.js";
 
 const TIMEOUT_MS = 15_000;
+/** With a replica, every read goes to the primary server: a replica may lack what the stream does not tell any more. */
+const NEWEST = { "X-Read-After": "9223372036854775807" };
 
 /** A failed request; the message is shown to the user. */
 class ApiError extends Error {
@@ -29,7 +31,7 @@ export async function getJson(path, parameters = {}, signal = undefined) {
   try {
     response = await fetch(serviceUrl(query.size ? `${path}?${query}` : path), {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      headers: { Accept: "application/json", ...authHeaders() },
+      headers: { Accept: "application/json", ...NEWEST, ...authHeaders() },
     });
     body = await response.json().catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
@@ -43,6 +45,21 @@ export async function getJson(path, parameters = {}, signal = undefined) {
   if (response.ok) return body;
   if (needsKey(response)) return requestKey();
   throw new ApiError(body.detail ?? `The service answered ${response.status}.`, body.request_id);
+}
+
+/**
+ * Return a function that runs another one a while after the first of several calls, so that many events lead to one request.
+ * @param {() => void} run
+ * @param {number} ms
+ */
+export function delayed(run, ms) {
+  let timer = 0;
+  return () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      run();
+    }, ms);
+  };
 }
 
 /** @param {number} ms @param {AbortSignal} [signal] Ends the wait early. */

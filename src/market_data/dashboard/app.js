@@ -1,7 +1,7 @@
 /** Entry point: holds the selected symbol and interval, and connects the stream with the panels. */
 
 import { announce } from "./announcer.js";
-import { getJson, sleep } from "./api_client.js";
+import { delayed, getJson, sleep } from "./api_client.js";
 import { CandleView } from "./candle_view.js";
 import { Chart } from "./chart.js";
 import { showOverlay } from "./chart_overlay.js";
@@ -30,10 +30,10 @@ const SELECT_DEBOUNCE_MS = 120;
 const RETRY_MS = 3000;
 /** Trades of this period are rendered together, which bounds the work at any trade rate. */
 const TRADE_BATCH_MS = 40;
-/** Interval of reading prices and candles again, because imported trades are not sent on the stream. */
-const REFRESH_MS = 60_000;
+/** Debounce of reading prices again: an import ends with an event for each of its symbols. */
+const PRICES_DELAY_MS = 200;
 
-/** @typedef {import("./intervals.js").Interval} Interval */
+/** @typedef {import("./intervals.js").Interval} Interval @typedef {import("./trade_order.js").TradeEvent} TradeEvent */
 
 let symbol = "";
 let interval = INTERVALS[0];
@@ -45,10 +45,10 @@ let selectTimer = 0;
 let subscribeTimer = 0;
 let pricesTimer = 0;
 let readingSymbols = false;
-/** @type {any[]} Trades of the selected symbol that are not rendered yet. */
+/** @type {TradeEvent[]} Of the selected symbol, not rendered yet. */
 const pendingTrades = [];
-/** True if a connection has been lost, and not just not opened yet. */
-let connectionLost = false;
+/** @type {TradeEvent[] | null} Since the start of the last request of prices, until its response. */
+let tradesSinceRequest = null;
 
 const freshness = new Freshness();
 const tape = new Tape();
@@ -62,27 +62,44 @@ const chart = new Chart(byId("chart"), {
 });
 const watchList = new WatchList({
   onSelect: (newSymbol) => select(newSymbol, interval),
-  onVisibleChange: subscribe,
+  onVisibleChange: subscribeSoon,
   isStale: (time) => freshness.isStale(time),
 });
-const quote = new Quote((ofSymbol, open) => watchList.dayChanges.setOpen(ofSymbol, open));
-const stream = new Stream({ onEvent: handleEvent, onOpen: readMissed, onState: showState });
+const quote = new Quote((ofSymbol, candle) => watchList.dayChanges.setOpen(ofSymbol, candle));
+const stream = new Stream({ onEvent: handleEvent, onOpen: handleOpening, onState: showState });
+const readPricesSoon = delayed(readPrices, PRICES_DELAY_MS);
 
 /** @param {string} name @param {any} data */
 function handleEvent(name, data) {
   if (name === "trade") handleTrade(data);
-  else if (name === "candle") {
-    if (data.symbol === symbol && data.interval === interval.name) view?.apply(data);
-  } else if (name === "heartbeat") syncFromHeartbeat(data.timestamp);
-  else if (name === "gap") {
-    view?.reload();
-    readPrices();
-  }
+  else if (name === "candle") handleCandle(data);
+  else if (name === "reload") handleReload(data);
+  else if (name === "heartbeat") syncFromHeartbeat(data.timestamp);
+  else if (name === "gap") readAgain();
 }
 
-/** @param {any} trade */
+/** @param {any} candle */
+function handleCandle(candle) {
+  if (candle.symbol !== symbol) return;
+  if (candle.interval === interval.name) view?.apply(candle);
+  if (candle.revised || candle.removed) quote.refreshDaySoon();
+}
+
+/** Read a symbol again whose history was loaded or deleted in bulk. @param {{symbol: string, start: string}} range */
+function handleReload(range) {
+  if (!watchList.listing(range.symbol)) readSymbols();
+  watchList.dayChanges.expire(range.symbol, range.start);
+  readPricesSoon();
+  if (range.symbol !== symbol) return;
+  view?.reload();
+  tape.refresh();
+  quote.refreshDaySoon();
+}
+
+/** @param {TradeEvent} trade */
 function handleTrade(trade) {
-  watchList.addTrade(trade);
+  watchList.apply(trade);
+  tradesSinceRequest?.push(trade);
   if (!watchList.listing(trade.symbol)) readSymbols();
   if (trade.symbol !== symbol) return;
   if (!pendingTrades.length) setTimeout(showPendingTrades, TRADE_BATCH_MS);
@@ -91,19 +108,20 @@ function handleTrade(trade) {
 
 function showPendingTrades() {
   const trades = pendingTrades.splice(0).filter((trade) => trade.symbol === symbol); // the selection may have changed
-  tape.addTrades(trades);
-  quote.addTrades(trades);
+  tape.apply(trades);
+  quote.update(watchList.lastTrade(symbol), trades);
   updateFreshness();
 }
 
-/** Read the data missed while there was no connection. @param {import("./stream.js").Opening} how */
-function readMissed(how) {
-  if (how === "restarted" && connectionLost) view?.reload();
-  else view?.sync();
-  if (how === "switched") {
-    if (watchList.count > MAX_SYMBOLS_SUBSCRIBED) readPrices(); // the new subscription has other symbols
-    return;
-  }
+/** @param {import("./stream.js").Opening} how */
+function handleOpening(how) {
+  if (how === "restarted") readAgain();
+  else if (how === "switched" && watchList.count > MAX_SYMBOLS_SUBSCRIBED) readPrices(); // of the newly visible symbols
+}
+
+/** Read everything shown, because events were missed. */
+function readAgain() {
+  view?.reload();
   readPrices();
   tape.refresh();
   freshness.readStatus();
@@ -112,7 +130,6 @@ function readMissed(how) {
 
 /** @param {import("./stream.js").State} state */
 function showState(state) {
-  if (state.kind !== "live") connectionLost = state.lastMessageAt > 0;
   showConnection(state);
   freshness.connection = state;
   byId("now").textContent = timeText(now());
@@ -127,26 +144,36 @@ function visibleSymbols() {
 /** Subscribe to the trades of the visible symbols and the candles of the selected interval. */
 function subscribe() {
   clearTimeout(subscribeTimer);
-  const delay = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? SUBSCRIBE_DEBOUNCE_MS : 0;
-  subscribeTimer = setTimeout(() => {
-    const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? visibleSymbols() : null;
-    stream.subscribe(symbols, symbol ? ["trades", `candles_${interval.name}`] : ["trades"]);
-  }, delay);
+  const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? visibleSymbols() : null;
+  stream.subscribe(symbols, symbol ? ["trades", `candles_${interval.name}`] : ["trades"]);
+}
+
+function subscribeSoon() {
+  clearTimeout(subscribeTimer);
+  subscribeTimer = setTimeout(subscribe, watchList.count > MAX_SYMBOLS_SUBSCRIBED ? SUBSCRIBE_DEBOUNCE_MS : 0);
 }
 
 /** Read the latest prices: of all symbols the first time, later of the visible ones if there are many. */
 async function readPrices() {
-  const visibleOnly = watchList.count > MAX_SYMBOLS_SUBSCRIBED && watchList.lastTrade(symbol);
+  const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED && watchList.lastTrade(symbol) ? visibleSymbols() : null;
+  /** @type {TradeEvent[]} */
+  const events = [];
+  tradesSinceRequest = events;
   try {
-    const { prices } = await getJson("/prices/latest", visibleOnly ? { symbols: visibleSymbols().join() } : {});
-    for (const price of prices) if (watchList.addTrade(price) && price.symbol === symbol) quote.addTrades([price]);
+    const { prices } = await getJson("/prices/latest", symbols ? { symbols: symbols.join() } : {});
+    if (events !== tradesSinceRequest) return; // there is a later request
+    watchList.setLastTrades(prices, symbols);
+    for (const trade of events) watchList.apply(trade); // they may be newer than the response
+    quote.update(watchList.lastTrade(symbol), []);
     updateFreshness();
     dismissNotice("prices");
   } catch (error) {
     showNotice("prices", `Can't read the prices. ${/** @type {Error} */ (error).message}`);
     clearTimeout(pricesTimer);
-    // Without a connection, readMissed() reads them when there is one again.
+    // Without a connection, handleOpening() reads them when there is one again.
     if (stream.state.kind === "live") pricesTimer = setTimeout(readPrices, RETRY_MS);
+  } finally {
+    if (events === tradesSinceRequest) tradesSinceRequest = null;
   }
 }
 
@@ -230,9 +257,9 @@ function show(newSymbol, newInterval) {
   view?.close();
   view = new CandleView(chart, newSymbol, newInterval, showHistory);
   showCandle(newSymbol, newInterval, undefined);
+  subscribe(); // before the requests: the new connection continues after the last event until now
   view.load();
   if (symbolChanged) tape.select(newSymbol);
-  subscribe();
 }
 
 /** Show the extent of the loaded candles in the footer, and a candle in the legend. */
@@ -280,11 +307,6 @@ function bindControls() {
 
 createIntervalButtons();
 bindControls();
-setInterval(() => {
-  if (document.hidden || stream.state.kind !== "live") return;
-  readPrices();
-  view?.sync();
-}, REFRESH_MS);
 // Not awaited at the top level, which would delay the load event until the service has responded.
 Promise.all([readSymbols(), readPrices()]).then(() => {
   onNavigate(showFromUrl);

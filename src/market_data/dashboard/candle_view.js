@@ -15,13 +15,12 @@ export class CandleView {
   #closed = new AbortController();
   #loaded = false;
   #loadingOlder = false;
-  /** True if candles may have been missed since the last read. */
-  #needsSync = false;
   /** True if the loaded candles may be wrong, so that all must be read again. */
   #needsReload = false;
-  #syncing = false;
-  /** @type {any[]} Candle events that arrived before the first page. */
-  #earlyEvents = [];
+  #reloading = false;
+  #redrawQueued = false;
+  /** @type {Set<any[]>} Of each request that runs: the candle events since its start. */
+  #eventsSinceRequests = new Set();
 
   /**
    * @param {import("./chart.js").Chart} chart
@@ -38,15 +37,14 @@ export class CandleView {
   /** Load and show the newest candles; retry until it succeeds. */
   async load() {
     const { signal } = this.#closed;
-    this.#loaded = false;
-    this.#earlyEvents = [];
     this.#chart.clear(this.candles);
     showOverlay("loading", "Loading candles…");
     for (let delay = MIN_RETRY_MS; !signal.aborted; delay = Math.min(2 * delay, MAX_RETRY_MS)) {
       try {
-        await this.candles.loadNewest(signal);
+        await this.#read(() => this.candles.loadNewest(signal));
+        this.#loaded = true;
         this.#show();
-        return this.#needsSync ? this.sync() : undefined;
+        return this.#needsReload ? this.reload() : undefined;
       } catch (error) {
         if (signal.aborted) return;
         showOverlay("problem", `Can't load the candles. ${/** @type {Error} */ (error).message}`);
@@ -55,42 +53,25 @@ export class CandleView {
     }
   }
 
-  /** Read the candles missed while there was no connection; retry until it succeeds. */
-  async sync() {
-    this.#needsSync = true;
-    if (!this.#loaded || this.#syncing) return;
-    this.#syncing = true;
+  /** Read the newest candles again in place of all that are loaded, because events were missed; retry until it succeeds. */
+  async reload() {
+    this.#needsReload = true;
+    if (!this.#loaded || this.#reloading) return;
+    this.#reloading = true;
     const { signal } = this.#closed;
-    for (let delay = MIN_RETRY_MS; this.#needsSync && !signal.aborted; delay = Math.min(2 * delay, MAX_RETRY_MS)) {
-      this.#needsSync = false;
+    for (let delay = MIN_RETRY_MS; this.#needsReload && !signal.aborted; delay = Math.min(2 * delay, MAX_RETRY_MS)) {
+      this.#needsReload = false;
       try {
-        await this.#readMissed();
+        const hadBars = this.candles.bars.length > 0;
+        await this.#read(() => this.candles.loadNewest(signal));
+        this.#show({ keepRange: hadBars });
       } catch (error) {
-        this.#needsSync = true;
+        this.#needsReload = true;
         this.#showError(error);
         await sleep(delay, signal);
       }
     }
-    this.#syncing = false;
-  }
-
-  /** Read the newest candles again and discard all that are loaded. */
-  reload() {
-    this.#needsReload = true;
-    this.sync();
-  }
-
-  async #readMissed() {
-    const { signal } = this.#closed;
-    const hasBars = this.candles.bars.length > 0;
-    if (hasBars && !this.#needsReload && (await this.candles.loadNewer(signal))) return this.#show({ keepRange: true });
-    this.#loaded = false;
-    try {
-      await this.candles.loadNewest(signal);
-      this.#needsReload = false;
-    } finally {
-      this.#show({ keepRange: hasBars });
-    }
+    this.#reloading = false;
   }
 
   async loadOlder() {
@@ -98,7 +79,7 @@ export class CandleView {
     if (!this.#loaded || this.#loadingOlder || candles.complete || !candles.bars.length) return;
     this.#loadingOlder = true;
     try {
-      await candles.loadOlder(this.#closed.signal);
+      await this.#read(() => candles.loadOlder(this.#closed.signal));
       this.#show({ keepRange: true });
     } catch (error) {
       this.#showError(error);
@@ -108,16 +89,28 @@ export class CandleView {
     }
   }
 
+  /** Read candles, and apply the events that arrived meanwhile again: they may be newer. @param {() => Promise<void>} load */
+  async #read(load) {
+    /** @type {any[]} */
+    const events = [];
+    this.#eventsSinceRequests.add(events);
+    try {
+      await load();
+    } finally {
+      this.#eventsSinceRequests.delete(events);
+    }
+    for (const candle of events) this.candles.apply(candle);
+  }
+
   /** Apply a candle event of the stream. @param {any} candle */
   apply(candle) {
-    if (!this.#loaded) {
-      this.#earlyEvents.push(candle);
-      return;
-    }
+    for (const events of this.#eventsSinceRequests) events.push(candle);
+    if (!this.#loaded) return;
     const { bar, change } = this.candles.apply(candle);
     if (change === "ignored") return;
-    if (change === "inserted") this.#chart.show({ keepRange: true });
-    else this.#chart.update(bar, change === "earlier");
+    if (!this.candles.bars.length) this.reload(); // there may be older ones
+    if (change === "moved" || this.#redrawQueued) return this.#queueRedraw();
+    this.#chart.update(bar, change === "earlier");
     hideOverlay();
     this.#onChange();
   }
@@ -128,10 +121,18 @@ export class CandleView {
     dismissNotice("candles");
   }
 
+  /** Draw all candles with the next frame: a burst of removals costs one drawing. */
+  #queueRedraw() {
+    if (this.#redrawQueued) return;
+    this.#redrawQueued = true;
+    requestAnimationFrame(() => {
+      this.#redrawQueued = false;
+      this.#show({ keepRange: true });
+    });
+  }
+
   #show({ keepRange = false } = {}) {
     if (this.#closed.signal.aborted) return;
-    this.#loaded = true;
-    for (const candle of this.#earlyEvents.splice(0)) this.candles.apply(candle);
     this.#chart.show({ keepRange });
     dismissNotice("candles");
     if (this.candles.bars.length) hideOverlay();

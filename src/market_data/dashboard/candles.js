@@ -17,8 +17,8 @@ const EPOCH = "1970-01-01T00:00:00Z";
  * @property {number} volume
  * @property {number | null} vwap
  * @property {number} trades
- * @typedef {"last" | "earlier" | "inserted" | "ignored"} Change Effect of a candle: it updates or appends the last bar,
- *   updates an earlier one, fills a hole between bars, or is dropped.
+ * @typedef {"last" | "earlier" | "moved" | "ignored"} Change Effect of a candle event: it updates or appends the last bar,
+ *   updates an earlier one, adds or removes one so that others move, or changes nothing.
  */
 
 /** @param {any} candle @returns {Bar} */
@@ -61,24 +61,10 @@ export class Candles {
     this.complete = !page.hasMore;
   }
 
-  /**
-   * Read the last two candles again, because they may have changed, and all newer ones.
-   * @param {AbortSignal} signal
-   * @returns {Promise<boolean>} False if one page is not enough: call `loadNewest` instead.
-   */
-  async loadNewer(signal) {
-    const from = this.bars.at(-2) ?? this.bars.at(-1);
-    const start = from ? isoTime(from.time) : EPOCH;
-    const page = await this.#readPage({ start, end: this.#end(), limit: FIRST_PAGE_SIZE, order: "asc" }, signal);
-    if (page.hasMore) return false;
-    for (const bar of page.bars) this.#merge(bar, false);
-    return true;
-  }
-
-  /** Merge a candle event of the stream. @param {any} candle @returns {{bar: Bar, change: Change}} */
+  /** Apply a candle event of the stream. @param {any} candle @returns {{bar: Bar, change: Change}} */
   apply(candle) {
     const bar = toBar(candle);
-    return { bar, change: this.#merge(bar, candle.revised) };
+    return { bar, change: candle.removed ? this.#remove(bar.time) : this.#set(bar) };
   }
 
   /** @param {number} time @returns {number} Index of the first bar at or after a time. */
@@ -92,18 +78,11 @@ export class Candles {
     return low;
   }
 
-  /**
-   * @param {Bar} bar
-   * @param {boolean} revised True if trades were cancelled or corrected: the bar is newer even with fewer trades.
-   * @returns {Change}
-   */
-  #merge(bar, revised) {
+  /** @param {Bar} bar @returns {Change} */
+  #set(bar) {
     const { bars } = this;
     const index = this.indexAt(bar.time);
-    const known = bars[index];
-    if (known?.time === bar.time) {
-      // Responses and stream events may arrive in either order: the state with more trades is the newer one.
-      if (!revised && bar.trades < known.trades) return "ignored";
+    if (bars[index]?.time === bar.time) {
       bars[index] = bar;
       return index === bars.length - 1 ? "last" : "earlier";
     }
@@ -113,7 +92,15 @@ export class Candles {
     }
     if (index === 0 && !this.complete) return "ignored"; // loadOlder() will read it with its neighbours
     bars.splice(index, 0, bar);
-    return "inserted";
+    return "moved";
+  }
+
+  /** @param {number} time @returns {Change} */
+  #remove(time) {
+    const index = this.indexAt(time);
+    if (this.bars[index]?.time !== time) return "ignored";
+    this.bars.splice(index, 1);
+    return "moved";
   }
 
   /** End of the next bucket: one more than the open one, because the clocks differ. */

@@ -1,21 +1,26 @@
 /** Tape: the newest trades of the selected symbol. */
 
-import { getJson } from "./api_client.js";
+import { delayed, getJson } from "./api_client.js";
 import { byId } from "./dom.js";
 import { arrow, direction, priceText, shortTimestampText, volumeText } from "./formats.js";
 import { now } from "./service_clock.js";
+import { compareTrades } from "./trade_order.js";
 
 const MAX_TRADES = 60;
 const MONTH_MS = 30 * 86_400_000;
+/** Delay of reading older trades in place of cancelled ones. */
+const REFRESH_DELAY_MS = 500;
 
 const tableBody = byId("tape");
 
-/** @typedef {import("./quote.js").Trade & {trade_id: number}} Trade */
+/** @typedef {import("./trade_order.js").TradeEvent} TradeEvent */
 
 export class Tape {
   #symbol = "";
-  /** @type {Trade[]} Newest first. */
+  /** @type {TradeEvent[]} Newest first. */
   #trades = [];
+  /** @type {TradeEvent[] | null} Events since the start of the last request, until its response. */
+  #eventsSinceRequest = null;
   #renderQueued = false;
 
   /** @param {string} symbol */
@@ -26,24 +31,46 @@ export class Tape {
     this.refresh();
   }
 
-  /** Read the newest trades and merge them with those of the stream. */
+  /** Read the newest trades, which replace the known ones. */
   async refresh() {
     const symbol = this.#symbol;
     if (!symbol) return;
+    /** @type {TradeEvent[]} */
+    const events = [];
+    this.#eventsSinceRequest = events;
     try {
       const start = new Date(now() - MONTH_MS).toISOString();
       const end = new Date(now() + 3_600_000).toISOString();
       const { trades } = await getJson("/trades", { symbol, start, end, limit: MAX_TRADES });
-      if (symbol === this.#symbol) this.addTrades(trades);
+      if (events !== this.#eventsSinceRequest) return; // there is a later request
+      this.#trades = trades;
+      this.#merge(events); // they may be newer than the response
     } catch {
       // The stream delivers new trades anyway.
+    } finally {
+      if (events === this.#eventsSinceRequest) this.#eventsSinceRequest = null;
     }
   }
 
-  /** @param {Trade[]} trades Of the selected symbol, in any order. */
-  addTrades(trades) {
-    const unique = new Map([...this.#trades, ...trades].map((trade) => [`${trade.timestamp} ${trade.trade_id}`, trade]));
-    this.#trades = [...unique.values()].sort(newestFirst).slice(0, MAX_TRADES);
+  #refreshSoon = delayed(() => this.refresh(), REFRESH_DELAY_MS);
+
+  /** @param {TradeEvent[]} events Of the selected symbol, in the order of the stream. */
+  apply(events) {
+    this.#eventsSinceRequest?.push(...events);
+    const wasFull = this.#trades.length === MAX_TRADES;
+    this.#merge(events);
+    if (wasFull && this.#trades.length < MAX_TRADES) this.#refreshSoon(); // there may be an older one
+  }
+
+  /** @param {TradeEvent[]} events */
+  #merge(events) {
+    const key = (/** @type {TradeEvent} */ { timestamp, trade_id: id }) => `${timestamp} ${id}`;
+    const trades = new Map(this.#trades.map((trade) => [key(trade), trade]));
+    for (const event of events) {
+      if (event.change === "cancelled") trades.delete(key(event));
+      else trades.set(key(event), event);
+    }
+    this.#trades = [...trades.values()].sort((a, b) => compareTrades(b, a)).slice(0, MAX_TRADES);
     if (this.#renderQueued) return;
     this.#renderQueued = true;
     requestAnimationFrame(() => this.#render());
@@ -54,7 +81,7 @@ export class Tape {
     tableBody.replaceChildren(...this.#trades.map((trade, index) => this.#createRow(trade, this.#trades[index + 1])));
   }
 
-  /** @param {Trade} trade @param {Trade | undefined} previous */
+  /** @param {TradeEvent} trade @param {TradeEvent | undefined} previous */
   #createRow(trade, previous) {
     const difference = previous ? trade.price - previous.price : 0;
     const row = document.createElement("tr");
@@ -67,9 +94,4 @@ export class Tape {
     }
     return row;
   }
-}
-
-/** Sort as /trades does: by time, then by id, because trades may share a timestamp. @param {Trade} a @param {Trade} b */
-function newestFirst(a, b) {
-  return Date.parse(b.timestamp) - Date.parse(a.timestamp) || b.trade_id - a.trade_id;
 }

@@ -8,13 +8,17 @@
 import { DayChanges } from "./day_change.js";
 import { byId, flash, setText } from "./dom.js";
 import { arrow, countText, direction, percentText, priceText, updateDecimals } from "./formats.js";
-import { isOlder } from "./quote.js";
+import { compareTrades } from "./trade_order.js";
 
 /** Rows rendered above and below the visible ones, so that scrolling shows no gap. */
 const OVERSCAN_ROWS = 4;
 const HEADER_ROWS = 1;
 
-/** @typedef {import("./quote.js").Trade} Trade @typedef {{symbol: string, name: string}} Listing */
+/**
+ * @typedef {import("./trade_order.js").Trade} Trade
+ * @typedef {import("./trade_order.js").TradeEvent} TradeEvent
+ * @typedef {{symbol: string, name: string}} Listing
+ */
 
 const grid = byId("watch-list");
 const rows = byId("rows");
@@ -96,18 +100,31 @@ export class WatchList {
     this.queueRender();
   }
 
-  /** @param {Trade} trade @returns {boolean} False if a newer trade is known. */
-  addTrade(trade) {
-    const known = this.#lastTrades.get(trade.symbol);
-    if (isOlder(trade, known)) return false;
-    this.#lastTrades.set(trade.symbol, trade);
-    updateDecimals(trade.symbol, trade.price);
-    if (known) {
-      const move = (this.#priceMoves.get(trade.symbol) ?? 0) + trade.price - known.price;
-      this.#priceMoves.set(trade.symbol, move);
-    }
+  /** Follow a stored trade or the change of one. @param {TradeEvent} event */
+  apply(event) {
+    const { symbol, change, latest } = event;
+    const known = this.#lastTrades.get(symbol);
+    if (change) this.#setLastTrade(symbol, latest ?? null);
+    else if (!known || compareTrades(event, known) >= 0) this.#setLastTrade(symbol, event);
+    this.dayChanges.expire(symbol, event.timestamp);
+  }
+
+  /** @param {Trade[]} trades Latest ones of some symbols. @param {string[] | null} symbols Those that were read; null for all. */
+  setLastTrades(trades, symbols) {
+    const read = new Map(trades.map((trade) => [trade.symbol, trade]));
+    for (const symbol of new Set([...(symbols ?? this.#lastTrades.keys()), ...read.keys()]))
+      this.#setLastTrade(symbol, read.get(symbol) ?? null);
+  }
+
+  /** @param {string} symbol @param {Trade | null} trade Null if the symbol has no trade. */
+  #setLastTrade(symbol, trade) {
+    const known = this.#lastTrades.get(symbol);
+    if (trade) {
+      this.#lastTrades.set(symbol, trade);
+      updateDecimals(symbol, trade.price);
+    } else this.#lastTrades.delete(symbol);
+    if (trade && known) this.#priceMoves.set(symbol, (this.#priceMoves.get(symbol) ?? 0) + trade.price - known.price);
     this.queueRender();
-    return true;
   }
 
   /** Render with the next frame, at most once a frame. */

@@ -9,7 +9,8 @@ from psycopg.rows import args_row
 
 from market_data.queries.candles import CANDLE_FIELDS, SETTLED
 from market_data.queries.intervals import LENGTHS
-from market_data.queries.trades import TRADE_JSON
+from market_data.queries.row_pages import Column, json_members, json_object
+from market_data.queries.trades import TRADE_COLUMNS
 
 LISTEN_TO_STREAM = "LISTEN market_data_stream"
 
@@ -52,29 +53,46 @@ class StreamRow(NamedTuple):
 
     version: int
     number: int
-    kind: Literal["trade", "closing", "revision"]
+    kind: Literal["trade", "closing", "revision", "reload"]
     symbol: str
     time: datetime
-    """Time of the trade; of a candle, the start of its bucket."""
+    """Time of the trade; of a candle, the start of its bucket; of a reload, the start of its range."""
     interval: str | None
-    """None for trades and revisions."""
+    """Of a closing."""
     closed_until: datetime
     """Buckets that end at or before this time were closed before the event."""
     late: bool
-    """True if the materialized candles do not contain the trade yet; a revision follows."""
-    trade: str | None
-    """The trade as JSON."""
+    """True if the materialized candles may not contain the trade yet; a revision follows."""
+    data: str | None
+    """JSON of the event of a trade or reload."""
 
+
+LATEST_COLUMNS = (
+    Column("symbol", "symbol", "text"),
+    Column("price", "latest_price", "decimal"),
+    Column("volume", "latest_volume", "decimal"),
+    Column("timestamp", "latest_time", "time"),
+)
+RELOAD_COLUMNS = (Column("symbol", "symbol", "text"), Column("start", "time", "time"), Column("end", "until", "time"))
+# A JSON object with a NULL in it is NULL.
+CHANGE_MEMBERS: LiteralString = f"""
+    coalesce(',"change":"' || change || '","latest":' || coalesce({json_object(LATEST_COLUMNS)}, 'null'), '')
+"""
 
 # Commit by commit, at most a page from each: one commit may have a million rows.
 STREAM_EVENTS = f"""
     SELECT
         version, number, event.kind, symbol, time, "interval", closed_until,
         late,
-        CASE WHEN event.kind = 'trade' THEN {TRADE_JSON} END
+        CASE event.kind
+            WHEN 'trade' THEN '{{' || {json_members(TRADE_COLUMNS)} || {CHANGE_MEMBERS} || '}}'
+            WHEN 'reload' THEN {json_object(RELOAD_COLUMNS)}
+        END
     FROM commits AS following
     CROSS JOIN LATERAL (
-        SELECT number, kind, symbol, time, trade_id, price, volume, "interval", late
+        SELECT
+            number, kind, symbol, time, trade_id, price, volume, "interval", late, until, change,
+            latest_time, latest_price, latest_volume
         FROM stream_events
         WHERE write_id = following.write_id
             AND number > CASE WHEN following.version = %(version)s THEN %(number)s ELSE 0 END

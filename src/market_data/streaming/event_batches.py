@@ -1,9 +1,11 @@
-"""Rows of stream_events as events: their trades, and each candle that they changed once."""
+"""Rows of stream_events as events: trades and reloads as they are, and each candle that the rows changed once."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
+
+import msgspec
 
 from market_data.queries.intervals import INTERVALS, WEEK_START
 from market_data.queries.stream import StreamedCandle, StreamRow
@@ -30,6 +32,8 @@ class CandleChange(NamedTuple):
     id: EventId
     closed: bool
     revised: bool
+    removed: bool
+    """True if it has been removed in case it does not exist: a closing alone does not say that it has ever existed."""
 
 
 def end_of(row: StreamRow) -> EventId:
@@ -37,13 +41,14 @@ def end_of(row: StreamRow) -> EventId:
     return EventId(row.version, row.number, LAST_LEVEL)
 
 
-def trade_events(rows: Sequence[StreamRow]) -> list[Event]:
-    """Return the events of the trades among the rows."""
-    return [
-        Event(EventId(row.version, row.number, 0), "trade", "trades", row.symbol, row.trade)
-        for row in rows
-        if row.trade is not None
-    ]
+def row_events(rows: Sequence[StreamRow]) -> list[Event]:
+    """Return the events of the trades and reloads among the rows."""
+    events: list[Event] = []
+    for row in rows:
+        if row.data is not None:
+            name, channel = ("reload", None) if row.kind == "reload" else ("trade", "trades")
+            events.append(Event(EventId(row.version, row.number, 0), name, channel, row.symbol, row.data))
+    return events
 
 
 async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: ReadCandles) -> list[Event]:
@@ -55,11 +60,13 @@ async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: R
             continue
         changes = _changes([row for row in rows if wanted.includes(channel, row.symbol)], interval)
         for first, last in _ranges({bucket for _, bucket in changes}, interval):
-            symbols = sorted({symbol for symbol, bucket in changes if first <= bucket <= last})
+            changed = {key: change for key, change in changes.items() if first <= key[1] <= last}
+            candles = await read(interval, sorted({symbol for symbol, _ in changed}), first, last)
+            found = {(candle.symbol, candle.bucket): candle for candle in candles}
             events += [
-                _event(channel, interval, change, candle)
-                for candle in await read(interval, symbols, first, last)
-                if (change := changes.get((candle.symbol, candle.bucket)))
+                _event(channel, interval, key, change, found.get(key))
+                for key, change in changed.items()
+                if key in found or change.removed
             ]
     return events
 
@@ -69,12 +76,14 @@ def _changes(rows: Sequence[StreamRow], interval: str) -> dict[tuple[str, dateti
     changes: dict[tuple[str, datetime], CandleChange] = {}
     width = INTERVALS[interval]
     for row in rows:
-        if row.late or row.interval not in (None, interval):
+        if row.late or row.kind == "reload" or row.interval not in (None, interval):
             continue
         bucket = row.time - (row.time - WEEK_START) % width
         closed = bucket + width <= row.closed_until
-        revised = closed and row.kind != "closing"
-        changes[row.symbol, bucket] = CandleChange(EventId(row.version, row.number, LEVELS[interval]), closed, revised)
+        key, by_trade = (row.symbol, bucket), row.kind != "closing"
+        removed = by_trade or (key in changes and changes[key].removed)
+        event_id = EventId(row.version, row.number, LEVELS[interval])
+        changes[key] = CandleChange(event_id, closed, closed and by_trade, removed)
     return changes
 
 
@@ -91,7 +100,13 @@ def _ranges(buckets: set[datetime], interval: str) -> Iterator[tuple[datetime, d
     yield first, ordered[-1]
 
 
-def _event(channel: str, interval: str, change: CandleChange, candle: StreamedCandle) -> Event:
+def _event(
+    channel: str, interval: str, key: tuple[str, datetime], change: CandleChange, candle: StreamedCandle | None
+) -> Event:
+    symbol, bucket = key
+    if candle is None:
+        fields = {"symbol": symbol, "interval": interval, "timestamp": bucket, "closed": change.closed, "removed": True}
+        return Event(change.id, "candle", channel, symbol, msgspec.json.encode(fields).decode())
     closed, revised = (str(flag).lower() for flag in (change.closed, change.revised))
-    data = f'{{"symbol":"{candle.symbol}","interval":"{interval}",{candle.fields},"closed":{closed},"revised":{revised}}}'
-    return Event(change.id, "candle", channel, candle.symbol, data)
+    data = f'{{"symbol":"{symbol}","interval":"{interval}",{candle.fields},"closed":{closed},"revised":{revised}}}'
+    return Event(change.id, "candle", channel, symbol, data)

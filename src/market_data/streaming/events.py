@@ -21,7 +21,7 @@ class EventId(NamedTuple):
     number: int
     """Number of its row in stream_events."""
     level: int
-    """0 for a trade; from 1 for the candles that it changed, shortest interval first."""
+    """0 for a trade or reload; from 1 for the candles that it changed, shortest interval first."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -53,11 +53,12 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """A trade or candle, for subscribers of its channel and symbol."""
+    """A trade, candle or reload, for subscribers of its channel and symbol."""
 
     id: EventId
-    name: Literal["trade", "candle"]
-    channel: str
+    name: Literal["trade", "candle", "reload"]
+    channel: str | None
+    """None for the subscribers of any channel."""
     symbol: str
     data: str
     """JSON."""

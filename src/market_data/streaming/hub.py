@@ -29,7 +29,7 @@ from market_data.queries.stream import (
 )
 from market_data.settings import Settings
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
+from market_data.streaming.event_batches import PAGE_ROWS, ReadCandles, candle_events, end_of, row_events
 from market_data.streaming.events import EventId, Message, by_id, heartbeat
 from market_data.streaming.replay import enqueue_missed, replay
 from market_data.streaming.subscribers import Subscribers
@@ -186,10 +186,10 @@ class Hub:
             client.subscription = subscription
             return
         if client.subscription.candles and not subscription.candles:
-            # Deliver the trades that have waited for their candles.
+            # Deliver the trades and reloads that have waited for the candles before them.
             self._subscribers.add(client)
-            trades = [event for event in trade_events(self._awaiting_candles) if event.id > client.delivered_up_to]
-            wanted = [each for each in trades if client.subscription.includes(each.channel, each.symbol)]
+            waiting = [event for event in row_events(self._awaiting_candles) if event.id > client.delivered_up_to]
+            wanted = [each for each in waiting if client.subscription.includes(each.channel, each.symbol)]
             messages = [event.message(client.transport) for event in wanted]
             self._subscribers.enqueue(client, messages, self._trades_published_up_to)
             if not self._subscribers.remove(client):
@@ -260,7 +260,7 @@ class Hub:
         more = len(rows) == PAGE_ROWS
         if rows:
             end = end_of(rows[-1]) if more else EventId.after(rows[-1].version)
-            self._subscribers.publish(trade_events(rows), self._trades_published_up_to, end, candles=False)
+            self._subscribers.publish(row_events(rows), self._trades_published_up_to, end, candles=False)
             self._trades_published_up_to = end
             self._awaiting_candles += rows
         self._ensure_candle_task()
@@ -300,7 +300,7 @@ class Hub:
             self._candle_batch_rows = min(2 * self._candle_batch_rows, MAX_AWAITING_ROWS)
             if union([wanted, self._subscribers.subscription(candles=True)]) != wanted:
                 continue  # a client subscribed to other candles meanwhile
-            events = sorted([*trade_events(rows), *candles], key=by_id)
+            events = sorted([*row_events(rows), *candles], key=by_id)
             self._subscribers.publish(events, self._all_published_up_to, end, candles=True)
             self._all_published_up_to = end
             del self._awaiting_candles[: len(rows)]

@@ -7,7 +7,7 @@ from functools import partial
 from market_data.database.pool import Database
 from market_data.queries.stream import read_stream_candles, read_stream_events, read_stream_range
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, ReadCandles, candle_events, end_of, trade_events
+from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, ReadCandles, candle_events, end_of, row_events
 from market_data.streaming.events import EventId, Message, by_id, encode
 from market_data.streaming.subscriptions import Subscription
 
@@ -49,19 +49,21 @@ async def replay(
                 until=until,
                 symbols=client.subscription.symbols,
             )
-            events = [*trade_events(rows), *await candle_events(rows, client.subscription, read)]
+            page_end = end_of(rows[-1]) if len(rows) == PAGE_ROWS else EventId.after(until)
+            reached = min(page_end, end)
+            # The hub publishes the rows beyond. Merged with one of them, a change would have its id and be left out here.
+            rows = [row for row in rows if end_of(row) <= reached]
+            events = [*row_events(rows), *await candle_events(rows, client.subscription, read)]
             stream_range = await database.read(read_stream_range)
         if client.closed:
             return
         if since.version < stream_range.first:
             yield [_gap(client, published_up_to(), TOO_OLD)]
             continue
-        page_end = end_of(rows[-1]) if len(rows) == PAGE_ROWS else EventId.after(until)
-        reached = min(page_end, end)  # the hub publishes the events beyond it
         messages = [
             event.message(client.transport)
             for event in sorted(events, key=by_id)
-            if since < event.id <= reached and client.subscription.includes(event.channel, event.symbol)
+            if since < event.id and client.subscription.includes(event.channel, event.symbol)
         ]
         client.start_at(reached)
         if messages:

@@ -45,8 +45,10 @@ class Subscription:
         """True if it contains a channel of candles."""
         return any(CHANNELS[channel] for channel in self.channels)
 
-    def includes(self, channel: str, symbol: str) -> bool:
-        """True if it contains a symbol of a channel."""
+    def includes(self, channel: str | None, symbol: str) -> bool:
+        """True if it contains a symbol of a channel, or with None of any channel."""
+        if channel is None:
+            return any(self.includes(each, symbol) for each in self.channels)
         if channel not in self.channels:
             return False
         symbols = self.channels[channel]

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from helpers.support import Connection, store
 
+from market_data.cli.data.statements import NOT_STREAMED
+
 INGESTION_INTERVAL_SECONDS = 1
 """The service reports data as stale after three intervals."""
 
@@ -42,6 +44,28 @@ class Market:
         self._connection.execute(INSERT_TRADE_PER_MINUTE, {"last": self.minute(ago=1), "symbol": symbol, "count": count})
 
     def late_trade(self, price: str, at: datetime) -> None:
-        """Store a trade of a past minute and mark its candle as refreshed, because the test database runs no jobs."""
+        """Store a trade of a past minute."""
         self.trade(price, at=at)
+        self.refresh()
+
+    def correct(self, price: str, to: str) -> None:
+        """Give all trades of a price another one."""
+        self._connection.execute("UPDATE trades SET price = %s WHERE price = %s", (Decimal(to), Decimal(price)))
+        self.refresh()
+
+    def cancel(self, *prices: str) -> None:
+        """Cancel all trades of some prices."""
+        self._connection.execute("DELETE FROM trades WHERE price = ANY (%s)", ([Decimal(price) for price in prices],))
+        self.refresh()
+
+    def import_trades(self, price: str, at: list[datetime], symbol: str = "AAPL") -> None:
+        """Store trades as an import does."""
+        with self._connection.transaction():
+            self._connection.execute(NOT_STREAMED)
+            for time in at:
+                self.trade(price, at=time, symbol=symbol)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Mark all candles as refreshed, because the test database runs no jobs."""
         self._connection.execute("DELETE FROM stale_ranges")

@@ -13,7 +13,7 @@ from browser.dashboard.page import expect_chart, open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from helpers.service import Service, eventually
 from helpers.support import Connection
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 
 def test_stale_data_is_marked_until_the_next_trade(recorded: RecordedPage, market: Market):
@@ -75,19 +75,28 @@ def test_refused_stream_is_retried(browser: Browser, address: str, market: Marke
         expect(page.locator("html")).to_have_attribute("data-connection", "live", timeout=15_000)
 
 
-@pytest.mark.parametrize(("event", "minutes_ago"), [("heartbeat", 0), ("gap", 9)])
-def test_missed_candles_are_read_after_connecting_and_after_a_gap(
-    browser: Browser, address: str, market: Market, event: str, minutes_ago: int
+@pytest.mark.parametrize("minutes_ago", [0, 9])
+@pytest.mark.parametrize("cause", ["refused", "gap"])
+def test_missed_candles_are_read_once_the_stream_begins_and_after_a_gap(
+    browser: Browser, address: str, market: Market, cause: str, minutes_ago: int
 ):
-    """The newest candles are read after connecting, all of them after a gap."""
     market.trade_each_minute(5)
     market.trade("1", at=market.minute(ago=10))
-    message = f'id: 1-0-0\nevent: {event}\ndata: {{"timestamp": "{now().isoformat()}", "reason": "test"}}\n\n'
+    gap = 'id: 1-0-0\nevent: gap\ndata: {"reason": "test"}\n\n'
     with recorded_page(browser, address) as recorded:
-        recorded.page.route("**/stream?*", lambda route: route.fulfill(content_type="text/event-stream", body=message))
+
+        def answer(route: Route) -> None:
+            if cause == "gap":
+                route.fulfill(content_type="text/event-stream", body=gap)
+            else:
+                route.fulfill(status=503, content_type="application/problem+json", body="{}")
+
+        recorded.page.route("**/stream?*", answer)
         recorded.page.goto("/dashboard")
         expect_chart(recorded.page, candles=6)
         market.trade("2", at=market.minute(minutes_ago) + timedelta(seconds=1))
+        if cause == "refused":
+            recorded.page.unroute_all()
         expect_chart(recorded.page, candles=7)
 
 

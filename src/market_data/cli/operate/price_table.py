@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -20,34 +21,49 @@ RESERVED_LINES = 4
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """A trade, or the latest price of a symbol, with exact numbers."""
+    """A trade, a change of one, or the latest price of a symbol, with exact numbers."""
 
     symbol: str
     price: Decimal
     volume: Decimal
     timestamp: datetime
+    trade_id: int | None = None
+    """None of a latest price."""
+    change: Literal["corrected", "cancelled"] | None = None
+    latest: "Trade | None" = None
+    """After a change: the latest price of the symbol, None if it has no trade any more."""
+
+    def may_be(self, other: "Trade") -> bool:
+        """True unless it is known to be another trade of the symbol."""
+        return self.timestamp == other.timestamp and (
+            None in {self.trade_id, other.trade_id} or self.trade_id == other.trade_id
+        )
+
+    def is_before(self, other: "Trade") -> bool:
+        """True if it is earlier; of two at the same time, the one with the higher id is the later one."""
+        if self.timestamp != other.timestamp or self.trade_id is None or other.trade_id is None:
+            return self.timestamp < other.timestamp
+        return self.trade_id < other.trade_id
 
 
 @dataclass
 class SymbolRow:
-    """Latest price of a symbol, and totals since the start."""
+    """Latest price of a symbol, and totals of the trades stored since the start."""
 
-    symbol: str
-    price: Decimal
-    time: datetime
-    first_price: Decimal
+    latest: Trade
+    first: Trade
+    """The latest one at the start."""
     decimals: int = 0
     """Maximum decimal places of its prices; each price is shown with as many."""
     step: Decimal = Decimal(0)
     volume: Decimal = Decimal(0)
     trades: int = 0
 
-    def update(self, trade: Trade) -> None:
-        """Set the price, unless the trade is older than the present one."""
+    def set_latest(self, trade: Trade) -> None:
+        """Set the price."""
         self.decimals = max(self.decimals, -int(trade.price.as_tuple().exponent))
-        if trade.timestamp >= self.time:
-            self.step = trade.price - self.price
-            self.price, self.time = trade.price, trade.timestamp
+        self.step = trade.price - self.latest.price
+        self.latest = trade
 
 
 class PriceTable:
@@ -63,23 +79,32 @@ class PriceTable:
         self._lock = threading.Lock()
 
     def set_prices(self, prices: Iterable[Trade]) -> None:
-        """Set latest prices without counting trades."""
+        """Set the latest prices of all symbols that have one, without counting trades."""
         with self._lock:
+            before, self._rows = self._rows, {}
             for price in prices:
-                self._row(price).update(price)
+                row = self._rows[price.symbol] = before.get(price.symbol, SymbolRow(price, price))
+                row.set_latest(price)
 
     def add_trade(self, trade: Trade) -> None:
-        """Count a trade."""
+        """Count a stored trade, or follow the change of one."""
         with self._lock:
-            row = self._row(trade)
-            row.update(trade)
+            row = self._rows.setdefault(trade.symbol, SymbolRow(trade, trade))
+            if trade.change:
+                self._follow_change(row, trade)
+                return
+            if not trade.is_before(row.latest):
+                row.set_latest(trade)
             row.volume += trade.volume
             row.trades += 1
 
-    def _row(self, trade: Trade) -> SymbolRow:
-        return self._rows.setdefault(
-            trade.symbol, SymbolRow(trade.symbol, trade.price, trade.timestamp, first_price=trade.price)
-        )
+    def _follow_change(self, row: SymbolRow, changed: Trade) -> None:
+        if changed.latest is None:
+            del self._rows[changed.symbol]
+            return
+        if row.first.may_be(changed):
+            row.first = changed if changed.change == "corrected" else changed.latest
+        row.set_latest(changed.latest)
 
     def set_disconnected(self, reason: str) -> None:
         """Show that the stream is lost, since the first call after `set_connected`."""
@@ -112,8 +137,8 @@ class PriceTable:
     def _visible_symbols(self, count: int) -> tuple[list[str], int]:
         if self._symbols:
             return list(self._symbols[:count]), max(0, len(self._symbols) - count)
-        newest = heapq.nlargest(count, self._rows.values(), key=lambda row: row.time)
-        return [row.symbol for row in newest], len(self._rows) - len(newest)
+        newest = heapq.nlargest(count, self._rows.values(), key=lambda row: row.latest.timestamp)
+        return [row.latest.symbol for row in newest], len(self._rows) - len(newest)
 
     def _state(self, now: datetime) -> Text:
         text = Text(no_wrap=True, overflow="crop")
@@ -140,15 +165,15 @@ def _empty_table(style: str) -> Table:
 def _cells(symbol: str, row: SymbolRow | None, now: datetime) -> tuple[Text | str, ...]:
     if row is None:
         return symbol, "-", "", "", "", "", "none yet"
-    change = row.price - row.first_price
+    change = row.latest.price - row.first.price
     return (
         symbol,
-        Text(f"{row.price:,.{row.decimals}f}", style=_style(row.step)),
+        Text(f"{row.latest.price:,.{row.decimals}f}", style=_style(row.step)),
         Text(f"{change:+,.{row.decimals}f}", style=_style(change)),
-        Text(f"{100 * change / row.first_price:+.2f}", style=_style(change)),
+        Text(f"{100 * change / row.first.price:+.2f}", style=_style(change)),
         f"{row.volume:,f}",
         f"{row.trades:,}",
-        f"{format_short(now - row.time)} ago",
+        f"{format_short(now - row.latest.timestamp)} ago",
     )
 
 

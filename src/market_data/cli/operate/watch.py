@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from itertools import chain
 
@@ -22,6 +23,9 @@ REFRESHES_PER_SECOND = 4
 INTERRUPTIONS = {"lost": "connection to the stream lost", "refused": "the service refuses the stream for now"}
 """Messages for events of the client."""
 
+READ_SECONDS = 1.0
+"""Minimum of seconds between two readings of the latest prices."""
+
 
 class _Prices(msgspec.Struct):
     prices: list[Trade]
@@ -31,10 +35,17 @@ class _Gap(msgspec.Struct):
     reason: str = "the stream could not be resumed"
 
 
+class _Reload(msgspec.Struct):
+    symbol: str
+    start: str
+    end: str
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
-        "terminal, print a line per trade: symbol, price, volume and time, separated by tabs."
+        "terminal, print a line per trade: symbol, price, volume and time, separated by tabs; a further field says that a "
+        "stored trade was corrected (to these values) or cancelled."
     )
     parser.add_argument(
         "symbols", nargs="*", metavar="SYMBOL", help="symbols to show (default: all, the most recently traded first)"
@@ -65,11 +76,13 @@ def _run(_: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _update_table(table: PriceTable, client: httpx.Client, parameters: dict[str, str], events: Iterator[Event]) -> None:
-    outdated = True
+    outdated, next_read = True, time.monotonic()
     for event in events:
         outdated |= not _apply(table, event)
-        if outdated and event.name not in {"lost", "refused", "trade"}:
+        # Not at "open" yet: the stream delivers what is committed after its first heartbeat.
+        if outdated and event.name not in {"open", "lost", "refused"} and time.monotonic() >= next_read:
             outdated = not _read_latest_prices(table, client, parameters)
+            next_read = time.monotonic() + READ_SECONDS
 
 
 def _apply(table: PriceTable, event: Event) -> bool:
@@ -79,6 +92,8 @@ def _apply(table: PriceTable, event: Event) -> bool:
             table.add_trade(msgspec.json.decode(event.data, type=Trade))
         case "gap":
             table.report_gap(msgspec.json.decode(event.data, type=_Gap).reason)
+            return False
+        case "reload":
             return False
         case "open":
             table.set_connected()
@@ -91,7 +106,7 @@ def _apply(table: PriceTable, event: Event) -> bool:
 
 
 def _read_latest_prices(table: PriceTable, client: httpx.Client, parameters: dict[str, str]) -> bool:
-    """Read the latest prices. The stream must be open already, so that no trade is missed in between."""
+    """Read the latest prices; return False if that failed."""
     try:
         response = client.get("/prices/latest", params=parameters)
     except httpx.TransportError:
@@ -108,8 +123,12 @@ def _print_trades(events: Iterator[Event]) -> int:
         match event.name:
             case "trade":
                 trade = msgspec.json.decode(event.data, type=Trade)
-                time = trade.timestamp.isoformat().replace("+00:00", "Z")
-                output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{time}")
+                moment = trade.timestamp.isoformat().replace("+00:00", "Z")
+                change = f"\t{trade.change}" if trade.change else ""
+                output(f"{trade.symbol}\t{trade.price:f}\t{trade.volume:f}\t{moment}{change}")
+            case "reload":
+                loaded = msgspec.json.decode(event.data, type=_Reload)
+                progress(f"trades of {loaded.symbol} from {loaded.start} to {loaded.end} were loaded or deleted in bulk")
             case "gap":
                 progress(f"trades are missing: {msgspec.json.decode(event.data, type=_Gap).reason}")
             case "lost" | "refused" if event.name != interrupted:
