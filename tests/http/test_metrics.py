@@ -206,16 +206,15 @@ def test_without_a_database_the_other_metrics_are_current_and_nothing_is_stale(
 
 
 def test_a_request_whose_client_leaves_before_the_response_counts_as_499(client: TestClient):
-    async def never_responds(*_: object) -> None:
-        await asyncio.sleep(60)
+    async def ends_without_a_response(*_: object) -> None:
+        pass
 
     async def send_request() -> None:
         log = RequestLog()
         scope: Any = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
         scope |= {"raw_path": b"/symbols", "query_string": b"", "state": {}}
-        app = wrap(never_responds, Settings(), State(), (), log)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(app(scope, cast("Any", None), cast("Any", None)), 0.05)
+        app = wrap(ends_without_a_response, Settings(), State(), (), log)
+        await app(scope, cast("Any", None), cast("Any", None))
         log.flush()
 
     before = value(client, "requests_total", method="GET", path="unknown", status_code="499") or 0

@@ -85,11 +85,6 @@ def test_intervals_and_jobs_are_listed(client: TestClient):
     assert states["drop_old_trades"] == "unused"
 
 
-def test_an_interval_without_materialized_candles_has_no_lag(client: TestClient, connection: Connection):
-    traded(connection, 3600)
-    assert [(level["watermark"], level["lag_seconds"]) for level in status(client)["candles"]] == [(None, None)] * 8
-
-
 def test_stale_ranges_are_counted(client: TestClient, connection: Connection):
     assert (status(client)["stale_ranges"], status(client)["seconds_since_stale"]) == (0, None)
     connection.execute("""

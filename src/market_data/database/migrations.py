@@ -68,7 +68,7 @@ REMEDIES: Mapping[type[psycopg.Error], str] = {
     psycopg.errors.DuplicateFunction: FOREIGN_OBJECTS,
     psycopg.errors.InsufficientPrivilege: "let its owner or a superuser run ALTER DATABASE … OWNER TO the role of the URL",
 }
-"""What to do about errors of a migration."""
+"""Remedies for errors of a migration."""
 
 REMEDY = "use the image timescale/timescaledb:2.29.2-pg17, or install TimescaleDB's own packages"
 
