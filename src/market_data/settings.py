@@ -64,7 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     root_path: str = ""
     """Path prefix under which a proxy shows the service, such as `/md`; a trusted `X-Forwarded-Prefix` takes precedence."""
     future_tolerance_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
-    """Maximum time of a trade in the future."""
+    """Maximum time of a trade in the future, if it is written over HTTP or imported."""
     feed_enabled: bool = True
     ingestion_interval_seconds: Seconds = 3.0
     """Time between two trades of a symbol."""

@@ -48,6 +48,25 @@ class InvalidTrade(Exception):
         self.detail = detail
 
 
+class FutureLimit(NamedTuple):
+    """How far trades may be ahead of the database's clock."""
+
+    now: datetime
+    tolerance: float
+    """In seconds."""
+
+    @property
+    def latest(self) -> datetime:
+        """Time of the latest trade that can be stored."""
+        return self.now + timedelta(seconds=self.tolerance)
+
+    def reject(self, time: datetime) -> InvalidTrade:
+        """Return the rejection of a trade that is later than `latest`."""
+        ahead = (time - self.now).total_seconds()
+        detail = f"is {ahead:,.0f} s ahead of the clock, and FUTURE_TOLERANCE_SECONDS is {self.tolerance:g}"
+        return InvalidTrade("timestamp", detail)
+
+
 class TradeIdNumbering:
     """Number the trades of one symbol and instant: 0, 1, 2…
 

@@ -4,11 +4,12 @@ import asyncio
 import csv
 import gzip
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from operator import itemgetter
@@ -79,7 +80,7 @@ def write_csv(path: Path, trades: list[Trade], *, ids: bool = True) -> Path:
 
 def imported(url: str, path: Path, rejects: Path | None = None) -> int:
     with open_source(str(path), None) as source:
-        return asyncio.run(import_trades(url, source, Rejects(rejects or path.with_suffix(".rejected"))))
+        return asyncio.run(import_trades(url, source, Rejects(rejects or path.with_suffix(".rejected")), 60))
 
 
 def rejected(path: Path) -> list[tuple[int, str, str]]:
@@ -135,7 +136,7 @@ def test_rejected_rows_are_written_to_a_file_with_line_and_reason(url: str, empt
     )
     assert ended.returncode == 1
     assert ended.stdout.endswith("1 stored, 1 already there, 4 rejected\n")
-    assert ended.stderr == "market-data: 4 rows were rejected; some trades.rejected.csv lists them with the reasons\n"
+    assert ended.stderr == "market-data: 4 rows were rejected; some trades.rejected.csv has the reasons\n"
     conflict = "trade_id: this trade is stored already, with another price or volume"
     assert rejected(tmp_path / "some trades.rejected.csv") == [
         (3, conflict, lines[2]),
@@ -163,6 +164,22 @@ def test_trade_at_the_retention_horizon_is_stored(url: str, emptied: Connection,
     assert imported(url, path, tmp_path / "rejects") == 1
     assert [line for line, *_ in rejected(tmp_path / "rejects")] == [3]
     assert [row[0] for row in emptied.execute(STORED).fetchall()] == [T0]
+
+
+def test_trades_of_the_future_are_rejected_as_over_http(url: str, emptied: Connection, tmp_path: Path):
+    now = datetime.now(UTC)
+    trades = [(now + timedelta(seconds=ahead), "AAPL", 0, Decimal(1), Decimal(1)) for ahead in (-60, 30, 3600)]
+    path = write_csv(tmp_path / "trades.csv", trades)
+    rejects = tmp_path / "rejected.csv"
+    ended = command("import", str(path), "--rejects", str(rejects), DATABASE_URL=url, FUTURE_TOLERANCE_SECONDS="60")
+    assert ended.returncode == 1
+    assert "3 rows read" in ended.stdout
+    assert "2 stored, 0 already there, 1 rejected" in ended.stdout
+    assert ended.stderr == f"market-data: 1 row was rejected; {rejects} has the reasons\n"
+    ((line, reason, _),) = rejected(rejects)
+    assert line == 4
+    assert re.fullmatch(r"timestamp: is 3,[56]\d\d s ahead of the clock, and FUTURE_TOLERANCE_SECONDS is 60", reason)
+    assert emptied.execute("SELECT max(time) FROM trades").fetchone() == (trades[1][0],)
 
 
 def test_cancelled_trades_are_rejected(url: str, emptied: Connection, tmp_path: Path):

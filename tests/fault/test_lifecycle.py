@@ -28,6 +28,14 @@ def test_sigterm_ends_the_service_with_status_0(database_url: str, tmp_path: Pat
     assert "Traceback" not in service.text
 
 
+def test_the_start_logs_no_request(database_url: str, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url) as (service, client):
+        eventually(lambda: "feeding" in service.text)
+        assert '"event":"request"' not in service.text
+        assert client.get("/symbols").status_code == 200
+        eventually(lambda: service.text.count('"event":"request"') == 1)
+
+
 def test_a_running_request_is_finished_before_the_service_stops(database_url: str, connection: Connection, tmp_path: Path):
     store(connection, trade(0, "1"))
     with running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client):

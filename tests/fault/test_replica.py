@@ -44,6 +44,19 @@ def test_reads_go_to_the_primary_while_the_replica_is_unavailable(
         assert "Traceback" not in service.text
 
 
+def test_a_replica_that_was_never_reachable_is_reported_once_with_the_reason(
+    database_url: str, proxied: str, proxy: Proxy, tmp_path: Path
+):
+    proxy.cut()
+    with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):
+        eventually(lambda: "replica not used" in service.text)
+        assert all(client.get("/symbols").status_code == 200 for _ in range(20))
+        proxy.restore()
+        eventually(lambda: "replica used for reads" in service.text)
+    assert service.text.count("replica not used, reads go to the primary: connection failed: ") == 1
+    assert "unavailable" not in service.text
+
+
 def test_x_read_after_reads_the_client_s_own_writes(database_url: str, proxied: str, tmp_path: Path):
     key = bearer(store_key(database_url, "write"))
     with running(tmp_path, DATABASE_URL=database_url, DATABASE_READ_URL=proxied, **SETTINGS) as (service, client):

@@ -9,6 +9,11 @@ def progress(line: str) -> None:
     print(f"market-data: {escaped}", file=sys.stderr, flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 row` or `2,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def output(line: str) -> None:
     """Print a part of the result to standard output."""
     print(line, flush=True)

@@ -122,7 +122,7 @@ class EngineProcess:
             self._home.remove_connection_file()
             failures = 0 if time.monotonic() - started > STABLE_SECONDS else failures
             cause = f"signal {-status}" if status < 0 else f"status {status}"
-            self._report(f"the embedded engine died ({cause}); restarting it")
+            self._report(f"the embedded engine died ({cause}, see {self._home.log}); restarting it")
             while not self._restart(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]):
                 if self._stopping.is_set():
                     return

@@ -5,7 +5,7 @@ committed before it began.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from market_data.models_writes import TradeIn
 from market_data.queries.leases import FEED_LEASE
 from market_data.queries.row_pages import Connection
 from market_data.queries.trades import TradeKey
-from market_data.trade_validation import InvalidTrade, rfc3339
+from market_data.trade_validation import FutureLimit, InvalidTrade, rfc3339
 
 Values = tuple[Decimal, Decimal]
 """Price and volume."""
@@ -223,7 +223,8 @@ async def _write(
 
 def _reject_out_of_bounds(trades: Mapping[int, TradeIn], bounds: Bounds, tolerance: float) -> dict[int, InvalidTrade]:
     now, horizon, known = bounds
-    latest = now + timedelta(seconds=tolerance)
+    limit = FutureLimit(now, tolerance)
+    latest = limit.latest
     rejected: dict[int, InvalidTrade] = {}
     for index, trade in trades.items():
         symbol, time = trade.symbol, trade.timestamp
@@ -234,10 +235,7 @@ def _reject_out_of_bounds(trades: Mapping[int, TradeIn], bounds: Bounds, toleran
         elif horizon is not None and time < horizon:
             rejected[index] = InvalidTrade("timestamp", "is before the retention horizon; trades before it are dropped")
         elif time > latest:
-            ahead = (time - now).total_seconds()
-            rejected[index] = InvalidTrade(
-                "timestamp", f"is {ahead:,.0f} s ahead of the clock, and FUTURE_TOLERANCE_SECONDS is {tolerance:g}"
-            )
+            rejected[index] = limit.reject(time)
     return rejected
 
 

@@ -11,23 +11,15 @@ from market_data.telemetry.logging import configure
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by the convention of shells."""
 
-ABORTED_RESPONSE = "ASGI callable returned without completing response."
-
 
 def configure_logging() -> None:
     """Log to standard error at LOG_LEVEL. Libraries log starts and connections only at DEBUG."""
     configure(read_settings().log_level)
-    logging.getLogger("uvicorn.error").addFilter(_is_no_aborted_response)
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("alembic", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)
         # psycopg logs each failed attempt to connect; `database` and `feed` log each change of availability.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
-
-
-def _is_no_aborted_response(record: logging.LogRecord) -> bool:
-    """Drop the error about a response that `StreamingResponse` has aborted, and whose reason it has logged."""
-    return record.msg != ABORTED_RESPONSE
 
 
 def stop_in_order(status: int = INTERRUPTED) -> None:

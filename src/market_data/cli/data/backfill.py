@@ -15,7 +15,7 @@ from secrets import randbits
 import psycopg
 
 from market_data.cli import runner
-from market_data.cli.console import output, progress
+from market_data.cli.console import counted, output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.backward_walk import BackwardWalk, copy_data
 from market_data.cli.data.lease import Lease
@@ -180,7 +180,7 @@ async def _report(connection: Connection, counter: Meter, since: int) -> None:
     total, before, after = await statements.read_disk_usage(connection)
     saved = f", with {before / 1e6:,.1f} MB compressed to {after / 1e6:,.1f} MB in the columnstore" if after else ""
     output(
-        f"{counter.rows:,} trades in {counter.elapsed:,.1f} s ({counter.rate:,.0f} per second while storing), "
+        f"{counted(counter.rows, 'trade')} in {counter.elapsed:,.1f} s ({counter.rate:,.0f} per second while storing), "
         f"back to {_date(since)}; trades take {total / 1e6:,.1f} MB on disk{saved}"
     )
 

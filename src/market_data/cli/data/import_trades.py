@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import psycopg
 
 from market_data.cli import runner
-from market_data.cli.console import output, progress
+from market_data.cli.console import counted, output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
@@ -20,7 +20,7 @@ from market_data.cli.data.trade_source import Block, Source, arrow, compute
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
-from market_data.trade_validation import MAX_DECIMAL_PLACES, InvalidTrade, TradeIdNumbering, validate_row
+from market_data.trade_validation import MAX_DECIMAL_PLACES, FutureLimit, InvalidTrade, TradeIdNumbering, validate_row
 
 AGAIN = "stored trades stay, and the same command stores the rest"
 
@@ -54,7 +54,8 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     rejects = rejects_for(parsed.file, parsed.rejects)
     source = open_source(parsed.file, parsed.format)
     with runner.migrated_database(settings) as database_url:
-        return runner.run_async(import_trades(database_url, source, rejects), again=AGAIN)
+        work = import_trades(database_url, source, rejects, settings.future_tolerance_seconds)
+        return runner.run_async(work, again=AGAIN)
 
 
 class Rejects:
@@ -188,8 +189,11 @@ def _copy_lines(columns: Any, trade_ids: Any) -> list[str]:
     return compute.binary_join_element_wise(*fields, "\t").to_pylist()
 
 
-async def import_trades(database_url: str, source: Source, rejects: Rejects) -> int:
-    """Store the valid trades of a file, then refresh their candles. The exit status is 1 if rows were rejected."""
+async def import_trades(database_url: str, source: Source, rejects: Rejects, future_tolerance: float) -> int:
+    """Store the valid trades of a file, then refresh their candles. The exit status is 1 if rows were rejected.
+
+    `future_tolerance` is in seconds.
+    """
     stored = present = 0
     new_symbols: list[str] = []
     async with await connect(database_url, 0) as connection:
@@ -197,7 +201,7 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects) -> 
             async with aclosing(prefetch(validated_batches(source))) as validated:
                 async for batch in validated:
                     started = time.monotonic()
-                    outcome = await _store(connection, batch)
+                    outcome = await _store(connection, batch, future_tolerance)
                     stored += outcome.stored
                     present += batch.valid - outcome.stored - len(outcome.rejected)
                     new_symbols += outcome.new_symbols
@@ -206,16 +210,17 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects) -> 
                     counter.add(batch.valid + len(batch.rejected), time.monotonic() - started)
             seconds = counter.elapsed
             await statements.refresh_candles(connection)
-    output(f"{counter.rows:,} rows read in {seconds:,.1f} s ({counter.rows / seconds:,.0f} per second)")
+    output(f"{counted(counter.rows, 'row')} read in {seconds:,.1f} s ({counter.rows / seconds:,.0f} per second)")
     output(f"{stored:,} stored, {present:,} already there, {rejects.count:,} rejected")
     if new_symbols:
         output(f"new symbols: {', '.join(sorted(new_symbols))}")
     if rejects.count:
-        progress(f"{rejects.count:,} rows were rejected; {rejects.path} lists them with the reasons")
+        were = "was" if rejects.count == 1 else "were"
+        progress(f"{counted(rejects.count, 'row')} {were} rejected; {rejects.path} has the reasons")
     return 1 if rejects.count else 0
 
 
-async def _store(connection: Connection, batch: Batch) -> Outcome:
+async def _store(connection: Connection, batch: Batch, future_tolerance: float) -> Outcome:
     if not batch.valid:
         return Outcome(0, {}, [])
     try:
@@ -223,6 +228,9 @@ async def _store(connection: Connection, batch: Batch) -> Outcome:
             await statements.disable_streaming(connection)
             await statements.stage(connection, batch.data)
             rejected = dict.fromkeys(await statements.delete_staged_too_old(connection), TOO_OLD)
+            limit = FutureLimit(await statements.read_clock(connection), future_tolerance)
+            later = await statements.delete_staged_later(connection, limit.latest)
+            rejected |= {index: str(limit.reject(time)) for index, time in later}
             rejected |= dict.fromkeys(await statements.delete_staged_cancelled(connection), CANCELLED)
             new_symbols = await statements.add_staged_symbols(connection)
             stored = await statements.store_staged(connection)

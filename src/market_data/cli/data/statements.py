@@ -175,6 +175,23 @@ async def delete_staged_too_old(connection: Connection) -> list[int]:
     return await _fetch(connection, scalar_row, DELETE_TOO_OLD)
 
 
+CLOCK = "SELECT clock_timestamp()"
+
+
+async def read_clock(connection: Connection) -> datetime:
+    """Return the time of the database."""
+    (now,) = await _fetch(connection, scalar_row, CLOCK)
+    return now
+
+
+DELETE_LATER = "DELETE FROM imported WHERE time > %s RETURNING index, time"
+
+
+async def delete_staged_later(connection: Connection, latest: datetime) -> list[tuple[int, datetime]]:
+    """Delete staged trades that are later than a time. Returns their indexes and times."""
+    return await _fetch(connection, tuple_row, DELETE_LATER, (latest,))
+
+
 # A cancelled trade that was inserted again in psql still has its entry, so its row is rejected.
 DELETE_CANCELLED = """
     DELETE FROM imported

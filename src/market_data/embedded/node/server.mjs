@@ -21,7 +21,6 @@ const HOST = '127.0.0.1'
 const MAX_CONNECTIONS = 100
 // Connections beyond the maximum that are accepted in order to send them the error.
 const MAX_REFUSED_CONNECTIONS = 50
-const EXIT_CRASHED = 70
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`)
 const log = (line) => process.stderr.write(`${new Date().toISOString()} ${line}\n`)
@@ -89,7 +88,8 @@ class Server {
   #crash(error) {
     log(`the engine failed: ${error?.stack ?? error}`)
     for (const session of this.#sessions) session.reportCrash()
-    process.exit(EXIT_CRASHED)
+    // Not process.exit(), which waits for Node.js's other threads: after a crash it once never returned.
+    process.kill(process.pid, 'SIGKILL')
   }
 }
 
