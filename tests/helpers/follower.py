@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -244,7 +245,7 @@ def websocket_events(address: str, last_id: str) -> Generator[Event]:
 class Follower:
     """A thread that keeps a `Copy`, and reconnects with the id of its last event whenever its stream ends.
 
-    With `drops`, it also drops the connection itself, on average after 300 events, and stays away for up to half a second.
+    With `drops`, it also drops the connection itself, after 1 to 300 events, and stays away for up to half a second.
     """
 
     def __init__(self, address: Callable[[], str], transport: Transport = "sse", drops: random.Random | None = None) -> None:
@@ -277,13 +278,14 @@ class Follower:
 
     def _apply(self, events: Iterator[Event]) -> None:
         self.connections += 1
-        for event in events:
+        lifetime = self._drops.choice([1, 20, 300]) if self._drops else None
+        for event in islice(events, lifetime):
             self._api.base_url = self._address()
             if not self.last_id:
                 self.copy.read_all()
             self.copy.apply(event.name, event.data)
             self.last_id = event.id
-            if self._stopping.is_set() or (self._drops and self._drops.random() < 1 / 300):
+            if self._stopping.is_set():
                 return
 
     def end(self) -> None:

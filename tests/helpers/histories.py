@@ -47,7 +47,7 @@ class History:
             self._cancel_minute: 6,
             self._cancel_symbol: 1,
             self._move: 6,
-            self._store_bulk: 3,
+            self._store_bulk: 2,
             self._change_bulk: 3,
             self._store_silently: 3,
             self._truncate: 1,

@@ -10,7 +10,7 @@ import pytest
 from helpers.follower import WIDTHS
 from helpers.sse_client import listening
 from helpers.support import Connection, current_trade, store, trade
-from helpers.websocket_client import open_websocket, receive
+from helpers.websocket_client import Message, open_websocket, receive
 
 from market_data.cli.data.statements import NOT_STREAMED
 
@@ -26,24 +26,20 @@ def opened(request: pytest.FixtureRequest, address: str) -> Opened:
     """Return a context manager that opens a stream of one transport, with parameters."""
 
     @contextmanager
-    def open_stream(**parameters: str) -> Iterator[Next]:
+    def open_stream(**parameters: Any) -> Iterator[Next]:
         with ExitStack() as stack:
             if request.param == "stream":
-                events = stack.enter_context(listening(address, timeout=20, **parameters))
-
-                def next_event() -> tuple[str, dict[str, Any]]:
-                    _, name, data = events.next()
-                    return name, data
+                events = stack.enter_context(listening(address, **parameters))
+                yield lambda: events.next()[1:]
             else:
                 client = stack.enter_context(open_websocket(address, **parameters))
-
-                def next_event() -> tuple[str, dict[str, Any]]:
-                    message = receive(client)
-                    return message["event"], message["data"]
-
-            yield next_event
+                yield lambda: name_and_data(receive(client))
 
     return open_stream
+
+
+def name_and_data(message: Message) -> tuple[str, dict[str, Any]]:
+    return message["event"], message["data"]
 
 
 def latest(address: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal, LiteralString, NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import args_row
 
-from market_data.queries.candles import CANDLE_FIELDS, SETTLED
+from market_data.queries.candles import CANDLE_FIELDS
 from market_data.queries.intervals import LENGTHS
 from market_data.queries.row_pages import Column, json_members, json_object
 from market_data.queries.trades import TRADE_COLUMNS
@@ -132,18 +132,28 @@ class StreamedCandle(NamedTuple):
     """Members of its JSON object, without `symbol`, `interval` and `closed`."""
 
 
+# `settled` by the candles of the symbol that wait for an event, not by stale_ranges, which are of all symbols: after a
+# candle that is not settled there is always another event.
 STREAM_CANDLES: Mapping[str, LiteralString] = {
     interval: f"""
+        WITH waiting AS (
+            SELECT symbol, range_agg(tstzrange(bucket, coalesce(until, bucket + INTERVAL '1 minute'))) AS times
+            FROM stream_late_candles
+            WHERE symbol = ANY (%(symbols)s)
+            GROUP BY symbol
+        )
         SELECT symbol, bucket, {CANDLE_FIELDS}
         FROM (
             SELECT
                 symbol, bucket, open, high, low, close, volume, trade_count,
-                (turnover / nullif(volume, 0))::float8 AS vwap, {SETTLED[interval]} AS settled
+                (turnover / nullif(volume, 0))::float8 AS vwap,
+                NOT coalesce(tstzrange(bucket, bucket + INTERVAL '{length}') && times, false) AS settled
             FROM candles_{interval}
+            LEFT JOIN waiting USING (symbol)
             WHERE symbol = ANY (%(symbols)s) AND bucket >= %(first)s AND bucket <= %(last)s
         ) AS candle
     """
-    for interval in LENGTHS
+    for interval, length in LENGTHS.items()
 }
 
 
