@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +11,7 @@ from helpers.simulation.connection import Network, SimulatedConnection
 from helpers.simulation.lease_table import Held, LeaseTable
 from helpers.simulation.loop import run_schedules
 
-from market_data.cli.data.lease import EXTEND_SECONDS, LEASE_SECONDS, Lease
+from market_data.cli.data.lease import LEASE_SECONDS, Lease
 from market_data.errors import CommandFailed
 from market_data.feed.feeder import ACQUIRE_SECONDS, MAX_BACKOFF, Feeder
 from market_data.settings import Settings
@@ -196,7 +195,7 @@ class FeedGroup:
         self.takeovers += 1
         assert self._by_holder(expired.holder).excused_until >= self.loop.time(), "a running feed lost its lease"
 
-    def _acquire(self, holder: str, acquired: bool) -> None:  # noqa: FBT001 - a callback
+    def _acquire(self, holder: str, acquired: bool) -> None:
         self._by_holder(holder).refused = not acquired
 
     def _store(self, holder: str, stored: bool) -> None:

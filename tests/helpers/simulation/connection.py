@@ -10,7 +10,7 @@ import psycopg
 
 from market_data.errors import DatabaseUnavailable
 
-STALL_CHECK_SECONDS = 0.05
+STALL_CHECK_SECONDS = 0.2
 
 
 class Answers(Protocol):
@@ -45,7 +45,7 @@ class Network:
             psycopg.OperationalError: The connection was lost before.
         """
         await asyncio.sleep(self.random.choice([0, 0.001, self.random.uniform(0, self.max_delay)]))
-        while self.stalled and not connection.closed:
+        while self.stalled and not connection.closed:  # noqa: ASYNC110 - in virtual time
             await asyncio.sleep(STALL_CHECK_SECONDS)
         if connection.closed:
             raise psycopg.OperationalError("the connection is lost")

@@ -51,9 +51,7 @@ class LeaseTable:
         assert query in (INSERT_LISTINGS, LAST_PRICES), query
         return []
 
-    def _acquire(
-        self, connection: SimulatedConnection, name: str, holder: str, seconds: float
-    ) -> list[tuple[bool]] | None:
+    def _acquire(self, connection: SimulatedConnection, name: str, holder: str, seconds: float) -> list[tuple[bool]] | None:
         if any(locked == name for other, (locked, _) in self._before.items() if other is not connection):
             return None
         now, before = self.clock(), self.held.get(name)
