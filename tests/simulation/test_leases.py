@@ -20,6 +20,7 @@ DELAY = 0.1
 """Maximum seconds that a message travels."""
 
 ROUND_TRIP = 2 * DELAY
+MAX_OUTAGE_SECONDS = 8
 
 
 class Process:
@@ -39,7 +40,7 @@ class Process:
 
     async def suffer(self, effect_seconds: float) -> None:
         """Lose, stall or miss the network for a while."""
-        network, seconds = self.network, self.network.random.uniform(0, 8)
+        network, seconds = self.network, self.network.random.uniform(0, MAX_OUTAGE_SECONDS)
         self.excuse(seconds + effect_seconds)
         match network.random.randrange(3):
             case 0:
@@ -110,7 +111,8 @@ def test_commands_with_one_lease_never_commit_alternately():
                 else:
                     await command.suffer(LEASE_SECONDS)
             outcome = await end_of(task)
-            if outcome == "failed" and not command.holds and command.healthy:
+            if outcome == "failed" and command.healthy:
+                assert not command.holds, "lost the lease while it ran"
                 assert loop.time() - began > LEASE_SECONDS, "gave up before the lease of a killed command could expire"
             if outcome == "ended" and command.healthy:
                 assert table.held.get("backfill", Held("", 0)).holder != command.holder, "the lease was not released"
@@ -184,6 +186,8 @@ class FeedGroup:
         self.stored_at = 0.0
         self.excused_until = self.lease_seconds
         self.takeovers = 0
+        self.violations: list[str] = []
+        """Not raised at once, because a feed logs its errors and continues."""
 
     def add(self) -> None:
         self.processes.append(FeedProcess(self.random, self.table, self.lease_seconds, self.interval))
@@ -193,7 +197,8 @@ class FeedGroup:
 
     def _takeover(self, expired: Held) -> None:
         self.takeovers += 1
-        assert self._by_holder(expired.holder).excused_until >= self.loop.time(), "a running feed lost its lease"
+        if self._by_holder(expired.holder).excused_until < self.loop.time():
+            self.violations.append("a running feed lost its lease")
 
     def _acquire(self, holder: str, acquired: bool) -> None:
         self._by_holder(holder).refused = not acquired
@@ -201,7 +206,8 @@ class FeedGroup:
     def _store(self, holder: str, stored: bool) -> None:
         process = self._by_holder(holder)
         if not stored:
-            assert not process.refused, "a feed without the lease stores on"
+            if process.refused:
+                self.violations.append("a feed without the lease stores on")
             process.refused = True
             return
         now = self.loop.time()
@@ -209,9 +215,10 @@ class FeedGroup:
         self.stored_at = now
 
     def check_gap(self, now: float) -> None:
-        """Fail if the feed has paused for longer than a takeover lasts, apart from faults."""
+        """Note if the feed has paused for longer than a takeover lasts, apart from faults."""
         limit = self.interval + ACQUIRE_SECONDS + 4 * ROUND_TRIP
-        assert now - max(self.stored_at, self.excused_until) <= limit, "no process feeds"
+        if now - max(self.stored_at, self.excused_until) > limit:
+            self.violations.append("no process feeds")
 
     def excuse(self, seconds: float) -> None:
         self.excused_until = max(self.excused_until, self.loop.time() + seconds)
@@ -227,8 +234,9 @@ class FeedGroup:
                 self.excuse(self.lease_seconds)
                 victim.end()
             case 2:
-                await victim.suffer(self.lease_seconds + MAX_BACKOFF + 2)
-                self.excuse(self.lease_seconds + MAX_BACKOFF + 2)
+                effect_seconds = self.lease_seconds + MAX_BACKOFF + 2
+                self.excuse(MAX_OUTAGE_SECONDS + effect_seconds)
+                await victim.suffer(effect_seconds)
             case 3:
                 self.clock_offset += self.random.choice([-3600, -7, 7, 3600])
                 for each in running:
@@ -250,11 +258,13 @@ def test_one_process_feeds_and_another_takes_over():
             for _ in range(12):
                 await asyncio.sleep(random.uniform(0, 10))
                 await group.disturb()
+                assert group.violations == []
             await asyncio.sleep(max(0, group.excused_until - group.loop.time()) + 10)
             group.check_gap(group.loop.time())
             for process in group.processes:
                 if process.running:
                     await process.stop()
+        assert group.violations == []
         assert group.table.held == {}, "the lease was not released"
         takeovers += group.takeovers
 
