@@ -79,7 +79,7 @@ class Command(Process):
                 await asyncio.sleep(random.choice([0, random.uniform(0, 2 * LEASE_SECONDS)]))
                 async with connection.transaction():
                     await asyncio.sleep(random.uniform(0, 1))
-                    await self.lease.confirm(connection)
+                    await self.lease.confirm(connection)  # type: ignore[arg-type] # simulates the used part
                 self.commits.append(self.holder)
             self.holds = False
 

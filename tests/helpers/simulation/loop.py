@@ -9,7 +9,7 @@ simloop does the same and more, but needs Python 3.12; the project supports 3.11
 import asyncio
 import os
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
@@ -51,7 +51,7 @@ class _TimeSkipper(selectors.SelectSelector):
         return []
 
 
-def run_schedules(scenario: Callable[[Random], Awaitable[None]], count: int) -> None:
+def run_schedules(scenario: Callable[[Random], Coroutine[Any, Any, None]], count: int) -> None:
     """Run a scenario with `count` seeds, or with those of SCHEDULE_SEED and SCHEDULES; a failure names its seed."""
     count = int(os.environ.get("SCHEDULES", 1 if "SCHEDULE_SEED" in os.environ else count))
     for seed in range(FIRST_SEED, FIRST_SEED + count):

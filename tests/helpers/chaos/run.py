@@ -1,0 +1,194 @@
+"""One run: writers, stream clients and faults at random for some time, then recovery and comparison."""
+
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import httpx
+import psycopg
+from helpers.api_keys import store_key
+from helpers.chaos.comparison import ACTOR, differences
+from helpers.chaos.faults import FAULTS, Fault
+from helpers.chaos.history import HttpWriter, Retention, SqlWriter, Writer
+from helpers.chaos.model import SYMBOLS, StepLog, merged
+from helpers.chaos.stage import Stage, connect, new_stage
+from helpers.follower import Follower
+from helpers.service import eventually
+from helpers.support import Databases
+
+READY_SECONDS = 60.0
+"""Time after the last fault until the service is ready."""
+
+RETENTIONS = (timedelta(days=40), timedelta(days=25))
+"""Retention of trades, set at random times in this order."""
+
+
+@dataclass
+class Run:
+    """A run and its results. A seed repeats its choices; their interleaving depends on the machine."""
+
+    seed: int
+    seconds: float
+    settle_seconds: float
+    """Time after the service is ready until everything must agree."""
+    log: StepLog = field(default_factory=StepLog)
+    injected: Counter[str] = field(default_factory=Counter[str])
+    differences: list[str] = field(default_factory=list[str])
+    summary: str = ""
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="market-data-chaos-")))
+
+    def execute(self, databases: Databases | None = None, home: Path | None = None) -> bool:
+        """Return True if nothing differs; otherwise the folder with the logs of all processes is kept."""
+        self.folder.chmod(0o711)  # the server runs as another user
+        self._random = Random(self.seed)
+        with new_stage(self.folder, databases, home, self._random) as stage:
+            self.log("stage", stage.name)
+            self._execute_on(stage)
+            if "Traceback" in stage.environment.logs:
+                self.differences.append(f"the log of the service has a traceback, see {self.folder}")
+            self.summary += f" on {stage.name}"
+        if not self.differences:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return not self.differences
+
+    def _execute_on(self, stage: Stage) -> None:
+        key = _prepare_database(stage)
+        stopping, retention = threading.Event(), Retention()
+        given = self.seed, retention, self.log, stopping
+        writers: list[Writer] = [
+            *(HttpWriter(number, *given, address=stage.environment.address, key=key) for number in (1, 2)),
+            *(SqlWriter(number, *given, url=lambda: stage.url) for number in (3, 4)),
+        ]
+        address = lambda: stage.environment.address  # noqa: E731
+        followers = {
+            "SSE": Follower(address),
+            "SSE with drops": Follower(address, drops=Random(self.seed)),
+            "WebSocket": Follower(address, "websocket"),
+        }
+        try:
+            with _running(writers, stopping):
+                self._disturb(stage, retention, writers)
+                self.log("run", "faults end")
+                _end_faults(stage)
+            self.differences += [f"{each.name}: {each.failure}" for each in writers if each.failure]
+            if not self.differences:
+                self._compare(stage, writers, followers)
+        finally:
+            for follower in followers.values():
+                follower.end()
+
+    def _disturb(self, stage: Stage, retention: Retention, writers: list[Writer]) -> None:
+        """Inject faults until the time is over or a writer fails."""
+        random, deadline = self._random, time.monotonic() + self.seconds
+        possible = [each for each in FAULTS if each.possible(stage)]
+        retentions = list(RETENTIONS)
+        while time.monotonic() < deadline and not self.differences and not any(each.failure for each in writers):
+            time.sleep(random.uniform(0.2, 4))
+            if retentions and random.random() < 0.1:
+                self._set_retention(stage, retention, retentions.pop(0))
+            first = random.choice(possible)
+            chosen = [first]
+            if random.random() < 0.3:
+                others = [each for each in possible if each != first and not (each.of_service and first.of_service)]
+                chosen.append(random.choice(others))
+            threads = [threading.Thread(target=self._inject, args=(stage, each, random.random())) for each in chosen]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _inject(self, stage: Stage, fault: Fault, seed: float) -> None:
+        self.log("fault", f"{fault.name} begins")
+        self.injected[fault.name] += 1
+        try:
+            fault.inject(stage, Random(seed))
+        except BaseException as error:
+            self.differences.append(f"{fault.name}: {type(error).__name__} {error}")
+        self.log("fault", f"{fault.name} ends")
+
+    def _set_retention(self, stage: Stage, retention: Retention, keep: timedelta) -> None:
+        with retention.paused_writers():
+            self._eventually_execute(stage, f"CALL set_retention('{keep.days} days')")
+            retention.keep = keep
+        self.log("run", f"retention is {keep.days} days")
+
+    def _eventually_execute(self, stage: Stage, statement: str) -> None:
+        def executed() -> bool:
+            with suppress(psycopg.OperationalError, OSError, ValueError), connect(stage) as connection:
+                connection.execute(statement.encode())
+                return True
+            return False
+
+        eventually(executed, READY_SECONDS)
+
+    def _compare(self, stage: Stage, writers: list[Writer], followers: dict[str, Follower]) -> None:
+        """Wait until the service is ready and nothing differs; otherwise note the differences."""
+        began = time.monotonic()
+        try:
+            eventually(lambda: _is_ready(stage), READY_SECONDS)
+        except AssertionError:
+            self.differences.append(f"the service is not ready {READY_SECONDS:g} s after the last fault")
+            return
+        self._eventually_execute(stage, f"UPDATE symbols SET active = false WHERE symbol <> ALL ('{{{','.join(SYMBOLS)}}}')")
+        ready, found = time.monotonic(), [""]
+        model = merged(each.model for each in writers)
+        while found and time.monotonic() < ready + self.settle_seconds:
+            time.sleep(0.5)
+            try:
+                found = differences(stage, model, followers)
+            except (httpx.HTTPError, psycopg.Error) as error:
+                found = [f"the comparison failed: {error!r}"]
+            first = f": {found[0]}" if found else ""
+            self.log("run", f"{len(found)} differences {time.monotonic() - ready:.1f} s after the service was ready{first}")
+        self.differences += found
+        repeated = sum((each.repeated for each in writers), Counter[str]())
+        self.summary = (
+            f"{sum(each.acknowledged for each in writers):,} writes acknowledged, the slowest after "
+            f"{max(each.slowest for each in writers):.1f} s, {repeated.total():,} repeated; {len(model.trades):,} trades, "
+            f"{len(model.cancelled):,} cancelled; {sum(self.injected.values())} faults; ready after {ready - began:.1f} s, "
+            f"settled after {time.monotonic() - ready:.1f} s"
+        )
+
+
+def _prepare_database(stage: Stage) -> str:
+    """Store the symbols and the API key of the writers, and return the key."""
+    with connect(stage) as connection:
+        connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", ([*SYMBOLS],))
+    return store_key(stage.url, "write", name=ACTOR)
+
+
+@contextmanager
+def _running(writers: list[Writer], stopping: threading.Event) -> Iterator[None]:
+    for writer in writers:
+        writer.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for writer in writers:
+            writer.join()
+
+
+def _end_faults(stage: Stage) -> None:
+    for proxy in stage.proxies:
+        proxy.restore()
+    if stage.signal_pooler:
+        stage.signal_pooler(signal.SIGCONT)
+        stage.signal_pooler(signal.SIGUSR2)
+    if stage.clock:
+        stage.clock.write_text("+0")
+
+
+def _is_ready(stage: Stage) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{stage.environment.address}/health/ready", timeout=5).status_code == 200
+    return False
