@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="time during which faults are injected (default: 5)")
     parser.add_argument("--runs", type=int, default=1, help="number of runs, with the seeds that follow (default: 1)")
     parser.add_argument("--settle", type=float, default=60.0, help="seconds until everything must agree (default: 60)")
-    options = parser.parse_args()
+    options = parser.parse_args([a for a in sys.argv[1:] if a != "-v"])
     failed = [
         seed
         for seed in range(options.seed, options.seed + options.runs)
@@ -56,7 +56,7 @@ def executed(run: Run) -> bool:
     with engine_home() as home:
         passed = run.execute(new_database, home)
     print(f"seed {run.seed}: {'passed' if passed else 'FAILED'}; {run.summary}", flush=True)
-    if not passed:
+    if not passed or "-v" in sys.argv:
         (run.folder / "steps.log").write_text("\n".join(run.log.lines))
         for line in (*run.log.lines[-SHOWN:], *run.differences[:SHOWN]):
             print(f"    {line[:MAX_LINE]}")

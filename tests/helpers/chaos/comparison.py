@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from helpers.candle_scenarios import INTERVALS, Row
+from helpers.candle_scenarios import INTERVALS
 from helpers.chaos.model import SYMBOLS, Model, TradeKey, Values, candles
 from helpers.chaos.stage import Stage, connect
 from helpers.follower import CandleKey, Follower, Market, Price, read_market
@@ -31,45 +31,61 @@ COUNTS = "SELECT (SELECT sum(trade_count) FROM data_version), (SELECT count(*) F
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def differences(stage: Stage, model: Model, followers: Mapping[str, Follower]) -> list[str]:
-    """Return everything in which the service differs from the model."""
-    with connect(stage) as connection, connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        ((dropped_before,),) = connection.execute(DROPPED_BEFORE).fetchall()
-        found, stored = _compare_database(connection, model, dropped_before or LONG_AGO)
-    with httpx.Client(base_url=stage.environment.address, timeout=60) as api:
-        answered = read_market(api)
-    found += labelled("API", answered.differences(stored))
-    for name, follower in followers.items():
-        copied = without_dropped(follower.copy.market, dropped_before or LONG_AGO)
-        found += labelled(f"copy over {name}", copied.differences(answered))
-    return found
+class Comparison:
+    """Compares the database with the model, then the API and the copies of stream clients with the database."""
 
+    def __init__(self, stage: Stage, model: Model, followers: Mapping[str, Follower]) -> None:
+        self._stage = stage
+        self._model = model
+        self._followers = followers
+        self._stored = Market()
+        self._dropped_before = LONG_AGO
 
-def _compare_database(connection: Connection, model: Model, dropped_before: datetime) -> tuple[list[str], Market]:
-    """Return the differences of the database from the model, and the market that the database has."""
-    rows = connection.execute(TRADES.encode()).fetchall()
-    stored = {TradeKey(*row[:3]): Values(*row[3:]) for row in rows}
-    fed = {key: values for key, values in stored.items() if key.symbol not in SYMBOLS}
-    kept = {key: values for key, values in model.trades.items() if key.time >= dropped_before}
-    found = compare("trade", kept | fed, stored)
-    market = Market({CopiedTradeKey(*key): floats(values) for key, values in stored.items()})
-    for interval, query in CANDLES.items():
-        expected = by_bucket(candles((model.trades | fed).items(), interval))
-        rows = connection.execute(query.encode()).fetchall()
-        found += compare(f"candle of {interval}", expected, by_bucket(row[:-1] for row in rows))
-        market.candles |= {CandleKey(row[0], interval, row[1]): candle_values(row) for row in rows}
-    newest = {key.symbol: (key, values) for key, values in sorted((model.trades | fed).items())}
-    rows = connection.execute(LATEST.encode()).fetchall()
-    latest = {row[0]: (TradeKey(*row[:3]), Values(*row[3:])) for row in rows}
-    found += compare("latest trade", newest, latest)
-    market.prices = {symbol: Price(key.time, *floats(values)) for symbol, (key, values) in latest.items()}
-    changes = {(row[0], row[1], TradeKey(*row[2:])): 1 for row in connection.execute(CHANGES.encode()).fetchall()}
-    found += compare("change", {tuple(each): 1 for each in model.changes}, changes)
-    ((counted, present),) = connection.execute(COUNTS.encode()).fetchall()
-    if counted != present:
-        found.append(f"data_version counts {counted} trades of {present}")
-    return found, market
+    def database(self) -> list[str]:
+        with connect(self._stage) as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            ((dropped_before,),) = connection.execute(DROPPED_BEFORE.encode()).fetchall()
+            self._dropped_before = dropped_before or LONG_AGO
+            return self._compare_tables(connection)
+
+    def api(self) -> list[str]:
+        with httpx.Client(base_url=self._stage.environment.address, timeout=60) as api:
+            return labelled("API", read_market(api).differences(self._stored))
+
+    def copies(self) -> list[str]:
+        return [
+            difference
+            for name, follower in self._followers.items()
+            for difference in labelled(f"copy over {name}", self._without_dropped(follower).differences(self._stored))
+        ]
+
+    def _compare_tables(self, connection: Connection) -> list[str]:
+        rows = connection.execute(TRADES.encode()).fetchall()
+        stored = {TradeKey(*row[:3]): Values(*row[3:]) for row in rows}
+        fed = {key: values for key, values in stored.items() if key.symbol not in SYMBOLS}
+        whole = self._model.trades | fed
+        kept = {key: values for key, values in whole.items() if key.time >= self._dropped_before}
+        found = compare("trade", kept, stored)
+        self._stored = Market({CopiedTradeKey(*key): floats(values) for key, values in stored.items()})
+        for interval, query in CANDLES.items():
+            rows = connection.execute(query.encode()).fetchall()
+            found += compare(f"candle of {interval}", by_bucket(candles(whole.items(), interval)), by_bucket(rows))
+            self._stored.candles |= {CandleKey(row[0], interval, row[1]): candle_values(row) for row in rows}
+        newest = {key.symbol: (key, values) for key, values in sorted(whole.items())}
+        rows = connection.execute(LATEST.encode()).fetchall()
+        latest = {row[0]: (TradeKey(*row[:3]), Values(*row[3:])) for row in rows}
+        found += compare("latest trade", newest, latest)
+        self._stored.prices = {symbol: Price(key.time, *floats(values)) for symbol, (key, values) in latest.items()}
+        changes = {(row[0], row[1], TradeKey(*row[2:])): 1 for row in connection.execute(CHANGES.encode()).fetchall()}
+        found += compare("change", {tuple(each): 1 for each in self._model.changes}, changes)
+        ((counted, present),) = connection.execute(COUNTS.encode()).fetchall()
+        return found if counted == present else [*found, f"data_version counts {counted} trades of {present}"]
+
+    def _without_dropped(self, follower: Follower) -> Market:
+        """Return a copy without the trades that were dropped: no event says so."""
+        market = follower.copy.market
+        kept = {key: values for key, values in dict(market.trades).items() if key.time >= self._dropped_before}
+        return Market(kept, dict(market.candles), dict(market.prices))
 
 
 def compare(what: str, expected: Mapping[Any, Any], found: Mapping[Any, Any]) -> list[str]:
@@ -84,8 +100,9 @@ def labelled(label: str, found: Iterable[str]) -> list[str]:
     return [f"{label}: {each}" for each in found]
 
 
-def by_bucket(rows: Iterable[Row]) -> dict[tuple[str, datetime], tuple[Any, ...]]:
-    return {(row[0], row[1]): tuple(row[2:]) for row in rows}
+def by_bucket(rows: Iterable[Any]) -> dict[tuple[str, datetime], tuple[Any, ...]]:
+    """Return the values of candles without their vwap."""
+    return {(row[0], row[1]): tuple(row[2:9]) for row in rows}
 
 
 def floats(values: Values) -> tuple[float, float]:
@@ -96,9 +113,3 @@ def candle_values(row: Any) -> tuple[Any, ...]:
     """Return the values of a candle as the API has them."""
     *_, volume, _, trade_count, vwap = row
     return (*map(float, row[2:6]), float(volume), vwap, trade_count)
-
-
-def without_dropped(market: Market, dropped_before: datetime) -> Market:
-    """Return a copy without the trades that were dropped: no event says so."""
-    kept = {key: values for key, values in market.trades.items() if key.time >= dropped_before}
-    return Market(kept, market.candles, market.prices)

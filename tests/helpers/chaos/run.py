@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ from random import Random
 import httpx
 import psycopg
 from helpers.api_keys import store_key
-from helpers.chaos.comparison import ACTOR, differences
+from helpers.chaos.comparison import ACTOR, Comparison
 from helpers.chaos.faults import FAULTS, Fault
 from helpers.chaos.history import HttpWriter, Retention, SqlWriter, Writer
 from helpers.chaos.model import SYMBOLS, StepLog, merged
@@ -79,6 +79,8 @@ class Run:
                 self._disturb(stage, retention, writers)
                 self.log("run", "faults end")
                 _end_faults(stage)
+            for follower in followers.values():
+                follower._drops = None  # a client that leaves after ten events would not catch up
             self.differences += [f"{each.name}: {each.failure}" for each in writers if each.failure]
             if not self.differences:
                 self._compare(stage, writers, followers)
@@ -139,17 +141,10 @@ class Run:
             self.differences.append(f"the service is not ready {READY_SECONDS:g} s after the last fault")
             return
         self._eventually_execute(stage, f"UPDATE symbols SET active = false WHERE symbol <> ALL ('{{{','.join(SYMBOLS)}}}')")
-        ready, found = time.monotonic(), [""]
-        model = merged(each.model for each in writers)
-        while found and time.monotonic() < ready + self.settle_seconds:
-            time.sleep(0.5)
-            try:
-                found = differences(stage, model, followers)
-            except (httpx.HTTPError, psycopg.Error) as error:
-                found = [f"the comparison failed: {error!r}"]
-            first = f": {found[0]}" if found else ""
-            self.log("run", f"{len(found)} differences {time.monotonic() - ready:.1f} s after the service was ready{first}")
-        self.differences += found
+        ready, model = time.monotonic(), merged(each.model for each in writers)
+        comparison = Comparison(stage, model, followers)
+        for compare in (comparison.database, comparison.api, comparison.copies):
+            self._settle(compare)
         repeated = sum((each.repeated for each in writers), Counter[str]())
         self.summary = (
             f"{sum(each.acknowledged for each in writers):,} writes acknowledged, the slowest after "
@@ -157,6 +152,21 @@ class Run:
             f"{len(model.cancelled):,} cancelled; {sum(self.injected.values())} faults; ready after {ready - began:.1f} s, "
             f"settled after {time.monotonic() - ready:.1f} s"
         )
+
+    def _settle(self, compare: Callable[[], list[str]]) -> None:
+        """Compare until nothing differs or the time is over; the differences are then results."""
+        began, found, before = time.monotonic(), [""], ""
+        while found and time.monotonic() < began + self.settle_seconds:
+            time.sleep(0.5)
+            try:
+                found = compare()
+            except (httpx.HTTPError, psycopg.Error) as error:
+                found = [f"the comparison failed: {error!r}"]
+            step = f"{compare.__name__}: {len(found)} differences, the first: {found[0]}" if found else f"{compare.__name__}: ok"
+            if step != before:
+                self.log("run", step)
+            before = step
+        self.differences += found
 
 
 def _prepare_database(stage: Stage) -> str:
