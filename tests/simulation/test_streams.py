@@ -1,14 +1,15 @@
 """Streams under random schedules: each client receives each event once and in order, or is told that it lost events."""
 
 import asyncio
+import logging
 from collections import Counter
 from random import Random
 from unittest.mock import patch
 
 import pytest
 from helpers.simulation.connection import Network, SimulatedConnection, SimulatedPool
-from helpers.simulation.follower import Follower
 from helpers.simulation.loop import run_schedules
+from helpers.simulation.stream_client import StreamClient
 from helpers.simulation.stream_database import StreamDatabase
 
 from market_data.settings import Settings
@@ -45,13 +46,13 @@ class Workers:
         self.network = Network(random)
         self.hubs: list[Hub] = []
         self._running: list[asyncio.Task[None]] = []
-        self.followers = [Follower(random, self.database, self.hubs) for _ in range(4)]
+        self.clients = [StreamClient(random, self.database, self.hubs) for _ in range(4)]
 
     def start(self) -> None:
         """Start two workers and the clients."""
         for _ in range(2):
             self._start_worker()
-        self._following = [asyncio.create_task(each.run()) for each in self.followers]
+        self._following = [asyncio.create_task(each.run()) for each in self.clients]
 
     def _start_worker(self) -> None:
         hub = Hub("", SETTINGS, SimulatedPool(self.network, self.database))  # type: ignore[arg-type]
@@ -99,7 +100,7 @@ class Workers:
         deadline = self.database.loop.time() + MAX_RECOVERY_SECONDS
         quiet = self.database.loop.time() + 2 * HEARTBEAT_SECONDS
         newest = EventId(0, 0, 0)
-        while min(each.position or EventId(0, 0, 0) for each in self.followers) < newest or newest.version == 0:
+        while min(each.position or EventId(0, 0, 0) for each in self.clients) < newest or newest.version == 0:
             await asyncio.sleep(1)
             for task in (*self._running, *self._following):
                 if task.done():
@@ -109,6 +110,13 @@ class Workers:
                 newest = EventId.after(self.database.version)
         assert [each._state for each in self.hubs] == ["following"] * len(self.hubs)
 
+    async def leave(self) -> None:
+        """Let all clients leave; fail if a worker keeps one."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+        assert not any(each._subscribers or each._clients for each in self.hubs)
+
 
 async def follow(random: Random, seen: Counter[str]) -> None:
     workers = Workers(random)
@@ -117,23 +125,27 @@ async def follow(random: Random, seen: Counter[str]) -> None:
         async with asyncio.TaskGroup() as writing:
             writing.create_task(workers.write())
             writing.create_task(workers.disturb())
-        for follower in workers.followers:
-            follower.calm()
+        for client in workers.clients:
+            client.calm()
         await workers.recovery()
         newest = EventId.after(workers.database.version)
-        for follower in workers.followers:
-            follower.check_end(newest)
-            seen.update(follower.seen)
+        for client in workers.clients:
+            client.check_end(newest)
+            seen.update(client.seen)
+        await workers.leave()
 
 
-def test_each_client_receives_each_event_once_and_in_order(monkeypatch: pytest.MonkeyPatch):
+def test_each_client_receives_each_event_once_and_in_order(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     seen: Counter[str] = Counter()
 
     async def scenario(random: Random) -> None:
         await follow(random, seen)
+        assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
     for (module, name), value in SMALL.items():
         monkeypatch.setattr(module, name, value)
     run_schedules(scenario, 100)
-    assert seen.keys() >= {"trade", "candle", "heartbeat", "left", "subscribed", "unavailable"}
+    assert seen.keys() >= {"trade", "candle", "heartbeat", "left", "lost", "subscribed", "unavailable"}
     assert seen.keys() >= {TOO_SLOW, STOPPING, AWAY, TOO_OLD}

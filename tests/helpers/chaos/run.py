@@ -162,7 +162,11 @@ class Run:
                 found = compare()
             except (httpx.HTTPError, psycopg.Error) as error:
                 found = [f"the comparison failed: {error!r}"]
-            step = f"{compare.__name__}: {len(found)} differences, the first: {found[0]}" if found else f"{compare.__name__}: ok"
+            step = (
+                f"{compare.__name__}: {len(found)} differences, the first: {found[0]}"
+                if found
+                else f"{compare.__name__}: ok"
+            )
             if step != before:
                 self.log("run", step)
             before = step

@@ -13,7 +13,7 @@ from helpers.simulation.stream_database import SYMBOLS, CandleKey, StreamDatabas
 
 from market_data.errors import DatabaseUnavailable
 from market_data.queries.intervals import INTERVALS
-from market_data.streaming.clients import Client
+from market_data.streaming.clients import TOO_SLOW, Client
 from market_data.streaming.events import EventId, Message
 from market_data.streaming.hub import Hub
 from market_data.streaming.subscriptions import CHANNELS, Subscription
@@ -35,7 +35,7 @@ class Copy(NamedTuple):
     closed: bool
 
 
-class Follower:
+class StreamClient:
     """Reads a stream, now and then slowly, and reconnects with the last id that it received, to any worker."""
 
     def __init__(self, random: Random, database: StreamDatabase, hubs: list[Hub]) -> None:
@@ -79,6 +79,9 @@ class Follower:
                 async for batch in messages:
                     for message in batch:
                         self._receive(message)
+                        if self._random.random() < 0.01 and not self._calm:
+                            self.seen["lost"] += 1
+                            return
                     if self._slow and not self._calm and self._random.random() < 0.5:
                         await asyncio.sleep(self._random.uniform(0, 3))
         finally:
@@ -110,11 +113,12 @@ class Follower:
         elif name == "gap":
             assert event_id >= self.position, f"a gap from {self.position} back to {event_id}"
             self.position = self._complete_since = event_id
-        elif name == "heartbeat":
-            assert event_id >= self.position, f"heartbeat {event_id} after {self.position}"
+        elif name in ("heartbeat", "bye"):
+            assert event_id >= self.position, f"{name} {event_id} after {self.position}"
+            assert self._slow or data.get("reason") != TOO_SLOW, "disconnected although it read everything at once"
             self._expect_no_trade_up_to(event_id)
             self.position = event_id
-        elif name != "bye":
+        else:
             assert event_id > self.position, f"{name} {event_id} after {self.position}"
             self._expect_no_trade_up_to(event_id._replace(level=0), but=event_id)
             if name == "trade":
