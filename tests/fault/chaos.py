@@ -9,6 +9,7 @@ server of its own, which it kills; with TEST_DATABASE_URL on a database of that 
 """
 
 import argparse
+import logging
 import shutil
 import sys
 import tempfile
@@ -28,12 +29,6 @@ from helpers.support import SERVER, changed_url
 from market_data import embedded
 from market_data.database import migrations
 
-SHOWN = 20
-"""Differences and steps that are printed."""
-
-MAX_LINE = 300
-"""Characters of each of them."""
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,7 +36,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="time during which faults are injected (default: 5)")
     parser.add_argument("--runs", type=int, default=1, help="number of runs, with the seeds that follow (default: 1)")
     parser.add_argument("--settle", type=float, default=60.0, help="seconds until everything must agree (default: 60)")
-    options = parser.parse_args([a for a in sys.argv[1:] if a != "-v"])
+    options = parser.parse_args()
+    logging.getLogger("websockets").addHandler(logging.NullHandler())  # of clients whose connections are cut
     failed = [
         seed
         for seed in range(options.seed, options.seed + options.runs)
@@ -55,12 +51,7 @@ def main() -> int:
 def executed(run: Run) -> bool:
     with engine_home() as home:
         passed = run.execute(new_database, home)
-    print(f"seed {run.seed}: {'passed' if passed else 'FAILED'}; {run.summary}", flush=True)
-    if not passed or "-v" in sys.argv:
-        (run.folder / "steps.log").write_text("\n".join(run.log.lines))
-        for line in (*run.log.lines[-SHOWN:], *run.differences[:SHOWN]):
-            print(f"    {line[:MAX_LINE]}")
-        print(f"    {len(run.differences):,} differences in all; all steps and logs are in {run.folder}", flush=True)
+    print(f"seed {run.seed} passed; {run.summary}" if passed else run.report(), flush=True)
     return passed
 
 

@@ -28,6 +28,12 @@ from helpers.support import Databases
 READY_SECONDS = 60.0
 """Time after the last fault until the service is ready."""
 
+SHOWN = 20
+"""Steps and differences of a report."""
+
+MAX_LINE = 300
+"""Characters of each of them."""
+
 RETENTIONS = (timedelta(days=40), timedelta(days=25))
 """Retention of trades, set at random times in this order."""
 
@@ -56,9 +62,19 @@ class Run:
             if "Traceback" in stage.environment.logs:
                 self.differences.append(f"the log of the service has a traceback, see {self.folder}")
             self.summary += f" on {stage.name}"
+        (self.folder / "steps.log").write_text("\n".join(self.log.lines))
         if not self.differences:
             shutil.rmtree(self.folder, ignore_errors=True)
         return not self.differences
+
+    def report(self) -> str:
+        """Return seed, results, the last steps and the first differences of a run that failed."""
+        lines = [*self.log.lines[-SHOWN:], *self.differences[:SHOWN]]
+        shown = "\n".join(f"    {line[:MAX_LINE]}" for line in lines)
+        return (
+            f"seed {self.seed} failed; {self.summary}\n{shown}\n"
+            f"    {len(self.differences):,} differences in all; all steps and logs are in {self.folder}"
+        )
 
     def _execute_on(self, stage: Stage) -> None:
         key = _prepare_database(stage)
@@ -162,13 +178,9 @@ class Run:
                 found = compare()
             except (httpx.HTTPError, psycopg.Error) as error:
                 found = [f"the comparison failed: {error!r}"]
-            step = (
-                f"{compare.__name__}: {len(found)} differences, the first: {found[0]}"
-                if found
-                else f"{compare.__name__}: ok"
-            )
+            step = f"{len(found)} differences, the first: {found[0]}" if found else "nothing differs"
             if step != before:
-                self.log("run", step)
+                self.log("run", f"{compare.__name__}: {step}")
             before = step
         self.differences += found
 
