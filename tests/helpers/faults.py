@@ -153,6 +153,7 @@ def faketime_variables(clock: Path) -> dict[str, str]:
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
+        "PYTHONPATH": str(Path(__file__).with_name("faketime")),
     }
 
 

@@ -100,7 +100,7 @@ def maintain(stage: Stage, random: Random) -> None:
 FAULTS = (
     Fault("service killed", kill_service, of_service=True),
     Fault("service restarted", restart_service, of_service=True),
-    Fault("worker killed", kill_worker, lambda stage: stage.clock is None, of_service=True),
+    Fault("worker killed", kill_worker, of_service=True),
     Fault("database killed", kill_database, lambda stage: stage.kill_database is not None),
     Fault("sessions ended", end_sessions, lambda stage: bool(stage.proxies) and bool(SERVER)),
     Fault("connections cut", disturb_network(Proxy.cut), lambda stage: bool(stage.proxies)),

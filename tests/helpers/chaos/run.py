@@ -18,9 +18,11 @@ import psycopg
 from helpers.api_keys import store_key
 from helpers.chaos.comparison import ACTOR, Comparison
 from helpers.chaos.faults import FAULTS, Fault
-from helpers.chaos.history import HttpWriter, Retention, SqlWriter, Writer
+from helpers.chaos.http_writer import HttpWriter
 from helpers.chaos.model import SYMBOLS, StepLog, merged
+from helpers.chaos.sql_writer import SqlWriter
 from helpers.chaos.stage import Stage, connect, new_stage
+from helpers.chaos.writers import Retention, Writer
 from helpers.follower import Follower
 from helpers.service import eventually
 from helpers.support import Databases

@@ -74,9 +74,7 @@ def new_stage(folder: Path, databases: Databases | None, seed: Path | None, rand
             stage = stack.enter_context(_with_own_engine(folder, shutil.copytree(seed, folder / "home"), variables, random))
         stage.clock = clock
         stage.name += " with changeable clocks" if clock else ""
-        # With libfaketime 0.9.10, time.sleep() fails, which the supervisor of several workers needs.
-        arguments = () if clock else ("--workers", WORKERS)
-        stage.environment.prepare(*arguments, **TIMES, **variables)
+        stage.environment.prepare("--workers", WORKERS, **TIMES, **variables)
         stack.callback(stage.environment.end)
         stage.environment.start()
         yield stage
