@@ -148,4 +148,5 @@ def test_each_client_receives_each_event_once_and_in_order(
         monkeypatch.setattr(module, name, value)
     run_schedules(scenario, 100)
     assert seen.keys() >= {"trade", "candle", "heartbeat", "left", "lost", "subscribed", "unavailable"}
+    assert 10 * seen["fast client disconnected"] < seen[TOO_SLOW]
     assert seen.keys() >= {TOO_SLOW, STOPPING, AWAY, TOO_OLD}
