@@ -151,9 +151,7 @@ def test_the_disk_of_another_machine_is_not_checked(url: str, connection: Connec
 
 
 def test_a_failing_check_does_not_prevent_the_others(url: str, connection: Connection):
-    connection.execute(
-        "CREATE VIEW elsewhere.stale_ranges AS SELECT now() AS created_at WHERE 1 / floor(random()) > 0"
-    )
+    connection.execute("CREATE VIEW elsewhere.stale_ranges AS SELECT now() AS created_at WHERE 1 / floor(random()) > 0")
     found: Finding = problem(url)
     assert found.check == "candles"
     assert "division by zero" in found.finding

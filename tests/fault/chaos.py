@@ -11,6 +11,7 @@ server of its own, which it kills; with TEST_DATABASE_URL on a database of that 
 import argparse
 import logging
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="number of runs, with the seeds that follow (default: 1)")
     parser.add_argument("--settle", type=float, default=60.0, help="seconds until everything must agree (default: 60)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end service and database, too
     logging.getLogger("websockets").addHandler(logging.NullHandler())  # of clients whose connections are cut
     failed = [
         seed

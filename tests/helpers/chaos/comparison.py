@@ -40,12 +40,15 @@ class Comparison:
         self._followers = followers
         self._stored = Market()
         self._dropped_before = LONG_AGO
+        self.version = 0
+        """Version of the database that was compared."""
 
     def database(self) -> list[str]:
         with connect(self._stage) as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             ((dropped_before,),) = connection.execute(DROPPED_BEFORE.encode()).fetchall()
             self._dropped_before = dropped_before or LONG_AGO
+            ((self.version,),) = connection.execute("SELECT newest_version()").fetchall()
             return self._compare_tables(connection)
 
     def api(self) -> list[str]:

@@ -161,8 +161,10 @@ class Run:
         self._eventually_execute(stage, f"UPDATE symbols SET active = false WHERE symbol <> ALL ('{{{','.join(SYMBOLS)}}}')")
         ready, model = time.monotonic(), merged(each.model for each in writers)
         comparison = Comparison(stage, model, followers)
-        for compare in (comparison.database, comparison.api, comparison.copies):
-            self._settle(compare)
+        self._settle(comparison.database)
+        self._settle(comparison.api)
+        self._wait_for_copies(followers, comparison.version)
+        self._settle(comparison.copies)
         repeated = sum((each.repeated for each in writers), Counter[str]())
         self.summary = (
             f"{sum(each.acknowledged for each in writers):,} writes acknowledged, the slowest after "
@@ -170,6 +172,21 @@ class Run:
             f"{len(model.cancelled):,} cancelled; {sum(self.injected.values())} faults; ready after {ready - began:.1f} s, "
             f"settled after {time.monotonic() - ready:.1f} s"
         )
+
+    def _wait_for_copies(self, followers: dict[str, Follower], version: int) -> None:
+        """Wait until all copies have a version: as long as they make progress, because a loaded machine reads slowly."""
+        positions: dict[str, tuple[int, ...]] = {}
+        moved = time.monotonic()
+        while behind := {name: each.position for name, each in followers.items() if each.position < (version,)}:
+            if positions != behind:
+                positions, moved = behind, time.monotonic()
+            elif time.monotonic() > moved + self.settle_seconds:
+                self.differences += [
+                    f"copy over {name} stays at {at}, before version {version}" for name, at in behind.items()
+                ]
+                return
+            time.sleep(0.2)
+        self.log("run", f"copies have version {version}")
 
     def _settle(self, compare: Callable[[], list[str]]) -> None:
         """Compare until nothing differs or the time is over; the differences are then results."""
