@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any, TypeVar
 
 import psycopg
+from helpers.simulation.connection import Network, SimulatedConnection
+from helpers.simulation.lease_table import LeaseTable
 from helpers.support import T0, Connection, store, trade
 
 from market_data.feed.random_walk import FeedTrade, Listing
@@ -97,3 +100,33 @@ def test_an_inactive_symbol_gets_no_trades(database_url: str, connection: Connec
     batch = [*BATCH, FeedTrade(T0, "MSFT", 0, Decimal(1), Decimal(1))]
     assert run(database_url, store_feed_trades, "one", 60, batch)
     assert connection.execute("SELECT symbol FROM trades").fetchall() == [("MSFT",)]
+
+
+def test_the_simulated_leases_behave_like_those_of_the_database(database_url: str):
+    """`tests/simulation` relies on them."""
+    random = Random(1)
+    run(database_url, insert_symbols, [APPLE])
+
+    async def compare() -> None:
+        now = 0.0
+        table = LeaseTable(lambda: now)
+        simulated: Any = SimulatedConnection(Network(random, 0), table)
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+            for _ in range(300):
+                holder, seconds = random.choice(["one", "two"]), random.choice([5.5, 30.5])
+                match random.randrange(4):
+                    case 0:
+                        results = [await acquire_lease(each, "feed", holder, seconds) for each in (connection, simulated)]
+                    case 1:
+                        results = [await release_lease(each, "feed", holder) for each in (connection, simulated)]
+                    case 2:
+                        results = [await store_feed_trades(each, holder, seconds, BATCH) for each in (connection, simulated)]
+                    case _:
+                        passed = random.choice([2, 11, 3600, -3600])
+                        now += passed
+                        shift = "UPDATE leases SET expires_at = expires_at - make_interval(secs => %s)"
+                        await connection.execute(shift, (passed,))
+                        continue
+                assert len(set(results)) == 1, results
+
+    asyncio.run(compare())

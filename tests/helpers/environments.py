@@ -60,6 +60,11 @@ class Environment:
         self.address = self.service.wait_until_ready()
         self._port = self.address.rpartition(":")[2]
 
+    def end(self) -> None:
+        """End the service, if it runs."""
+        if self.services:
+            self.service.end()
+
     @property
     def service(self) -> Service:
         return self.services[-1]
@@ -82,7 +87,7 @@ class Environment:
     @property
     def engine(self) -> int:
         """Process id of the engine that the service runs."""
-        return _engine_state(self.home)["pid"]
+        return engine_state(self.home)["pid"]
 
     @property
     def logs(self) -> str:
@@ -99,19 +104,20 @@ class Environment:
 def with_own_database(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Environment]:
     """Yield a service that runs the embedded engine, or has its own database on the test server."""
     if seed:
-        yield _with_engine(folder, shutil.copytree(seed, folder / "home"))
+        yield engine_environment(folder, shutil.copytree(seed, folder / "home"))
         return
     with databases() as url:
         yield Environment(folder, lambda: url, DATABASE_URL=url)
 
 
-def _with_engine(folder: Path, home: Path) -> Environment:
-    environment = Environment(folder, lambda: str(_engine_state(home)["dsn"]), MARKET_DATA_HOME=str(home), EMBEDDED_PORT="0")
+def engine_environment(folder: Path, home: Path) -> Environment:
+    """Return a service that runs the embedded engine on a home."""
+    environment = Environment(folder, lambda: str(engine_state(home)["dsn"]), MARKET_DATA_HOME=str(home), EMBEDDED_PORT="0")
     environment.home = home
     return environment
 
 
-def _engine_state(home: Path) -> dict[str, Any]:
+def engine_state(home: Path) -> dict[str, Any]:
     """Read the state file of a running engine."""
     return json.loads((home / "engine.json").read_text())
 
@@ -155,7 +161,7 @@ def on_a_small_disk(folder: Path, databases: Databases, seed: Path | None) -> It
     try:
         with ExitStack() as stack:
             if seed:
-                environment = _with_engine(folder, shutil.copytree(seed, disk / "home"))
+                environment = engine_environment(folder, shutil.copytree(seed, disk / "home"))
             else:
                 url = stack.enter_context(_database_in(disk))
                 environment = Environment(folder, lambda: url, DATABASE_URL=url)

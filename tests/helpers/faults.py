@@ -28,7 +28,7 @@ from helpers.environments import (
 )
 from helpers.load_clients import running_readers
 from helpers.service import eventually
-from helpers.support import SERVER, Databases
+from helpers.support import PROJECT, SERVER, Databases
 from helpers.tcp_proxy import Proxy
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -141,13 +141,19 @@ def changeable_clock(environment: Environment) -> dict[str, str]:
     """Return the environment variables that let the test change the clock of the service and its engine."""
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed")
-    environment.clock.write_text("+0")
+    return faketime_variables(environment.clock)
+
+
+def faketime_variables(clock: Path) -> dict[str, str]:
+    """Return the environment variables of processes whose clocks have the offset in a file, at first none."""
+    clock.write_text("+0")
     return {
         "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(environment.clock),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
+        "PYTHONPATH": str(PROJECT / "tests/clock"),  # its sitecustomize repairs time.sleep
     }
 
 

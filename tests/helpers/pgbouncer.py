@@ -40,14 +40,19 @@ def running_pgbouncer(database_url: str, *settings: str) -> Iterator[str]:
 
 
 @contextmanager
-def pausable_pgbouncer(database_url: str, *settings: str) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Run PgBouncer in front of a database, and yield the URL through it and a function that pauses it."""
+def pausable_pgbouncer(database_url: str, *settings: str) -> Iterator[tuple[str, Callable[[signal.Signals], None]]]:
+    """Run PgBouncer in front of a database, and yield the URL through it and a function that signals it.
+
+    SIGUSR1 lets it finish transactions and begin no others until SIGUSR2; SIGSTOP stops everything until SIGCONT.
+    """
     # Not in a folder of pytest, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
         yield from _running_pgbouncer(database_url, Path(folder), settings)
 
 
-def _running_pgbouncer(database_url: str, folder: Path, settings: Sequence[str]) -> Iterator[tuple[str, Callable[[], None]]]:
+def _running_pgbouncer(
+    database_url: str, folder: Path, settings: Sequence[str]
+) -> Iterator[tuple[str, Callable[[signal.Signals], None]]]:
     assert PROGRAM
     target = {"password": None, **conninfo_to_dict(database_url)}
     with socket.socket() as bound:
@@ -71,7 +76,7 @@ def _running_pgbouncer(database_url: str, folder: Path, settings: Sequence[str])
     url = changed_url(database_url, port=own_port)
     try:
         _wait_for(url, process, folder)
-        yield url, lambda: process.send_signal(signal.SIGUSR1)
+        yield url, process.send_signal
     finally:
         process.terminate()
         process.wait(10)

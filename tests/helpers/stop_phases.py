@@ -210,11 +210,11 @@ def both_stalled(site: Site) -> Process:
 def pgbouncer_paused(site: Site) -> Process:
     if PROGRAM is None:
         pytest.skip("pgbouncer is not installed")
-    pooled, pause = site.stack.enter_context(pausable_pgbouncer(site.database_url))
+    pooled, send_signal = site.stack.enter_context(pausable_pgbouncer(site.database_url))
     service, address = site.serve(
         DATABASE_URL=pooled, DATABASE_DIRECT_URL=site.database_url, QUERY_TIMEOUT_SECONDS="1", POOL_TIMEOUT_SECONDS="1"
     )
-    pause()
+    send_signal(signal.SIGUSR1)
     eventually(lambda: httpx.get(f"{address}/symbols", timeout=30).status_code == 503)
     site.request(address, "/symbols", "/price/latest?symbol=AAPL")
     return service

@@ -86,7 +86,10 @@ class Proxy:
         try:
             if self._refusing:
                 return
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            try:
+                far_reader, far_writer = await asyncio.open_connection(*self._target)
+            except OSError:
+                return  # the server is down
             self._writers.add(far_writer)
             try:
                 async with asyncio.TaskGroup() as both:

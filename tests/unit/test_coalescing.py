@@ -99,3 +99,16 @@ def test_stop_ends_all_waiters():
         assert runs.started == ["AAPL"]
 
     run_scenario(scenario)
+
+
+def test_a_call_after_a_stop_does_not_wait_for_a_stopped_run():
+    async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
+        (stopped,) = await get(coalescer, 1)
+        await coalescer.stop()
+        await asyncio.wait([stopped], timeout=1)
+        (later,) = await get(coalescer, 1)
+        runs.results[1].set_result(2)
+        async with asyncio.timeout(1):
+            assert await later == 2
+
+    run_scenario(scenario)

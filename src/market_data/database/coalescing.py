@@ -54,10 +54,10 @@ class RequestCoalescer(Generic[K]):
         if waiters.futures:
             waiters.task = asyncio.create_task(self._run(key, waiters), context=waiters.context)
         else:
-            del self._waiters[key]
+            self._waiters.pop(key, None)
 
     async def stop(self) -> None:
-        """Cancel all runs and their waiters."""
+        """Cancel all runs and their waiters. Later calls run again, instead of waiting for a run that has ended."""
         stopped = list(self._waiters.values())
         tasks = [waiters.task for waiters in stopped if waiters.task]
         for task in tasks:
@@ -65,6 +65,7 @@ class RequestCoalescer(Generic[K]):
         await asyncio.gather(*tasks, return_exceptions=True)
         for future in (future for waiters in stopped for future in waiters.futures):
             future.cancel()
+        self._waiters.clear()
 
 
 @dataclass
