@@ -49,7 +49,7 @@ class InvalidTrade(Exception):
 
 
 class FutureLimit(NamedTuple):
-    """How far trades may be ahead of the database's clock."""
+    """Maximum lead of the time of a trade over the clock of the database."""
 
     now: datetime
     tolerance: float

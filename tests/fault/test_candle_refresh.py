@@ -12,7 +12,9 @@ from helpers.service import eventually
 from helpers.support import SERVER, Databases, Trade, store, trade
 
 STOP_JOB = """
-    SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE proc_name = 'refresh_candles'
+    SELECT alter_job(job_id, next_start => now() + INTERVAL '1 hour')
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'refresh_candles'
 """
 STALE = "SELECT count(*) FROM stale_ranges"
 ACTIVE_LONG_AGO = "UPDATE candle_refresh SET active_at = now() - INTERVAL '1 minute'"

@@ -67,8 +67,8 @@ def test_the_image_has_the_scripts_of_the_pages() -> None:
         for source in copy.sources
     }
     swagger = {SWAGGER.js_url, SWAGGER.css_url, SWAGGER.standalone_preset_js_url}
-    assert {url.replace("/assets", f"{assets}/swagger-ui-dist") for url in swagger} <= files
-    assert REDOC.js_url.replace("/assets", f"{assets}/redoc/bundles") in files
+    assert {url.replace("assets", f"{assets}/swagger-ui-dist", 1) for url in swagger} <= files
+    assert REDOC.js_url.replace("assets", f"{assets}/redoc/bundles", 1) in files
     assert {f"{assets}/{path}" for path in SCRIPTS.values()} <= files
 
 

@@ -6,12 +6,15 @@ from psycopg import AsyncConnection
 
 Connection = AsyncConnection[Any]
 
-# The job runs every 3 seconds. Either way, because the clock of the server may have been set back.
+# The job runs every 3 seconds, unless somebody has unscheduled it. Either way, because the clock of the server may have been
+# set back.
 REFRESH_IS_OVERDUE = """
     SELECT
         active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
             EXISTS (SELECT FROM stale_ranges)
             OR to_timestamp(0) + last_value * INTERVAL '1 microsecond' < clock_timestamp() - INTERVAL '5 minutes'
+        ) AND EXISTS (
+            SELECT FROM timescaledb_information.jobs WHERE proc_name = 'refresh_candles' AND scheduled
         )
     FROM candle_refresh
     CROSS JOIN refreshed_until
