@@ -69,10 +69,16 @@ class Workers:
         return await SimulatedConnection.open(self.network, self.database)
 
     async def write(self) -> None:
-        """Commit one to three trades at a time, seldom many."""
+        """Commit one to three trades at a time, seldom many, or cancels, or bulk history."""
         for _ in range(self.random.randint(10, 30)):
             await asyncio.sleep(self.random.choice([0, self.random.expovariate(2), self.random.expovariate(0.3)]))
-            self.database.store(self.random.choice([1, 1, 1, 2, 3, 15]))
+            match self.random.randrange(8):
+                case 0 | 1:
+                    self.database.cancel()
+                case 2:
+                    self.database.store_in_bulk()
+                case _:
+                    self.database.store(self.random.choice([1, 1, 1, 2, 3, 15]))
 
     async def disturb(self) -> None:
         for _ in range(self.random.randint(0, 4)):
@@ -147,6 +153,6 @@ def test_each_client_receives_each_event_once_and_in_order(
     for (module, name), value in SMALL.items():
         monkeypatch.setattr(module, name, value)
     run_schedules(scenario, 100)
-    assert seen.keys() >= {"trade", "candle", "heartbeat", "left", "lost", "subscribed", "unavailable"}
+    assert seen.keys() >= {"trade", "candle", "reload", "removed", "heartbeat", "left", "lost", "subscribed", "unavailable"}
     assert 10 * seen["fast client disconnected"] < seen[TOO_SLOW]
     assert seen.keys() >= {TOO_SLOW, STOPPING, AWAY, TOO_OLD}

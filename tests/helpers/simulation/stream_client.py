@@ -117,45 +117,60 @@ class StreamClient:
             assert event_id >= self.position, f"{name} {event_id} after {self.position}"
             if data.get("reason") == TOO_SLOW and not self._slow:
                 self.seen["fast client disconnected"] += 1
-            self._expect_no_trade_up_to(event_id)
+            self._expect_no_event_up_to(event_id)
             self.position = event_id
         else:
             assert event_id > self.position, f"{name} {event_id} after {self.position}"
-            self._expect_no_trade_up_to(event_id._replace(level=0), but=event_id)
-            if name == "trade":
-                assert self._may_receive("trades", data["symbol"], event_id), f"{event_id} is not subscribed to"
-            else:
+            self._expect_no_event_up_to(event_id._replace(level=0), but=event_id)
+            channel = {"trade": "trades", "reload": None}.get(name, f"candles_{data.get('interval')}")
+            assert self._may_receive(event_id, channel, data["symbol"]), f"{event_id} is not subscribed to"
+            if name == "reload":
+                self._reload(data["symbol"])
+            elif name == "candle":
                 self._receive_candle(event_id, data)
             self.position = event_id
 
-    def _expect_no_trade_up_to(self, until: EventId, but: EventId | None = None) -> None:
-        """Fail if a trade between the last event and this one was not received."""
+    def _expect_no_event_up_to(self, until: EventId, but: EventId | None = None) -> None:
+        """Fail if a trade or reload between the last event and this one was not received."""
         assert self.position is not None
-        missed = self._database.next_trade(self.position, self._must_receive)
+        missed = self._database.next_event(self.position, self._must_receive)
         assert missed is None or missed > until or missed == but, f"lost {missed}: received {self.position}, then {until}"
 
-    def _must_receive(self, event_id: EventId, symbol: str) -> bool:
-        return all(each.subscription.includes("trades", symbol) for each in self._subscriptions if each.until >= event_id)
+    def _must_receive(self, event_id: EventId, channel: str | None, symbol: str) -> bool:
+        return all(each.subscription.includes(channel, symbol) for each in self._subscriptions if each.until >= event_id)
 
-    def _may_receive(self, channel: str, symbol: str, event_id: EventId) -> bool:
+    def _may_receive(self, event_id: EventId, channel: str | None, symbol: str) -> bool:
         return any(each.subscription.includes(channel, symbol) for each in self._subscriptions if each.until >= event_id)
 
     def _receive_candle(self, event_id: EventId, data: dict[str, Any]) -> None:
-        symbol, interval, start = data["symbol"], data["interval"], datetime.fromisoformat(data["start"])
-        assert self._may_receive(f"candles_{interval}", symbol, event_id), f"{event_id} is not subscribed to"
-        key = interval, symbol, start
-        assert data["changes"] >= bisect_right(self._database.candles[key], event_id), f"{event_id} is older than its id"
+        key = data["interval"], data["symbol"], datetime.fromisoformat(data["timestamp"])
+        if data.get("removed"):
+            self.candles.pop(key, None)
+            self.seen["removed"] += 1
+            return
+        changes = self._database.candles[key].changes
+        assert data["changes"] >= bisect_right(changes, event_id), f"{event_id} is older than its id"
         self.candles[key] = Copy(data["changes"], data["closed"])
+
+    def _reload(self, symbol: str) -> None:
+        """Read the candles of a symbol again."""
+        for key, candle in self._database.candles.items():
+            if key[1] == symbol and candle.trades:
+                self.candles[key] = Copy(len(candle.changes), self._is_closed(key))
+
+    def _is_closed(self, key: CandleKey) -> bool:
+        interval, _, start = key
+        return start + INTERVALS[interval] <= self._database.closed_until
 
     def check_end(self, newest: EventId) -> None:
         """Fail if an event is missing some time after the last commit and fault."""
         assert self.position is not None
-        self._expect_no_trade_up_to(newest)
-        for key, changed in self._database.last_changes.items():
-            interval, symbol, start = key
-            if changed > self._complete_since and self.subscription.includes(f"candles_{interval}", symbol):
-                closed = start + INTERVALS[interval] <= self._database.closed_until
-                assert self.candles.get(key) == Copy(len(self._database.candles[key]), closed), f"the copy of {key} is stale"
+        self._expect_no_event_up_to(newest)
+        for key, candle in self._database.candles.items():
+            interval, symbol, _ = key
+            if candle.last_event > self._complete_since and self.subscription.includes(f"candles_{interval}", symbol):
+                current = Copy(len(candle.changes), self._is_closed(key)) if candle.trades else None
+                assert self.candles.get(key) == current, f"the copy of {key} is stale"
 
 
 def random_subscription(random: Random) -> Subscription:
