@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
 from helpers.support import Connection, store, trade
 
@@ -65,29 +63,6 @@ if "TEST_DATABASE_URL" in os.environ:  # the embedded engine has one session, so
         other.execute(INSERT, trade(2, "1", symbol="MSFT"))
         other.commit()
         assert [time.second for _, time, _ in events_of(known)] == [59, 1, 0, 2]
-
-    def test_reader_that_sees_a_version_sees_all_lower_ones(known: Connection, database_url: str):
-        """Eight concurrent writers; after a reader has seen a version, no lower one appears."""
-        store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
-
-        def write(number: int) -> None:
-            with psycopg.connect(database_url, autocommit=True) as connection:
-                for second in range(1, 150):
-                    connection.execute(INSERT, trade(second, "1", symbol=f"S{number}"))
-
-        seen: list[int] = []
-        with ThreadPoolExecutor(8) as writers:
-            writing = [writers.submit(write, number) for number in range(8)]
-            while not all(each.done() for each in writing):
-                last = seen[-1] if seen else 0
-                found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (last,))
-                seen += [version for (version,) in found]
-            for each in writing:
-                each.result()
-        found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (seen[-1],))
-        seen += [version for (version,) in found]
-        assert seen == [version for (version,) in known.execute("SELECT version FROM commits ORDER BY version")]
-        assert len(seen) >= 8 * 149
 
     def test_open_transaction_does_not_delay_others(known: Connection, other: Connection):
         store(known, trade(-1, "1"))

@@ -181,7 +181,7 @@ def test_commits_are_compressed_and_kept(new_migrated_database: Databases):
 if SERVER:  # the embedded engine has one session, so one open transaction
 
     def test_versions_follow_the_order_of_commits_and_each_commit_is_whole(known: Connection, database_url: str):
-        """During eight concurrent writers, a reader sees versions in order, and the count of the trades that it sees."""
+        """A reader beside eight writers that sees a version sees all lower ones, and counts the trades that it sees."""
         store(known, *(trade(0, "1", symbol=f"S{number}") for number in range(8)))
 
         def write(number: int) -> list[int]:
@@ -200,20 +200,25 @@ if SERVER:  # the embedded engine has one session, so one open transaction
             return mine
 
         seen: list[int] = []
+
+        def read() -> None:
+            last = seen[-1] if seen else 0
+            found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (last,))
+            seen.extend(version for (version,) in found)
+
         with ThreadPoolExecutor(8) as writers:
             writing = [writers.submit(write, number) for number in range(8)]
             while not all(each.done() for each in writing):
-                last = seen[-1] if seen else 0
-                found = known.execute("SELECT version FROM commits WHERE version > %s ORDER BY 1", (last,))
-                seen += [version for (version,) in found]
+                read()
                 ((newest, greatest, counted, stored),) = known.execute("""
                     SELECT newest_version(), (SELECT max(version) FROM commits),
                         (SELECT sum(trade_count) FROM data_version), (SELECT count(*) FROM trades)
                 """).fetchall()
                 assert (newest, counted) == (greatest, stored)
             written = [each.result() for each in writing]
+        read()
         rows = known.execute("SELECT version, write_id, committed_at FROM commits ORDER BY version").fetchall()
-        assert seen == [version for version, *_ in rows][: len(seen)]
+        assert seen == [version for version, *_ in rows], "no version appeared after a higher one"
         assert [time for *_, time in rows] == sorted(time for *_, time in rows)
         order = {write_id: version for version, write_id, _ in rows}
         for mine in written:  # each session commits in the order of its writes
