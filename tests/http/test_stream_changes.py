@@ -109,6 +109,22 @@ def test_closed_candles_are_revised_and_removed_once_they_are_refreshed(opened: 
         assert following() == ("candle", {"symbol": "AAPL", "interval": "1m", **start})
 
 
+def test_candle_is_not_settled_while_another_event_of_it_follows(opened: Opened, connection: Connection):
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    with opened(channels="candles_1w") as following:
+        with connection.transaction():  # as a late trade does
+            connection.execute("INSERT INTO stale_ranges (write_id, since, until) VALUES (0, %s, %s)", (minute, minute))
+            waiting = "INSERT INTO stream_late_candles (write_id, symbol, bucket) VALUES (0, 'AAPL', %s)"
+            connection.execute(waiting, (minute,))
+        store(connection, current_trade("7"), current_trade("9", symbol="MSFT"))
+        candles = [following()[1] for _ in range(2)]
+        assert [(candle["symbol"], candle.get("settled")) for candle in candles] == [("AAPL", False), ("MSFT", None)]
+        refresh(connection)
+        settled = following()[1]
+    assert settled["close"] == candles[0]["close"]
+    assert "settled" not in settled
+
+
 def test_bulk_history_is_one_reload_for_each_client_of_the_symbol(opened: Opened, connection: Connection):
     with ExitStack() as stack:
         subscriptions = ["trades", "candles_1w", CANDLES, f"trades,{CANDLES}"]

@@ -52,7 +52,7 @@ async def replay(
             page_end = end_of(rows[-1]) if len(rows) == PAGE_ROWS else EventId.after(until)
             reached = min(page_end, end)
             # The hub publishes the rows beyond. Merged with one of them, a change would have its id and be left out here.
-            rows = [row for row in rows if end_of(row) <= reached]
+            rows = [row for row in rows if EventId(row.version, row.number, 0) <= reached]
             events = [*row_events(rows), *await candle_events(rows, client.subscription, read)]
             stream_range = await database.read(read_stream_range)
         if client.closed:
@@ -63,7 +63,7 @@ async def replay(
         messages = [
             event.message(client.transport)
             for event in sorted(events, key=by_id)
-            if since < event.id and client.subscription.includes(event.channel, event.symbol)
+            if since < event.id <= reached and client.subscription.includes(event.channel, event.symbol)
         ]
         client.start_at(reached)
         if messages:

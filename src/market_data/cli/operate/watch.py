@@ -23,6 +23,9 @@ REFRESHES_PER_SECOND = 4
 INTERRUPTIONS = {"lost": "connection to the stream lost", "refused": "the service refuses the stream for now"}
 """Messages for events of the client."""
 
+NEWEST = {"X-Read-After": str(2**63 - 1)}
+"""With a replica, reads go to the primary server: a replica may lack what the stream does not tell any more."""
+
 READ_SECONDS = 1.0
 """Minimum of seconds between two readings of the latest prices."""
 
@@ -108,7 +111,7 @@ def _apply(table: PriceTable, event: Event) -> bool:
 def _read_latest_prices(table: PriceTable, client: httpx.Client, parameters: dict[str, str]) -> bool:
     """Read the latest prices; return False if that failed."""
     try:
-        response = client.get("/prices/latest", params=parameters)
+        response = client.get("/prices/latest", params=parameters, headers=NEWEST)
     except httpx.TransportError:
         return False
     if response.is_success:
