@@ -191,7 +191,7 @@ class Hub:
             waiting = [event for event in row_events(self._awaiting_candles) if event.id > client.delivered_up_to]
             wanted = [each for each in waiting if client.subscription.includes(each.channel, each.symbol)]
             messages = [event.message(client.transport) for event in wanted]
-            self._subscribers.enqueue(client, messages, self._trades_published_up_to)
+            self._subscribers.enqueue(client, messages, max(client.delivered_up_to, self._trades_published_up_to))
             if not self._subscribers.remove(client):
                 return
         client.subscription = subscription
