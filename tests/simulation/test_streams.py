@@ -72,13 +72,23 @@ class Workers:
         """Commit one to three trades at a time, seldom many, or cancels, or bulk history."""
         for _ in range(self.random.randint(10, 30)):
             await asyncio.sleep(self.random.choice([0, self.random.expovariate(2), self.random.expovariate(0.3)]))
-            match self.random.randrange(8):
-                case 0 | 1:
+            match self.random.randrange(16):
+                case 0 | 1 | 2 | 3:
                     self.database.cancel()
-                case 2:
+                case 4 | 5:
                     self.database.store_in_bulk()
+                case 6:
+                    await self.turn_of_the_minute()
                 case _:
                     self.database.store(self.random.choice([1, 1, 1, 2, 3, 15]))
+
+    async def turn_of_the_minute(self) -> None:
+        """Commit a trade and its cancel just before candles close."""
+        now = self.database.now
+        await asyncio.sleep(60 - self.random.uniform(0, 1) - now.second - now.microsecond / 1e6)
+        self.database.store(1)
+        await asyncio.sleep(self.random.uniform(0, 1))
+        self.database.cancel()
 
     async def disturb(self) -> None:
         for _ in range(self.random.randint(0, 4)):
