@@ -74,6 +74,15 @@ def test_close_long_before_the_range_is_used(client: TestClient, connection: Con
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
+def test_close_of_the_first_bucket_of_the_week_is_used(client: TestClient, connection: Connection, interval: str):
+    monday = -6 * 86_400 - 37_800
+    store(connection, trade(monday, "3"), trade(monday - 1, "2"))
+    time_range = {"start": "2026-02-04T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
+    (first, *_) = candles(client, fill="previous", interval=interval, limit=2, **time_range)
+    assert (first["close"], first["filled"]) == (3, True)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
 @pytest.mark.parametrize("start", ["2026-02-01T00:00:00Z", "1969-12-20T00:00:00.000001Z", "0001-01-01T00:00:00Z"])
 def test_every_bucket_of_every_interval_appears_once(client: TestClient, connection: Connection, interval: str, start: str):
     store(connection, trade(0, "1"))
