@@ -12,14 +12,14 @@ SETTLE_SECONDS = 120.0
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("number", [1, 2])
 def test_random_writes_survive_random_faults(
-    seed: int,
+    number: int,
     new_migrated_database: Databases,
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ):
     home: Path | None = None if SERVER else request.getfixturevalue("migrated_seed")
-    run = Run(seed, SECONDS, SETTLE_SECONDS)
+    run = Run(number, SECONDS, SETTLE_SECONDS)
     assert run.execute(new_migrated_database, home), run.report()
-    record_property("fault", f"chaos with seed {seed}: {run.summary}")
+    record_property("fault", f"chaos with seed {number}: {run.summary}")

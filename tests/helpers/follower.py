@@ -245,7 +245,7 @@ def websocket_events(address: str, last_id: str) -> Generator[Event]:
 class Follower:
     """A thread that keeps a `Copy`, and reconnects with the id of its last event whenever its stream ends.
 
-    With `drops`, it also drops the connection itself, after 1 to 300 events, and stays away for up to half a second.
+    With `drops`, it also drops the connection itself, after 1 to 60 events, and stays away for up to half a second.
     """
 
     def __init__(self, address: Callable[[], str], transport: Transport = "sse", drops: random.Random | None = None) -> None:
@@ -278,7 +278,7 @@ class Follower:
 
     def _apply(self, events: Iterator[Event]) -> None:
         self.connections += 1
-        lifetime = self._drops.choice([1, 20, 300]) if self._drops else None
+        lifetime = self._drops.choice([1, 20, 60]) if self._drops else None
         for event in islice(events, lifetime):
             self._api.base_url = self._address()
             if not self.last_id:

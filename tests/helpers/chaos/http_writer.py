@@ -17,6 +17,10 @@ class HttpWriter(Writer):
         super().__init__(*args)
         self._client = httpx.Client(base_url=address, headers=bearer(key), timeout=10)
 
+    def run(self) -> None:
+        with self._client:
+            super().run()
+
     def write(self) -> None:
         kind, known = self.random.random(), self.known_trade()
         if known is None or kind < 0.45:
