@@ -71,6 +71,23 @@ def test_moved_trade_is_cancelled_and_stored(opened: Opened, connection: Connect
     assert stored == {"symbol": "MSFT", "price": 100, "volume": 1, "timestamp": "2026-02-08T10:30:00Z", "trade_id": 3}
 
 
+def test_statement_that_stores_and_corrects_is_streamed_once(opened: Opened, connection: Connection):
+    with opened(channels="trades") as following:
+        store(connection, trade(1, "2"))
+        assert following()[1]["price"] == 2
+        connection.execute(
+            """
+            INSERT INTO trades (time, symbol, trade_id, price, volume) VALUES (%s, 'AAPL', 0, 3, 1), (%s, 'AAPL', 0, 4, 1)
+            ON CONFLICT (symbol, time, trade_id) DO UPDATE SET price = excluded.price
+            """,
+            [trade(1, "3")[0], trade(2, "4")[0]],
+        )
+        store(connection, trade(3, "5"))
+        events = [following()[1] for _ in range(3)]
+    assert events.pop()["price"] == 5
+    assert {event["price"]: event.get("change") for event in events} == {3: "corrected", 4: None}
+
+
 def test_changes_in_open_buckets_are_candle_events_of_all_intervals_at_once(opened: Opened, connection: Connection):
     with opened(channels=CANDLES) as following:
         store(connection, current_trade("300"))

@@ -91,7 +91,7 @@ BEGIN
             WITH late AS (
                 UPDATE stream_events
                 SET late = true
-                WHERE write_id = new.write_id AND kind = 'trade' AND time < fresh
+                WHERE write_id = new.write_id AND kind = 'trade' AND time < fresh AND NOT late
                 RETURNING symbol, time
             )
             INSERT INTO stream_late_candles (write_id, symbol, bucket)

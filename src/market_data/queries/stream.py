@@ -79,7 +79,8 @@ CHANGE_MEMBERS: LiteralString = f"""
     coalesce(',"change":"' || change || '","latest":' || coalesce({json_object(LATEST_COLUMNS)}, 'null'), '')
 """
 
-# Commit by commit, at most a page from each: one commit may have a million rows.
+# Commit by commit, at most a page from each: one commit may have a million rows. A statement that stores and changes trades
+# has two or three successive versions; its events belong to the last.
 STREAM_EVENTS = f"""
     SELECT
         version, number, event.kind, symbol, time, "interval", closed_until,
@@ -100,7 +101,8 @@ STREAM_EVENTS = f"""
         ORDER BY number
         LIMIT %(limit)s
     ) AS event
-    WHERE version >= %(version)s AND version <= coalesce(%(until)s::bigint, version)
+    WHERE (SELECT write_id FROM commits WHERE version = following.version + 1) IS DISTINCT FROM following.write_id
+        AND version >= %(version)s AND version <= coalesce(%(until)s::bigint, version)
     ORDER BY version, number
     LIMIT %(limit)s
 """
