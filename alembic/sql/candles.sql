@@ -185,7 +185,10 @@ LANGUAGE sql STABLE
 AS $$
     -- Later candles are not materialized, so they are computed from trades.
     SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}') * (
-        SELECT tstzmultirange(tstzrange(NULL, to_timestamp(0) + last_value * INTERVAL '1 microsecond'))
+        SELECT tstzmultirange(tstzrange(NULL, greatest(
+            to_timestamp(0) + last_value * INTERVAL '1 microsecond',
+            public.candles_watermark((ARRAY['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w'])[stale_times.level])
+        )))
         FROM public.refreshed_until
     )
     FROM public.stale_ranges

@@ -21,6 +21,7 @@ BEGIN
         FROM stored
         WHERE time < bulk_before
         GROUP BY symbol;
+        UPDATE stale_ranges SET bulk = true WHERE write_id = currval('write_ids');
     END IF;
     INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
     SELECT
@@ -174,7 +175,9 @@ BEGIN
     LIMIT 1;
     IF kept > trimmed THEN
         DELETE FROM public.stream_events
-        WHERE write_id IN (SELECT write_id FROM public.commits WHERE version >= trimmed AND version < kept);
+        WHERE write_id IN (SELECT write_id FROM public.commits WHERE version >= trimmed AND version < kept)
+            -- A statement that stored and changed trades has two versions.
+            AND write_id <> (SELECT write_id FROM public.commits WHERE version = kept);
         UPDATE public.stream_progress SET trimmed_before = kept;
     END IF;
 END

@@ -134,8 +134,8 @@ DECLARE
     first_time timestamptz;
     last_time timestamptz;
 BEGIN
-    INSERT INTO stale_ranges (write_id, since, until)
-    SELECT this, range_start, range_end - INTERVAL '1 microsecond'
+    INSERT INTO stale_ranges (write_id, since, until, bulk)
+    SELECT this, range_start, range_end - INTERVAL '1 microsecond', true
     FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
     SELECT min(range_start), max(range_end)
@@ -144,7 +144,7 @@ BEGIN
     WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
     UPDATE retention SET oldest_chunk = NULL;
     INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
-    SELECT this, symbol, first_time, last_time
+    SELECT this, symbol, coalesce(first_time, time), coalesce(last_time, time + INTERVAL '1 microsecond')
     FROM latest_trades;
     DELETE FROM latest_trades;
     -- number_commit() fills in the number of trades.

@@ -153,6 +153,7 @@ def test_trade_after_its_minute_revises_the_candle_of_that_minute(
         minute = now_within_minute().replace(second=0, microsecond=0) - timedelta(minutes=minutes)
         store(connection, (minute, "AAPL", 0, Decimal(1), Decimal(1)))
         connection.execute("CALL refresh_candles()")
+        eventually(lambda: one(connection, "SELECT closed_until FROM stream_progress") > minute)
         with listening(address, channels="candles_1m") as events:
             store(connection, (minute + timedelta(seconds=1), "AAPL", 0, Decimal(3), Decimal(1)))
             connection.execute("CALL refresh_candles()")

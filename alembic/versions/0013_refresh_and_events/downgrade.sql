@@ -1,13 +1,18 @@
 -- Frozen: part of revision 0013, never edited.
 -- Back to revision 0012. Events that it does not know are deleted.
 
--- At first the lease of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
+-- First take the lease of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
 DO $$
 BEGIN
     FOR attempt IN 1..50 LOOP
-        EXIT WHEN lease_candle_refresh();
+        IF lease_candle_refresh() THEN
+            RETURN;
+        END IF;
         PERFORM pg_sleep(0.1);
+        PERFORM pg_stat_clear_snapshot();
     END LOOP;
+    RAISE lock_not_available USING
+        MESSAGE = 'refresh_candles() runs in another session', HINT = 'Wait for its end, and try again.';
 END
 $$;
 LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
@@ -588,7 +593,36 @@ ALTER TABLE stream_events
     ADD CONSTRAINT stream_events_kind_known CHECK (kind IN ('trade', 'closing', 'revision'));
 ALTER TABLE stream_late_candles DROP COLUMN write_id, DROP COLUMN until;
 ALTER TABLE pending_commits DROP COLUMN first_fresh;
-ALTER TABLE stale_ranges DROP COLUMN write_id, DROP COLUMN created_at;
-DROP FUNCTION fresh_since(), lease_candle_refresh();
+ALTER TABLE stale_ranges DROP COLUMN write_id, DROP COLUMN created_at, DROP COLUMN bulk, DROP CONSTRAINT stale_ranges_in_order;
+DROP FUNCTION fresh_since(), lease_candle_refresh(), is_held(candle_refresh);
 DROP TABLE candle_refresh;
 DROP SEQUENCE refreshed_until;
+
+CREATE OR REPLACE PROCEDURE trim_stream(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    trimmed bigint;
+    kept bigint;
+BEGIN
+    SELECT trimmed_before INTO trimmed FROM public.stream_progress;
+    -- Times follow the versions, so the scan ends at the first commit of the last hour.
+    SELECT version INTO kept
+    FROM public.commits
+    WHERE version >= trimmed AND committed_at >= now() - INTERVAL '1 hour'
+    ORDER BY version
+    LIMIT 1;
+    -- The last commit with events that is older than an hour stays: a client that has its id has missed nothing.
+    SELECT version INTO kept
+    FROM public.commits
+    WHERE version >= trimmed AND version < coalesce(kept, 9223372036854775807)
+        AND EXISTS (SELECT FROM public.stream_events WHERE stream_events.write_id = commits.write_id)
+    ORDER BY version DESC
+    LIMIT 1;
+    IF kept > trimmed THEN
+        DELETE FROM public.stream_events
+        WHERE write_id IN (SELECT write_id FROM public.commits WHERE version >= trimmed AND version < kept);
+        UPDATE public.stream_progress SET trimmed_before = kept;
+    END IF;
+END
+$$;

@@ -113,8 +113,8 @@ DECLARE
     first_time timestamptz;
     last_time timestamptz;
 BEGIN
-    INSERT INTO stale_ranges (write_id, since, until)
-    SELECT this, range_start, range_end - INTERVAL '1 microsecond'
+    INSERT INTO stale_ranges (write_id, since, until, bulk)
+    SELECT this, range_start, range_end - INTERVAL '1 microsecond', true
     FROM timescaledb_information.chunks
     WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
     SELECT min(range_start), max(range_end)
@@ -123,7 +123,7 @@ BEGIN
     WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
     UPDATE retention SET oldest_chunk = NULL;
     INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
-    SELECT this, symbol, first_time, last_time
+    SELECT this, symbol, coalesce(first_time, time), coalesce(last_time, time + INTERVAL '1 microsecond')
     FROM latest_trades;
     DELETE FROM latest_trades;
     -- number_commit() fills in the number of trades.
@@ -154,6 +154,7 @@ BEGIN
         FROM stored
         WHERE time < bulk_before
         GROUP BY symbol;
+        UPDATE stale_ranges SET bulk = true WHERE write_id = currval('write_ids');
     END IF;
     INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
     SELECT
@@ -304,3 +305,34 @@ FOR EACH ROW EXECUTE FUNCTION trades_revised();
 
 COMMENT ON FUNCTION trades_revised() IS
     'After UPDATE and DELETE, for each trade: writes the change to stream_events, or records its time if market_data.stream is off.';
+
+CREATE OR REPLACE PROCEDURE trim_stream(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    trimmed bigint;
+    kept bigint;
+BEGIN
+    SELECT trimmed_before INTO trimmed FROM public.stream_progress;
+    -- Times follow the versions, so the scan ends at the first commit of the last hour.
+    SELECT version INTO kept
+    FROM public.commits
+    WHERE version >= trimmed AND committed_at >= now() - INTERVAL '1 hour'
+    ORDER BY version
+    LIMIT 1;
+    -- The last commit with events that is older than an hour stays: a client that has its id has missed nothing.
+    SELECT version INTO kept
+    FROM public.commits
+    WHERE version >= trimmed AND version < coalesce(kept, 9223372036854775807)
+        AND EXISTS (SELECT FROM public.stream_events WHERE stream_events.write_id = commits.write_id)
+    ORDER BY version DESC
+    LIMIT 1;
+    IF kept > trimmed THEN
+        DELETE FROM public.stream_events
+        WHERE write_id IN (SELECT write_id FROM public.commits WHERE version >= trimmed AND version < kept)
+            -- A statement that stored and changed trades has two versions.
+            AND write_id <> (SELECT write_id FROM public.commits WHERE version = kept);
+        UPDATE public.stream_progress SET trimmed_before = kept;
+    END IF;
+END
+$$;

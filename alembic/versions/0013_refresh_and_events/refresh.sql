@@ -1,26 +1,29 @@
 -- Frozen: part of revision 0013, never edited. The present text of functions and views is in alembic/sql/.
 -- Stale ranges: which trades leave one, and the order in which they are refreshed.
 
--- At first the lock of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
+-- First take the lock of the job, which must not run meanwhile, then the tables in the order of writers: no deadlock.
 SELECT pg_advisory_xact_lock(7164051127);
 LOCK TABLE trades, pending_commits, stale_ranges, stream_events, stream_late_candles IN ACCESS EXCLUSIVE MODE;
 
 -- A sequence, because a transaction of isolation level REPEATABLE READ must see the newest value when it commits.
 CREATE SEQUENCE refreshed_until;
 COMMENT ON SEQUENCE refreshed_until IS
-    'Time up to which refresh_candles() has begun to materialize candles, in microseconds since 1970. Never decreases.';
+    'Time up to which refresh_candles() has begun to materialize candles, in microseconds since 1970.';
 GRANT SELECT ON SEQUENCE refreshed_until TO PUBLIC;
 
-SELECT setval('refreshed_until', (extract(epoch FROM max(coalesce(candles_watermark("interval"), 'epoch'))) * 1000000)::bigint + 1)
+SELECT setval('refreshed_until', (extract(epoch FROM greatest(max(candles_watermark("interval")), 'epoch')) * 1000000)::bigint + 1)
 FROM unnest(ARRAY['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w']) AS "interval";
 
 ALTER TABLE stale_ranges
     ADD COLUMN write_id bigint NOT NULL DEFAULT 0,
-    ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp();
+    ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ADD COLUMN bulk boolean NOT NULL DEFAULT false,
+    ADD CONSTRAINT stale_ranges_in_order CHECK (since <= until);
 ALTER TABLE stale_ranges ALTER COLUMN write_id DROP DEFAULT;
 
 COMMENT ON COLUMN stale_ranges.write_id IS
     'Statement that made the range stale, the first if several were merged. Ranges are refreshed in this order.';
+COMMENT ON COLUMN stale_ranges.bulk IS 'True if only bulk history made it stale, which takes turns with other ranges.';
 COMMENT ON COLUMN stale_ranges.created_at IS 'Time at which the range became stale, the earliest if several were merged.';
 
 ALTER TABLE pending_commits ADD COLUMN first_fresh timestamptz;
@@ -186,6 +189,24 @@ COMMENT ON COLUMN candle_refresh.pid IS 'Process of the session that runs it, nu
 COMMENT ON COLUMN candle_refresh.backend_start IS 'Start of that session, because process ids are used again.';
 COMMENT ON COLUMN candle_refresh.active_at IS 'Time of the last progress of a run.';
 
+CREATE OR REPLACE FUNCTION is_held(lease candle_refresh) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_stat_activity AS holder
+        WHERE holder.pid = lease.pid AND CASE
+            -- This role may not see more of the session.
+            WHEN holder.backend_start IS NULL THEN lease.active_at > clock_timestamp() - INTERVAL '10 minutes'
+            -- An idle session has been interrupted.
+            ELSE holder.backend_start = lease.backend_start AND coalesce(holder.state, '') NOT LIKE 'idle%'
+        END
+    )
+$$;
+
+COMMENT ON FUNCTION is_held(candle_refresh) IS 'True if the session that took the lease still refreshes candles.';
+
+REVOKE EXECUTE ON FUNCTION is_held(candle_refresh) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION lease_candle_refresh() RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
@@ -196,13 +217,7 @@ BEGIN
     SET pid = pg_backend_pid(),
         backend_start = (SELECT me.backend_start FROM pg_stat_activity AS me WHERE me.pid = pg_backend_pid()),
         active_at = clock_timestamp()
-    WHERE NOT EXISTS (
-        SELECT FROM pg_stat_activity AS holder
-        WHERE holder.pid = lease.pid AND holder.pid <> pg_backend_pid()
-            -- Both null if this role may not see them. An idle session has been interrupted.
-            AND coalesce(holder.backend_start, lease.backend_start) = lease.backend_start
-            AND coalesce(holder.state, '') NOT LIKE 'idle%'
-    );
+    WHERE lease.pid = pg_backend_pid() OR NOT is_held(lease);
     RETURN FOUND;
 END
 $$;
@@ -249,9 +264,11 @@ DECLARE
     closed_minutes timestamptz;
     closed timestamptz;
     watermark timestamptz;
+    live_first boolean := true;
     seen bigint[];
     first_write bigint;
     created timestamptz;
+    only_bulk boolean;
     stale tstzmultirange;
     gap tstzrange;
     from_time timestamptz;
@@ -265,6 +282,7 @@ BEGIN
         END IF;
         PERFORM pg_sleep(0.1);
     END LOOP;
+    COMMIT;  -- so that nobody waits for the row of the lease
     PERFORM set_config('enable_seqscan', 'off', false);
     -- Not before the oldest trade that is left: candles keep the trades that were dropped, by retention or by hand.
     SELECT min(c.range_start)
@@ -283,18 +301,18 @@ BEGIN
     COMMIT;
     SELECT max(public.candles_watermark(i)) INTO watermark FROM unnest(intervals) AS i;
     LOCK TABLE public.stream_commit_lock IN EXCLUSIVE MODE;
-    -- Candles up to the watermark are materialized, even if by a clock that was set back they have not closed yet.
+    -- Candles up to the watermark are materialized, even if the clock was set back and they are open again.
     closed_minutes := greatest(
         public.time_bucket(buckets[1], clock_timestamp() - buckets[1]), public.candles_watermark(intervals[1])
     );
     SELECT to_timestamp(0) + r.last_value * INTERVAL '1 microsecond' INTO from_time FROM public.refreshed_until AS r;
-    PERFORM setval(
-        'public.refreshed_until', (extract(epoch FROM greatest(closed_minutes, watermark, from_time)) * 1000000)::bigint
-    );
+    -- It decreases after the clock was set back: no candle beyond it is materialized, or is about to be by another session.
+    PERFORM setval('public.refreshed_until', (extract(epoch FROM greatest(closed_minutes, watermark)) * 1000000)::bigint);
     -- Materialized by a policy while the clock was ahead, or by hand: trades of that time were committed as fresh ones.
+    from_time := greatest(from_time, origin);
     IF from_time < watermark THEN
         INSERT INTO public.stale_ranges (write_id, since, until)
-        VALUES (0, greatest(from_time, origin), watermark - INTERVAL '1 microsecond');
+        VALUES (0, from_time, watermark - INTERVAL '1 microsecond');
     END IF;
     COMMIT;
     from_time := greatest(public.candles_watermark(intervals[1]), origin);
@@ -318,19 +336,24 @@ BEGIN
             UPDATE public.stale_ranges AS s SET level = 2 WHERE s.id = ANY (seen);
             UPDATE public.candle_refresh SET active_at = clock_timestamp();
             COMMIT;
-            EXIT WHEN clock_timestamp() > deadline;
+            IF clock_timestamp() > deadline THEN
+                -- Stale minutes from here on are left to the next run: refreshed now, they would move the watermark past others.
+                closed_minutes := to_time;
+                EXIT;
+            END IF;
             from_time := to_time;
         END LOOP;
     END IF;
-    -- At least one step, however long the minutes took.
+    -- At least one step, however long the minutes took. Bulk history takes turns with live trades: it may take minutes.
     LOOP
         step := NULL;
-        SELECT s.level, s.since, s.write_id
-        INTO step, from_time, first_write
+        SELECT s.level, s.since
+        INTO step, from_time
         FROM public.stale_ranges AS s
-        ORDER BY s.write_id, s.level, s.since
+        ORDER BY s.bulk = live_first, s.write_id, s.level, s.since
         LIMIT 1;
         EXIT WHEN step IS NULL;
+        live_first := NOT live_first;
         bucket := buckets[step];
         -- With all ranges of the level that are near it: trades may have been written from the newest to the oldest.
         SELECT min(s.since)
@@ -343,7 +366,7 @@ BEGIN
         );
         watermark := coalesce(public.candles_watermark(intervals[step]), '-infinity');
         -- Many ranges are rounded out to sixty buckets, because a refresh costs 8 ms whatever its range.
-        SELECT array_agg(s.id), min(s.created_at), CASE
+        SELECT array_agg(s.id), min(s.write_id), min(s.created_at), bool_and(s.bulk), CASE
             WHEN count(*) <= 100 THEN range_agg(tstzrange(
                 public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
             ))
@@ -351,16 +374,20 @@ BEGIN
                 public.time_bucket(bucket * 60, s.since), public.time_bucket(bucket * 60, s.until) + bucket * 60
             ))
         END
-        INTO seen, created, stale
+        INTO seen, first_write, created, only_bulk, stale
         FROM public.stale_ranges AS s
         WHERE s.level = step AND s.since >= from_time AND s.since < from_time + bucket * max_buckets;
-        -- Stale ranges before the oldest chunk are skipped, because their trades have been dropped. The oldest chunk is looked
-        -- up again, because trades may have been stored in an older one since the run began.
+        -- Candles whose trades have been dropped are skipped, also if that was by hand since the run began. Trades that were
+        -- deleted together with their chunks, by TRUNCATE, are not among them.
         IF step = 1 THEN
-            SELECT greatest(min(c.range_start), (SELECT r.dropped_before FROM public.retention AS r))
+            SELECT greatest(r.dropped_before, (
+                SELECT min(c.range_start)
+                FROM timescaledb_information.chunks AS c
+                WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
+                HAVING min(c.range_start) > r.oldest_chunk
+            ))
             INTO origin
-            FROM timescaledb_information.chunks AS c
-            WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades';
+            FROM public.retention AS r;
         END IF;
         FOREACH gap IN ARRAY ARRAY(SELECT r FROM unnest(stale * tstzmultirange(tstzrange(NULL, closed))) AS r) LOOP
             from_time := lower(gap);
@@ -368,14 +395,16 @@ BEGIN
                 from_time := greatest(from_time, origin);
             ELSIF upper(gap) > watermark THEN
                 -- A refresh above the watermark begins at the watermark: candles in a gap between them would never show again.
-                from_time := least(from_time, greatest(watermark, (
-                    SELECT public.time_bucket(bucket, min(c.range_start))
+                from_time := least(from_time, (
+                    SELECT greatest(watermark, public.time_bucket(bucket, min(c.range_start)))
                     FROM timescaledb_information.chunks AS c
-                    JOIN timescaledb_information.continuous_aggregates AS a
+                    LEFT JOIN timescaledb_information.continuous_aggregates AS a
                         ON a.materialization_hypertable_schema = c.hypertable_schema
                         AND a.materialization_hypertable_name = c.hypertable_name
-                    WHERE a.view_schema = 'public' AND a.view_name = 'candles_1m'
-                )));
+                    WHERE (c.hypertable_schema = 'public' AND c.hypertable_name = 'trades')
+                        OR (a.view_schema = 'public' AND a.view_name = 'candles_1m')
+                    HAVING count(*) > 0
+                ));
             END IF;
             WHILE from_time < upper(gap) LOOP
                 to_time := least(from_time + bucket * 10080, upper(gap));
@@ -394,8 +423,8 @@ BEGIN
         END LOOP;
         DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
         IF step < array_length(buckets, 1) THEN
-            INSERT INTO public.stale_ranges (level, since, until, write_id, created_at)
-            SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond', first_write, created
+            INSERT INTO public.stale_ranges (level, since, until, write_id, created_at, bulk)
+            SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond', first_write, created, only_bulk
             FROM unnest(stale) AS r;
         END IF;
         COMMIT;
@@ -423,7 +452,10 @@ LANGUAGE sql STABLE
 AS $$
     -- Later candles are not materialized, so they are computed from trades.
     SELECT coalesce(range_agg(tstzrange(since, until, '[]')), '{}') * (
-        SELECT tstzmultirange(tstzrange(NULL, to_timestamp(0) + last_value * INTERVAL '1 microsecond'))
+        SELECT tstzmultirange(tstzrange(NULL, greatest(
+            to_timestamp(0) + last_value * INTERVAL '1 microsecond',
+            public.candles_watermark((ARRAY['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w'])[stale_times.level])
+        )))
         FROM public.refreshed_until
     )
     FROM public.stale_ranges

@@ -10,7 +10,7 @@ import time
 
 import psycopg
 
-from market_data.database.connection import connect
+from market_data.database.connection import Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.candle_refresh import read_refresh_is_overdue, refresh_candles
@@ -24,7 +24,10 @@ MIN_CHECKS = 3
 """Checks in a row that find the refresh overdue before the first run: after a start, the database's jobs need a moment."""
 
 COVER_SECONDS = 30.0
-"""Seconds after a run in which one such check is enough."""
+"""For this long after a run, one check that finds the refresh overdue starts the next run."""
+
+MAX_SECONDS = 600.0
+"""Time after which a run's connection is given up. One step of a run may take minutes, and would begin anew if cancelled."""
 
 PAUSE_SECONDS = 0.25
 """Pause between two runs of a second, in which clients of the embedded engine get turns."""
@@ -38,11 +41,12 @@ class CandleRefresher:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database_url = str(settings.direct_url)
-        self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._checks = 0
         """Checks in a row that found the refresh overdue."""
         self._covers_until = 0.0
+        self._failure = ""
+        """Last error that was logged, until a run succeeds."""
 
     async def run(self) -> None:
         """Check until cancelled; try again at the next turn if the database can't be reached."""
@@ -55,7 +59,9 @@ class CandleRefresher:
             except DatabaseUnavailable:
                 pass  # the pool logs it
             except psycopg.Error as error:
-                logger.warning("candles not refreshed: %s", first_line(error))
+                if first_line(error) != self._failure:
+                    self._failure = first_line(error)
+                    logger.warning("candles not refreshed: %s", self._failure)
             await asyncio.sleep(CHECK_SECONDS)
 
     @property
@@ -65,9 +71,12 @@ class CandleRefresher:
     async def _refresh(self) -> None:
         if not self._covers:
             logger.warning("the job refresh_candles does not run: the service refreshes candles; see market-data doctor")
-        async with await connect(self._database_url, self._query_timeout) as connection:
+        async with await connect(self._database_url, query_timeout=0) as connection:
             for _ in range(MAX_RUNS):
                 self._covers_until = time.monotonic() + COVER_SECONDS
-                if not await refresh_candles(connection):
+                with Deadline(connection, MAX_SECONDS):
+                    remain = await refresh_candles(connection)
+                self._failure = ""
+                if not remain:
                     return
                 await asyncio.sleep(PAUSE_SECONDS)

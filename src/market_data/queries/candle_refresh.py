@@ -6,11 +6,11 @@ from psycopg import AsyncConnection
 
 Connection = AsyncConnection[Any]
 
-# The job runs every 3 seconds, unless somebody has unscheduled it. Either way, because the clock of the server may have been
-# set back.
+# The job runs every 3 seconds. An operator may have unscheduled it. `active_at` may lie in the future, because the clock of
+# the server may have been set back. One refresh may take longer than 5 seconds.
 REFRESH_IS_OVERDUE = """
     SELECT
-        active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
+        NOT is_held(candle_refresh) AND active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
             EXISTS (SELECT FROM stale_ranges)
             OR to_timestamp(0) + last_value * INTERVAL '1 microsecond' < clock_timestamp() - INTERVAL '5 minutes'
         ) AND EXISTS (
@@ -35,7 +35,7 @@ STALE_RANGES_EXIST = "SELECT EXISTS (SELECT FROM stale_ranges)"
 
 
 async def refresh_candles(connection: Connection) -> bool:
-    """Refresh candles for about a second, outside a transaction; return True if some are still stale."""
+    """Refresh candles for about a second, or for one step, outside a transaction; return True if some are still stale."""
     await connection.execute(REFRESH_CANDLES)
     cursor = await connection.execute(STALE_RANGES_EXIST)
     ((remain,),) = await cursor.fetchall()

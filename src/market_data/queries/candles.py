@@ -60,6 +60,12 @@ SETTLED: Mapping[str, LiteralString] = {
 }
 """SQL condition that a candle, by its `bucket`, contains all trades that are committed."""
 
+PAGE_SETTLED: Mapping[str, LiteralString] = {
+    interval: f"NOT tstzrange(%(start)s, %(end)s + INTERVAL '{LENGTHS[interval]}') && (SELECT stale_times({level}))"
+    for interval, level in LEVELS.items()
+}
+"""SQL condition that a range has all candles, and that they contain all trades that are committed."""
+
 ORDERS: Mapping[Order, LiteralString] = {"asc": "ASC", "desc": "DESC"}
 
 
@@ -75,7 +81,7 @@ def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> 
 
 CANDLES: Mapping[tuple[str, Order, RowFormat], LiteralString] = {
     (interval, order, row_format): f"""
-        SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), bool_and(settled)
+        SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]}
         FROM (
             SELECT
                 bucket, open, high, low, close, volume, trade_count,

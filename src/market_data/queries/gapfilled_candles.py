@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, LiteralString
 
-from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, SETTLED, CandleRange, aggregate_candles, columns_of
+from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, PAGE_SETTLED, SETTLED, CandleRange, aggregate_candles, columns_of
 from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
 from market_data.queries.row_pages import ROW_FORMATS, Column, Connection, Order, Page, RowFormat, RowKey, page_from_rows
 
@@ -55,7 +55,7 @@ CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
 GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = {
     (interval, fill, order, row_format): f"""
         SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
-            bool_and(settled)
+            {PAGE_SETTLED[interval]}
         FROM (
             SELECT
                 bucket, close,

@@ -140,7 +140,7 @@ class Page:
     stored: int
     """Rows that are stored, and not made up to fill a gap."""
     settled: bool = True
-    """False if a row does not contain all trades yet."""
+    """False if a row does not contain all trades yet, or a row is missing until its trades are refreshed."""
 
 
 def exact_number(text: str) -> Any:
@@ -161,11 +161,11 @@ def page_from_rows(
     limit: int,
     *,
     stored: int | None = None,
-    settled: bool | None = True,
+    settled: bool = True,
 ) -> Page:
     """Return the page of a statement's result, which has one row more than the limit if more rows follow.
 
-    `stored` is the number of rows that are not made up, by default all of them; `settled` is None without a row.
+    `stored` is the number of rows that are not made up, by default all of them.
     """
     more = count > limit
     last = None
@@ -185,7 +185,7 @@ def page_from_rows(
         width = len(rows) // count
         rows = rows[:-width]
         last = _packed_key(rows[-width:], packed_columns(columns))
-    return Page(rows or b"", min(count, limit), last, count if stored is None else stored, settled is not False)
+    return Page(rows or b"", min(count, limit), last, count if stored is None else stored, settled)
 
 
 PACKED_CODES: Mapping[Kind, str] = {"time": "q", "bucket": "q", "integer": "q", "decimal": "d", "float": "d", "flag": "?"}

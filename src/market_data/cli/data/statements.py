@@ -65,7 +65,7 @@ NOT_STREAMED = "SET LOCAL market_data.stream = 'off'"
 
 
 async def disable_streaming(connection: Connection) -> None:
-    """Do not publish the trades of this transaction to streams, which are for live trades, not for history."""
+    """Publish the trades of this transaction as reloads of their symbols, without an event for each trade."""
     await connection.execute(NOT_STREAMED)
 
 
@@ -83,8 +83,8 @@ async def copy_trades(connection: Connection, data: bytes) -> None:
 
 
 REFRESH_CANDLES = "CALL refresh_candles()"
-# Undo the session state that a failed CALL leaves behind.
-RESET_SESSION = "SELECT pg_advisory_unlock_all(), set_config('enable_seqscan', 'on', false)"
+# A failed CALL leaves it off.
+RESET_SESSION = "SELECT set_config('enable_seqscan', 'on', false)"
 
 
 async def refresh_candles(connection: Connection) -> None:
