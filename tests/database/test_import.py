@@ -146,6 +146,22 @@ def test_rejected_rows_are_written_to_a_file_with_line_and_reason(url: str, empt
     ]
 
 
+def test_exit_status_is_1_if_nobody_reads_that_rows_were_rejected(url: str, emptied: Connection, tmp_path: Path):
+    path = tmp_path / "trades.csv"
+    path.write_text(f"{','.join(HEADER)}\nAAPL,2026-02-08T10:30:00Z,-1,1,0\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as messages:
+        ended = subprocess.run(
+            [sys.executable, "-m", "market_data.cli.main", "import", str(path)],
+            env={**os.environ, "DATABASE_URL": url},
+            cwd=tmp_path,
+            stderr=messages,
+            check=False,
+        )
+    assert ended.returncode == 1
+
+
 def test_trades_beyond_retention_are_rejected_and_the_others_stored(url: str, emptied: Connection, tmp_path: Path):
     emptied.execute("UPDATE retention SET drop_after = INTERVAL '30 days'")
     now = datetime.now(T0.tzinfo)

@@ -171,6 +171,20 @@ def test_trimming_keeps_an_hour_and_the_last_commit_before_it(known: Connection)
     assert known.execute("SELECT count(*) FROM stream_events").fetchone() == (2,)
 
 
+def test_trimming_keeps_the_events_of_a_statement_with_two_versions(known: Connection):
+    store(known, trade(0, "1"))
+    known.execute(
+        """
+        INSERT INTO trades (time, symbol, price, volume) VALUES (%s, 'AAPL', 2, 1), (%s, 'AAPL', 3, 1)
+        ON CONFLICT (symbol, time, trade_id) DO UPDATE SET price = excluded.price
+        """,
+        (trade(0, "1")[0], trade(1, "1")[0]),
+    )
+    known.execute("UPDATE commits SET committed_at = now() - INTERVAL '61 minutes'")
+    known.execute("CALL trim_stream()")
+    assert known.execute("SELECT price FROM stream_events ORDER BY price").fetchall() == [(2,), (3,)]
+
+
 def test_stream_range_is_complete_until_events_are_deleted(known: Connection, database_url: str):
     async def stream_range() -> StreamRange:
         async with await connect(database_url, 5) as connection:

@@ -68,7 +68,7 @@ class Market:
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
 
     def differences(self, other: "Market") -> list[str]:
-        """Return what this market has and the other has not or has otherwise, and the reverse."""
+        """Return the differences between two markets."""
         return [
             f"{name} {key}: {mine.get(key)} here, {theirs.get(key)} there"
             for name, mine, theirs in [

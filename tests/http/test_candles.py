@@ -162,6 +162,19 @@ def test_candle_that_does_not_contain_all_trades_yet_is_not_settled_and_has_no_e
     assert [candle.get("settled") for candle in coarse] == [False]
 
 
+@pytest.mark.parametrize("fill", [None, "previous"])
+def test_page_without_candles_whose_trades_are_not_refreshed_yet_has_no_etag(
+    client: TestClient, connection: Connection, fill: str | None
+):
+    store(connection, trade(0, "10"))
+    connection.execute("DELETE FROM stale_ranges")
+    connection.execute(REFRESH_STARTED)
+    parameters = HOUR | {"start": "2026-02-08T10:32:00Z", "end": "2026-02-08T10:34:00Z"} | ({"fill": fill} if fill else {})
+    assert "etag" in client.get("/candles", params=parameters).headers
+    connection.execute("INSERT INTO stale_ranges (write_id, since, until) VALUES (0, %s, %s)", [trade(200, "1")[0]] * 2)
+    assert "etag" not in client.get("/candles", params=parameters).headers
+
+
 def test_last_candle_of_a_page_may_be_the_one_that_is_not_settled(client: TestClient, connection: Connection):
     connection.execute(REFRESH_STARTED)
     store(connection, trade(0, "10"), trade(60, "9"), trade(120, "8"))

@@ -58,25 +58,25 @@ def test_resuming_within_a_large_commit_continues_with_small_ones(
 
 
 class HeldReads:
-    """Reads of candles that wait until they are released."""
+    """Reads of the hub that wait until they are released."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.waiting = False
         self.released = False
-        self._read = hub.read_stream_candles
-        monkeypatch.setattr(hub, "read_stream_candles", self.read)
+        self._read = getattr(hub, name)
+        monkeypatch.setattr(hub, name, self.read)
 
-    async def read(self, *arguments: Any) -> Any:
+    async def read(self, *arguments: Any, **limits: Any) -> Any:
         while not self.released:
             self.waiting = True
             await asyncio.sleep(0.01)
-        return await self._read(*arguments)
+        return await self._read(*arguments, **limits)
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch, address: str) -> Iterator[HeldReads]:
     assert address
-    held = HeldReads(monkeypatch)
+    held = HeldReads(monkeypatch, "read_stream_candles")
     yield held
     held.released = True
 
@@ -113,6 +113,24 @@ def test_subscribing_to_candles_while_trades_wait_for_theirs_repeats_no_trade(
         store(connection, current_trade("2", symbol="MSFT"))
         received = [receive(client) for _ in range(2)]
     assert [(each["event"], each["data"]["symbol"]) for each in received] == [("trade", "MSFT"), ("candle", "MSFT")]
+
+
+def test_resuming_by_command_with_an_id_of_a_worker_that_is_ahead_loses_and_repeats_nothing(
+    address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    with open_websocket(address, symbols="AAPL", channels="trades") as client:
+        held = HeldReads(monkeypatch, "read_stream_events")
+        store(connection, current_trade("1"))
+        store(connection, current_trade("2", symbol="MSFT"))
+        last_id = f"{one(connection, 'SELECT newest_version()')}-1-0"
+        eventually(lambda: held.waiting)
+        resumed = {"action": "subscribe", "symbols": ["MSFT"], "channels": ["trades"], "last_event_id": last_id}
+        client.send(json.dumps(resumed))
+        received = [receive(client)]
+        held.released = True
+        store(connection, current_trade("3", symbol="MSFT"))
+        received += [receive(client) for _ in range(2)]
+    assert [each["data"].get("price") for each in received if each["event"] != "heartbeat"] == [None, 1, 3]
 
 
 @pytest.mark.parametrize("clients", [0, 1])

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import select
 import signal
 import sys
 import time
@@ -34,10 +35,19 @@ def run_command(parsed: argparse.Namespace) -> int:
     except (MarketDataError, EngineError) as error:
         progress(str(error))
         return 1
-    except BrokenPipeError:  # the reader of standard output, such as `head`, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails when it flushes at its exit
-        return 0
+    except BrokenPipeError:
+        return _end_without_reader()
     return status
+
+
+def _end_without_reader() -> int:
+    """Return 0 if the reader of standard output, such as `head`, has read enough; 1 if that of standard error has ended."""
+    pipe = select.poll()
+    pipe.register(sys.stderr.fileno(), 0)  # reports an error, which is a reader that has ended
+    failed = bool(pipe.poll(0))
+    for stream in (sys.stdout, sys.stderr) if failed else (sys.stdout,):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else Python fails when it flushes at its exit
+    return int(failed)
 
 
 @contextmanager

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, LiteralString
 
-from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, PAGE_SETTLED, SETTLED, CandleRange, aggregate_candles, columns_of
+from market_data.queries.candles import (
+    CANDLE_COLUMNS,
+    ORDERS,
+    PAGE_SETTLED,
+    SETTLED,
+    CandleRange,
+    aggregate_candles,
+    columns_of,
+)
 from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
 from market_data.queries.row_pages import ROW_FORMATS, Column, Connection, Order, Page, RowFormat, RowKey, page_from_rows
 

@@ -33,7 +33,7 @@ class CandleChange(NamedTuple):
     closed: bool
     revised: bool
     removed: bool
-    """True if it has been removed in case it does not exist: a closing alone does not say that it has ever existed."""
+    """True if a missing candle means that it was removed. A closing alone does not prove that the candle existed."""
 
 
 def end_of(row: StreamRow) -> EventId:

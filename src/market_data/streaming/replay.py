@@ -87,8 +87,9 @@ async def enqueue_missed(
     """
     await client.drained()
     reached = client.delivered_up_to
-    client.start_at(after)
-    if client.subscription.items:
+    if not client.subscription.items:
+        client.start_at(after)
+    else:
         missed = Client(client.transport, added)
         missed.start_at(after)
         async for messages in replay(database, missed, lambda: reached, slots):
@@ -97,7 +98,15 @@ async def enqueue_missed(
             if client.closed:
                 return
         client.start_at(reached)
+        # An id that was received from a worker that is ahead of this one.
+        await _enqueue_replayed(database, client, lambda: missed.delivered_up_to, slots)
     client.subscription |= added
+    await _enqueue_replayed(database, client, published_up_to, slots)
+
+
+async def _enqueue_replayed(
+    database: Database, client: Client, published_up_to: Callable[[], EventId], slots: asyncio.Semaphore
+) -> None:
     async for messages in replay(database, client, published_up_to, slots):
         client.enqueue(messages, client.delivered_up_to)
         await client.drained()

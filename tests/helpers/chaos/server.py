@@ -29,7 +29,7 @@ max_wal_size = 4GB
 
 
 class PostgresServer:
-    """A server in a folder of its own. PostgreSQL refuses to run as root, who runs it as another user."""
+    """A server in a folder of its own. PostgreSQL does not run as root; root starts it as another user."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         assert BIN

@@ -31,7 +31,7 @@ TIMES = {"INGESTION_INTERVAL_SECONDS": "1", "QUERY_TIMEOUT_SECONDS": "5", "POOL_
 
 @dataclass
 class Stage:
-    """A service with what faults need to know of it."""
+    """A service, and the handles that faults use."""
 
     name: str
     environment: Environment
