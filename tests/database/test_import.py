@@ -151,7 +151,7 @@ def test_exit_status_is_1_if_nobody_reads_that_rows_were_rejected(url: str, empt
     path.write_text(f"{','.join(HEADER)}\nAAPL,2026-02-08T10:30:00Z,-1,1,0\n")
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "wb") as messages:
+    with os.fdopen(writer, "wb") as messages:
         ended = subprocess.run(
             [sys.executable, "-m", "market_data.cli.main", "import", str(path)],
             env={**os.environ, "DATABASE_URL": url},

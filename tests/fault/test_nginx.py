@@ -12,7 +12,7 @@ import httpx
 import pytest
 from helpers.api_keys import store_key
 from helpers.nginx import PREFIX, PREFIX_REMOVED, PROGRAM, running_nginx
-from helpers.service import Service, eventually, command, running
+from helpers.service import Service, command, eventually, running
 from helpers.sse_client import listening
 from helpers.support import Connection, store
 from websockets.sync.client import connect

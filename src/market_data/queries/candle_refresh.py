@@ -10,7 +10,8 @@ Connection = AsyncConnection[Any]
 # the server may have been set back. One refresh may take longer than 5 seconds.
 REFRESH_IS_OVERDUE = """
     SELECT
-        NOT is_held(candle_refresh) AND active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
+        NOT is_held(candle_refresh)
+        AND active_at NOT BETWEEN clock_timestamp() - INTERVAL '5 seconds' AND clock_timestamp() + INTERVAL '5 seconds' AND (
             EXISTS (SELECT FROM stale_ranges)
             OR to_timestamp(0) + last_value * INTERVAL '1 microsecond' < clock_timestamp() - INTERVAL '5 minutes'
         ) AND EXISTS (
