@@ -68,7 +68,7 @@ REMEDIES: Mapping[type[psycopg.Error], str] = {
     psycopg.errors.DuplicateFunction: FOREIGN_OBJECTS,
     psycopg.errors.InsufficientPrivilege: (
         "migrate with a URL of the role that owns the database and its tables, or let a superuser run "
-        "ALTER DATABASE … OWNER TO the role of the URL and, for tables that exist, REASSIGN OWNED BY their owner TO that role"
+        "ALTER DATABASE … OWNER TO the role of the URL and, for existing tables, REASSIGN OWNED BY their owner TO that role"
     ),
 }
 """Remedies for errors of a migration."""
