@@ -5,10 +5,11 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
+    this constant bigint := currval('write_ids');
     -- Trades before this time are bulk history: no client follows them one by one.
     bulk_before timestamptz := '-infinity';
     -- An INSERT and an UPDATE of one statement (MERGE, ON CONFLICT) share its write_id.
-    numbered constant integer := coalesce((SELECT max(number) FROM stream_events WHERE write_id = currval('write_ids')), 0);
+    numbered constant integer := coalesce((SELECT max(number) FROM stream_events WHERE write_id = this), 0);
 BEGIN
     IF current_setting('market_data.stream', true) = 'off' THEN
         bulk_before := 'infinity';
@@ -17,11 +18,11 @@ BEGIN
     END IF;
     IF bulk_before > '-infinity' THEN
         INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
-        SELECT currval('write_ids'), symbol, min(time), max(time) + INTERVAL '1 microsecond'
+        SELECT this, symbol, min(time), max(time) + INTERVAL '1 microsecond'
         FROM stored
         WHERE time < bulk_before
         GROUP BY symbol;
-        UPDATE stale_ranges SET bulk = true WHERE write_id = currval('write_ids');
+        UPDATE stale_ranges SET bulk = true WHERE write_id = this;
     END IF;
     INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
     SELECT

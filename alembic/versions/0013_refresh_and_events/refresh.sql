@@ -145,6 +145,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
+    this constant bigint := currval('write_ids');
     fresh constant timestamptz := fresh_since();
     number bigint;
     times timestamptz[];
@@ -154,17 +155,17 @@ BEGIN
     SELECT count(*), array_agg(time) || array_agg(moved_to) FILTER (WHERE moved_to IS NOT NULL)
     INTO number, times
     FROM trade_changes
-    WHERE write_id = currval('write_ids') AND (TG_OP = 'UPDATE') = (action = 'correct' OR moved_to IS NOT NULL);
+    WHERE write_id = this AND (TG_OP = 'UPDATE') = (action = 'correct' OR moved_to IS NOT NULL);
     IF number = 0 THEN
         RETURN NULL;
     END IF;
     INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time, first_fresh)
     SELECT
-        currval('write_ids'), CASE TG_OP WHEN 'UPDATE' THEN 'correct' ELSE 'cancel' END, number, min(time), max(time),
+        this, CASE TG_OP WHEN 'UPDATE' THEN 'correct' ELSE 'cancel' END, number, min(time), max(time),
         min(time) FILTER (WHERE time >= fresh)
     FROM unnest(times) AS time;
     INSERT INTO stale_ranges (write_id, since, until)
-    SELECT currval('write_ids'), min(time), max(time)
+    SELECT this, min(time), max(time)
     FROM unnest(times) AS time
     WHERE time < fresh
     GROUP BY time_bucket(INTERVAL '1 hour', time);
