@@ -25,6 +25,7 @@ class Application:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, bytes]] = []
+        self.headers: list[list[bytes]] = []
         self.disconnected: list[str] = []
         self.inherited: list[str] = []
 
@@ -42,6 +43,7 @@ class Application:
                 return
             body += message["body"]
         self.requests.append((path, body))
+        self.headers.append([name for name, _ in scope["headers"]])
         if path == "/slow":
             await asyncio.sleep(0.3)
         await getattr(self, path[1:], self.echo)(body, receive, send)
@@ -116,6 +118,15 @@ def test_upgrades_with_chunks_with_http_1_0_and_in_a_pipeline_are_ignored(addres
     assert application.requests == [("/chunks", b"abc"), ("/ws", b""), *[("/many", b"xy")] * 300, ("/last", b"")]
     received = exchange(address, request("/old", b"", "Connection: upgrade", "Upgrade: websocket", version="1.0"))
     assert statuses(received) == [200]
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["one packet", "two packets"])
+def test_trailers_are_no_headers(address: str, application: Application, split: bool):
+    head = request("/chunks", b"", "Transfer-Encoding: chunked").replace(b"GET", b"POST")
+    body = b"3\r\nabc\r\n0\r\nX-Forwarded-For: 203.0.113.9\r\nExpect: 100-continue\r\n\r\n" + request("/last", b"", CLOSE)
+    received = exchange(address, *([head, body] if split else [head + body]))
+    assert statuses(received) == [200, 200]
+    assert application.headers == [[b"host", b"transfer-encoding"], [b"host", b"connection"]]
 
 
 def test_connect_is_refused(address: str, application: Application):

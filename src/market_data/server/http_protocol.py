@@ -35,11 +35,12 @@ BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Protocol of one connection. Differences to uvicorn's:
+    """Protocol of one connection. Differences from uvicorn's:
 
     - Headers have a time-out and a size limit (slow-loris protection).
     - An `Upgrade` to another protocol than WebSocket is ignored. Uvicorn drops the body of such a request, and reads its
       bytes as the next request (request smuggling).
+    - Trailers of a chunked body are ignored. Uvicorn appends them to the headers.
     - A client may close its side of the connection after its request: the response is sent, and an event stream ends.
     - An invalid request is answered after the requests before it, and logged at INFO.
     - At shutdown, requests that take too long are ended before uvicorn cancels them, which it logs as an error.
@@ -121,6 +122,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
         self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Store a header. The trailers of a chunked body are ignored: the checks of headers have not seen them."""
+        if "method" not in self.scope:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start a request, or queue it behind those that are not answered yet."""
