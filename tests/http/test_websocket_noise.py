@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from helpers.raw_http import exchange, request, statuses
+from helpers.raw_http import connect, exchange, request, statuses
 from helpers.support import serving, store, trade
 from helpers.websocket_client import open_websocket, receive
 from hypothesis import example, given, settings
@@ -97,6 +97,7 @@ def test_other_clients_are_not_affected(address: str, session_database: str):
                 assert (event["event"], event["data"]["trade_id"]) == ("trade", 77)
 
 
+HANDSHAKE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
 FRAMES = {
     "unknown": b"\x83\x80\0\0\0\0",
     "reserved bits": b"\xf1\x80\0\0\0\0",
@@ -117,7 +118,33 @@ def test_malformed_frame_closes_only_its_connection(address: str, frame: bytes, 
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-HANDSHAKE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
+EARLY = {
+    **{name: (frame, b"\x88") for name, frame in FRAMES.items()},
+    "ping": (b"\x89\x80\0\0\0\0\x88\x80\0\0\0\0", b"\x8a\0"),
+    "close": (b"\x88\x80\0\0\0\0", b"\x88\0"),
+}
+
+
+@pytest.mark.parametrize(("frames", "reply"), EARLY.values(), ids=EARLY)
+def test_frames_in_the_packet_of_the_handshake_are_read_after_its_response(
+    address: str, frames: bytes, reply: bytes, caplog: pytest.LogCaptureFixture
+):
+    head, _, received = exchange(address, request("/ws", b"", *HANDSHAKE) + frames).partition(b"\r\n\r\n")
+    assert statuses(head) == [101]
+    assert reply in received
+    head, _, received = exchange(
+        address, request("/ws", b"", *HANDSHAKE, "Authorization: Bearer unknown") + frames, frames
+    ).partition(b"\r\n\r\n")
+    assert statuses(head) == [401]
+    assert received.endswith(b"}")
+    assert exchange(address, request("/ws", b"", *HANDSHAKE[:3]) + frames).startswith(b"HTTP/1.1 400 ")
+    with connect(address) as client:
+        client.sendall(request("/ws", b"", *HANDSHAKE) + b"\x81\x81\0\0\0\0?")
+        while b'"event":"error"' not in received:
+            received += client.recv(1000)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
 HANDSHAKES = {
     "without a key": (400, request("/ws", b"", *HANDSHAKE[:3])),
     "of another version": (400, request("/ws", b"", *HANDSHAKE[:2], "Sec-WebSocket-Version: 7", HANDSHAKE[3])),

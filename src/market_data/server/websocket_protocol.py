@@ -36,8 +36,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Protocol of one WebSocket.
 
     Corrects uvicorn's: what a client does wrong is not logged as an error, and a handshake that websockets can't parse is
-    answered (uvicorn keeps such a connection open forever).
+    answered (uvicorn keeps such a connection open forever). Frames that arrive before the response to the handshake wait for
+    it: websockets can't reject them earlier, and uvicorn would send a pong before the response.
     """
+
+    _early = b""
+    """Frames that wait."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
@@ -45,6 +49,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes, and answer a handshake that failed."""
+        if self.transport.is_closing():
+            return
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early += data
+            self.transport.pause_reading()
+            return
         super().data_received(data)
         if self.conn.handshake_exc and not self.handshake_initiated and not self.transport.is_closing():
             refusal = self.conn.reject(HTTPStatus.BAD_REQUEST, str(self.conn.handshake_exc)).serialize()
@@ -80,3 +90,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             raise
         if self.close_sent:
             self.handshake_complete = True  # uvicorn leaves it out after a refusal, and reports an error of the application
+        if self._early and self.handshake_complete and not self.transport.is_closing():
+            early, self._early = self._early, b""
+            self.transport.resume_reading()
+            self.data_received(early)
