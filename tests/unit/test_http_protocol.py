@@ -1,6 +1,7 @@
 """HTTP on the wire: upgrades, half-closed connections, invalid and pipelined requests, HTTP/1.0, keep-alive."""
 
 import asyncio
+import json
 import logging
 import socket
 import struct
@@ -13,6 +14,8 @@ import pytest
 from helpers.raw_http import connect, exchange, half_closed, read_all, request, statuses
 from helpers.service import eventually
 from helpers.support import serving
+
+from market_data.server import http_protocol
 
 CLOSE = "Connection: close"
 INNER = request("/inner")
@@ -190,6 +193,33 @@ def test_an_invalid_request_is_answered_after_those_before_it(
     records = [record for record in caplog.records if record.name.startswith("market_data")]
     assert [record.levelname for record in records] == ["INFO"]
     assert max(record.levelno for record in caplog.records) == logging.INFO
+
+
+INVALID_URLS = {
+    "length of 65536 bytes": b"/" + b"a" * 65_535,
+    "invalid url b'http://[": b"http://[" + b"a" * 60_000,
+}
+
+
+@pytest.mark.parametrize(("reason", "url"), INVALID_URLS.items(), ids=["too long", "invalid"])
+def test_the_reason_is_named_if_a_url_is_invalid(address: str, reason: str, url: bytes):
+    received = exchange(address, request("/url").replace(b"/url", url))
+    assert statuses(received) == [400]
+    assert reason in json.loads(received.rpartition(b"\r\n\r\n")[2])["detail"]
+    assert len(received) < 600
+
+
+def test_an_absolute_url_without_a_path_is_the_root(address: str, application: Application):
+    assert statuses(exchange(address, request("http://test", b"", CLOSE))) == [200]
+    assert application.requests == [("/", b"")]
+
+
+def test_a_bug_in_the_protocol_is_an_error_in_the_log(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(http_protocol, "unquote", lambda _: {}["bug"])
+    assert exchange(address, request("/%41")) == b""
+    assert "KeyError: 'bug'" in caplog.text
 
 
 def test_a_client_that_is_gone_is_missed_by_each_of_its_requests(address: str, application: Application):

@@ -31,6 +31,9 @@ HEADER_TIMEOUT_SECONDS = 10.0
 MAX_HEADER_BYTES: Final = 131_072
 """Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
 
+MAX_REASON_LENGTH: Final = 200
+"""Characters of a parser's error, which may repeat a part of the request."""
+
 BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -94,7 +97,10 @@ class HttpProtocol(HttpToolsProtocol):
                     return
                 self._parse_without_upgrade()
         except httptools.HttpParserError as error:
-            self._refuse(f"The request is not valid HTTP/1.1: {error}.")
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
+            if not isinstance(cause, httptools.HttpParserError):
+                raise  # a bug
+            self._refuse(f"The request is not valid HTTP/1.1: {str(cause)[:MAX_REASON_LENGTH]}.")
 
     def _should_upgrade(self) -> bool:
         """Return True if the client may and wants to open a WebSocket."""
@@ -134,11 +140,12 @@ class HttpProtocol(HttpToolsProtocol):
             return  # `_parse` decides
         version, scope = self.parser.get_http_version(), self.scope
         url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        raw_path = url.path or b"/"  # `http://host` has no path
+        path = raw_path.decode("ascii")
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = version
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + url.path
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
         scope["query_string"] = url.query or b""
         cycle = self._new_cycle(scope, keep_alive=version == "1.1" and self.parser.should_keep_alive())
         self._add(cycle, self.app)  # pyright: ignore[reportUnknownMemberType] - uvicorn's type is incomplete
