@@ -31,7 +31,7 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
-    abort = close
+    abort = write_eof = close
 
     def is_closing(self) -> bool:
         return self.is_closed

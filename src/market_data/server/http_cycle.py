@@ -21,7 +21,7 @@ class RequestCycle(RequestResponseCycle):
     """Uvicorn's cycle, with another `send`.
 
     It adds a `Keep-Alive` header, bodies of unknown length for HTTP/1.0, and responses that are aborted visibly. Headers are
-    checked all at once, and sent together with the body.
+    checked all at once, and sent together with the body. After the last response, `on_response` closes the connection.
     """
 
     keep_alive_lines: Sequence[bytes] = ()
@@ -131,8 +131,6 @@ class RequestCycle(RequestResponseCycle):
         if not more:
             self.response_complete = True
             self.message_event.set()
-            if not self.keep_alive:
-                self.transport.close()
             self.on_response()
 
     def _write(self, body: bytes) -> None:

@@ -21,12 +21,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from market_data.api.http import problems
 from market_data.server.http_cycle import RequestCycle
-from market_data.server.stop import UNREAD_STOP_SECONDS
+from market_data.server.stop import LINGER_STOP_SECONDS, UNREAD_STOP_SECONDS
 
 logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT_SECONDS = 10.0
 """Time for the headers of a request, from the connection or from their first byte."""
+
+LINGER_SECONDS = 2.0
+"""Time for a client to stop sending after a response with `Connection: close`."""
 
 MAX_HEADER_BYTES: Final = 131_072
 """Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
@@ -45,6 +48,8 @@ class HttpProtocol(HttpToolsProtocol):
       bytes as the next request (request smuggling).
     - Trailers of a chunked body are ignored. Uvicorn appends them to the headers.
     - A client may close its side of the connection after its request: the response is sent, and an event stream ends.
+    - A connection is closed only when the client has stopped sending, or after `LINGER_SECONDS`: the kernel answers unread
+      bytes with a reset, which can delete a response that the client has not read yet.
     - An invalid request is answered after the requests before it, and logged at INFO.
     - At shutdown, requests that take too long are ended before uvicorn cancels them, which it logs as an error.
     """
@@ -55,8 +60,8 @@ class HttpProtocol(HttpToolsProtocol):
     _running: RequestCycle | None = None
     """Latest request that was given to the application. `cycle` is the latest that was received."""
     _task: asyncio.Task[None] | None = None
-    _is_refused = False
-    """True after an invalid request: the rest of the connection is ignored."""
+    _ignores_input = False
+    """True after an invalid request, and after the last response."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the time-out of the first request."""
@@ -66,14 +71,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes, then start or stop the time-out of the headers."""
-        if self._is_refused:
+        if self._ignores_input:
             return
         self._unset_keepalive_if_required()
         self._parse(data)
         # Uvicorn's types do not say that both are None at first.
         incomplete = self.scope is not None and "method" not in self.scope  # pyright: ignore[reportUnnecessaryComparison]
         answered = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
-        is_over = self._is_refused or self.transport.is_closing() or self.transport.get_protocol() is not self
+        is_over = self._ignores_input or self.transport.is_closing() or self.transport.get_protocol() is not self
         if is_over or not (incomplete or answered):
             self._stop_header_timer()
             return
@@ -195,7 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, detail: str) -> None:
         """Answer 400 after the requests before this one, and close the connection."""
         logger.info("invalid request from %s: %s", self.client[0] if self.client else "unknown client", detail)
-        self._is_refused = True
+        self._ignores_input = True
         invalid = cast("RequestCycle | None", self.cycle)
         if invalid and invalid.more_body:  # its body is invalid; otherwise the headers of the next request are
             if invalid.response_started:
@@ -210,6 +215,25 @@ class HttpProtocol(HttpToolsProtocol):
         refusal = self._new_cycle(scope, keep_alive=False)
         refusal.more_body = False
         self._add(refusal, partial(_send_bad_request, detail))
+
+    def on_response_complete(self) -> None:
+        """Start the next request, or close the connection."""
+        if self._running and not self._running.keep_alive:
+            self.server_state.total_requests += 1
+            self._close(is_sending=self._running.more_body or bool(self.pipeline) or self._ignores_input)
+        else:
+            super().on_response_complete()
+
+    def _close(self, *, is_sending: bool) -> None:
+        self._ignores_input = True
+        self._stop_header_timer()
+        if is_sending and not self.transport.is_closing():
+            self.pipeline.clear()
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio's type, not uvicorn's
         """Answer the requests that have arrived, but end an event stream. Return True if the transport must stay open."""
@@ -235,7 +259,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close the connection once its requests are answered; after a while, end those that are not."""
-        super().shutdown()
+        if self.cycle and self.cycle.response_complete and self.cycle.more_body:
+            self._close(is_sending=True)
+        elif not self._ignores_input:
+            super().shutdown()
         self.loop.call_later(UNREAD_STOP_SECONDS, self._end)
 
     def _end(self) -> None:
@@ -243,8 +270,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._running and self._task:
             self._running.keep_alive = False
             self._task.cancel()  # before its response begins, `RequestTimeout` answers 503
-        if self._running is None or self._running.response_started:
+        if self._running is None or (self._running.response_started and not self._running.response_complete):
             self.transport.abort()
+        else:
+            self.loop.call_later(LINGER_STOP_SECONDS, self.transport.abort)
 
     def _stop_header_timer(self) -> None:
         self._header_bytes = 0

@@ -8,3 +8,6 @@ engine (2.5 s), a stop takes less than 10 s."""
 
 UNREAD_STOP_SECONDS: Final = 3.5
 """Time at shutdown after which requests are cancelled, and clients that do not read are disconnected."""
+
+LINGER_STOP_SECONDS: Final = 0.3
+"""Time for the 503 of a cancelled request to reach a client that is still sending."""
