@@ -87,6 +87,20 @@ def test_too_large_headers_are_400(address: tuple[str, int]):
     assert seconds < SECONDS
 
 
+@pytest.mark.parametrize("limited", ["headers", "trailers"])
+def test_what_arrives_in_many_packets_is_limited(address: tuple[str, int], limited: str):
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Long: "
+    with socket.create_connection(address) as client:
+        client.sendall(chunked if limited == "trailers" else b"GET / HTTP/1.1\r\nX-Long: ")
+        for _ in range(3):
+            time.sleep(0.02)
+            client.sendall(b"a" * (http_protocol.MAX_HEADER_BYTES // 2))
+        received, seconds = read_until_closed(client)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert f"more than {http_protocol.MAX_HEADER_BYTES:,} bytes".encode() in received
+    assert seconds < SECONDS
+
+
 def test_bodies_and_responses_may_take_longer(address: tuple[str, int]):
     host, port = address
     with httpx.Client(base_url=f"http://{host}:{port}") as client:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from market_data.server.http_protocol import HttpProtocol
+from market_data.server.http_protocol import MAX_HEADER_BYTES, HttpProtocol
 from market_data.server.websocket_protocol import WebSocketProtocol
 
 
@@ -131,3 +131,12 @@ def test_damaged_requests_get_the_same_however_they_are_split(
     whole, split_up = serve([stream]), serve(data.draw(split(stream)))
     assert split_up[0] == whole[0]
     assert set(statuses(whole[1])) <= {200, 400}
+
+
+def test_the_end_of_a_body_does_not_count_as_headers():
+    body, first, second = b"x" * (MAX_HEADER_BYTES + 9), request("/a", b"y"), request("/b")
+    for sent in (request("/a", body), first + request("/a", body)):
+        head = sent.removesuffix(body)
+        seen, written = serve([head, body + second[:5], second[5:]])
+        assert seen[-2:] == [("/a", body), ("/b", b"")]
+        assert set(statuses(written)) == {200}

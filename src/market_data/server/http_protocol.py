@@ -32,7 +32,7 @@ LINGER_SECONDS = 2.0
 """Time for a client to stop sending after a response with `Connection: close`."""
 
 MAX_HEADER_BYTES: Final = 131_072
-"""Maximum size of incomplete headers. Complete ones have a lower limit, in `RequestLimits`."""
+"""Maximum size of incomplete headers or trailers, within a packet. Complete ones have a lower limit, in `RequestLimits`."""
 
 MAX_REASON_LENGTH: Final = 200
 """Characters of a parser's error, which may repeat a part of the request."""
@@ -57,6 +57,9 @@ class HttpProtocol(HttpToolsProtocol):
     _keep_alive_lines: Sequence[bytes] = ()
     _header_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    """Size of the packets since the last one in which `_has_progress` was true."""
+    _has_progress = False
+    """True if the current packet has a part of a body or the end of a request."""
     _running: RequestCycle | None = None
     """Latest request that was given to the application. `cycle` is the latest that was received."""
     _task: asyncio.Task[None] | None = None
@@ -74,19 +77,19 @@ class HttpProtocol(HttpToolsProtocol):
         if self._ignores_input:
             return
         self._unset_keepalive_if_required()
+        self._has_progress = False
         self._parse(data)
         # Uvicorn's types do not say that both are None at first.
         incomplete = self.scope is not None and "method" not in self.scope  # pyright: ignore[reportUnnecessaryComparison]
         answered = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
         is_over = self._ignores_input or self.transport.is_closing() or self.transport.get_protocol() is not self
-        if is_over or not (incomplete or answered):
+        if is_over or not (incomplete or answered) or self.timeout_keep_alive_task:
             self._stop_header_timer()
-            return
-        if self._header_timer is None:
+        elif self._header_timer is None:
             self._header_timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, self.transport.close)
-        self._header_bytes = self._header_bytes + len(data) if incomplete else 0
+        self._header_bytes = 0 if is_over or self._has_progress else self._header_bytes + len(data)
         if self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse("The headers of the request are too large.")
+            self._refuse(f"There are more than {MAX_HEADER_BYTES:,} bytes of headers or trailers.")
 
     def _parse(self, data: bytes) -> None:
         unread = memoryview(data)
@@ -155,10 +158,25 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = self._new_cycle(scope, keep_alive=version == "1.1" and self.parser.should_keep_alive())
         self._add(cycle, self.app)  # pyright: ignore[reportUnknownMemberType] - uvicorn's type is incomplete
 
+    def on_message_begin(self) -> None:
+        """Begin the headers of a request."""
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """Store a part of the body of a request."""
+        self._has_progress = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        """End the body of a request."""
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        """End the body of a request. If its response is complete already, the connection stays open for the next one."""
+        if self.parser.should_upgrade():
+            return
+        self._has_progress = True
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _new_cycle(self, scope: Any, *, keep_alive: bool) -> RequestCycle:
         cycle = RequestCycle(
@@ -276,7 +294,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.loop.call_later(LINGER_STOP_SECONDS, self.transport.abort)
 
     def _stop_header_timer(self) -> None:
-        self._header_bytes = 0
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
