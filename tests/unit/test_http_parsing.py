@@ -1,9 +1,11 @@
 """Random requests in random packets: the application gets exactly the requests that were sent (no request smuggling)."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
 import uvicorn
 from helpers.noise import damaged, steady
 from helpers.raw_http import request, statuses
@@ -19,7 +21,7 @@ class Transport(asyncio.Transport):
     """Transport that records, and that delivers nothing while the protocol has paused it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"peername": ("::ffff:192.0.2.7", 50_000)})
         self.written = b""
         self.is_closed = False
         self.readable = asyncio.Event()
@@ -140,3 +142,9 @@ def test_the_end_of_a_body_does_not_count_as_headers():
         seen, written = serve([head, body + second[:5], second[5:]])
         assert seen[-2:] == [("/a", body), ("/b", b"")]
         assert set(statuses(written)) == {200}
+
+
+def test_an_ipv4_address_is_logged_as_such(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    assert statuses(serve([b"invalid\r\n\r\n"])[1]) == [400]
+    assert "invalid request from 192.0.2.7: " in caplog.text

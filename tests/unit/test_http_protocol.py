@@ -244,6 +244,12 @@ def test_http_1_0_gets_no_chunk_sizes(address: str):
     assert exchange(address, request("/any", b"123", version="1.0")).endswith(b"connection: close\r\n\r\n123")
 
 
+def test_http_1_0_gets_no_interim_response(address: str):
+    head = request("/any", b"1234", CLOSE, "Expect: 100-continue")[:-4]
+    assert statuses(exchange(address, head, b"1234")) == [100, 200]
+    assert statuses(exchange(address, head.replace(b"HTTP/1.1", b"HTTP/1.0"), b"1234")) == [200]
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_an_incomplete_body_does_not_look_complete(address: str, version: str, caplog: pytest.LogCaptureFixture):
     if version == "1.0":

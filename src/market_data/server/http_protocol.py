@@ -20,6 +20,7 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from market_data.api.http import problems
+from market_data.middleware.proxies import normalize_address
 from market_data.server.http_cycle import RequestCycle
 from market_data.server.stop import LINGER_STOP_SECONDS, UNREAD_STOP_SECONDS
 
@@ -188,7 +189,7 @@ class HttpProtocol(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            expect_100_continue=self.expect_100_continue and scope["http_version"] == "1.1",
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
@@ -217,7 +218,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, detail: str) -> None:
         """Answer 400 after the requests before this one, and close the connection."""
-        logger.info("invalid request from %s: %s", self.client[0] if self.client else "unknown client", detail)
+        logger.info("invalid request from %s: %s", normalize_address(self.client[0]) if self.client else "?", detail)
         self._ignores_input = True
         invalid = cast("RequestCycle | None", self.cycle)
         if invalid and invalid.more_body:  # its body is invalid; otherwise the headers of the next request are
