@@ -27,8 +27,8 @@ class RequestTimeout:
 
     WebSockets have no time-out.
 
-    A request without a response is cancelled by uvicorn when the service stops, and is answered 503 here: everything below
-    raises the cancellation unchanged.
+    A request without a response is cancelled by its connection when the service stops (`HttpProtocol`), and is answered 503
+    here: everything below raises the cancellation unchanged.
 
     All requests have the same time-out, so one timer is enough: it is set for the oldest request.
     """

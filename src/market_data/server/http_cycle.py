@@ -45,6 +45,8 @@ class RequestCycle(RequestResponseCycle):
             await app(self.scope, self.receive, self.send)
             if not self.response_started and not self.disconnected:
                 raise RuntimeError("the application sent no response")
+        except asyncio.CancelledError:
+            pass  # the service stops
         except BaseException:
             self.logger.exception("Exception in ASGI application")
         if not self.response_complete and not self.disconnected:

@@ -12,7 +12,9 @@ from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
+from market_data.api.http import problems
 from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE
+from market_data.middleware.timeout import STOPPING
 from market_data.models import Problem
 from market_data.server.stop import UNREAD_STOP_SECONDS
 from market_data.telemetry.logging import REQUEST_ID
@@ -62,9 +64,25 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Close the connection, and abort it if the client still has not read everything after a while."""
-        super().shutdown()
+        """Close the connection, and abort it if the client still has not read everything after a while.
+
+        The close code is 1013, and the status of an incomplete handshake 503; uvicorn's are 1012 and 500.
+        """
         self.loop.call_later(UNREAD_STOP_SECONDS, self.transport.abort)
+        if self.close_sent or self.initial_response:
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        if self.handshake_complete:
+            self.conn.send_close(CloseCode.TRY_AGAIN_LATER, STOPPING)
+        else:
+            response = self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING)
+            response.headers["Retry-After"] = str(problems.RETRY_SECONDS)
+            self.conn.send_response(response)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.TRY_AGAIN_LATER})
+        self.close_sent = self.handshake_complete = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message to the application, or close the connection if it is not UTF-8."""
