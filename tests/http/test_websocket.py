@@ -88,6 +88,12 @@ def test_wrong_command_gets_an_error_and_keeps_the_connection(
     assert command(websocket, "subscribe", symbols=["AAPL"]) == {"channels": {"trades": ["AAPL"]}}
 
 
+@pytest.mark.parametrize("last", ['""', "null"])
+def test_an_empty_last_event_id_of_a_command_is_none(websocket: ClientConnection, last: str):
+    websocket.send(f'{{"action": "subscribe", "symbols": ["AAPL"], "last_event_id": {last}}}')
+    assert receive(websocket)["data"] == {"channels": {"trades": ["AAPL"]}}
+
+
 def test_plain_request_to_the_websocket_is_426(address: str):
     answer = httpx.get(f"{address}/ws")
     assert answer.status_code == 426

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from market_data.api.http.decoding import decode_object, decode_string, explain_malformed
-from market_data.api.http.parameter_types import read_channels, read_choice, read_symbols
+from market_data.api.http.parameter_types import read_channels, read_choice, read_event_id, read_symbols
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.streaming.events import EventId
@@ -105,8 +105,8 @@ def _read_channels(raw: Raw) -> tuple[str, ...]:
     return read_channels(_list(raw, "trades"))
 
 
-def _read_event_id(raw: Raw) -> EventId:
-    return EventId.parse(_text(raw, "412-1-0"))
+def _read_event_id(raw: Raw) -> EventId | None:
+    return None if bytes(raw) == b"null" else read_event_id(_text(raw, "412-1-0"))
 
 
 def _read_key(raw: Raw) -> str:
