@@ -1,6 +1,7 @@
 """The service behind PgBouncer in transaction mode with two connections to the database."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
-from helpers.pgbouncer import POOL_SIZE, PROGRAM, running_pgbouncer
+from helpers.pgbouncer import POOL_SIZE, PROGRAM, pausable_pgbouncer, running_pgbouncer
 from helpers.service import Service, command, error_line, eventually, running
 from helpers.sse_client import listening
 from helpers.support import SERVER
@@ -256,3 +257,20 @@ def test_doctor_checks_the_urls(urls: Urls):
         assert (level, "streams receive no notifications" in finding) == ("error", True)
         level, finding, _ = _pooler(Settings(database_url=SERVER, database_direct_url=urls.direct))
         assert (level, "different databases" in finding) == ("error", True)
+
+
+def test_a_paused_pgbouncer_is_reported_by_doctor_and_at_a_start(urls: Urls, tmp_path: Path):
+    with pausable_pgbouncer(urls.direct) as (pooled, send_signal):
+        send_signal(signal.SIGUSR1)
+        settings = Settings(database_url=pooled, database_direct_url=urls.direct)
+        eventually(lambda: _pooler(settings)[0] == "error")
+        assert "it may be paused" in _pooler(settings)[1]
+        [finding] = run_checks(Settings(database_url=pooled), 1)
+        assert "it may be paused" in finding.finding
+        service = Service(tmp_path, **Urls(pooled, urls.direct).environment, DATABASE_START_TIMEOUT_SECONDS="60")
+        try:
+            eventually(lambda: "waiting for the database: no reply to a statement within 5 s" in service.text)
+            send_signal(signal.SIGUSR2)
+            service.wait_until_ready()
+        finally:
+            service.end()

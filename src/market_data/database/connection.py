@@ -7,8 +7,9 @@ A server behind a broken network leaves silent connections, and the embedded eng
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
@@ -17,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 CONNECT_SECONDS = 5
 CANCEL_SECONDS = 1.0
+
+NO_REPLY = f"no reply to a statement within {CONNECT_SECONDS} s; if this is PgBouncer, it may be paused (RESUME ends that)"
 
 GRACE_SECONDS = 0.5
 """Seconds after the server's own time-out until a silent connection is aborted."""
@@ -74,6 +77,32 @@ class BlockingConnection(psycopg.Connection[Any]):
             super().cancel_safe(timeout=CANCEL_SECONDS)
         except psycopg.Error:
             _shut_down(self)
+
+    @contextmanager
+    def first_reply(self) -> Generator[None]:
+        """Abort the connection if the block runs longer than `CONNECT_SECONDS`, libpq's limit for the login before it.
+
+        PgBouncer completes a login while it is paused or has no server, and lets the first statement wait without a limit.
+
+        Raises:
+            psycopg.OperationalError: The time is over.
+        """
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _shut_down(self)
+
+        timer = threading.Timer(CONNECT_SECONDS, expire)
+        timer.start()
+        try:
+            yield
+        except psycopg.OperationalError:
+            if expired.is_set():
+                raise psycopg.OperationalError(NO_REPLY) from None
+            raise
+        finally:
+            timer.cancel()
 
 
 def _shut_down(connection: psycopg.Connection[Any] | AsyncConnection[Any]) -> None:

@@ -100,7 +100,7 @@ def check_pooler(settings: Settings) -> None:
 def _check(variable: str, database_url: str, query_timeout: float, *, pgbouncer: bool = False) -> None:
     parameters = connection_parameters(database_url, query_timeout, pgbouncer=pgbouncer)
     try:
-        with BlockingConnection.connect(database_url, **parameters) as connection:
+        with BlockingConnection.connect(database_url, **parameters) as connection, connection.first_reply():
             row = connection.execute(HAS_TIMEOUT).fetchone()
     except psycopg.OperationalError as error:
         if refusal := explain_refusal(error, database_url):

@@ -13,6 +13,7 @@ from market_data.cli.care.checks import CHECKS, PREREQUISITES
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok
 from market_data.cli.console import output, progress
 from market_data.cli.durations import number_between
+from market_data.database.connection import BlockingConnection
 from market_data.database.migrations import CONNECT_SECONDS
 from market_data.database.refusals import Refusal, explain_refusal
 from market_data.embedded import EngineError
@@ -62,14 +63,15 @@ def run_checks(settings: Settings, workers: int) -> Iterator[Finding]:
                 finding = f"there is none in {settings.home} yet"
                 yield error("database", finding, "start `market-data serve`, or set DATABASE_URL")
                 return
-            with psycopg.connect(
+            with BlockingConnection.connect(
                 database_url,
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
                 prepare_threshold=None,
                 application_name="market-data doctor",
             ) as connection:
-                row = connection.execute(IS_EMBEDDED).fetchone()
+                with connection.first_reply():
+                    row = connection.execute(IS_EMBEDDED).fetchone()
                 context = CheckContext(connection, settings, workers, bool(row and row[0]))
                 name = "the embedded engine" if context.embedded else "a server"
                 yield ok("database", f"{name} responds at {_address(database_url)}")

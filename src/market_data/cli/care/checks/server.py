@@ -7,6 +7,7 @@ import psycopg
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
 from market_data.cli.care.checks.jobs import read_jobs, scheduler_remedy
 from market_data.database import migrations
+from market_data.database.connection import BlockingConnection, connection_parameters
 from market_data.errors import first_line
 
 GROWING = "see Growing in src/market_data/cli/README.md"
@@ -195,7 +196,8 @@ def pooler(context: CheckContext) -> Iterator[Finding]:
     pooled = not context.embedded and context.connection.info.backend_pid != pid
     if settings.database_direct_url and settings.database_url:
         try:
-            with psycopg.connect(settings.database_url, connect_timeout=5, prepare_threshold=None) as connection:
+            parameters = connection_parameters(settings.database_url, settings.query_timeout_seconds, pgbouncer=True)
+            with BlockingConnection.connect(settings.database_url, **parameters) as connection, connection.first_reply():
                 same = connection.execute(IDENTITY).fetchone()
         except psycopg.Error as failure:
             yield error(
