@@ -120,8 +120,8 @@ class Run(NamedTuple):
     [
         (Run(failures=1), "ok", "(policy_compression of commits) failed, and runs again"),
         (Run(failures=2), "warning", "(policy_compression of commits) failed 2 times"),
-        (Run(failures=1, succeeded="131 minutes"), "error", "(policy_compression of commits) failed 1 times"),
-        (Run(failures=1, succeeded=""), "error", "(policy_compression of commits) failed 1 times"),
+        (Run(failures=1, succeeded="131 minutes"), "error", "(policy_compression of commits) failed 1 time"),
+        (Run(failures=1, succeeded=""), "error", "(policy_compression of commits) failed 1 time"),
         (Run(crashes=1), "ok", "none stopped, failing or late"),
         (Run(crashes=3), "warning", "(policy_compression of commits) failed 2 times"),
         (Run(next_run="3 hours"), "error", "(policy_compression of commits) waits for a time far ahead"),
@@ -164,7 +164,7 @@ def job_statistics(connection: Connection, run: Run) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("by_error", [True, False])
-def test_releases_that_do_not_go_together_are_recognized(url: str, connection: Connection, by_error: bool):
+def test_releases_that_are_incompatible_are_recognized(url: str, connection: Connection, by_error: bool):
     """By the error of the job, or, where it can't be read, by the releases."""
     connection.execute("CREATE SCHEMA elsewhere")
     try:
@@ -179,7 +179,7 @@ def test_releases_that_do_not_go_together_are_recognized(url: str, connection: C
         connection.execute("SET client_min_messages = warning; DROP SCHEMA elsewhere CASCADE")
         connection.execute("DELETE FROM _timescaledb_internal.bgw_job_stat_history WHERE pid = -1")
     assert (found.level, found.check) == ("error", "jobs")
-    assert "do not go together, so jobs fail with `cannot drop portal " in found.finding
+    assert "are incompatible, so jobs fail with `cannot drop portal " in found.finding
     assert found.finding.endswith(f": {job} (policy_compression of commits)")
     assert by_error or found.finding.startswith("PostgreSQL 17.12 and TimescaleDB 2.29.2 ")
 

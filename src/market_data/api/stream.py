@@ -51,8 +51,8 @@ Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `
   corrected or cancelled trade has changed a closed candle. If both apply, only the latter is sent. With `removed: true`, and
   without prices, if the bucket has no trade any more.
 * `reload`: history of a `symbol` from `start` (inclusive) to `end` (exclusive) was loaded or deleted in bulk, without an
-  event for each trade, and its candles are up to date. Sent once, in whatever channels the symbol is subscribed. Read
-  `/price/latest`, `/trades` and `/candles` of the range again.
+  event for each trade, and its candles are up to date. Sent once to each client that is subscribed to the
+  symbol in any channel. Read `/price/latest`, `/trades` and `/candles` of the range again.
 * `heartbeat`: at once, and every ten seconds while the service follows the database. Reconnect after 25 seconds without.
 * `gap`: the events after `Last-Event-ID` are no longer available, because they are kept for an hour. Read `/trades` and
   `/candles` for the missing time; the stream continues from now.

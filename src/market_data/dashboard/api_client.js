@@ -5,7 +5,7 @@ import { serviceUrl } from "./service_url.js";
 import { syncFromDateHeader } from "./service_clock.js";
 
 const TIMEOUT_MS = 15_000;
-/** With a replica, every read goes to the primary server: a replica may lack what the stream does not tell any more. */
+/** With a replica, every read goes to the primary server: a replica may lack trades committed before the stream began. */
 const NEWEST = { "X-Read-After": "9223372036854775807" };
 
 /** A failed request; the message is shown to the user. */

@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.middleware.asgi import Header, reject
 
 MAX_URL_BYTES: Final = 65_000
-"""Maximum of the path and of the query, each. Uvicorn itself rejects 65,536 bytes of both."""
+"""Maximum of the path and of the query, each. httptools can't parse 65,536 bytes of both: `HttpProtocol` answers 400."""
 MAX_HEADERS: Final = 100
 MAX_HEADER_BYTES: Final = 32_768
 """Maximum of all names and values together."""

@@ -20,8 +20,9 @@ RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class RequestCycle(RequestResponseCycle):
     """Uvicorn's cycle, with another `send`.
 
-    It adds a `Keep-Alive` header, bodies of unknown length for HTTP/1.0, and responses that are aborted visibly. Headers are
-    checked all at once, and sent together with the body. After the last response, `on_response` closes the connection.
+    It adds a `Keep-Alive` header, bodies of unknown length for HTTP/1.0, and responses whose abort the client can detect.
+    Headers are checked all at once, and sent together with the body. After the last response, `on_response` closes the
+    connection.
     """
 
     keep_alive_lines: Sequence[bytes] = ()
@@ -103,7 +104,7 @@ class RequestCycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         self._head = head + b"\r\n"
         if not length:
-            self._write(b"")  # the body may be long in coming
+            self._write(b"")  # the body may arrive much later
 
     def _connection_lines(self, fields: dict[bytes, bytes]) -> Sequence[bytes]:
         """Return the header lines that say how long the connection stays open."""

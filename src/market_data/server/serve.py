@@ -47,7 +47,7 @@ MAX_WEBSOCKET_MESSAGE_BYTES = 1_000_000
 """Size of a message from a client."""
 
 WORKER_SILENCE_SECONDS = 15
-"""Time after which the supervisor replaces a worker that does not respond."""
+"""Time for a worker to respond when the supervisor pings it, which it does only after another worker has ended."""
 
 
 def listen(host: str, port: int) -> socket.socket:

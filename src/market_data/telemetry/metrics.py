@@ -75,9 +75,7 @@ REPLICA_LAG: Final = Gauge(
     ["replica"],
     multiprocess_mode="livemax",
 )
-WORKERS_REPLACED: Final = Counter(
-    "market_data_workers_replaced_total", "Worker processes that died or hung, and were replaced."
-)
+WORKERS_REPLACED: Final = Counter("market_data_workers_replaced_total", "Worker processes that ended and were replaced.")
 
 # Create the series at 0: `rate()` misses the first event of a series that starts with it.
 STREAM_CLIENTS.labels("sse")

@@ -24,7 +24,7 @@ INTERRUPTIONS = {"lost": "connection to the stream lost", "refused": "the servic
 """Messages for events of the client."""
 
 NEWEST = {"X-Read-After": str(2**63 - 1)}
-"""With a replica, reads go to the primary server: a replica may lack what the stream does not tell any more."""
+"""With a replica, reads go to the primary server: a replica may lack trades committed before the stream began."""
 
 READ_SECONDS = 1.0
 """Minimum of seconds between two readings of the latest prices."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from market_data.cli.care.checks.finding import CheckContext, Finding, error, ok, warning
 from market_data.cli.care.checks.policies import EXPECTED
+from market_data.cli.console import counted
 from market_data.cli.operate.text_tables import format_time
 from market_data.models_status import JobStatus
 from market_data.queries.status import JOBS
@@ -83,7 +84,7 @@ def _failures(context: CheckContext, jobs: Sequence[JobStatus]) -> Iterator[Find
     if mismatched:
         names = ", ".join(f"{job.id} ({job.name})" for job in mismatched)
         finding = (
-            f"PostgreSQL {postgresql.partition(' ')[0]} and TimescaleDB {extension} do not go together, "
+            f"PostgreSQL {postgresql.partition(' ')[0]} and TimescaleDB {extension} are incompatible, "
             f'so jobs fail with `cannot drop portal "" while it is being set up`: {names}'
         )
         yield error("jobs", finding, "install another minor release of PostgreSQL, such as 17.11, or update TimescaleDB")
@@ -91,7 +92,9 @@ def _failures(context: CheckContext, jobs: Sequence[JobStatus]) -> Iterator[Find
         if job in mismatched:
             continue
         message = (errors.get(job.id) or "").partition("\n")[0]
-        finding = f"{job.id} ({job.name}) failed {job.failures_in_a_row} times{f' ({message})' if message else ''}"
+        finding = (
+            f"{job.id} ({job.name}) failed {counted(job.failures_in_a_row, 'time')}{f' ({message})' if message else ''}"
+        )
         remedy = (
             f"CALL run_job({job.id}) shows the error, as does the log of the database; "
             f"then SELECT alter_job({job.id}, next_start => now()) runs it in the background"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# Interval, length of its bucket, how often it is refreshed; as in revision 0012.
+# Interval, length of its bucket, how often it is refreshed; as in the revisions 0012 and 0013.
 _REFRESHED = (
     ("5m", "5 minutes", "5 minutes"),
     ("15m", "15 minutes", "15 minutes"),
