@@ -135,7 +135,7 @@ def test_attempts_to_guess_a_key_count_against_the_address(limited_address: str)
 
 
 def test_a_client_that_sends_no_key_is_disconnected(closed_address: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(import_module("market_data.api.stream"), "AUTHENTICATION_SECONDS", 0.2)
+    monkeypatch.setattr(import_module("market_data.api.websocket"), "AUTHENTICATION_SECONDS", 0.2)
     with connect(f"{closed_address}/ws") as client:
         detail = receive(client)["data"]["detail"]
         assert '{"action": "authenticate", "key": "md_…"}' in detail

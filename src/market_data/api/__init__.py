@@ -16,10 +16,11 @@ from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices
 from market_data.api.root import root
 from market_data.api.status import ingestion_status
-from market_data.api.stream import messages, no_websocket, stream
+from market_data.api.stream import stream
 from market_data.api.symbols import add_symbol, change_symbol, symbols
 from market_data.api.trade_writes import cancel_trade, correct_trade, store_trades, trade_changes
 from market_data.api.trades import trades
+from market_data.api.websocket import messages, no_websocket
 
 __all__ = ["HANDLERS", "openapi_config", "pages"]
 

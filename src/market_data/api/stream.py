@@ -1,18 +1,14 @@
-"""Streams of events: server-sent events at `/stream`, and the same events as WebSocket messages at `/ws`.
+"""Streams of events: server-sent events at `/stream`. `websocket.py` sends the same events at `/ws`.
 
 Litestar's server-sent events are not used because they encode each event again for each client.
 """
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
-from http import HTTPStatus
+from contextlib import aclosing
 from typing import Any
 
-from litestar import Request, WebSocket, get, websocket
+from litestar import Request, get
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException, WebSocketDisconnect
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 
@@ -23,22 +19,14 @@ from market_data.api.http.parameters import (
     LastEventIdHeader,
     LastEventIdParameter,
     SymbolsParameter,
-    read_parameters,
 )
-from market_data.api.http.problems import POLICY_VIOLATION
 from market_data.api.http.streaming_response import StreamingResponse
-from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
-from market_data.api.stream_commands import Command, read_command
-from market_data.auth.api_keys import KEY_NEEDED, ApiKey, require_scope
-from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, Unauthorized
-from market_data.models import ParameterProblem
+from market_data.auth.api_keys import ApiKey
 from market_data.services import services_of
 from market_data.streaming.clients import Client
-from market_data.streaming.events import EventId, Message
+from market_data.streaming.events import Message
 from market_data.streaming.hub import Hub
 from market_data.streaming.subscriptions import Subscription
-
-logger = logging.getLogger(__name__)
 
 DESCRIPTION = """
 Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `event` and its `data` as JSON:
@@ -102,9 +90,9 @@ async def stream(
     last_event_id: LastEventIdParameter = None,
     last_event_id_header: LastEventIdHeader = None,
 ) -> ASGIResponse:
-    subscription = await _subscription(request, symbols, channels)
-    client = Client("sse", subscription, _key_id(request))
-    pieces = _joined(_hub(request).messages(client, last_event_id_header or last_event_id))
+    subscription = await subscription_of(request, symbols, channels)
+    client = Client("sse", subscription, key_id_of(request))
+    pieces = _joined(hub_of(request).messages(client, last_event_id_header or last_event_id))
     return StreamingResponse(pieces, media_type="text/event-stream", headers=HEADERS, on_disconnect=client.close)
 
 
@@ -114,173 +102,19 @@ async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[byt
             yield b"".join(message.text for message in batch)
 
 
-async def _subscription(
+async def subscription_of(
     connection: ASGIConnection[Any, Any, Any, Any], symbols: tuple[str, ...] | None, channels: tuple[str, ...] | None
 ) -> Subscription:
-    await _hub(connection).wait_until_ready()
+    await hub_of(connection).wait_until_ready()
     if symbols is not None:
         await require_symbols(connection, symbols)
     return Subscription.to(channels or ("trades",), None if symbols is None else frozenset(symbols))
 
 
-def _key_id(request: ASGIConnection[Any, Any, Any, Any]) -> int | None:
+def key_id_of(request: ASGIConnection[Any, Any, Any, Any]) -> int | None:
     key: ApiKey | None = request.scope["state"]["key"]
     return key.id if key else None
 
 
-def _hub(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
+def hub_of(request: ASGIConnection[Any, Any, Any, Any]) -> Hub:
     return services_of(request).hub
-
-
-AUTHENTICATION_SECONDS = 10.0
-"""Time for the first message of a client that has not sent its key yet."""
-
-KEY_IN_MESSAGE = """A client that can't send headers sends {"action": "authenticate", "key": "md_…"} as its first message."""
-
-MAX_ERROR_LENGTH = 300
-"""Characters of an error about a message, which may repeat parts of it."""
-
-
-@websocket("/ws", opt={"authenticates": True})
-async def messages(socket: WebSocket[Any, Any, Any]) -> None:
-    await socket.accept(BEARER if BEARER in socket.scope["subprotocols"] else None)
-    try:
-        await _require_key(socket)
-        given = read_parameters(socket, stream)
-        subscription = await _subscription(socket, given["symbols"], given["channels"])
-    except MarketDataError as error:
-        with suppress(OSError, RuntimeError):  # the client may have disconnected
-            await close_with_error(socket.send, error)
-        return
-    except (WebSocketDisconnect, OSError):
-        return
-    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription(), _key_id(socket))
-    after = given["last_event_id_header"] or given["last_event_id"]
-    sending = asyncio.create_task(_send(socket, client, after))
-    try:
-        while True:
-            await _execute(socket, client)
-    except WebSocketDisconnect:
-        client.close()
-    finally:
-        sending.cancel()
-        with suppress(asyncio.CancelledError):
-            await sending
-
-
-async def _require_key(socket: WebSocket[Any, Any, Any]) -> None:
-    """Wait for the key in the first message, if reading needs one and the handshake had none.
-
-    Raises:
-        Unauthorized: The first message has no valid key, or does not arrive in time.
-    """
-    if socket.scope["state"]["key"] or services_of(socket).settings.auth == "open":
-        return
-    try:
-        async with asyncio.timeout(AUTHENTICATION_SECONDS):
-            command = read_command(await _receive_text(socket))
-    except TimeoutError:
-        command = None
-    if command is None or command.action != "authenticate":
-        raise Unauthorized(f"{KEY_NEEDED.format(scope='read')} {KEY_IN_MESSAGE}")
-    key = await _authenticate(socket, command.key)
-    await socket.send_text(encode_reply("authenticated", key))
-
-
-async def _authenticate(socket: WebSocket[Any, Any, Any], secret: str) -> dict[str, Any]:
-    """Set the key of a connection, and return what the client is told about it."""
-    key = await services_of(socket).api_keys.authenticate(secret)
-    require_scope(key, "read")
-    socket.scope["state"]["key"] = key
-    return {"name": key.name, "scopes": sorted(key.scopes)}
-
-
-async def _receive_text(socket: WebSocket[Any, Any, Any]) -> str:
-    """Return the next message.
-
-    Raises:
-        BadParameters: It is binary.
-        WebSocketDisconnect: The client has disconnected.
-    """
-    message = await socket.receive()
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(detail="the client has disconnected", code=message["code"])
-    text = message.get("text")
-    if text is None:
-        raise BadParameters([ParameterProblem("message", "is binary; send the JSON as a text message")])
-    return text
-
-
-@get("/ws", include_in_schema=False)
-async def no_websocket() -> None:
-    raise HTTPException(
-        "Connect to /ws with a WebSocket client; GET /stream has the same for others.",
-        status_code=HTTPStatus.UPGRADE_REQUIRED,
-        headers={"Upgrade": "websocket"},
-    )
-
-
-async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
-    """Send a client its messages, and close the WebSocket after the last."""
-    try:
-        async with aclosing(_hub(socket).messages(client, after)) as messages:
-            async for batch in messages:
-                for message in batch:
-                    await socket.send_text(message.text)
-    except DatabaseUnavailable as error:
-        logger.warning("stream aborted: %s", error)
-    except OSError:
-        return  # the client has disconnected
-    except Exception:
-        logger.exception("stream aborted")
-    with suppress(OSError, RuntimeError):  # the client may have disconnected
-        await socket.close(TRY_AGAIN_LATER if client.reconnectable else POLICY_VIOLATION)
-
-
-async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
-    """Execute the next command, and send the client its new subscription, or the error.
-
-    Raises:
-        WebSocketDisconnect: The client has disconnected.
-    """
-    try:
-        command = read_command(await _receive_text(socket))
-        match command.action:
-            case "authenticate":
-                _enqueue(client, "authenticated", await _authenticate(socket, command.key))
-                client.key_id = _key_id(socket)
-            case "subscribe":
-                if command.symbols:
-                    await require_symbols(socket, sorted(command.symbols))
-                await _subscribe(socket, client, command)
-            case "unsubscribe":
-                wanted = client.subscription - command.subscription
-                _hub(socket).subscribe(client, wanted)
-                _enqueue_subscription(client, wanted)
-    except (MarketDataError, ValueError) as error:
-        _enqueue(client, "error", {"detail": str(error)[:MAX_ERROR_LENGTH]})
-        if isinstance(error, Unauthorized):  # a second attempt needs a new handshake, which the rate limit counts
-            client.close(reconnectable=False)
-
-
-async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> None:
-    wanted = client.subscription | command.subscription
-    if command.last_event_id is None:
-        _hub(socket).subscribe(client, wanted)
-        _enqueue_subscription(client, wanted)
-        return
-    _enqueue_subscription(client, wanted)
-    try:
-        await _hub(socket).resume(client, command.subscription, command.last_event_id)
-    except DatabaseUnavailable as error:
-        logger.warning("stream aborted: %s", error)
-        client.close()
-
-
-def _enqueue_subscription(client: Client, subscription: Subscription) -> None:
-    channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(subscription.items)}
-    _enqueue(client, "subscribed", {"channels": channels})
-
-
-def _enqueue(client: Client, event: str, data: dict[str, Any]) -> None:
-    client.enqueue([Message(client.delivered_up_to, encode_reply(event, data))], client.delivered_up_to)

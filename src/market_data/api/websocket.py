@@ -1,0 +1,179 @@
+"""The events of `/stream` as WebSocket messages at `/ws`, and the commands of its clients."""
+
+import asyncio
+import logging
+from contextlib import aclosing, suppress
+from http import HTTPStatus
+from typing import Any
+
+from litestar import WebSocket, get, websocket
+from litestar.exceptions import HTTPException, WebSocketDisconnect
+
+from market_data.api.http.handlers import require_symbols
+from market_data.api.http.parameters import read_parameters
+from market_data.api.http.problems import POLICY_VIOLATION
+from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
+from market_data.api.stream import hub_of, key_id_of, stream, subscription_of
+from market_data.api.stream_commands import Command, read_command
+from market_data.auth.api_keys import KEY_NEEDED, require_scope
+from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, Unauthorized
+from market_data.models import ParameterProblem
+from market_data.services import services_of
+from market_data.streaming.clients import Client
+from market_data.streaming.events import EventId, Message
+from market_data.streaming.subscriptions import Subscription
+
+logger = logging.getLogger(__name__)
+
+AUTHENTICATION_SECONDS = 10.0
+"""Time for the first message of a client that has not sent its key yet."""
+
+KEY_IN_MESSAGE = """A client that can't send headers sends {"action": "authenticate", "key": "md_…"} as its first message."""
+
+MAX_ERROR_LENGTH = 300
+"""Characters of an error about a message, which may repeat parts of it."""
+
+
+@websocket("/ws", opt={"authenticates": True})
+async def messages(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.accept(BEARER if BEARER in socket.scope["subprotocols"] else None)
+    try:
+        await _require_key(socket)
+        given = read_parameters(socket, stream)
+        subscription = await subscription_of(socket, given["symbols"], given["channels"])
+    except MarketDataError as error:
+        with suppress(OSError, RuntimeError):  # the client may have disconnected
+            await close_with_error(socket.send, error)
+        return
+    except (WebSocketDisconnect, OSError):
+        return
+    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription(), key_id_of(socket))
+    after = given["last_event_id_header"] or given["last_event_id"]
+    sending = asyncio.create_task(_send(socket, client, after))
+    try:
+        while True:
+            await _execute(socket, client)
+    except WebSocketDisconnect:
+        client.close()
+    finally:
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+
+
+async def _require_key(socket: WebSocket[Any, Any, Any]) -> None:
+    """Wait for the key in the first message, if reading needs one and the handshake had none.
+
+    Raises:
+        Unauthorized: The first message has no valid key, or does not arrive in time.
+    """
+    if socket.scope["state"]["key"] or services_of(socket).settings.auth == "open":
+        return
+    try:
+        async with asyncio.timeout(AUTHENTICATION_SECONDS):
+            command = read_command(await _receive_text(socket))
+    except TimeoutError:
+        command = None
+    if command is None or command.action != "authenticate":
+        raise Unauthorized(f"{KEY_NEEDED.format(scope='read')} {KEY_IN_MESSAGE}")
+    key = await _authenticate(socket, command.key)
+    await socket.send_text(encode_reply("authenticated", key))
+
+
+async def _authenticate(socket: WebSocket[Any, Any, Any], secret: str) -> dict[str, Any]:
+    """Set the key of a connection, and return what the client is told about it."""
+    key = await services_of(socket).api_keys.authenticate(secret)
+    require_scope(key, "read")
+    socket.scope["state"]["key"] = key
+    return {"name": key.name, "scopes": sorted(key.scopes)}
+
+
+async def _receive_text(socket: WebSocket[Any, Any, Any]) -> str:
+    """Return the next message.
+
+    Raises:
+        BadParameters: It is binary.
+        WebSocketDisconnect: The client has disconnected.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(detail="the client has disconnected", code=message["code"])
+    text = message.get("text")
+    if text is None:
+        raise BadParameters([ParameterProblem("message", "is binary; send the JSON as a text message")])
+    return text
+
+
+@get("/ws", include_in_schema=False)
+async def no_websocket() -> None:
+    raise HTTPException(
+        "Connect to /ws with a WebSocket client; GET /stream has the same for others.",
+        status_code=HTTPStatus.UPGRADE_REQUIRED,
+        headers={"Upgrade": "websocket"},
+    )
+
+
+async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
+    """Send a client its messages, and close the WebSocket after the last."""
+    try:
+        async with aclosing(hub_of(socket).messages(client, after)) as messages:
+            async for batch in messages:
+                for message in batch:
+                    await socket.send_text(message.text)
+    except DatabaseUnavailable as error:
+        logger.warning("stream aborted: %s", error)
+    except OSError:
+        return  # the client has disconnected
+    except Exception:
+        logger.exception("stream aborted")
+    with suppress(OSError, RuntimeError):  # the client may have disconnected
+        await socket.close(TRY_AGAIN_LATER if client.reconnectable else POLICY_VIOLATION)
+
+
+async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
+    """Execute the next command, and send the client its new subscription, or the error.
+
+    Raises:
+        WebSocketDisconnect: The client has disconnected.
+    """
+    try:
+        command = read_command(await _receive_text(socket))
+        match command.action:
+            case "authenticate":
+                _enqueue(client, "authenticated", await _authenticate(socket, command.key))
+                client.key_id = key_id_of(socket)
+            case "subscribe":
+                if command.symbols:
+                    await require_symbols(socket, sorted(command.symbols))
+                await _subscribe(socket, client, command)
+            case "unsubscribe":
+                wanted = client.subscription - command.subscription
+                hub_of(socket).subscribe(client, wanted)
+                _enqueue_subscription(client, wanted)
+    except (MarketDataError, ValueError) as error:
+        _enqueue(client, "error", {"detail": str(error)[:MAX_ERROR_LENGTH]})
+        if isinstance(error, Unauthorized):  # a second attempt needs a new handshake, which the rate limit counts
+            client.close(reconnectable=False)
+
+
+async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> None:
+    wanted = client.subscription | command.subscription
+    if command.last_event_id is None:
+        hub_of(socket).subscribe(client, wanted)
+        _enqueue_subscription(client, wanted)
+        return
+    _enqueue_subscription(client, wanted)
+    try:
+        await hub_of(socket).resume(client, command.subscription, command.last_event_id)
+    except DatabaseUnavailable as error:
+        logger.warning("stream aborted: %s", error)
+        client.close()
+
+
+def _enqueue_subscription(client: Client, subscription: Subscription) -> None:
+    channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(subscription.items)}
+    _enqueue(client, "subscribed", {"channels": channels})
+
+
+def _enqueue(client: Client, event: str, data: dict[str, Any]) -> None:
+    client.enqueue([Message(client.delivered_up_to, encode_reply(event, data))], client.delivered_up_to)
