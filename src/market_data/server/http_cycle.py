@@ -25,6 +25,9 @@ class RequestCycle(RequestResponseCycle):
     connection.
     """
 
+    app: Any = None
+    """Application that responds."""
+
     keep_alive_lines: Sequence[bytes] = ()
     """Header lines of a response after which the connection stays open."""
 

@@ -7,6 +7,7 @@ zttp protocol depends on an alpha version.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
 from functools import partial
@@ -61,15 +62,15 @@ class HttpProtocol(HttpToolsProtocol):
     """Size of the packets since the last one in which `_has_progress` was true."""
     _has_progress = False
     """True if the current packet has a part of a body or the end of a request."""
-    _running: RequestCycle | None = None
-    """Latest request that was given to the application. `cycle` is the latest that was received."""
     _task: asyncio.Task[None] | None = None
+    """Task of the latest request that was given to the application. `cycle` is the latest that was received."""
     _ignores_input = False
     """True after an invalid request, and after the last response."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the time-out of the first request."""
         super().connection_made(transport)
+        self._unanswered: deque[RequestCycle] = deque()  # the first one is running; replaces uvicorn's `pipeline`
         self._keep_alive_lines = b"connection: keep-alive\r\n", b"keep-alive: timeout=%d\r\n" % self.timeout_keep_alive
         self._header_timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, transport.close)
 
@@ -80,11 +81,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._has_progress = False
         self._parse(data)
-        # Uvicorn's types do not say that both are None at first.
+        # Uvicorn's type does not say that the scope is None at first.
         incomplete = self.scope is not None and "method" not in self.scope  # pyright: ignore[reportUnnecessaryComparison]
-        answered = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
         is_over = self._ignores_input or self.transport.is_closing() or self.transport.get_protocol() is not self
-        if is_over or not (incomplete or answered) or self.timeout_keep_alive_task:
+        if is_over or (self._unanswered and not incomplete) or self.timeout_keep_alive_task:
             self._stop_header_timer()
         elif self._header_timer is None:
             self._header_timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, self.transport.close)
@@ -101,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
                     return
                 except httptools.HttpParserUpgrade as upgrade:
                     unread = unread[upgrade.args[0] :]
-                if self._should_upgrade():
+                if self._opens_websocket():
                     self._switch_to_websocket(bytes(unread))
                     return
                 self._parse_without_upgrade()
@@ -111,14 +111,14 @@ class HttpProtocol(HttpToolsProtocol):
                 raise  # a bug
             self._refuse(f"The request is not valid HTTP/1.1: {str(cause)[:MAX_REASON_LENGTH]}.")
 
-    def _should_upgrade(self) -> bool:
+    def _opens_websocket(self) -> bool:
         """Return True if the client may and wants to open a WebSocket."""
         return (
             self.parser.get_method() == b"GET"
             and self.parser.get_http_version() == "1.1"
             and [value.lower() for name, value in self.headers if name == b"upgrade"] == [b"websocket"]
             and not any(name in BODY_HEADERS and value != b"0" for name, value in self.headers)
-            and not self._unanswered()
+            and not self._unanswered
         )
 
     def _switch_to_websocket(self, unread: bytes) -> None:
@@ -156,8 +156,8 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = self.root_path.encode("ascii") + raw_path
         scope["query_string"] = url.query or b""
-        cycle = self._new_cycle(scope, keep_alive=version == "1.1" and self.parser.should_keep_alive())
-        self._add(cycle, self.app)  # pyright: ignore[reportUnknownMemberType] - uvicorn's type is incomplete
+        keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        self._add(self.app, scope, keep_alive=keep_alive)  # pyright: ignore[reportUnknownMemberType] - uvicorn's type is incomplete
 
     def on_message_begin(self) -> None:
         """Begin the headers of a request."""
@@ -177,10 +177,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:
             self.cycle.more_body = False
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self._start_keep_alive_timer()
 
-    def _new_cycle(self, scope: Any, *, keep_alive: bool) -> RequestCycle:
-        cycle = RequestCycle(
+    def _add(self, app: Any, scope: Any, *, keep_alive: bool) -> None:
+        self.cycle = cycle = RequestCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -193,28 +193,21 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
+        cycle.app = app
         cycle.keep_alive_lines = self._keep_alive_lines
-        return cycle
-
-    def _add(self, cycle: RequestCycle, app: Any) -> None:
-        unanswered, self.cycle = self._unanswered(), cycle
-        if unanswered:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, app))
+        cycle.more_body = not self._ignores_input  # a refusal has no body to wait for
+        self._unanswered.append(cycle)
+        if len(self._unanswered) == 1:
+            self._run_first()
         else:
-            self._start_asgi_task(cycle, app)
+            self.flow.pause_reading()
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._running = cycle
+    def _run_first(self) -> None:
+        first = self._unanswered[0]
         # A queued request is started by the one before it, whose context (request id, trace) it must not inherit.
-        self._task = self.loop.create_task(cycle.run_asgi(app), context=Context())
+        self._task = self.loop.create_task(first.run_asgi(first.app), context=Context())
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
-
-    def _unanswered(self) -> list[RequestCycle]:
-        """Return the requests whose responses are not complete, in their order."""
-        running = [self._running] if self._running and not self._running.response_complete else []
-        return running + [cast("RequestCycle", cycle) for cycle, _ in reversed(self.pipeline)]
 
     def _refuse(self, detail: str) -> None:
         """Answer 400 after the requests before this one, and close the connection."""
@@ -223,31 +216,30 @@ class HttpProtocol(HttpToolsProtocol):
         invalid = cast("RequestCycle | None", self.cycle)
         if invalid and invalid.more_body:  # its body is invalid; otherwise the headers of the next request are
             if invalid.response_started:
-                self.transport.close()
+                self._close(is_sending=invalid.response_complete)
                 return
-            invalid.disconnect()
-            if self.pipeline:
-                self.pipeline.popleft()
-            else:
-                self._running = None
+            self._unanswered.pop().disconnect()
         scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/", "query_string": b""}
-        refusal = self._new_cycle(scope, keep_alive=False)
-        refusal.more_body = False
-        self._add(refusal, partial(_send_bad_request, detail))
+        self._add(partial(_send_bad_request, detail), scope, keep_alive=False)
 
     def on_response_complete(self) -> None:
         """Start the next request, or close the connection."""
-        if self._running and not self._running.keep_alive:
-            self.server_state.total_requests += 1
-            self._close(is_sending=self._running.more_body or bool(self.pipeline) or self._ignores_input)
-        else:
-            super().on_response_complete()
+        self.server_state.total_requests += 1
+        answered = self._unanswered.popleft()
+        if not answered.keep_alive:
+            self._close(is_sending=answered.more_body or bool(self._unanswered) or self._ignores_input)
+        elif not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self._unanswered:
+                self._run_first()
+            else:
+                self._start_keep_alive_timer()
 
     def _close(self, *, is_sending: bool) -> None:
         self._ignores_input = True
         self._stop_header_timer()
         if is_sending and not self.transport.is_closing():
-            self.pipeline.clear()
+            self._unanswered.clear()
             self.flow.resume_reading()
             self.transport.write_eof()
             self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -256,12 +248,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio's type, not uvicorn's
         """Answer the requests that have arrived, but end an event stream. Return True if the transport must stay open."""
-        unanswered = self._unanswered()
-        if unanswered and unanswered[-1].more_body:
+        unanswered = self._unanswered
+        if len(unanswered) > 1 and unanswered[-1].more_body:
             unanswered.pop()
-            if unanswered:
-                self.pipeline.popleft()
-        if not unanswered or unanswered[0].is_event_stream:
+        if not unanswered or unanswered[0].more_body or unanswered[0].is_event_stream:
             return False
         for cycle in unanswered:
             cycle.half_closed = True
@@ -271,28 +261,33 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the time-out, and tell the application that the client has gone."""
         self._stop_header_timer()
-        for cycle in self._unanswered():
+        for cycle in self._unanswered:
             cycle.disconnect()
-        self.pipeline.clear()
+        self._unanswered.clear()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Close the connection once its requests are answered; after a while, end those that are not."""
+        self.loop.call_later(UNREAD_STOP_SECONDS, self._end)
+        if self._ignores_input:
+            return
         if self.cycle and self.cycle.response_complete and self.cycle.more_body:
             self._close(is_sending=True)
-        elif not self._ignores_input:
+        else:
             super().shutdown()
-        self.loop.call_later(UNREAD_STOP_SECONDS, self._end)
 
     def _end(self) -> None:
-        self.pipeline.clear()
-        if self._running and self._task:
-            self._running.keep_alive = False
+        if self._task:
             self._task.cancel()  # before its response begins, `RequestTimeout` answers 503
-        if self._running is None or (self._running.response_started and not self._running.response_complete):
-            self.transport.abort()
-        else:
-            self.loop.call_later(LINGER_STOP_SECONDS, self.transport.abort)
+        if self._unanswered:
+            self._unanswered[0].keep_alive = False
+            if self._unanswered[0].response_started:
+                self.transport.abort()
+                return
+        self.loop.call_later(LINGER_STOP_SECONDS, self.transport.abort)
+
+    def _start_keep_alive_timer(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:
