@@ -39,7 +39,7 @@ def fill(database_url: str) -> str:
         )
         connection.execute(FILL, [SYMBOLS[:1], START, DAY, "30 s"])
         connection.execute(FILL, [SYMBOLS, DAY, DAY.replace(day=10), "5 s"])
-        connection.execute("CALL refresh_continuous_aggregate('candles_1m', NULL, NULL)")
+        connection.execute("CALL refresh_candles()")
         connection.execute("VACUUM ANALYZE")
         return " ".join(
             connection.execute(query).fetchall()[0][0]
