@@ -8,7 +8,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.exceptions import NotFoundException
@@ -19,7 +19,7 @@ from litestar.response import File
 from litestar.response.base import ASGIResponse
 
 from market_data import __version__
-from market_data.api.http.caching import REVALIDATE, STATIC
+from market_data.api.http.caching import REVALIDATE, STATIC, conditional_response
 from market_data.api.http.handlers import redirect_from_slash, root_path
 from market_data.api.http.openapi import OPEN, WITH_KEY
 from market_data.errors import NotFound
@@ -69,17 +69,47 @@ SWAGGER = SwaggerRenderPlugin(
 REDOC = RedocRenderPlugin(js_url="assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
 
 
+MAX_PREFIXES = 16
+"""Path prefixes whose documents and pages are kept; trusted proxies may send many."""
+
+
+class Rendered(NamedTuple):
+    """The document as JSON or as a page, and the content security policy of the page."""
+
+    body: bytes
+    policy: str
+
+
+class RenderedDocuments:
+    """The document as a render plugin of Litestar formats it, once for each path prefix: it takes up to 50 ms."""
+
+    def __init__(self, plugin: OpenAPIRenderPlugin) -> None:
+        self._plugin = plugin
+        self._rendered: dict[str, Rendered] = {}
+
+    def render(self, request: Request[Any, Any, Any]) -> Rendered:
+        """Return the document with the path prefix of the request."""
+        prefix = root_path(request)
+        if prefix not in self._rendered:
+            document = {**request.app.openapi_schema.to_schema(), "servers": [{"url": prefix or "/"}]}
+            # Litestar leaves the type of `render`'s first parameter open.
+            body = self._plugin.render(request, document)  # pyright: ignore[reportUnknownMemberType]
+            if len(self._rendered) >= MAX_PREFIXES:
+                self._rendered.clear()
+            self._rendered[prefix] = Rendered(body, _content_policy(body, self._plugin))
+        return self._rendered[prefix]
+
+
 class DocumentPlugin(JsonRenderPlugin):
-    """The document, whose paths are relative to the path prefix of the request."""
+    """The document as JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._documents = RenderedDocuments(JsonRenderPlugin())
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """Return the document as JSON."""
-        document = _with_server(request, openapi_schema)
-        return super().render(request, document)  # pyright: ignore[reportUnknownMemberType] - as in `pages`
-
-
-def _with_server(request: Request[Any, Any, Any], document: dict[str, Any]) -> dict[str, Any]:
-    return {**document, "servers": [{"url": root_path(request) or "/"}]}
+        """Return the document, whose paths are relative to the path prefix of the request."""
+        return self._documents.render(request).body
 
 
 async def _not_found_as_problem(response: Response[Any]) -> Response[Any]:
@@ -125,8 +155,9 @@ def _content_policy(page: bytes, plugin: OpenAPIRenderPlugin) -> str:
 
 def pages(assets: Path | None) -> list[Any]:
     """Return the handlers of `/docs`, `/redoc` and their scripts; `assets` is a `node_modules` folder."""
+    swagger_pages, redoc_pages = RenderedDocuments(SWAGGER), RenderedDocuments(REDOC)
 
-    def page(request: Request[Any, Any, Any], plugin: OpenAPIRenderPlugin) -> ASGIResponse:
+    def page(request: Request[Any, Any, Any], documents: RenderedDocuments) -> ASGIResponse:
         if redirect := redirect_from_slash(request):
             return redirect
         if assets is None:
@@ -134,19 +165,16 @@ def pages(assets: Path | None) -> list[Any]:
                 "The scripts of the documentation pages are not installed; set DOCS_ASSETS. "
                 "The document itself is at /schema/openapi.json."
             )
-        document = _with_server(request, request.app.openapi_schema.to_schema())
-        # Litestar leaves the type of `render`'s first parameter open.
-        html = plugin.render(request, document)  # pyright: ignore[reportUnknownMemberType]
-        headers = {**REVALIDATE, "Content-Security-Policy": _content_policy(html, plugin)}
-        return ASGIResponse(body=html, media_type=MediaType.HTML, headers=headers)
+        html, policy = documents.render(request)
+        return conditional_response(request, html, MediaType.HTML, {"Content-Security-Policy": policy}, settled=True)
 
     @get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def swagger(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return page(request, SWAGGER)
+        return page(request, swagger_pages)
 
     @get("/redoc", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def redoc(request: Request[Any, Any, Any]) -> ASGIResponse:
-        return page(request, REDOC)
+        return page(request, redoc_pages)
 
     @get([f"/assets/{name}" for name in SCRIPTS], opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def script(request: Request[Any, Any, Any]) -> File:
