@@ -23,6 +23,7 @@ depends_on = None
 def upgrade() -> None:
     _execute("refresh")
     _execute("events")
+    _execute("columnstore")
 
 
 def downgrade() -> None:

@@ -16,24 +16,13 @@ from typing import LiteralString
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
-from helpers.schema import describe_schema
-from helpers.support import PROJECT, SERVER, Connection, Databases
+from helpers.schema import alembic, describe_schema
+from helpers.support import SERVER, Connection, Databases
 
 from market_data.database import migrations
 from market_data.errors import StartError
 
 SNAPSHOT = Path(__file__).with_name("schema.json")
-
-
-def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def drop_version_table(url: str) -> None:

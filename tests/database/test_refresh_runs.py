@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -59,7 +60,7 @@ def test_trades_that_are_deleted_before_the_first_run_leave_no_candles(database:
 
 def test_truncated_trades_leave_their_candles_though_new_ones_were_stored_before_the_run(database: Connection):
     today = datetime.now(UTC)
-    store(database, *((today - timedelta(days=days), "AAPL", 0, 1, 1) for days in (30, 20, 0)))
+    store(database, *((today - timedelta(days=days), "AAPL", 0, Decimal(1), Decimal(1)) for days in (30, 20, 0)))
     database.execute("CALL refresh_candles()")
     database.execute("TRUNCATE trades")
     database.execute(INSERT, (today,))
@@ -118,7 +119,7 @@ def test_live_trades_take_turns_with_bulk_history(database: Connection):
 
 def test_bulk_history_is_marked_as_such(database: Connection):
     old = datetime.now(UTC) - timedelta(days=3)
-    store(database, (old, "AAPL", 0, 1, 1))
+    store(database, (old, "AAPL", 0, Decimal(1), Decimal(1)))
     many = """
         INSERT INTO trades (time, symbol, price, volume)
         SELECT %s::timestamptz + number * INTERVAL '1 second', 'MSFT', 1, 1

@@ -1,12 +1,15 @@
-"""Schema of a database as comparable text."""
+"""Schema of a database as comparable text, and its migration."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
 import psycopg
-from helpers.support import Connection
+from helpers.support import PROJECT, Connection
 
 # Everything that a client or a statement can see.
 PARTS: dict[str, LiteralString] = {
@@ -71,6 +74,18 @@ PARTS: dict[str, LiteralString] = {
     """,
     "revision": "SELECT version_num FROM alembic_version",
 }
+
+
+def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Alembic's command on a database."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def describe_schema(url: str) -> dict[str, list[str]]:

@@ -25,6 +25,9 @@ export const SESSION_DEFAULTS = new Map(
     // candles of a long range are sorted (5 ms) instead of read in order (0.1 ms).
     random_page_cost: '1.1',
     search_path: '"$user", public',
+    // TimescaleDB 2.23 recompresses only the batches that late trades fall into, by the bounds of each column of the order on
+    // its own: batches overlap afterwards, rows come in the wrong order, and pages lack some. Recompress whole chunks.
+    'timescaledb.enable_segmentwise_recompression': 'off',
     TimeZone: 'UTC',
   }),
 )
