@@ -62,6 +62,26 @@ def test_history_that_is_not_streamed_is_one_reload_per_symbol_once_refreshed(kn
     assert events_of(known) == []
 
 
+def test_ranges_of_history_that_are_more_than_a_day_apart_are_separate_reloads(known: Connection):
+    day = 86_400
+    with known.transaction():
+        known.execute(NOT_STREAMED)
+        for seconds in (0, 3 * day, day, 4.5 * day, 7 * day):
+            store(known, trade(seconds, "1"))
+        store(known, trade(7 * day, "1", symbol="MSFT"))
+    known.execute("DELETE FROM stale_ranges")
+    known.execute("SELECT advance_stream()")
+    first = trade(0, "1")[0]
+    assert [(symbol, (start - first) / timedelta(days=1)) for symbol, start, _ in reloads(known)] == [
+        ("AAPL", 0),
+        ("AAPL", 3),
+        ("AAPL", 4.5),
+        ("AAPL", 7),
+        ("MSFT", 7),
+    ]
+    assert reloads(known)[0][2] == trade(day, "1")[0] + MICROSECOND
+
+
 @pytest.mark.parametrize(("trades", "streamed"), [(1000, True), (1001, False)])
 def test_statement_with_over_a_thousand_old_trades_is_bulk_history(known: Connection, trades: int, streamed: bool):
     known.execute(

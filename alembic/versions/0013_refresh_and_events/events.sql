@@ -269,13 +269,23 @@ BEGIN
                     FROM stale_ranges
                 )
             RETURNING symbol, bucket, until
+        ), bulk AS (
+            -- A range that begins more than a day after all earlier ones is a reload of its own: clients read it again.
+            SELECT symbol, bucket, until, bucket > INTERVAL '1 day' + max(until) OVER (
+                PARTITION BY symbol ORDER BY bucket ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS is_apart
+            FROM refreshed
+            WHERE until IS NOT NULL
+        ), numbered AS (
+            SELECT symbol, bucket, until, count(*) FILTER (WHERE is_apart) OVER (PARTITION BY symbol ORDER BY bucket) AS number
+            FROM bulk
         )
         INSERT INTO stream_events (write_id, number, kind, symbol, time, until)
         SELECT this, row_number() OVER (ORDER BY kind, bucket, symbol), kind, symbol, bucket, until
         FROM (
             SELECT DISTINCT 'revision' AS kind, symbol, bucket, NULL::timestamptz AS until FROM refreshed WHERE until IS NULL
             UNION ALL
-            SELECT 'reload', symbol, min(bucket), max(until) FROM refreshed WHERE until IS NOT NULL GROUP BY symbol
+            SELECT 'reload', symbol, min(bucket), max(until) FROM numbered GROUP BY symbol, number
         ) AS event;
         INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
         SELECT this, 'revise', 0, min(time), max(time)
