@@ -20,6 +20,7 @@ def test_a_request_and_its_statements_are_one_trace(database_url: str, connectio
             path = f"/trades?symbol=AAPL&{RANGE}&format=json"
             assert client.get(path, headers={"X-Request-ID": "this-one"}).status_code == 200
             assert client.get("/s3cret?key=s3cret").status_code == 404
+            assert client.get("/md_01234567_K3yInAPath").status_code == 404
             request = eventually(lambda: collector.named("GET /trades"))[0]
             statements = eventually(lambda: [span for span in collector.spans if span.parent_span_id == request.span_id])
         lines = [json.loads(line) for line in service.text.splitlines() if line.startswith("{")]
@@ -31,6 +32,9 @@ def test_a_request_and_its_statements_are_one_trace(database_url: str, connectio
     # Spans have neither parameters of statements nor query strings.
     assert not any("AAPL" in str(span) for span in collector.spans)
     assert b"key=" not in collector.bodies
+    assert b"K3yInAPath" not in collector.bodies
+    assert "K3yInAPath" not in service.text
+    assert "/md_01234567_***" in service.text
     assert collector.named("GET unknown"), "requests that the router rejects have a span too"
     assert all(span.parent_span_id for span in collector.spans if span.name == "SELECT"), "spans of requests only"
 

@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from market_data.models import SERVICE
 from market_data.telemetry.logging import TRACE_ID
-from market_data.telemetry.request_log import route_of
+from market_data.telemetry.request_log import route_of, shown_path
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.5
 """Time at shutdown for the last spans to be sent."""
 
-ATTRIBUTES_WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
-"""Span attributes with the query string, which may hold secrets."""
+ATTRIBUTES_OF_URL = ("http.url", "http.target", "url.full", "url.path", "url.query")
+"""Span attributes with the path and the query string, which may hold secrets."""
 
 
 def is_requested(environment: Mapping[str, str] | None = None) -> bool:
@@ -83,7 +83,8 @@ def traced(app: ASGIApp, provider: "TracerProvider") -> ASGIApp:
 
     def begin(span: "Span", scope: dict[str, Any]) -> None:
         attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-        span.set_attributes({name: scope["path"] for name in ATTRIBUTES_WITH_QUERY if name in attributes})
+        path = shown_path(cast("Scope", scope))
+        span.set_attributes({name: path for name in ATTRIBUTES_OF_URL if name in attributes})
         TRACE_ID.set(trace.format_trace_id(span.get_span_context().trace_id))
 
     def initial_name(scope: dict[str, Any]) -> tuple[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import Final
 from litestar.types import HTTPScope, Scope
 from prometheus_client import Counter, Histogram
 
-from market_data.telemetry.logging import REQUEST_ID, TRACE_ID, RequestLine, write
+from market_data.telemetry.logging import REQUEST_ID, TRACE_ID, RequestLine, without_secrets, write
 from market_data.telemetry.metrics import REQUEST_SECONDS, REQUESTS, RUNNING_REQUESTS
 
 FLUSH_SECONDS: Final = 0.05
@@ -69,6 +69,12 @@ def route_of(scope: Scope) -> str:
     return scope["path_template"] if "path_template" in scope else UNKNOWN  # noqa: SIM401 - `get` is only partly typed
 
 
+def shown_path(scope: Scope) -> str:
+    """Return the path for logs and spans, without an API key that a client has put into it."""
+    path = scope["path"][:MAX_PATH_LENGTH]
+    return without_secrets(path) if "md_" in path else path
+
+
 def _line(event: str, scope: Scope, seconds: float | None, status: int | None = None) -> RequestLine:
     client = scope["client"]
     return RequestLine(
@@ -76,7 +82,7 @@ def _line(event: str, scope: Scope, seconds: float | None, status: int | None = 
         "debug" if status and route_of(scope) in DEBUG_ROUTES else "info",
         event,
         scope["method"] if scope["type"] == "http" else "websocket",
-        scope["path"][:MAX_PATH_LENGTH],
+        shown_path(scope),
         status,
         None if seconds is None else int(seconds * 1e6) / 1000,
         REQUEST_ID.get(),
