@@ -21,6 +21,7 @@ from helpers.support import SERVER
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from market_data.cli.care import snapshots
 from market_data.cli.care.pg_tools import find_tool
 from market_data.errors import CommandFailed
 
@@ -229,3 +230,19 @@ else:
         with tarfile.open(tmp_path / "changed.tar.gz", "w:gz") as archive:
             archive.add(manifest, "manifest.json")
         assert finding in restore_error(tmp_path / "changed.tar.gz", tmp_path / "new")
+
+    @pytest.mark.parametrize("releases", ["first of Python 3.11", "later"])
+    @pytest.mark.parametrize("kind", ["parent", "link"])
+    def test_members_outside_the_data_folder_are_rejected(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, releases: str
+    ):
+        if releases != "later":
+            monkeypatch.delattr(tarfile, "data_filter", raising=False)
+        with tarfile.open(tmp_path / "copy.tar.gz", "w:gz") as archive:
+            member = tarfile.TarInfo("data/../../outside" if kind == "parent" else "data/link")
+            if kind == "link":
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+            archive.addfile(member)
+        with pytest.raises(CommandFailed, match="is neither a file nor a folder of the backup"):
+            snapshots.unpack(tmp_path / "copy.tar.gz", tmp_path / "new" / "data")
+        assert not (tmp_path / "outside").exists()

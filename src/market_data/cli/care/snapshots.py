@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -105,12 +105,16 @@ def unpack(path: Path, data: Path) -> None:
 
 
 def _extract(path: Path, folder: Path) -> None:
-    # The filter rejects paths outside the folder. The first releases of Python 3.11 do not have it.
+    # Without a filter, later releases of Python warn. The first ones of 3.11 have none, so members are checked here, too.
     options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with gzip.open(path) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                if member.name.split("/")[0] == "data":
-                    archive.extract(member, folder, **options)
+                parts = PurePosixPath(member.name).parts
+                if parts[:1] != ("data",):
+                    continue
+                if ".." in parts or not (member.isreg() or member.isdir()):
+                    raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder of the backup")
+                archive.extract(member, folder, **options)
         while stream.read(1 << 20):
             pass  # to the end, where gzip verifies its checksum
