@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import psycopg
 from helpers import faults
+from helpers.chaos import server
 from helpers.chaos.stage import Stage, connect
 from helpers.support import SERVER
 from helpers.tcp_proxy import Proxy
@@ -23,6 +24,13 @@ TO_COLUMNSTORE = """
     WHERE hypertable_name = 'trades' AND range_end < now() - INTERVAL '7 days'
 """
 MAINTENANCE = ("CALL refresh_candles()", TO_COLUMNSTORE, "CALL drop_old_trades()", "CALL trim_stream()", "VACUUM trades")
+
+
+WAITING_SINCE_LATER = """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE query_start > clock_timestamp() AND wait_event_type = 'Lock'
+"""
 
 
 class Fault(NamedTuple):
@@ -85,10 +93,21 @@ def pause_pooler(stage: Stage, random: Random) -> None:
 
 
 def change_clock(stage: Stage, random: Random) -> None:
-    assert stage.clock
     for _ in range(random.randint(1, 3)):
-        stage.clock.write_text(random.choice(JUMPS))
+        set_clock(stage, random.choice(JUMPS))
         time.sleep(random.uniform(1, 3))
+
+
+def set_clock(stage: Stage, offset: str) -> None:
+    """Set the offset of all clocks, and end the sessions of a server that wait for locks since a later time.
+
+    PostgreSQL compares its time-outs with the clock: after it was set back, it would find a deadlock up to an hour later.
+    """
+    assert stage.clock
+    stage.clock.write_text(offset)
+    if SERVER or server.BIN:
+        with suppress(psycopg.Error), connect(stage) as connection:
+            connection.execute(WAITING_SINCE_LATER)
 
 
 def maintain(stage: Stage, random: Random) -> None:

@@ -17,7 +17,7 @@ import httpx
 import psycopg
 from helpers.api_keys import store_key
 from helpers.chaos.comparison import ACTOR, Comparison
-from helpers.chaos.faults import FAULTS, Fault
+from helpers.chaos.faults import FAULTS, Fault, set_clock
 from helpers.chaos.http_writer import HttpWriter
 from helpers.chaos.model import SYMBOLS, StepLog, merged
 from helpers.chaos.sql_writer import SqlWriter
@@ -230,7 +230,7 @@ def _end_faults(stage: Stage) -> None:
         stage.signal_pooler(signal.SIGCONT)
         stage.signal_pooler(signal.SIGUSR2)
     if stage.clock:
-        stage.clock.write_text("+0")
+        set_clock(stage, "+0")
 
 
 def _is_ready(stage: Stage) -> bool:
