@@ -1,13 +1,19 @@
 """Rate limit headers and rejections."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from helpers.api_keys import bearer, revoke, store_key
+from helpers.support import Connection, serving
 from litestar.testing import TestClient
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
+from market_data.app import create_app
 from market_data.settings import Settings
 
 MakeClient = Callable[[Settings], TestClient]
@@ -153,3 +159,25 @@ def test_a_wrong_key_is_401_on_unknown_paths_too_and_ignored_on_open_paths(servi
     assert service.get("/nothing", headers=bearer("guess")).status_code == 401
     for path in ("/", "/health/live", "/docs", "/assets/dashboard/app.js", "/schema/openapi.json"):
         assert service.get(path, headers=bearer("guess")).status_code == 200
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_each_websocket_command_counts_as_a_request(
+    settings: Settings, known: Connection, session_database: str, with_key: bool
+):
+    assert known
+    headers = bearer(store_key(session_database, "read")) if with_key else {}
+    command = '{"action": "unsubscribe", "symbols": ["AAPL"], "channels": ["trades"]}'
+    limited = msgspec.structs.replace(settings, rate_limit=4)
+    with serving(create_app(limited)) as address:
+        with connect(f"{address.replace('http', 'ws')}/ws", additional_headers=headers) as socket:
+            for _ in range(4):
+                socket.send(command)
+            received: list[dict[str, Any]] = []
+            with pytest.raises(ConnectionClosedError, match="1013"):
+                received.extend(map(json.loads, socket))
+        answers = [each for each in received if each["event"] != "heartbeat"]
+        assert [each["event"] for each in answers] == ["subscribed"] * 3 + ["error"]
+        assert answers[3]["data"]["detail"] == "The rate limit of 4 requests in 60 s is used up."
+        assert httpx.get(f"{address}/symbols", headers=headers).status_code == 429
+        assert httpx.get(f"{address}/symbols").status_code == (200 if with_key else 429), "counted against the key"

@@ -123,7 +123,7 @@ def test_an_unknown_symbol_closes_a_websocket_for_good(address: str):
 
 def test_a_message_that_is_too_large_closes_a_websocket(address: str):
     with open_websocket(address) as client:
-        client.send("x" * (1_000_000 + 1))
+        client.send("x" * (128_000 + 1))
         with pytest.raises(ConnectionClosed, match="1009"):
             client.recv(timeout=10)
 
@@ -156,7 +156,8 @@ def test_a_resumed_subscription_is_added_to_the_others(address: str, connection:
     store(connection, current_trade("2"), current_trade("102", symbol="MSFT"))
     with open_websocket(address, symbols="MSFT") as client:
         store(connection, current_trade("103", symbol="MSFT"))
-        assert receive(client)["data"]["price"] == 103
+        while receive(client)["data"]["price"] != 103:  # the worker may publish the other trade only now
+            pass
         store(connection, current_trade("3"), current_trade("104", symbol="MSFT"))
         assert receive(client)["data"]["price"] == 104
         channels = command(client, "subscribe", symbols=["AAPL"], last_event_id=last)["channels"]

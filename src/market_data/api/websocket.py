@@ -16,7 +16,7 @@ from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, clo
 from market_data.api.stream import hub_of, key_id_of, stream, subscription_of
 from market_data.api.stream_commands import Command, read_command
 from market_data.auth.api_keys import KEY_NEEDED, require_scope
-from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, Unauthorized
+from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, TooManyRequests, Unauthorized
 from market_data.models import ParameterProblem
 from market_data.services import services_of
 from market_data.streaming.clients import Client
@@ -152,8 +152,10 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
                 _enqueue_subscription(client, wanted)
     except (MarketDataError, ValueError) as error:
         _enqueue(client, "error", {"detail": str(error)[:MAX_ERROR_LENGTH]})
-        if isinstance(error, Unauthorized):  # a second attempt needs a new handshake, which the rate limit counts
+        if isinstance(error, Unauthorized):  # a second attempt needs a new handshake
             client.close(reconnectable=False)
+        elif isinstance(error, TooManyRequests):
+            client.close()
 
 
 async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -66,7 +66,8 @@ class RateLimiter:
 class RateLimit:
     """Count each request against its key, or against its address if it has no valid key. Reject it (429) above the limit.
 
-    Each response says how much of the limit is left. Preflights are free: a page can't see that one was rejected.
+    Each response says how much of the limit is left. Preflights are free: a page can't see that one was rejected. Each
+    message of a WebSocket client counts as a request; above the limit, receiving one raises TooManyRequests.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -82,8 +83,7 @@ class RateLimit:
         if scope["path"] in UNLIMITED or (is_preflight(scope) and not has_key):
             await self.app(scope, receive, send)
             return
-        client = scope["client"]
-        status = self._limiter.count(key.id if key else client[0] if client else "")
+        status = self._count(scope)
         send = with_headers(
             send,
             [
@@ -93,11 +93,32 @@ class RateLimit:
                 (b"ratelimit-policy", self._policy),
             ],
         )
-        if status.granted:
-            await self.app(scope, receive, send)
+        if not status.granted:
+            await reject(scope, receive, send, self._error(status))
+        elif scope["type"] == "websocket":
+            await self.app(scope, self._counting(scope, receive), send)
         else:
-            detail = f"The rate limit of {self._limiter.limit:,} requests in {self._limiter.seconds:g} s is used up."
-            await reject(scope, receive, send, TooManyRequests(detail, status.retry))
+            await self.app(scope, receive, send)
+
+    def _count(self, scope: Scope) -> RateLimitStatus:
+        key: ApiKey | None = scope["state"].get("key")
+        client = scope["client"]
+        return self._limiter.count(key.id if key else client[0] if client else "")
+
+    def _counting(self, scope: Scope, receive: Receive) -> Receive:
+        async def receive_counted() -> Any:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                status = self._count(scope)
+                if not status.granted:
+                    raise self._error(status)
+            return message
+
+        return receive_counted
+
+    def _error(self, status: RateLimitStatus) -> TooManyRequests:
+        detail = f"The rate limit of {self._limiter.limit:,} requests in {self._limiter.seconds:g} s is used up."
+        return TooManyRequests(detail, status.retry)
 
 
 def network(address: str) -> str:

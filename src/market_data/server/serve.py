@@ -43,7 +43,7 @@ iteration: with a single one, a thousand new clients of a busy worker wait for m
 UNREAD_SECONDS = 30
 """Time after which the kernel ends the connection of a client that does not read."""
 
-MAX_WEBSOCKET_MESSAGE_BYTES = 1_000_000
+MAX_WEBSOCKET_MESSAGE_BYTES = 128_000
 """Size of a message from a client."""
 
 WORKER_SILENCE_SECONDS = 15
