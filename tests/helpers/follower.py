@@ -150,12 +150,20 @@ class Copy:
         self.open: set[CandleKey] = set()
         """Candles whose last event said `closed: false`."""
         self._api = api
+        self._ids: dict[tuple[str, datetime], set[int]] = {}
+        """Ids of the trades of a symbol at an instant."""
 
     def read_all(self) -> None:
         """Replace everything by what the API has."""
         self.market = read_market(self._api)
+        self._index()
         self.unsettled.clear()
         self.open.clear()
+
+    def _index(self) -> None:
+        self._ids.clear()
+        for key in self.market.trades:
+            self._ids.setdefault(key[:2], set()).add(key.trade_id)
 
     def apply(self, name: str, data: Fields) -> None:
         """Apply an event."""
@@ -175,8 +183,10 @@ class Copy:
         key, prices = _trade_key(data), self.market.prices
         if data.get("change") == "cancelled":
             self.market.trades.pop(key, None)
+            self._ids.get(key[:2], set()).discard(key.trade_id)
         else:
             self.market.trades[key] = (data["price"], data["volume"])
+            self._ids.setdefault(key[:2], set()).add(key.trade_id)
         if "change" not in data:
             if key.symbol not in prices or self._is_later(key, prices[key.symbol]):
                 prices[key.symbol] = _price(data)
@@ -188,8 +198,7 @@ class Copy:
     def _is_later(self, key: TradeKey, known: Price) -> bool:
         if key.time != known.time:
             return key.time > known.time
-        others = [each.trade_id for each in self.market.trades if each[:2] == key[:2] and each != key]
-        return key.trade_id > max(others, default=key.trade_id - 1)
+        return key.trade_id == max(self._ids[key[:2]])
 
     def _apply_candle(self, data: Fields) -> None:
         key = _candle_key(data)
@@ -213,6 +222,7 @@ class Copy:
             self.unsettled.discard(candle)
             self.open.discard(candle)
         _read_range(self._api, market, symbol, start, end)
+        self._index()
         market.prices.pop(symbol, None)
         market.prices |= _read_prices(self._api, symbols=symbol)
 
