@@ -75,6 +75,7 @@ def test_trade_restored_in_the_database_counts_as_existing(traded: TestClient, c
 def test_corrected_trade_has_the_new_values(traded: TestClient):
     body = traded.post("/trades/correct", json=THIS | {"price": "0.12345678901234567890"}).json()
     assert (body["action"], body["changed"]) == ("correct", True)
+    assert (body["actor"], body["reason"]) == ("tester", "fat finger")
     assert body["before"] == {"price": 104.9, "volume": 3}
     assert body["after"]["volume"] == 3
     assert price(traded) == 0.12345678901234568
