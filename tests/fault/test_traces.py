@@ -1,6 +1,7 @@
 """Traces that a collector receives from a running service."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,28 @@ def test_a_request_and_its_statements_are_one_trace(database_url: str, connectio
     assert "/md_01234567_***" in service.text
     assert collector.named("GET unknown"), "requests that the router rejects have a span too"
     assert all(span.parent_span_id for span in collector.spans if span.name == "SELECT"), "spans of requests only"
+
+
+def test_the_last_spans_are_sent_when_the_service_stops(database_url: str, tmp_path: Path):
+    with running_collector() as collector:
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **settings) as (service, client):
+            assert client.get("/symbols").status_code == 200
+            service.process.terminate()
+            assert service.wait(10) == 0
+    assert collector.named("GET /symbols")
+
+
+def test_a_collector_that_hangs_does_not_delay_the_stop(database_url: str, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
+        }
+        with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", **settings) as (service, client):
+            assert client.get("/symbols").status_code == 200
+            service.process.terminate()
+            assert service.wait(10) == 0
 
 
 def test_an_unreachable_collector_delays_nothing(database_url: str, tmp_path: Path):
