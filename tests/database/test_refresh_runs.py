@@ -97,6 +97,27 @@ def test_candles_that_a_policy_has_materialized_during_a_run_are_stale(database:
     assert one(database, "SELECT stale_times(2) @> %s", time + MINUTE)
 
 
+def test_run_shows_its_progress_after_each_level(database: Connection):
+    """A run of a role that may not see the session of another one takes the lease over after 10 minutes without progress."""
+    database.execute(INSERT, (datetime.now(UTC) - timedelta(days=30),))
+    database.execute("""
+        CREATE FUNCTION record_progress() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO progress VALUES (new.active_at); RETURN NULL; END'
+    """)
+    database.execute("CREATE TABLE progress (active_at timestamptz)")
+    database.execute(
+        "CREATE TRIGGER progress AFTER UPDATE ON candle_refresh FOR EACH ROW EXECUTE FUNCTION record_progress()"
+    )
+    database.execute("CALL refresh_candles()")
+    # At the beginning, after each of the levels, and at the end.
+    assert one(database, "SELECT count(*) >= 10 FROM progress")
+
+
+def test_session_that_has_refreshed_candles_keeps_no_other_from_it(database: Connection):
+    database.execute("CALL refresh_candles()")
+    assert not one(database, "SELECT is_held(candle_refresh) FROM candle_refresh")
+
+
 def test_range_that_ends_before_it_begins_is_rejected(database: Connection):
     with pytest.raises(psycopg.errors.CheckViolation):
         database.execute("INSERT INTO stale_ranges (write_id, since, until) VALUES (0, now(), now() - INTERVAL '1 s')")

@@ -13,7 +13,7 @@ from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import MAX_GAP_BUCKETS, MAX_RANGE_BUCKETS, _ranges
 from market_data.streaming.events import EventId, Message
 from market_data.streaming.hub import Hub
-from market_data.streaming.replay import replay
+from market_data.streaming.replay import enqueue_missed, replay
 from market_data.streaming.subscriptions import Subscription
 
 LARGE = """
@@ -85,6 +85,33 @@ def test_replay_finds_a_rare_symbol(database_url: str, connection: Connection, m
     client.start_at(EventId.after(last_version(connection) - 21))
     assert len(read(database_url, client, lambda: end)) == 1
     assert client.delivered_up_to == end
+
+
+@pytest.mark.parametrize("subscribed", [Subscription(), Subscription.to(["trades"], frozenset(["AAPL"]))])
+def test_resuming_a_rare_symbol_delivers_its_events_only(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch, subscribed: Subscription
+):
+    monkeypatch.setattr("market_data.streaming.replay.MAX_VERSIONS", 3)
+    before = EventId.after(last_version(connection))
+    store(connection, trade(0, "2", symbol="RARE"))
+    store(connection, *(trade(second, "1") for second in range(10)))
+    end = EventId.after(last_version(connection))
+
+    async def resume() -> list[Message]:
+        async with Database(database_url, Settings(database_url=database_url)) as database:
+            client = Client("sse", subscribed)
+            client.start_at(end)
+            rare = Subscription.to(["trades"], frozenset(["RARE"]))
+            task = asyncio.create_task(enqueue_missed(database, client, rare, before, lambda: end, asyncio.Semaphore(1)))
+            task.add_done_callback(lambda _: client.close())
+            found: list[Message] = []
+            while batch := await client.next_batch():
+                found += batch
+            await task
+            return found
+
+    (message,) = asyncio.run(resume())
+    assert b"RARE" in message.text
 
 
 def test_replay_yields_a_gap_if_rows_are_trimmed_meanwhile(database_url: str, connection: Connection):

@@ -101,6 +101,20 @@ def test_statement_with_over_a_thousand_old_trades_is_bulk_history(known: Connec
     assert [symbol for symbol, *_ in reloads(known)] == ([] if streamed else ["AAPL"])
 
 
+def test_bulk_history_ends_an_hour_ago(known: Connection):
+    with known.transaction():
+        known.execute("""
+            INSERT INTO trades (time, symbol, price, volume)
+            SELECT now() - INTERVAL '1 hour' - n * INTERVAL '1 microsecond', 'AAPL', 1, 1
+            FROM generate_series(0, 1001) AS n
+        """)
+        ((hour_ago,),) = known.execute("SELECT now() - INTERVAL '1 hour'").fetchall()
+    assert [time for _, time, _ in events_of(known)] == [hour_ago]
+    known.execute("DELETE FROM stale_ranges")
+    known.execute("SELECT advance_stream()")
+    assert reloads(known) == [("AAPL", hour_ago - 1001 * MICROSECOND, hour_ago)]
+
+
 def test_truncating_trades_reloads_every_symbol(known: Connection):
     store(known, trade(0, "1"), trade(0, "1", symbol="MSFT"))
     known.execute("TRUNCATE trades")

@@ -1,7 +1,9 @@
 """Load shedding: the number of concurrent requests that a worker admits."""
 
+import asyncio
 import logging
 from bisect import bisect
+from typing import Any
 
 import pytest
 from litestar.types import Receive, Scope, Send
@@ -69,6 +71,46 @@ def test_admits_as_many_requests_as_fit_into_the_maximum_queue_time(shedder: Loa
 def test_always_admits_the_minimum(shedder: LoadShedder, clock: Clock):
     send_requests(shedder, clock, 100 * SAMPLE_SIZE, 0.02)
     assert max_in_flight(shedder) == MIN_CONCURRENT
+
+
+@pytest.mark.parametrize("responds", [True, False])
+def test_requests_that_have_ended_are_no_longer_in_flight(clock: Clock, responds: bool):
+    admitted = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal admitted
+        if scope["path"] == "/failing":
+            if responds:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise ConnectionError
+        admitted += 1
+        await asyncio.sleep(3600)
+
+    async def send_both_kinds() -> None:
+        def request(path: str) -> Any:
+            return shedder({"type": "http", "method": "GET", "path": path}, unused, ignore)  # type: ignore[arg-type]
+
+        for _ in range(100):
+            with pytest.raises(ConnectionError):
+                await request("/failing")
+        tasks = [asyncio.create_task(request("/waiting")) for _ in range(2 * MIN_CONCURRENT)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    shedder = LoadShedder(app)
+    send_requests(shedder, clock, 100 * SAMPLE_SIZE, 0.02)
+    asyncio.run(send_both_kinds())
+    assert admitted == MIN_CONCURRENT + 1
+
+
+async def unused() -> Any:
+    raise NotImplementedError
+
+
+async def ignore(message: Any) -> None:
+    pass
 
 
 def test_processor_time_between_rare_requests_is_not_counted(shedder: LoadShedder, clock: Clock):
