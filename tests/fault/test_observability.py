@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from helpers.service import Service, eventually, running
+from helpers.websocket_client import open_websocket
 from prometheus_client.parser import text_string_to_metric_families
 
 Labels = frozenset[tuple[str, str]]
@@ -104,6 +105,17 @@ def test_a_stream_is_logged_when_it_opens_and_closes_and_has_no_latency(database
         assert {line["request_id"] for line in logged} == {stream.headers["x-request-id"]}
         assert value(client, "request_duration_seconds_count", method="GET", path="/stream") in (None, 0)
         assert value(client, "requests_in_progress") == 1
+
+
+def test_a_websocket_is_logged_when_it_opens_and_closes(database_url: str, tmp_path: Path):
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (service, client):
+        with open_websocket(str(client.base_url)):
+            pass
+        eventually(lambda: "stream closed" in service.text)
+        opened, closed = (line for line in lines(service) if line.get("path") == "/ws")
+    assert (opened["event"], closed["event"]) == ("stream opened", "stream closed")
+    assert "duration_ms" not in opened
+    assert 0 < closed["duration_ms"] < 30_000
 
 
 @contextmanager
