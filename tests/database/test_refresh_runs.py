@@ -1,13 +1,17 @@
 """Runs of refresh_candles() that end early, meet another clock, or find that trades were truncated."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
 import pytest
-from helpers.candle_scenarios import connected_to_migrated, differing_intervals
+from helpers.candle_scenarios import UNSCHEDULE, connected_to_migrated, differing_intervals
 from helpers.support import Connection, Databases, one, store
+
+from market_data.database.connection import connect
+from market_data.queries.candle_refresh import refresh_candles
 
 MINUTE = timedelta(minutes=1)
 INSERT = "INSERT INTO trades (time, symbol, price, volume) VALUES (%s, 'AAPL', 1, 1)"
@@ -111,6 +115,24 @@ def test_run_shows_its_progress_after_each_level(database: Connection):
     database.execute("CALL refresh_candles()")
     # At the beginning, after each of the levels, and at the end.
     assert one(database, "SELECT count(*) >= 10 FROM progress")
+
+
+def test_run_of_a_second_tells_if_candles_are_still_stale(new_migrated_database: Databases):
+    async def run(url: str) -> bool:
+        async with await connect(url, query_timeout=0) as connection:
+            return await refresh_candles(connection)
+
+    with new_migrated_database() as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(UNSCHEDULE)
+        connection.execute("""
+            INSERT INTO stale_ranges (write_id, since, until)
+            SELECT number, moment, moment
+            FROM generate_series(1, 5000) AS number
+            CROSS JOIN LATERAL (SELECT '2020-01-01'::timestamptz - number * INTERVAL '2 days') AS range (moment)
+        """)
+        assert asyncio.run(run(url))
+        connection.execute("DELETE FROM stale_ranges")
+        assert not asyncio.run(run(url))
 
 
 def test_session_that_has_refreshed_candles_keeps_no_other_from_it(database: Connection):

@@ -1,6 +1,8 @@
 """Limits of the size of URLs, headers and bodies."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,6 +10,7 @@ from helpers.api_keys import bearer, store_key
 from helpers.security_headers import SECURE
 from litestar.testing import TestClient
 
+from market_data.middleware.request_limits import RequestLimits
 from market_data.settings import Settings
 
 MakeClient = Callable[[Settings], TestClient]
@@ -28,6 +31,42 @@ def test_too_many_headers_are_431(service: TestClient, headers: dict[str, str]):
     assert response.status_code == 431
     assert response.json()["title"] == "Request Header Fields Too Large"
     assert service.get("/symbols", headers={"X-Large": "a" * 30_000}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "scope"),
+    [
+        (100, lambda size: {"headers": [(b"x", b"1")] * size}),
+        (32_768, lambda size: {"headers": [(b"host", b"h"), (b"x-large", b"a" * (size - 12))]}),
+        (65_000, lambda size: {"raw_path": b"a" * size}),
+        (65_000, lambda size: {"query_string": b"a" * size}),
+    ],
+)
+def test_request_exactly_at_a_limit_passes(limit: int, scope: Callable[[int], dict[str, Any]]):
+    passed: list[int] = []
+
+    async def send_both() -> None:
+        for size in (limit, limit + 1):
+
+            async def app(*_: Any, size: int = size) -> None:
+                passed.append(size)
+
+            request: Any = {
+                "type": "http",
+                "method": "GET",
+                "path": "/",
+                "raw_path": b"/",
+                "query_string": b"",
+                "headers": [],
+            }
+            await RequestLimits(app)(request | scope(size), ignore, ignore)
+
+    asyncio.run(send_both())
+    assert passed == [limit]
+
+
+async def ignore(*_: Any) -> Any:
+    pass
 
 
 def test_too_large_body_is_413(settings: Settings, make_client: MakeClient, database_url: str):
