@@ -91,6 +91,7 @@ def test_times_of_candles_that_are_not_materialized_are_not_stale(known: Connect
 
 
 def test_times_are_stale_from_the_level_of_their_range(database: Connection):
+    database.execute("CALL refresh_candles()")
     time = trade(20_000_000, "1")[0]
     database.execute(INSERT, (time,))
     database.execute("UPDATE stale_ranges SET level = 3")

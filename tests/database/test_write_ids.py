@@ -46,6 +46,7 @@ def test_corrections_and_cancels_have_the_previous_write_id_and_their_own(known:
     known.execute("UPDATE trades SET price = 2 WHERE time = %s", (at(0),))
     corrected = one(known, "SELECT write_id FROM trades WHERE time = %s", at(0))
     assert corrected > stored[at(1)] == one(known, "SELECT write_id FROM trades WHERE time = %s", at(1))
+    assert known.execute("SELECT DISTINCT write_id FROM candles").fetchall() == [(corrected,)]
     known.execute("DELETE FROM trades WHERE time = %s", (at(0),))
     changes = known.execute("SELECT action, write_id, write_id_before FROM trade_changes ORDER BY id").fetchall()
     cancelled = changes[1][1]
