@@ -37,8 +37,8 @@ def closed_address(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def limited_address(settings: Settings) -> Iterator[str]:
-    """Address of a service that admits two requests an hour."""
-    limits = {"rate_limit": 2, "rate_limit_seconds": 3600.0}
+    """Address of a service that admits two connections with a command an hour."""
+    limits = {"rate_limit": 4, "rate_limit_seconds": 3600.0}
     with serving(create_app(msgspec.structs.replace(settings, auth="required", **limits))) as address:
         yield address.replace("http", "ws")
 

@@ -70,7 +70,7 @@ MESSAGES = st.text() | st.binary() | VALUES.map(json.dumps) | COMMANDS.map(json.
 @example('{"action":"subscribe","' + "x" * 100_000 + '":1}')
 @example(json.dumps({"action": "subscribe", "symbols": ["x" * 100_000]}))
 @example(json.dumps({"action": "subscribe", "symbols": [f"X{number}" for number in range(9_999)]}))
-@example(json.dumps({"action": "subscribe", "channels": ["trades"] * 80_000}))
+@example(json.dumps({"action": "subscribe", "channels": ["trades"] * 10_000}))
 @example(b"\xff")
 @example("\ud7ff\u202e")
 def test_every_message_gets_one_response(client: ClientConnection, message: str | bytes):
