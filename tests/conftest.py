@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from helpers.support import SERVER, Connection, changed_url
+from helpers.service import eventually
+from helpers.support import SERVER, Connection, changed_url, one
 
 from market_data import embedded
 from market_data.database import migrations
@@ -127,11 +128,20 @@ def new_migrated_database(
     return make
 
 
+RUNNING_JOBS = """
+    SELECT count(*)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND strpos(backend_type, '[') > 0
+"""
+"""Their type ends with the job's id."""
+
+
 @pytest.fixture(scope="session")
 def session_database(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     with new_migrated_database() as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+            eventually(lambda: one(connection, RUNNING_JOBS) == 0)  # one that has begun would deadlock with a TRUNCATE
         yield url
 
 
