@@ -50,19 +50,24 @@ SYMBOL_COLUMN = Column("symbol", "%(symbol)s::text", "text")
 CANDLE_FIELDS = json_members([column for column in CANDLE_COLUMNS if column.name != "closed"])
 """Members of a candle's JSON object, all but `closed`."""
 
-# stale_times() is nearly always empty, and evaluated once for all rows.
+# Once for a page: it takes 0.2 ms, and is nearly always empty.
+WITH_STALE: Mapping[str, LiteralString] = {
+    interval: f"WITH stale AS MATERIALIZED (SELECT stale_times({level}) AS times)" for interval, level in LEVELS.items()
+}
+"""Beginning of a statement with SETTLED or PAGE_SETTLED."""
+
 SETTLED: Mapping[str, LiteralString] = {
     interval: f"""
-        (SELECT isempty(stale_times({level})))
-            OR NOT tstzrange(bucket, bucket + INTERVAL '{LENGTHS[interval]}') && (SELECT stale_times({level}))
+        (SELECT isempty(times) FROM stale)
+            OR NOT tstzrange(bucket, bucket + INTERVAL '{length}') && (SELECT times FROM stale)
     """
-    for interval, level in LEVELS.items()
+    for interval, length in LENGTHS.items()
 }
 """SQL condition that a candle, by its `bucket`, contains all trades that are committed."""
 
 PAGE_SETTLED: Mapping[str, LiteralString] = {
-    interval: f"NOT tstzrange(%(start)s, %(end)s + INTERVAL '{LENGTHS[interval]}') && (SELECT stale_times({level}))"
-    for interval, level in LEVELS.items()
+    interval: f"NOT tstzrange(%(start)s, %(end)s + INTERVAL '{length}') && (SELECT times FROM stale)"
+    for interval, length in LENGTHS.items()
 }
 """SQL condition that a range has all candles, and that they contain all trades that are committed."""
 
@@ -81,6 +86,7 @@ def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> 
 
 CANDLES: Mapping[tuple[str, Order, RowFormat], LiteralString] = {
     (interval, order, row_format): f"""
+        {WITH_STALE[interval]}
         SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]}
         FROM (
             SELECT

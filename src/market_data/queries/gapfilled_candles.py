@@ -10,6 +10,7 @@ from market_data.queries.candles import (
     ORDERS,
     PAGE_SETTLED,
     SETTLED,
+    WITH_STALE,
     CandleRange,
     aggregate_candles,
     columns_of,
@@ -62,6 +63,7 @@ CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
 }
 GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = {
     (interval, fill, order, row_format): f"""
+        {WITH_STALE[interval]}
         SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
             {PAGE_SETTLED[interval]}
         FROM (
