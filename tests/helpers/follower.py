@@ -10,31 +10,21 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import httpx
+from helpers.candle_scenarios import INTERVALS, bucket_start
 from helpers.sse_client import Event, Events
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 Fields = dict[str, Any]
 
-WIDTHS = {
-    "1m": timedelta(minutes=1),
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "30m": timedelta(minutes=30),
-    "1h": timedelta(hours=1),
-    "4h": timedelta(hours=4),
-    "1d": timedelta(days=1),
-    "1w": timedelta(days=7),
-}
-MONDAY = datetime(2000, 1, 3, tzinfo=UTC)
 EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 CANDLE_VALUES = ("open", "high", "low", "close", "volume", "vwap", "trade_count")
-CHANNELS = ",".join(["trades", *(f"candles_{interval}" for interval in WIDTHS)])
+CHANNELS = ",".join(["trades", *(f"candles_{interval}" for interval in INTERVALS)])
 
 
 class TradeKey(NamedTuple):
@@ -110,14 +100,10 @@ def _read_range(api: httpx.Client, market: Market, symbol: str, start: datetime,
     parameters = {"symbol": symbol, "start": start.isoformat(), "end": end.isoformat(), "limit": 1000}
     for trade in _pages(api, "/trades", parameters, "trades"):
         market.trades[_trade_key(trade)] = (trade["price"], trade["volume"])
-    for interval in WIDTHS:
-        parameters |= {"interval": interval, "start": _bucket(start, interval).isoformat(), "limit": 10_000}
+    for interval in INTERVALS:
+        parameters |= {"interval": interval, "start": bucket_start(interval, start).isoformat(), "limit": 10_000}
         for candle in _pages(api, "/candles", parameters, "candles"):
             market.candles[_candle_key(candle | {"symbol": symbol, "interval": interval})] = _values(candle)
-
-
-def _bucket(time: datetime, interval: str) -> datetime:
-    return time - (time - MONDAY) % WIDTHS[interval]
 
 
 def _time(data: Fields, name: str = "timestamp") -> datetime:
@@ -228,7 +214,7 @@ class Copy:
 
 
 def _touches(key: CandleKey, start: datetime, end: datetime) -> bool:
-    return key.start < end and key.start + WIDTHS[key.interval] > start
+    return key.start < end and key.start + INTERVALS[key.interval] > start
 
 
 Transport = Literal["sse", "websocket"]

@@ -7,14 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
-from helpers.follower import WIDTHS
+from helpers.candle_scenarios import INTERVALS
 from helpers.sse_client import listening
 from helpers.support import Connection, current_trade, store, trade
 from helpers.websocket_client import Message, open_websocket, receive
 
 from market_data.cli.data.statements import NOT_STREAMED
 
-CANDLES = ",".join(f"candles_{interval}" for interval in WIDTHS)
+CANDLES = ",".join(f"candles_{interval}" for interval in INTERVALS)
 
 Next = Callable[[], tuple[str, dict[str, Any]]]
 """Returns name and data of the next event, without heartbeats."""
@@ -91,12 +91,12 @@ def test_statement_that_stores_and_corrects_is_streamed_once(opened: Opened, con
 def test_changes_in_open_buckets_are_candle_events_of_all_intervals_at_once(opened: Opened, connection: Connection):
     with opened(channels=CANDLES) as following:
         store(connection, current_trade("300"))
-        assert {following()[1]["close"] for _ in WIDTHS} == {300}
+        assert {following()[1]["close"] for _ in INTERVALS} == {300}
         connection.execute("UPDATE trades SET price = 250")
-        corrected = [following()[1] for _ in WIDTHS]
+        corrected = [following()[1] for _ in INTERVALS]
         connection.execute("DELETE FROM trades")
-        removed = [following()[1] for _ in WIDTHS]
-    assert [(candle["interval"], candle["high"]) for candle in corrected] == [(interval, 250) for interval in WIDTHS]
+        removed = [following()[1] for _ in INTERVALS]
+    assert [(candle["interval"], candle["high"]) for candle in corrected] == [(interval, 250) for interval in INTERVALS]
     kept = ("symbol", "interval", "timestamp")
     assert [{**candle, "closed": False} for candle in removed] == [
         {key: candle[key] for key in kept} | {"closed": False, "removed": True} for candle in corrected

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import psycopg
 import pytest
-from helpers.follower import WIDTHS, Follower, Market, Transport, read_market
+from helpers.candle_scenarios import INTERVALS
+from helpers.follower import Follower, Market, Transport, read_market
 from helpers.histories import History
 from helpers.service import eventually
 from helpers.support import SERVER, Connection, Databases, one, serving
@@ -41,7 +42,7 @@ def expect_same(follower: Follower, market: Market, newest: int) -> None:
     assert copy.market.differences(market) == []
     assert copy.unsettled == set()
     ended = datetime.now(UTC) - timedelta(seconds=10)
-    assert [key for key in copy.open if key.start + WIDTHS[key.interval] < ended] == []
+    assert [key for key in copy.open if key.start + INTERVALS[key.interval] < ended] == []
 
 
 @pytest.mark.timeout(300)
