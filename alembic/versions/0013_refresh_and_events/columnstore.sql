@@ -2,7 +2,7 @@
 -- Chunks of trades that TimescaleDB 2.23 has recompressed.
 
 -- When it recompresses late trades, it writes batches that overlap others, but reads the batches one after the other: pages of
--- trades lack some. Of a chunk that is marked as unordered, it sorts the batches, and the policy compresses the chunk anew. The
+-- trades lack some. It sorts the batches of a chunk that is marked as unordered, and the policy compresses the chunk anew. The
 -- embedded engine does no such recompression any more.
 DO $$
 BEGIN
