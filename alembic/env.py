@@ -20,6 +20,8 @@ def run_offline() -> None:
 def run_online() -> None:
     """Migrate the database that `migrations.upgrade` was called with, or that of the command line."""
     database_url = context.config.attributes.get("database_url") or command_line_database()
+    if database_url is None:
+        return
     with migrations.engine(database_url).connect() as connection:
         context.configure(connection=connection)
         run_migrations()
@@ -33,8 +35,11 @@ def run_migrations() -> None:
         context.run_migrations()
 
 
-def command_line_database() -> str:
-    """Return DATABASE_DIRECT_URL or DATABASE_URL, after the checks that the service makes, too."""
+def command_line_database() -> str | None:
+    """Return DATABASE_DIRECT_URL or DATABASE_URL, after the checks that the service makes, too.
+
+    None if there is nothing to do: `alembic upgrade head` of this version, and the schema is of the next one.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic.util.messaging").disabled = True  # the command prints its errors itself
     try:
@@ -43,9 +48,12 @@ def command_line_database() -> str:
             raise CommandError(
                 "Set DATABASE_URL to the server to migrate (the embedded engine is migrated by `market-data serve`)."
             )
-        migrations.check_server(url)
+        revision = migrations.check_server(url)
     except (MarketDataError, psycopg.OperationalError) as error:
         raise CommandError(first_line(error)) from None
+    if migrations.is_next(revision) and getattr(context.config.cmd_opts, "revision", None) == "head":
+        logging.info("The schema is revision %s already, which this version can use.", revision)
+        return None
     return url
 
 

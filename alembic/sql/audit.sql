@@ -15,7 +15,7 @@ BEGIN
     END IF;
     INSERT INTO trade_changes (
         action, symbol, time, trade_id, price_before, volume_before, price_after, volume_after, actor, reason,
-        write_id, write_id_before, moved_to
+        write_id, write_id_before, moved_to, database_role
     )
     VALUES (
         CASE WHEN stays THEN 'correct' ELSE 'cancel' END,
@@ -26,7 +26,8 @@ BEGIN
         nullif(current_setting('market_data.reason', true), ''),
         currval('write_ids'),
         old.write_id,
-        CASE WHEN NOT stays THEN new.time END
+        CASE WHEN NOT stays THEN new.time END,
+        session_user
     );
     RETURN NULL;
 END

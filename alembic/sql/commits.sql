@@ -47,6 +47,7 @@ DECLARE
     clock bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
     committed timestamptz;
     fresh timestamptz;
+    newest_time bigint;
 BEGIN
     -- Behind the lock of the transaction that commits, so versions follow the order of commits however long before them the
     -- statements ran. It costs no concurrency that NOTIFY, whose senders commit one by one, doesn't cost already. Readers need
@@ -60,10 +61,20 @@ BEGIN
     DELETE FROM pending_commits WHERE write_id = new.write_id AND kind = new.kind;
     IF new.kind = 'truncate' THEN
         SELECT sum(trade_count) INTO new.trade_count FROM data_version;
+        UPDATE retention SET truncated_version = this;
     END IF;
-    INSERT INTO commits (version, kind, write_id, committed_at, trade_count, first_time, last_time, closed_until)
-    SELECT this, new.kind, new.write_id, committed, new.trade_count, new.first_time, new.last_time, closed_until
-    FROM stream_progress;
+    SELECT last_value INTO newest_time FROM newest_trade_time;
+    IF new.last_time > to_timestamp(0) + newest_time * INTERVAL '1 microsecond' THEN
+        newest_time := (extract(epoch FROM new.last_time) * 1000000)::bigint;
+        PERFORM setval('newest_trade_time', newest_time);
+    END IF;
+    INSERT INTO commits (
+        version, kind, write_id, committed_at, trade_count, first_time, last_time, closed_until, newest_write_id, newest_time
+    )
+    SELECT
+        this, new.kind, new.write_id, committed, new.trade_count, new.first_time, new.last_time, closed_until,
+        write_ids.last_value, to_timestamp(0) + newest_time * INTERVAL '1 microsecond'
+    FROM stream_progress CROSS JOIN write_ids;
     IF NOT EXISTS (SELECT FROM commit_blocks WHERE block = this / 10000 AND write_id <= new.write_id) THEN
         INSERT INTO commit_blocks (block, write_id) VALUES (this / 10000, new.write_id);
     END IF;

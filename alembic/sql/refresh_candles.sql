@@ -80,6 +80,13 @@ BEGIN
     -- One run at a time, because two refreshes of one range fail: a run with a budget gives way, one without waits.
     WHILE NOT public.lease_candle_refresh() LOOP
         COMMIT;
+        IF job_id IS NOT NULL THEN
+            -- The job fails, so that a session that keeps the lease is noticed.
+            RAISE lock_not_available USING MESSAGE = format(
+                'session %s refreshes candles, so this run gives way',
+                (SELECT lease.pid FROM public.candle_refresh AS lease)
+            );
+        END IF;
         IF config->>'budget' IS NOT NULL THEN
             RETURN;
         END IF;

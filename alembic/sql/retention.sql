@@ -16,8 +16,14 @@ BEGIN
     IF (SELECT drop_after FROM public.retention) IS NULL THEN
         RETURN;
     END IF;
+    -- Shorter than the time-out of requests, which wait behind these locks while another session keeps this one waiting.
+    SET LOCAL lock_timeout = '2s';
+    -- A pin needs all trades of its version. The lock waits for one that is being created.
+    LOCK TABLE public.pins IN SHARE MODE;
+    IF EXISTS (SELECT FROM public.pins) THEN
+        RETURN;
+    END IF;
     -- A concurrent transaction that stores a trade has recorded it in stale_ranges before this lock, or is rejected after it.
-    SET LOCAL lock_timeout = '5s';
     LOCK TABLE public.trades IN SHARE ROW EXCLUSIVE MODE;
     SELECT max(range_end)
     INTO bound

@@ -23,6 +23,13 @@ BEGIN
         WHERE time < bulk_before
         GROUP BY symbol;
         UPDATE stale_ranges SET bulk = true WHERE write_id = this;
+        INSERT INTO reloads AS known (write_id, symbol, since, until)
+        SELECT this, symbol, min(time), max(time) + INTERVAL '1 microsecond'
+        FROM stored
+        WHERE time < bulk_before
+        GROUP BY symbol
+        ON CONFLICT (write_id, symbol) DO UPDATE
+        SET since = least(known.since, excluded.since), until = greatest(known.until, excluded.until);
     END IF;
     INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
     SELECT
@@ -155,7 +162,8 @@ BEGIN
             SELECT 'reload', symbol, min(bucket), max(until) FROM numbered GROUP BY symbol, number
         ) AS event;
         INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
-        SELECT this, 'revise', 0, min(time), max(time)
+        -- A replay takes the reloads of ranges that end by then: another range may begin before and still wait.
+        SELECT this, 'revise', 0, min(time), max(coalesce(until - INTERVAL '1 microsecond', time))
         FROM stream_events
         WHERE write_id = this
         HAVING count(*) > 0;

@@ -30,6 +30,18 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION reject_price(symbol text, price numeric) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    RAISE check_violation USING
+        MESSAGE = format('the price of a trade of %s must be greater than 0, not %s', symbol, price),
+        HINT = format('If %1$s has such prices: UPDATE symbols SET signed = true WHERE symbol = %1$L', symbol),
+        TABLE = 'trades', COLUMN = 'price', CONSTRAINT = 'trades_price_positive';
+END
+$$;
+
 CREATE OR REPLACE FUNCTION trades_stored() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -41,12 +53,14 @@ DECLARE
     newest timestamptz;
     lowest bigint;
     highest bigint;
+    lowest_price numeric;
+    rejected record;
     horizon timestamptz;
     fresh constant timestamptz := fresh_since();
     first_fresh timestamptz;
 BEGIN
-    SELECT count(*), min(time), max(time), min(write_id), max(write_id), min(time) FILTER (WHERE time >= fresh)
-    INTO number, oldest, newest, lowest, highest, first_fresh
+    SELECT count(*), min(time), max(time), min(write_id), max(write_id), min(price), min(time) FILTER (WHERE time >= fresh)
+    INTO number, oldest, newest, lowest, highest, lowest_price, first_fresh
     FROM stored;
     IF number = 0 THEN
         RETURN NULL;
@@ -79,6 +93,18 @@ BEGIN
     -- are deleted and inserted again. In the order of the symbols, so that no two writers wait for each other; in a statement
     -- of its own, so that the next statement sees what was committed meanwhile.
     PERFORM 1 FROM symbols WHERE symbol IN (SELECT symbol FROM stored) ORDER BY symbol FOR KEY SHARE;
+    -- Behind the lock, which signed_checked() waits for. Over 10,000 trades, the minimum costs as much as a check of each price.
+    IF lowest_price <= 0 THEN
+        SELECT symbol, price
+        INTO rejected
+        FROM stored JOIN symbols USING (symbol)
+        WHERE price <= 0 AND NOT signed
+        ORDER BY symbol, time, trade_id
+        LIMIT 1;
+        IF FOUND THEN
+            PERFORM reject_price(rejected.symbol, rejected.price);
+        END IF;
+    END IF;
     -- Only symbols with a later trade are written, in their order: writers seldom wait for each other, and never in a circle.
     INSERT INTO latest_trades AS known (symbol, time, trade_id, price, volume)
     SELECT latest.symbol, latest.time, latest.trade_id, latest.price, latest.volume
@@ -104,6 +130,9 @@ AS $$
 BEGIN
     -- As in trades_stored().
     PERFORM 1 FROM symbols WHERE symbol IN (old.symbol, new.symbol) ORDER BY symbol FOR UPDATE;
+    IF new.price <= 0 AND EXISTS (SELECT FROM symbols WHERE symbol = new.symbol AND NOT signed) THEN
+        PERFORM reject_price(new.symbol, new.price);
+    END IF;
     DELETE FROM latest_trades
     WHERE symbol = old.symbol AND time = old.time AND trade_id = old.trade_id;
     IF FOUND THEN
@@ -146,10 +175,45 @@ BEGIN
     INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
     SELECT this, symbol, coalesce(first_time, time), coalesce(last_time, time + INTERVAL '1 microsecond')
     FROM latest_trades;
+    -- Of all symbols, also of those without a trade: no revision before this one can be read.
+    INSERT INTO reloads (write_id, since, until) SELECT this, first_time, last_time WHERE first_time IS NOT NULL;
+    -- One row for each symbol: a row for each trade could take hours.
+    INSERT INTO trade_changes (
+        action, symbol, time, trade_id, price_before, volume_before, actor, reason, write_id, write_id_before, database_role
+    )
+    SELECT
+        'truncate', symbol, time, trade_id, price, volume,
+        coalesce(nullif(current_setting('market_data.actor', true), ''), session_user),
+        nullif(current_setting('market_data.reason', true), ''),
+        this, 0, session_user
+    FROM latest_trades;
     DELETE FROM latest_trades;
     -- number_commit() fills in the number of trades.
     INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
     VALUES (this, 'truncate', 0, first_time, last_time);
     RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION signed_checked() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    -- Waits for transactions that have stored or changed trades of the symbol; later ones wait for this one.
+    PERFORM 1 FROM symbols WHERE symbol = old.symbol FOR UPDATE;
+    -- Weekly candles instead of all trades of the symbol, and the trades whose candles are yet to be refreshed.
+    IF EXISTS (SELECT FROM candles_1w WHERE symbol = old.symbol AND low <= 0) OR EXISTS (
+        SELECT
+        FROM stale_ranges
+        JOIN trades ON trades.time BETWEEN stale_ranges.since AND stale_ranges.until
+        WHERE trades.symbol = old.symbol AND trades.price <= 0
+    ) THEN
+        RAISE check_violation USING
+            MESSAGE = format('%s has trades with prices of 0 or less, so it stays signed', old.symbol),
+            DETAIL = 'Candles of trades that retention has dropped count as well.',
+            TABLE = 'symbols', COLUMN = 'signed', CONSTRAINT = 'symbols_signed_needed';
+    END IF;
+    RETURN new;
 END
 $$;

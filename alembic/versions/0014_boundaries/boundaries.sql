@@ -1,0 +1,407 @@
+-- Frozen: part of revision 0014, never edited. The present text of functions and views is in alembic/sql/.
+-- What a role may do to others: locks, background jobs, large objects.
+
+-- The audit trail names the login role, too: any writer can set market_data.actor.
+ALTER TABLE trade_changes ADD COLUMN database_role text;
+COMMENT ON COLUMN trade_changes.database_role IS
+    'Login role of the session that made the change, which no setting can hide; null for changes before revision 0014.';
+COMMENT ON COLUMN trade_changes.action IS
+    'cancel: the trade was deleted, or got another symbol, time or trade_id; correct: it got another price or volume; '
+    'truncate: TRUNCATE removed all trades of the symbol, of which this was the latest.';
+COMMENT ON COLUMN trade_changes.price_after IS 'Price of one unit after a correction, else null.';
+COMMENT ON COLUMN trade_changes.volume_after IS 'Units traded after a correction, else null.';
+ALTER TABLE trade_changes
+    DROP CONSTRAINT trade_changes_action_known,
+    DROP CONSTRAINT trade_changes_cancel_has_no_after,
+    ADD CONSTRAINT trade_changes_action_known CHECK (action IN ('cancel', 'correct', 'truncate')),
+    ADD CONSTRAINT trade_changes_only_correct_has_after
+        CHECK ((action = 'correct') = (price_after IS NOT NULL) AND (action = 'correct') = (volume_after IS NOT NULL));
+
+CREATE OR REPLACE FUNCTION trades_audited() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    stays boolean;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        stays := (new.symbol, new.time, new.trade_id) = (old.symbol, old.time, old.trade_id);
+        IF stays AND (new.price, new.volume) = (old.price, old.volume) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO trade_changes (
+        action, symbol, time, trade_id, price_before, volume_before, price_after, volume_after, actor, reason,
+        write_id, write_id_before, moved_to, database_role
+    )
+    VALUES (
+        CASE WHEN stays THEN 'correct' ELSE 'cancel' END,
+        old.symbol, old.time, old.trade_id, old.price, old.volume,
+        CASE WHEN stays THEN new.price END,
+        CASE WHEN stays THEN new.volume END,
+        coalesce(nullif(current_setting('market_data.actor', true), ''), session_user),
+        nullif(current_setting('market_data.reason', true), ''),
+        currval('write_ids'),
+        old.write_id,
+        CASE WHEN NOT stays THEN new.time END,
+        session_user
+    );
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION trades_truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    this constant bigint := nextval('write_ids');
+    first_time timestamptz;
+    last_time timestamptz;
+BEGIN
+    INSERT INTO stale_ranges (write_id, since, until, bulk)
+    SELECT this, range_start, range_end - INTERVAL '1 microsecond', true
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    SELECT min(range_start), max(range_end)
+    INTO first_time, last_time
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades';
+    UPDATE retention SET oldest_chunk = NULL;
+    INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+    SELECT this, symbol, coalesce(first_time, time), coalesce(last_time, time + INTERVAL '1 microsecond')
+    FROM latest_trades;
+    -- One row for each symbol: a row for each trade could take hours.
+    INSERT INTO trade_changes (
+        action, symbol, time, trade_id, price_before, volume_before, actor, reason, write_id, write_id_before, database_role
+    )
+    SELECT
+        'truncate', symbol, time, trade_id, price, volume,
+        coalesce(nullif(current_setting('market_data.actor', true), ''), session_user),
+        nullif(current_setting('market_data.reason', true), ''),
+        this, 0, session_user
+    FROM latest_trades;
+    DELETE FROM latest_trades;
+    -- number_commit() fills in the number of trades.
+    INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
+    VALUES (this, 'truncate', 0, first_time, last_time);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE drop_old_trades(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    bound timestamptz;
+    dropped bigint;
+BEGIN
+    IF (SELECT drop_after FROM public.retention) IS NULL THEN
+        RETURN;
+    END IF;
+    -- A concurrent transaction that stores a trade has recorded it in stale_ranges before this lock, or is rejected after it.
+    -- Shorter than the time-out of requests, which wait behind these locks while another session keeps this one waiting.
+    SET LOCAL lock_timeout = '2s';
+    LOCK TABLE public.trades IN SHARE ROW EXCLUSIVE MODE;
+    SELECT max(range_end)
+    INTO bound
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades' AND range_end <= least(
+        (SELECT now() - drop_after FROM public.retention),
+        coalesce(public.candles_watermark('1m'), '-infinity'),
+        (SELECT min(since) FROM public.stale_ranges)
+    );
+    IF bound IS NOT NULL THEN
+        SELECT count(*) INTO dropped FROM public.trades WHERE time < bound;
+        PERFORM public.drop_chunks('public.trades', older_than => bound);
+        UPDATE public.retention
+        SET dropped_before = greatest(dropped_before, bound), oldest_chunk = (
+            SELECT min(range_start)
+            FROM timescaledb_information.chunks
+            WHERE hypertable_schema = 'public' AND hypertable_name = 'trades'
+        );
+        -- No version: dropped trades are not cancelled, and their candles stay.
+        PERFORM public.update_data_version(NULL, -dropped);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE refresh_candles(job_id integer DEFAULT NULL, config jsonb DEFAULT NULL)
+LANGUAGE plpgsql
+-- No SET search_path, which would forbid transaction control in the procedure.
+AS $$
+-- First the minutes that have closed, then the stale ranges: those that came first, level by level, because a level is read
+-- through the finer ones, which would be computed from trades again and again while they are not materialized. A range moves
+-- to the next level in the transaction that ends its refresh, so the next run continues after an interrupted one.
+--
+-- The upper bound of the minutes is set behind the lock of commits: a trade that is committed before is seen by the refresh,
+-- one that is committed later finds the bound and leaves a stale range.
+--
+-- force => true, because the invalidation log of TimescaleDB is not enough: a refresh that fails halfway, for example because
+-- of the columnstore policy, has used it up, and COPY into trades logs nothing (2.29.2).
+--
+-- buckets_per_batch 0: cut into batches, the first refresh of a table whose only trades are newer than the window took 3 s on
+-- a server and 31 s on the embedded engine, against 14 ms.
+--
+-- enable_seqscan off: the filter of a sequential scan evaluates the watermark for each trade, an index scan once. The 5-minute
+-- candles of 270,000 trades take 0.8 s instead of 13.
+--
+-- Loops over arrays, and a COMMIT after each refresh: inside the loop of a query, or without the COMMIT, TimescaleDB 2.23
+-- doesn't see what the previous refresh has stored.
+DECLARE
+    intervals constant text[] := ARRAY['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w'];
+    buckets constant interval[] := ARRAY[
+        '1 minute', '5 minutes', '15 minutes', '30 minutes', '1 hour', '4 hours', '1 day', '7 days'
+    ];
+    max_buckets constant integer := coalesce((config->>'buckets')::integer, 10080);
+    -- A run ends when it is beyond its budget, because the embedded engine does nothing else meanwhile.
+    deadline constant timestamptz := clock_timestamp() + (config->>'budget')::interval;
+    seqscan constant text := current_setting('enable_seqscan');
+    chunks_dropped boolean;
+    step integer;
+    bucket interval;
+    origin timestamptz;
+    closed_minutes timestamptz;
+    closed timestamptz;
+    watermark timestamptz;
+    live_first boolean := true;
+    seen bigint[];
+    first_write bigint;
+    created timestamptz;
+    only_bulk boolean;
+    stale tstzmultirange;
+    gap tstzrange;
+    from_time timestamptz;
+    to_time timestamptz;
+BEGIN
+    -- One run at a time, because two refreshes of one range fail: a run with a budget gives way, one without waits.
+    WHILE NOT public.lease_candle_refresh() LOOP
+        COMMIT;
+        IF job_id IS NOT NULL THEN
+            -- The job fails, so that a session that keeps the lease is noticed.
+            RAISE lock_not_available USING MESSAGE = format(
+                'session %s refreshes candles, so this run gives way',
+                (SELECT lease.pid FROM public.candle_refresh AS lease)
+            );
+        END IF;
+        IF config->>'budget' IS NOT NULL THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    COMMIT;  -- so that nobody waits for the row of the lease
+    PERFORM set_config('enable_seqscan', 'off', false);
+    -- Not before the oldest trade that is left: candles keep the trades that were dropped, by retention or by hand.
+    SELECT min(c.range_start)
+    INTO origin
+    FROM timescaledb_information.chunks AS c
+    WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades';
+    SELECT coalesce(origin > r.oldest_chunk, r.oldest_chunk IS NOT NULL) INTO chunks_dropped FROM public.retention AS r;
+    IF chunks_dropped THEN
+        PERFORM public.recount_trades();
+    END IF;
+    UPDATE public.retention AS r
+    SET oldest_chunk = origin,
+        dropped_before = greatest(r.dropped_before, CASE WHEN origin > r.oldest_chunk THEN origin END)
+    WHERE r.oldest_chunk IS DISTINCT FROM origin;
+    SELECT greatest(origin, r.dropped_before) INTO origin FROM public.retention AS r;
+    COMMIT;
+    SELECT max(public.candles_watermark(i)) INTO watermark FROM unnest(intervals) AS i;
+    LOCK TABLE public.stream_commit_lock IN EXCLUSIVE MODE;
+    -- Candles up to the watermark are materialized, even if the clock was set back and they are open again.
+    closed_minutes := greatest(
+        public.time_bucket(buckets[1], clock_timestamp() - buckets[1]), public.candles_watermark(intervals[1])
+    );
+    SELECT to_timestamp(0) + r.last_value * INTERVAL '1 microsecond' INTO from_time FROM public.refreshed_until AS r;
+    -- It decreases after the clock was set back: no candle beyond it is materialized, or is about to be by another session.
+    PERFORM setval('public.refreshed_until', (extract(epoch FROM greatest(closed_minutes, watermark)) * 1000000)::bigint);
+    -- Materialized by a policy while the clock was ahead, or by hand: trades of that time were committed as fresh ones.
+    from_time := greatest(from_time, origin);
+    IF from_time < watermark THEN
+        INSERT INTO public.stale_ranges (write_id, since, until)
+        VALUES (0, from_time, watermark - INTERVAL '1 microsecond');
+    END IF;
+    COMMIT;
+    from_time := greatest(public.candles_watermark(intervals[1]), origin);
+    IF from_time < closed_minutes THEN
+        LOOP
+            -- From chunk to chunk, because a market may rest for years.
+            SELECT greatest(from_time, min(c.range_start)), least(min(c.range_end), closed_minutes)
+            INTO from_time, to_time
+            FROM timescaledb_information.chunks AS c
+            WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades' AND c.range_end > from_time
+            HAVING count(*) > 0;
+            EXIT WHEN from_time IS NULL OR from_time >= to_time;
+            to_time := least(from_time + buckets[1] * max_buckets, to_time);
+            SELECT array_agg(s.id)
+            INTO seen
+            FROM public.stale_ranges AS s
+            WHERE s.level = 1 AND s.since >= from_time AND s.until < to_time;
+            CALL public.refresh_continuous_aggregate(
+                'public.candles_1m', from_time, to_time, force => true, options => '{"buckets_per_batch": 0}'
+            );
+            UPDATE public.stale_ranges AS s SET level = 2 WHERE s.id = ANY (seen);
+            UPDATE public.candle_refresh SET active_at = clock_timestamp();
+            COMMIT;
+            IF clock_timestamp() > deadline THEN
+                -- Stale minutes from here on are left to the next run: refreshed now, they would move the watermark past others.
+                closed_minutes := to_time;
+                EXIT;
+            END IF;
+            from_time := to_time;
+        END LOOP;
+    END IF;
+    -- At least one step, however long the minutes took. Bulk history takes turns with live trades: it may take minutes.
+    LOOP
+        step := NULL;
+        SELECT s.level, s.since
+        INTO step, from_time
+        FROM public.stale_ranges AS s
+        ORDER BY s.bulk = live_first, s.write_id, s.level, s.since
+        LIMIT 1;
+        EXIT WHEN step IS NULL;
+        live_first := NOT live_first;
+        bucket := buckets[step];
+        -- With all ranges of the level that are near it: trades may have been written from the newest to the oldest.
+        SELECT min(s.since)
+        INTO from_time
+        FROM public.stale_ranges AS s
+        WHERE s.level = step AND s.since > from_time - bucket * max_buckets AND s.since <= from_time;
+        closed := greatest(
+            CASE WHEN step = 1 THEN closed_minutes ELSE public.time_bucket(bucket, now() - bucket) END,
+            public.candles_watermark(intervals[step])
+        );
+        watermark := coalesce(public.candles_watermark(intervals[step]), '-infinity');
+        -- Many ranges are rounded out to sixty buckets, because a refresh costs 8 ms whatever its range.
+        SELECT array_agg(s.id), min(s.write_id), min(s.created_at), bool_and(s.bulk), CASE
+            WHEN count(*) <= 100 THEN range_agg(tstzrange(
+                public.time_bucket(bucket, s.since), public.time_bucket(bucket, s.until) + bucket
+            ))
+            ELSE range_agg(tstzrange(
+                public.time_bucket(bucket * 60, s.since), public.time_bucket(bucket * 60, s.until) + bucket * 60
+            ))
+        END
+        INTO seen, first_write, created, only_bulk, stale
+        FROM public.stale_ranges AS s
+        WHERE s.level = step AND s.since >= from_time AND s.since < from_time + bucket * max_buckets;
+        -- Candles whose trades have been dropped are skipped, also if that was by hand since the run began. Trades that were
+        -- deleted together with their chunks, by TRUNCATE, are not among them.
+        IF step = 1 THEN
+            SELECT greatest(r.dropped_before, (
+                SELECT min(c.range_start)
+                FROM timescaledb_information.chunks AS c
+                WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'trades'
+                HAVING min(c.range_start) > r.oldest_chunk
+            ))
+            INTO origin
+            FROM public.retention AS r;
+        END IF;
+        FOREACH gap IN ARRAY ARRAY(SELECT r FROM unnest(stale * tstzmultirange(tstzrange(NULL, closed))) AS r) LOOP
+            from_time := lower(gap);
+            IF step = 1 THEN
+                from_time := greatest(from_time, origin);
+            ELSIF upper(gap) > watermark THEN
+                -- A refresh above the watermark begins at the watermark: candles in a gap between them would never show again.
+                from_time := least(from_time, (
+                    SELECT greatest(watermark, public.time_bucket(bucket, min(c.range_start)))
+                    FROM timescaledb_information.chunks AS c
+                    LEFT JOIN timescaledb_information.continuous_aggregates AS a
+                        ON a.materialization_hypertable_schema = c.hypertable_schema
+                        AND a.materialization_hypertable_name = c.hypertable_name
+                    WHERE (c.hypertable_schema = 'public' AND c.hypertable_name = 'trades')
+                        OR (a.view_schema = 'public' AND a.view_name = 'candles_1m')
+                    HAVING count(*) > 0
+                ));
+            END IF;
+            WHILE from_time < upper(gap) LOOP
+                to_time := least(from_time + bucket * 10080, upper(gap));
+                CALL public.refresh_continuous_aggregate(
+                    ('public.candles_' || intervals[step])::regclass,
+                    from_time,
+                    to_time,
+                    force => true,
+                    options => '{"buckets_per_batch": 0}'
+                );
+                UPDATE public.candle_refresh SET active_at = clock_timestamp();
+                COMMIT;
+                from_time := to_time;
+                watermark := greatest(watermark, to_time);
+            END LOOP;
+        END LOOP;
+        DELETE FROM public.stale_ranges AS s WHERE s.id = ANY (seen);
+        IF step < array_length(buckets, 1) THEN
+            INSERT INTO public.stale_ranges (level, since, until, write_id, created_at, bulk)
+            SELECT step + 1, lower(r), upper(r) - INTERVAL '1 microsecond', first_write, created, only_bulk
+            FROM unnest(stale) AS r;
+        END IF;
+        COMMIT;
+        EXIT WHEN clock_timestamp() > deadline;
+    END LOOP;
+    PERFORM set_config('enable_seqscan', seqscan, false);
+    IF EXISTS (SELECT FROM public.stale_ranges) AND job_id IS NOT NULL THEN
+        -- Soon again; not at once, so that clients of the embedded engine get turns.
+        PERFORM public.alter_job(job_id, next_start => clock_timestamp() + INTERVAL '250 milliseconds');
+    END IF;
+    UPDATE public.candle_refresh SET pid = NULL, backend_start = NULL, active_at = clock_timestamp();
+END
+$$;
+
+CREATE PROCEDURE limit_roles()
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    owner constant text := (SELECT relowner::regrole FROM pg_class WHERE oid = 'public.trades'::regclass);
+    base constant text := format('%I', current_database());
+    routine regprocedure;
+BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %s TO analyst', base);
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %s FROM PUBLIC', base);
+    -- Settings that a user can change for a session prevent accidents. The protection is that nothing but SELECT is granted.
+    BEGIN
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %s SET default_transaction_read_only = on', base);
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %s SET statement_timeout = ''60s''', base);
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %s SET timezone = ''UTC''', base);
+        EXECUTE format('ALTER ROLE analyst IN DATABASE %s SET idle_in_transaction_session_timeout = ''60s''', base);
+    EXCEPTION
+        WHEN insufficient_privilege THEN
+            RAISE WARNING 'the role analyst has no time-outs in this database: %', SQLERRM;
+    END;
+    -- Jobs run as the owner. A job that waits for an exclusive lock makes all later readers wait behind it, so it gives way, and
+    -- runs again later. The service's own sessions set their limits themselves.
+    EXECUTE format('ALTER ROLE %s IN DATABASE %s SET lock_timeout = ''2s''', owner, base);
+    IF NOT current_setting('is_superuser')::boolean THEN
+        RETURN;
+    END IF;
+    EXECUTE format('ALTER ROLE analyst IN DATABASE %s SET temp_file_limit = ''2GB''', base);
+    -- Without privileges on any table, a role could create jobs that never end, and large objects of any size, and fill the
+    -- lock table of the whole server with advisory locks.
+    FOR routine IN
+        SELECT oid::regprocedure
+        FROM pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace AND (
+            proname IN (
+                'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_put', 'lo_truncate', 'lo_truncate64', 'lo_unlink',
+                'lowrite'
+            )
+            OR proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+        )
+        UNION ALL
+        SELECT pg_proc.oid::regprocedure
+        FROM pg_proc
+        JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        JOIN pg_extension ON refclassid = 'pg_extension'::regclass AND refobjid = pg_extension.oid
+        WHERE extname = 'timescaledb' AND proname IN ('add_job', 'alter_job', 'delete_job', 'run_job')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', routine);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', routine, owner);
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE limit_roles() IS
+    'Limit what roles may do to others: time-outs of analyst and of jobs; for a superuser, also no background jobs, large '
+    'objects and advisory locks except by the owner. Call it again after a restore, and after an update of the extension.';
+REVOKE EXECUTE ON PROCEDURE limit_roles() FROM PUBLIC;
+
+CALL limit_roles();
