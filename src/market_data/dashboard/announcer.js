@@ -1,4 +1,4 @@
-/** Screen reader announcements: rate-limited, and only the latest text is spoken. Price ticks are not announced. */
+/** Screen reader announcements: rate-limited, and only the latest text of a subject is spoken. Price ticks are not announced. */
 
 import { byId } from "./dom.js";
 
@@ -7,17 +7,26 @@ const SPACING_MS = 1000;
 const MIN_DELAY_MS = 150;
 
 const liveRegion = byId("announcer");
+/** @type {Map<string, string>} Texts that are not spoken yet, by subject. */
+const pending = new Map();
 let timer = 0;
-let lastAnnouncedAt = 0;
+let lastAnnouncedAt = -Infinity;
 
-/** @param {string} text */
-export function announce(text) {
+/** @param {string} text @param {"action" | "data"} [subject] Something the user did, or the state of data and connection. */
+export function announce(text, subject = "action") {
+  pending.delete(subject);
+  pending.set(subject, text);
+  speakNext();
+}
+
+function speakNext() {
   clearTimeout(timer);
-  timer = setTimeout(
-    () => {
-      lastAnnouncedAt = Date.now();
-      liveRegion.textContent = text;
-    },
-    Math.max(MIN_DELAY_MS, lastAnnouncedAt + SPACING_MS - Date.now()),
-  );
+  const delay = Math.max(MIN_DELAY_MS, lastAnnouncedAt + SPACING_MS - performance.now());
+  timer = setTimeout(() => {
+    const [[subject, text]] = pending;
+    pending.delete(subject);
+    lastAnnouncedAt = performance.now();
+    liveRegion.textContent = text;
+    if (pending.size) speakNext();
+  }, delay);
 }

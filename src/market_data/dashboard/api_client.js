@@ -1,8 +1,9 @@
 /** Requests to the REST API. */
 
-import { authHeaders, needsKey, requestKey } from "./api_key_dialog.js";
+import { authHeaders, requestKey } from "./api_key_dialog.js";
 import { serviceUrl } from "./service_url.js";
 import { syncFromDateHeader } from "./service_clock.js";
+import { needsKey } from "./sse_reader.js";
 
 const TIMEOUT_MS = 15_000;
 /** With a replica, every read goes to the primary server: a replica may lack trades committed before the stream began. */
@@ -14,6 +15,15 @@ class ApiError extends Error {
   constructor(detail, requestId) {
     super(requestId ? `${detail} (request ${requestId})` : detail);
   }
+}
+
+/** Return the request that `early_request.js` has made, once. @param {string} url @returns {Promise<Response> | undefined} */
+function takeEarlyRequest(url) {
+  const page = /** @type {{earlyRequest?: {url: string, request: Promise<Response>}}} */ (globalThis);
+  if (page.earlyRequest?.url !== url) return undefined;
+  const { request } = page.earlyRequest;
+  delete page.earlyRequest;
+  return request;
 }
 
 /**
@@ -29,10 +39,16 @@ export async function getJson(path, parameters = {}, signal = undefined) {
   let response;
   let body;
   try {
-    response = await fetch(serviceUrl(query.size ? `${path}?${query}` : path), {
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      headers: { Accept: "application/json", ...NEWEST, ...authHeaders() },
-    });
+    const url = serviceUrl(query.size ? `${path}?${query}` : path);
+    const request = () =>
+      fetch(url, {
+        cache: "no-cache", // revalidate: responses about the past may be cached for seconds, in which late trades arrive
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+        headers: { Accept: "application/json", ...NEWEST, ...authHeaders() },
+      });
+    const early = takeEarlyRequest(url);
+    response = await (early ?? request());
+    if (!early) syncFromDateHeader(response.headers.get("date")); // an early response has waited
     body = await response.json().catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
       return {}; // a proxy's error page
@@ -41,31 +57,7 @@ export async function getJson(path, parameters = {}, signal = undefined) {
     if (signal?.aborted) throw error;
     throw new ApiError("The service can't be reached.");
   }
-  syncFromDateHeader(response.headers.get("date"));
   if (response.ok) return body;
   if (needsKey(response)) return requestKey();
   throw new ApiError(body.detail ?? `The service answered ${response.status}.`, body.request_id);
-}
-
-/**
- * Return a function that runs another one a while after the first of several calls, so that many events lead to one request.
- * @param {() => void} run
- * @param {number} ms
- */
-export function delayed(run, ms) {
-  let timer = 0;
-  return () => {
-    timer ||= setTimeout(() => {
-      timer = 0;
-      run();
-    }, ms);
-  };
-}
-
-/** @param {number} ms @param {AbortSignal} [signal] Ends the wait early. */
-export function sleep(ms, signal = undefined) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), resolve(undefined)), { once: true });
-  });
 }

@@ -7,6 +7,7 @@
 
 import { byId } from "./dom.js";
 import { serviceUrl } from "./service_url.js";
+import { needsKey } from "./sse_reader.js";
 
 const STORAGE_KEY = "market-data-key";
 const KEY_PATTERN = /^md_[0-9a-f]{8}_[\w-]{43}$/;
@@ -18,11 +19,6 @@ const submitButton = /** @type {HTMLButtonElement} */ (byId("key-submit"));
 /** @param {string | null} [key] @returns {Record<string, string>} */
 export function authHeaders(key = sessionStorage.getItem(STORAGE_KEY)) {
   return key ? { "X-API-Key": key } : {}; // `Authorization` may belong to a proxy in front
-}
-
-/** @param {Response} response @returns {boolean} True for a 401 of the service; a proxy in front asks for other credentials. */
-export function needsKey(response) {
-  return response.status === 401 && /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
 }
 
 /** True while the dialog is open, when every request would fail. */

@@ -1,23 +1,34 @@
 /** Entry point: holds the selected symbol and interval, and connects the stream with the panels. */
 
 import { announce } from "./announcer.js";
-import { delayed, getJson, sleep } from "./api_client.js";
+import { explainCandle } from "./candle_explanation.js";
 import { CandleView } from "./candle_view.js";
 import { Chart } from "./chart.js";
-import { showOverlay } from "./chart_overlay.js";
+import { choices } from "./chart_choices.js";
+import { ChartControls } from "./chart_controls.js";
+import { preparePrinting } from "./chart_print.js";
+import { bindChartSettings } from "./chart_settings.js";
 import { showConnection } from "./connection_status.js";
 import { byId } from "./dom.js";
-import { countText, dateText, timeText } from "./formats.js";
+import { dateText, quantityText, timeText } from "./formats.js";
 import { Freshness } from "./freshness.js";
+import { HeldKey } from "./held_key.js";
+import { createIntervalButtons, markInterval } from "./interval_buttons.js";
 import { findInterval, INTERVALS } from "./intervals.js";
 import { showCandle } from "./legend.js";
 import { dismissNotice, showNotice } from "./notices.js";
+import { Pace } from "./pace.js";
 import { Quote } from "./quote.js";
-import { now, syncFromHeartbeat } from "./service_clock.js";
-import { bindShortcuts, showShortcuts } from "./shortcuts.js";
+import { retryNow, sleep } from "./retry.js";
+import { now, syncFromHeartbeat, trustNextHeartbeat } from "./service_clock.js";
+import { bindShortcuts, setTooltip, showShortcuts } from "./shortcuts.js";
+import { Snapshots } from "./snapshots.js";
 import { Stream } from "./stream.js";
+import { SymbolList } from "./symbol_list.js";
 import { Tape } from "./tape.js";
 import { onThemeChange, otherTheme, toggleTheme } from "./theme.js";
+import { onTimeZoneChange } from "./time_zone.js";
+import { compareTrades } from "./trade_order.js";
 import { onNavigate, readUrl, writeUrl } from "./url_state.js";
 import { WatchList } from "./watch_list.js";
 
@@ -25,49 +36,54 @@ import { WatchList } from "./watch_list.js";
 const MAX_SYMBOLS_SUBSCRIBED = 60;
 /** Debounce of the subscription while the watch list scrolls through many symbols. */
 const SUBSCRIBE_DEBOUNCE_MS = 300;
-/** Debounce of the selection: a held arrow key skips symbols without loading their candles. */
-const SELECT_DEBOUNCE_MS = 120;
-const RETRY_MS = 3000;
+/** Longest wait for the stream before the first reads. What is read after it has opened need not be read twice. */
+const MAX_STREAM_WAIT_MS = 1000;
+/** Period of reading candles and trades again, in case they were changed without an event. */
+const REFRESH_MS = 60_000;
 /** Trades of this period are rendered together, which bounds the work at any trade rate. */
 const TRADE_BATCH_MS = 40;
-/** Debounce of reading prices again: an import ends with an event for each of its symbols. */
-const PRICES_DELAY_MS = 200;
 
 /** @typedef {import("./intervals.js").Interval} Interval @typedef {import("./trade_order.js").TradeEvent} TradeEvent */
 
+/** Those that all panels show. */
 let symbol = "";
-let interval = INTERVALS[0];
+let interval = findInterval(readUrl().interval) ?? INTERVALS[0];
+/** Those that the user has chosen; shown already, unless a key is held. */
+let chosen = { symbol, interval };
 /** @type {CandleView | null} */
 let view = null;
-/** @type {number | undefined} Time of the candle under the crosshair. */
-let crosshairTime;
-let selectTimer = 0;
 let subscribeTimer = 0;
-let pricesTimer = 0;
-let readingSymbols = false;
 /** @type {TradeEvent[]} Of the selected symbol, not rendered yet. */
 const pendingTrades = [];
-/** @type {TradeEvent[] | null} Since the start of the last request of prices, until its response. */
-let tradesSinceRequest = null;
 
-const freshness = new Freshness();
-const tape = new Tape();
+const heldKey = new HeldKey();
+const pace = new Pace();
+const freshness = new Freshness(pace);
+const tape = new Tape((trades) => {
+  observePace(symbol, trades);
+  updateFreshness();
+});
 const chart = new Chart(byId("chart"), {
-  onNearOldest: () => view?.loadOlder(),
-  onCrosshair: (bar, byKeyboard) => {
-    crosshairTime = bar?.time;
-    showCandle(symbol, interval, bar ?? view?.candles.bars.at(-1), byKeyboard);
-  },
+  onNearOldest: (until) => view?.loadOlder(until),
+  onCrosshair: (bar, byKeyboard) => showCandle(symbol, interval, bar ?? view?.candles.bars.at(-1), byKeyboard),
   onScroll: (away) => (byId("latest").hidden = !away),
+  onChoose: (time) => explainCandle(symbol, interval, time),
 });
-const watchList = new WatchList({
-  onSelect: (newSymbol) => select(newSymbol, interval),
+const snapshots = new Snapshots({ onRead: showSnapshots, onError: showPricesError });
+const watchList = new WatchList(snapshots, {
+  onSelect: (newSymbol) => select(newSymbol, chosen.interval),
   onVisibleChange: subscribeSoon,
-  isStale: (time) => freshness.isStale(time),
+  isStale: (eachSymbol, time) => freshness.isStale(eachSymbol, time),
 });
-const quote = new Quote((ofSymbol, candle) => watchList.dayChanges.setOpen(ofSymbol, candle));
+const quote = new Quote(snapshots);
 const stream = new Stream({ onEvent: handleEvent, onOpen: handleOpening, onState: showState });
-const readPricesSoon = delayed(readPrices, PRICES_DELAY_MS);
+/** @type {(value?: unknown) => void} */
+let setStreamOpened;
+const streamOpened = new Promise((resolve) => (setStreamOpened = resolve));
+const symbolList = new SymbolList(async (symbols) => {
+  await Promise.race([streamOpened, sleep(MAX_STREAM_WAIT_MS)]);
+  watchList.listings = symbols;
+});
 
 /** @param {string} name @param {any} data */
 function handleEvent(name, data) {
@@ -80,52 +96,66 @@ function handleEvent(name, data) {
 
 /** @param {any} candle */
 function handleCandle(candle) {
-  if (candle.symbol !== symbol) return;
-  if (candle.interval === interval.name) view?.apply(candle);
-  if (candle.revised || candle.removed) quote.refreshDaySoon();
+  chart.comparison.apply(candle);
+  view?.apply(candle);
+  if (candle.revised || candle.removed) snapshots.expire(candle.symbol);
 }
 
 /** Read a symbol again whose history was loaded or deleted in bulk. @param {{symbol: string, start: string}} range */
 function handleReload(range) {
-  if (!watchList.listing(range.symbol)) readSymbols();
-  watchList.dayChanges.expire(range.symbol, range.start);
-  readPricesSoon();
+  if (!watchList.listing(range.symbol)) symbolList.read();
+  watchList.expire(range.symbol);
+  if (range.symbol === choices.compare) chart.comparison.reload();
   if (range.symbol !== symbol) return;
   view?.reload();
   tape.refresh();
-  quote.refreshDaySoon();
 }
 
 /** @param {TradeEvent} trade */
 function handleTrade(trade) {
   watchList.apply(trade);
-  tradesSinceRequest?.push(trade);
-  if (!watchList.listing(trade.symbol)) readSymbols();
+  snapshots.apply(trade);
+  if (!trade.change) observePace(trade.symbol, [trade]);
+  if (!watchList.listing(trade.symbol)) symbolList.read();
   if (trade.symbol !== symbol) return;
   if (!pendingTrades.length) setTimeout(showPendingTrades, TRADE_BATCH_MS);
   pendingTrades.push(trade);
 }
 
 function showPendingTrades() {
-  const trades = pendingTrades.splice(0).filter((trade) => trade.symbol === symbol); // the selection may have changed
-  tape.apply(trades);
-  quote.update(watchList.lastTrade(symbol), trades);
+  tape.apply(pendingTrades.splice(0));
+  quote.update(watchList.lastTrade(symbol));
   updateFreshness();
 }
 
 /** @param {import("./stream.js").Opening} how */
 function handleOpening(how) {
+  trustNextHeartbeat();
+  setStreamOpened();
+  if (how !== "switched") retryNow();
   if (how === "restarted") readAgain();
-  else if (how === "switched" && watchList.count > MAX_SYMBOLS_SUBSCRIBED) readPrices(); // of the newly visible symbols
+  else if (how === "switched" && watchList.count > MAX_SYMBOLS_SUBSCRIBED) readSnapshotsAgain(); // of the newly visible symbols
 }
 
 /** Read everything shown, because events were missed. */
 function readAgain() {
   view?.reload();
-  readPrices();
+  chart.comparison.reload();
+  readSnapshotsAgain();
   tape.refresh();
-  freshness.readStatus();
-  quote.refreshDay();
+}
+
+/** Read the candles and trades again that may have changed without an event. */
+function refresh() {
+  if (document.hidden) return;
+  view?.refresh();
+  chart.comparison.refresh();
+  tape.refresh();
+}
+
+function readSnapshotsAgain() {
+  snapshots.expire();
+  watchList.queueRender(); // requests those of the shown symbols
 }
 
 /** @param {import("./stream.js").State} state */
@@ -136,74 +166,52 @@ function showState(state) {
   watchList.queueRender();
 }
 
-/** @returns {string[]} Selected and visible symbols. */
-function visibleSymbols() {
-  return [...new Set([symbol, ...watchList.visibleSymbols])].sort();
-}
-
 /** Subscribe to the trades of the visible symbols and the candles of the selected interval. */
 function subscribe() {
   clearTimeout(subscribeTimer);
-  const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED ? visibleSymbols() : null;
-  stream.subscribe(symbols, symbol ? ["trades", `candles_${interval.name}`] : ["trades"]);
+  const shown = () => [...new Set([...watchList.shownSymbols, symbol, choices.compare].filter(Boolean))].sort();
+  stream.subscribe(watchList.count > MAX_SYMBOLS_SUBSCRIBED ? shown() : null, ["trades", `candles_${interval.name}`]);
 }
 
 function subscribeSoon() {
+  if (!symbol) return; // showFromUrl() will subscribe
   clearTimeout(subscribeTimer);
   subscribeTimer = setTimeout(subscribe, watchList.count > MAX_SYMBOLS_SUBSCRIBED ? SUBSCRIBE_DEBOUNCE_MS : 0);
 }
 
-/** Read the latest prices: of all symbols the first time, later of the visible ones if there are many. */
-async function readPrices() {
-  const symbols = watchList.count > MAX_SYMBOLS_SUBSCRIBED && watchList.lastTrade(symbol) ? visibleSymbols() : null;
-  /** @type {TradeEvent[]} */
-  const events = [];
-  tradesSinceRequest = events;
-  try {
-    const { prices } = await getJson("/prices/latest", symbols ? { symbols: symbols.join() } : {});
-    if (events !== tradesSinceRequest) return; // there is a later request
-    watchList.setLastTrades(prices, symbols);
-    for (const trade of events) watchList.apply(trade); // they may be newer than the response
-    quote.update(watchList.lastTrade(symbol), []);
-    updateFreshness();
-    dismissNotice("prices");
-  } catch (error) {
-    showNotice("prices", `Can't read the prices. ${/** @type {Error} */ (error).message}`);
-    clearTimeout(pricesTimer);
-    // Without a connection, handleOpening() reads them when there is one again.
-    if (stream.state.kind === "live") pricesTimer = setTimeout(readPrices, RETRY_MS);
-  } finally {
-    if (events === tradesSinceRequest) tradesSinceRequest = null;
-  }
+/** @type {ConstructorParameters<typeof Snapshots>[0]["onRead"]} */
+function showSnapshots(symbols, read, events) {
+  const before = watchList.lastTrade(symbol);
+  watchList.setLastTrades(symbols, read.map(({ latest }) => latest));
+  for (const trade of events) watchList.apply(trade); // they may be newer than the response
+  for (const { symbol: each, day, previous_day: previousDay } of read)
+    pace.estimate(each, (day?.trade_count ?? 0) + (previousDay?.trade_count ?? 0), now());
+  const after = watchList.lastTrade(symbol);
+  quote.update(after);
+  const order = before && after ? compareTrades(after, before) : 0;
+  if (before && (!after || order < 0 || (order === 0 && after.price !== before.price))) refresh(); // its event is missing
+  updateFreshness();
+  dismissNotice("prices");
 }
 
-/** Read the symbols; retry until there is at least one. */
-async function readSymbols() {
-  if (readingSymbols) return;
-  readingSymbols = true;
-  for (;;) {
-    try {
-      const { symbols } = await getJson("/symbols");
-      dismissNotice("symbols");
-      watchList.listings = symbols;
-      if (symbols.length) break;
-      showOverlay("empty", "No symbols yet. They appear with the first trades.");
-      subscribe();
-    } catch (error) {
-      showNotice("symbols", `Can't read the symbols. ${/** @type {Error} */ (error).message}`);
-    }
-    await sleep(RETRY_MS);
-  }
-  readingSymbols = false;
+/** @param {Error} error */
+function showPricesError(error) {
+  showNotice("prices", `Can't read the prices. ${error.message}`);
 }
 
 function updateFreshness() {
   const trade = watchList.lastTrade(symbol);
-  freshness.lastTradeAt = trade ? Date.parse(trade.timestamp) : null;
+  freshness.update(symbol, trade ? Date.parse(trade.timestamp) : null);
+}
+
+/** @param {string} ofSymbol @param {TradeEvent[]} trades */
+function observePace(ofSymbol, trades) {
+  pace.add(ofSymbol, trades.map(({ timestamp }) => Date.parse(timestamp)));
 }
 
 /** Show the symbol and interval of the URL, or the defaults in place of unknown ones. */
 function showFromUrl() {
+  const rangeChanged = choices.readRangeOfUrl();
   const requested = readUrl();
   const knownSymbol = requested.symbol && watchList.listing(requested.symbol)?.symbol;
   const knownInterval = findInterval(requested.interval);
@@ -215,100 +223,100 @@ function showFromUrl() {
     problems.push(`Unknown interval ${requested.interval}: showing ${newInterval.title}.`);
   if (problems.length) showNotice("url", problems.join(" "), "info");
   else dismissNotice("url");
+  heldKey.cancel();
   show(newSymbol, newInterval);
+  if (rangeChanged) chart.applyRange(); // the selection may be the same
   writeUrl(symbol, interval.name, { replace: true });
 }
 
-/**
- * Handle a choice of the user: mark it at once, load it after the debounce.
- * @param {string} newSymbol
- * @param {Interval} newInterval
- */
+/** Handle a choice of the user. @param {string} newSymbol @param {Interval} newInterval */
 function select(newSymbol, newInterval) {
-  if (newSymbol === symbol && newInterval === interval) return;
+  if (newSymbol === chosen.symbol && newInterval === chosen.interval) return;
   dismissNotice("url");
   mark(newSymbol, newInterval);
-  clearTimeout(selectTimer);
-  selectTimer = setTimeout(() => {
+  heldKey.coalesce(() => {
     show(newSymbol, newInterval);
     writeUrl(newSymbol, newInterval.name);
     announce(`${quote.summary}. Candles of ${newInterval.title}.`);
-  }, SELECT_DEBOUNCE_MS);
+  });
 }
 
-/** Mark the selection and show its quote. @param {string} newSymbol @param {Interval} newInterval */
+/** Mark a choice in the watch list and among the intervals. @param {string} newSymbol @param {Interval} newInterval */
 function mark(newSymbol, newInterval) {
-  if (newSymbol !== symbol) {
-    symbol = newSymbol;
-    quote.select(watchList.listing(newSymbol) ?? { symbol: newSymbol, name: "" }, watchList.lastTrade(newSymbol));
-    updateFreshness();
-  }
-  interval = newInterval;
+  chosen = { symbol: newSymbol, interval: newInterval };
   watchList.select(newSymbol);
-  for (const button of byId("intervals").children)
-    button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.interval === newInterval.name));
+  markInterval(newInterval);
 }
 
-/** Mark the selection and load its candles and trades. @param {string} newSymbol @param {Interval} newInterval */
+/** Show a symbol and interval in all panels at once, and load them. @param {string} newSymbol @param {Interval} newInterval */
 function show(newSymbol, newInterval) {
-  const symbolChanged = newSymbol !== view?.candles.symbol;
   mark(newSymbol, newInterval);
-  if (!symbolChanged && view?.candles.interval === newInterval) return;
+  const symbolChanged = newSymbol !== symbol;
+  if (!symbolChanged && newInterval === interval && view) return;
+  [symbol, interval] = [newSymbol, newInterval];
   view?.close();
-  view = new CandleView(chart, newSymbol, newInterval, showHistory);
-  showCandle(newSymbol, newInterval, undefined);
+  view = new CandleView(chart, symbol, interval, showHistory);
+  showCandle(symbol, interval, undefined);
+  byId("history").textContent = "\u00a0";
   subscribe(); // before the requests: the new connection continues after the last event until now
   view.load();
-  if (symbolChanged) tape.select(newSymbol);
+  if (!symbolChanged) return;
+  quote.select(watchList.listing(symbol) ?? { symbol, name: "" }, watchList.lastTrade(symbol));
+  tape.select(symbol);
+  updateFreshness();
 }
 
 /** Show the extent of the loaded candles in the footer, and a candle in the legend. */
 function showHistory() {
-  const { candles } = /** @type {CandleView} */ (view);
+  if (!view) return;
+  const { candles } = view;
   const { bars, complete } = candles;
-  showCandle(symbol, interval, crosshairTime === undefined ? bars.at(-1) : bars[candles.indexAt(crosshairTime)]);
+  showCandle(symbol, interval, chart.crosshairBar ?? bars.at(-1));
   const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? " (complete)" : ""}` : "";
-  const count = `${countText(bars.length)} ${bars.length === 1 ? "candle" : "candles"}`;
-  byId("history").textContent = `${count} of ${interval.title}${since}`;
-}
-
-function createIntervalButtons() {
-  INTERVALS.forEach((each, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.dataset.interval = each.name;
-    button.setAttribute("aria-label", each.title);
-    button.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-keyshortcuts", String(index + 1));
-    button.title = `${each.title} (${index + 1})`;
-    button.textContent = each.label;
-    button.addEventListener("click", () => select(symbol, each));
-    byId("intervals").append(button);
-  });
+  byId("history").textContent = `${quantityText(bars.length, "candle")} of ${interval.title}${since}`;
 }
 
 function bindControls() {
+  new ChartControls(chart, {
+    selection: () => ({ symbol, interval }),
+    selectInterval: (newInterval) => select(chosen.symbol, newInterval),
+  });
+  bindChartSettings(() => watchList.listings);
+  onTimeZoneChange(() => {
+    quote.update(watchList.lastTrade(symbol));
+    tape.refresh();
+    showHistory();
+  });
+  preparePrinting(chart);
+  choices.addEventListener("change", subscribe);
   byId("latest").addEventListener("click", () => chart.showLatest());
   byId("theme").addEventListener("click", toggleTheme);
   byId("help").addEventListener("click", showShortcuts);
   onThemeChange(() => {
     const label = `Use the ${otherTheme()} theme`;
     byId("theme").setAttribute("aria-label", label);
-    byId("theme").title = `${label} (t)`;
+    setTooltip(byId("theme"), label);
   });
   bindShortcuts({
-    selectInterval: (index) => select(symbol, INTERVALS[index]),
-    stepInterval: (by) => select(symbol, INTERVALS[INTERVALS.indexOf(interval) + by] ?? interval),
-    focusSearch: WatchList.focusSearch,
+    selectInterval: (index) => select(chosen.symbol, INTERVALS[index]),
+    stepInterval: (by) =>
+      select(chosen.symbol, INTERVALS[INTERVALS.indexOf(chosen.interval) + by] ?? chosen.interval),
+    focusSearch: () => watchList.focusSearch(),
     toggleTheme,
     announcePrice: () => announce(quote.summary),
+    toggleTape: () => tape.togglePause(),
+    showWatchLists: () => watchList.showLists(),
   });
 }
 
-createIntervalButtons();
+createIntervalButtons((newInterval) => select(chosen.symbol, newInterval));
 bindControls();
+subscribe(); // to all symbols, until it is known how many there are
+setInterval(refresh, REFRESH_MS);
+document.addEventListener("visibilitychange", refresh);
 // Not awaited at the top level, which would delay the load event until the service has responded.
-Promise.all([readSymbols(), readPrices()]).then(() => {
+symbolList.read().then(async () => {
+  if (!watchList.listing(readUrl().symbol ?? "")) await snapshots.idle(); // the default symbol is one that has a price
   onNavigate(showFromUrl);
   showFromUrl();
 });

@@ -1,26 +1,17 @@
-/** Candles of one symbol and interval on the chart: loads pages, applies stream events, retries after errors. */
+/** Candles of one symbol and interval on the chart. */
 
-import { sleep } from "./api_client.js";
+import { CandleReader } from "./candle_reader.js";
 import { Candles } from "./candles.js";
 import { hideOverlay, retryClicked, showOverlay } from "./chart_overlay.js";
 import { dismissNotice, showNotice } from "./notices.js";
-
-const MIN_RETRY_MS = 2000;
-const MAX_RETRY_MS = 15_000;
 
 export class CandleView {
   #chart;
   #onChange;
   /** Aborts all requests when another view replaces this one. */
   #closed = new AbortController();
-  #loaded = false;
-  #loadingOlder = false;
-  /** True if the loaded candles may be wrong, so that all must be read again. */
-  #needsReload = false;
-  #reloading = false;
+  #reader;
   #redrawQueued = false;
-  /** @type {Set<any[]>} Of each request that runs: the candle events since its start. */
-  #eventsSinceRequests = new Set();
 
   /**
    * @param {import("./chart.js").Chart} chart
@@ -32,83 +23,39 @@ export class CandleView {
     this.#chart = chart;
     this.#onChange = onChange;
     this.candles = new Candles(symbol, interval);
+    this.#reader = new CandleReader(this.candles, this.#closed.signal, {
+      onRead: (first) => this.#show({ keepRange: !first }),
+      onError: (error) => this.#showError(error),
+    });
   }
 
-  /** Load and show the newest candles; retry until it succeeds. */
-  async load() {
-    const { signal } = this.#closed;
+  /** Load and show the newest candles. */
+  load() {
     this.#chart.clear(this.candles);
     showOverlay("loading", "Loading candles…");
-    for (let delay = MIN_RETRY_MS; !signal.aborted; delay = Math.min(2 * delay, MAX_RETRY_MS)) {
-      try {
-        await this.#read(() => this.candles.loadNewest(signal));
-        this.#loaded = true;
-        this.#show();
-        return this.#needsReload ? this.reload() : undefined;
-      } catch (error) {
-        if (signal.aborted) return;
-        showOverlay("problem", `Can't load the candles. ${/** @type {Error} */ (error).message}`);
-        await Promise.race([sleep(delay, signal), retryClicked()]);
-      }
-    }
+    this.reload();
   }
 
-  /** Read the newest candles again in place of all that are loaded, because events were missed; retry until it succeeds. */
-  async reload() {
-    this.#needsReload = true;
-    if (!this.#loaded || this.#reloading) return;
-    this.#reloading = true;
-    const { signal } = this.#closed;
-    for (let delay = MIN_RETRY_MS; this.#needsReload && !signal.aborted; delay = Math.min(2 * delay, MAX_RETRY_MS)) {
-      this.#needsReload = false;
-      try {
-        const hadBars = this.candles.bars.length > 0;
-        await this.#read(() => this.candles.loadNewest(signal));
-        this.#show({ keepRange: hadBars });
-      } catch (error) {
-        this.#needsReload = true;
-        this.#showError(error);
-        await sleep(delay, signal);
-      }
-    }
-    this.#reloading = false;
+  /** Read all loaded candles again, because events were missed. */
+  reload() {
+    this.#reader.reload();
   }
 
-  async loadOlder() {
-    const { candles } = this;
-    if (!this.#loaded || this.#loadingOlder || candles.complete || !candles.bars.length) return;
-    this.#loadingOlder = true;
-    try {
-      await this.#read(() => candles.loadOlder(this.#closed.signal));
-      this.#show({ keepRange: true });
-    } catch (error) {
-      this.#showError(error);
-      await sleep(MIN_RETRY_MS, this.#closed.signal);
-    } finally {
-      this.#loadingOlder = false;
-    }
+  /** Read the newest candles again, in case they were changed without an event. */
+  refresh() {
+    this.#reader.refresh();
   }
 
-  /** Read candles, and apply the events that arrived meanwhile again: they may be newer. @param {() => Promise<void>} load */
-  async #read(load) {
-    /** @type {any[]} */
-    const events = [];
-    this.#eventsSinceRequests.add(events);
-    try {
-      await load();
-    } finally {
-      this.#eventsSinceRequests.delete(events);
-    }
-    for (const candle of events) this.candles.apply(candle);
+  /** Load older candles. @param {number} [until] Time that they must reach; one page by default. */
+  loadOlder(until) {
+    this.#reader.loadOlder(until);
   }
 
   /** Apply a candle event of the stream. @param {any} candle */
   apply(candle) {
-    for (const events of this.#eventsSinceRequests) events.push(candle);
-    if (!this.#loaded) return;
-    const { bar, change } = this.candles.apply(candle);
-    if (change === "ignored") return;
-    if (!this.candles.bars.length) this.reload(); // there may be older ones
+    const applied = this.#reader.apply(candle);
+    if (!applied) return;
+    const { bar, change } = applied;
     if (change === "moved" || this.#redrawQueued) return this.#queueRedraw();
     this.#chart.update(bar, change === "earlier");
     hideOverlay();
@@ -140,9 +87,10 @@ export class CandleView {
     this.#onChange();
   }
 
-  /** @param {unknown} error */
-  #showError(error) {
-    if (this.#closed.signal.aborted) return;
-    showNotice("candles", `Can't load candles. ${/** @type {Error} */ (error).message}`);
+  /** @param {Error} error @returns {Promise<unknown> | undefined} Resolves when the user wants to try again. */
+  #showError({ message }) {
+    if (this.#reader.loaded) return void showNotice("candles", `Can't load candles. ${message}`);
+    showOverlay("problem", `Can't load the candles. ${message}`);
+    return retryClicked();
   }
 }

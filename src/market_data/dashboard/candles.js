@@ -5,6 +5,8 @@ import { now } from "./service_clock.js";
 
 const FIRST_PAGE_SIZE = 600;
 const OLDER_PAGE_SIZE = 1000;
+/** Limit of the service. */
+const MAX_PAGE_SIZE = 10_000;
 const EPOCH = "1970-01-01T00:00:00Z";
 
 /**
@@ -44,17 +46,30 @@ export class Candles {
     this.interval = interval;
   }
 
-  /** Replace all bars by the newest page. @param {AbortSignal} signal */
-  async loadNewest(signal) {
-    const page = await this.#readPage({ start: EPOCH, end: this.#end(), limit: FIRST_PAGE_SIZE, order: "desc" }, signal);
-    this.bars = page.bars.reverse();
-    this.complete = !page.hasMore;
+  /**
+   * Read the newest bars in place of those that are loaded.
+   * @param {AbortSignal} signal
+   * @param {boolean} all True to read as many as are loaded; otherwise the first page, which keeps older ones.
+   */
+  async loadNewest(signal, all) {
+    const limit = all ? Math.max(FIRST_PAGE_SIZE, Math.min(this.bars.length, MAX_PAGE_SIZE)) : FIRST_PAGE_SIZE;
+    const page = await this.#readPage({ start: EPOCH, end: this.#end(), limit, order: "desc" }, signal);
+    page.bars.reverse();
+    const older = all || !page.hasMore ? 0 : this.indexAt(page.bars[0].time);
+    const adjoin = older < this.bars.length; // else some between them are missing
+    if (older && adjoin) this.bars.splice(older, Infinity, ...page.bars);
+    else {
+      this.bars = page.bars;
+      this.complete = !page.hasMore;
+    }
   }
 
-  /** Load the page before the oldest bar. @param {AbortSignal} signal */
-  async loadOlder(signal) {
+  /** Load the page before the oldest bar. @param {AbortSignal} signal @param {number} [until] Time to reach, if possible. */
+  async loadOlder(signal, until = Infinity) {
     const oldest = this.bars[0].time;
-    const parameters = { start: EPOCH, end: isoTime(oldest), limit: OLDER_PAGE_SIZE, order: "desc" };
+    const missing = Math.ceil((oldest - until) / this.interval.seconds);
+    const limit = Math.max(OLDER_PAGE_SIZE, Math.min(MAX_PAGE_SIZE, missing));
+    const parameters = { start: EPOCH, end: isoTime(oldest), limit, order: "desc" };
     const page = await this.#readPage(parameters, signal);
     if (this.bars[0]?.time !== oldest) return; // loadNewest() replaced the bars during the request
     this.bars = page.bars.reverse().concat(this.bars);

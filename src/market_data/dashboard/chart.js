@@ -1,257 +1,327 @@
-/** Candlestick and volume chart: TradingView's lightweight-charts with the theme's colours and keyboard control. */
+/** Price and volume chart: TradingView's lightweight-charts with the theme's colours, the user's choices and keyboard control. */
 
-import {
-  CandlestickSeries,
-  createChart,
-  CrosshairMode,
-  HistogramSeries,
-} from "../lightweight-charts.standalone.production.mjs";
-import { bucketText, priceText, updateDecimals, volumeText } from "./formats.js";
-import { colours, onThemeChange } from "./theme.js";
+import { createChartEx, CrosshairMode } from "./lightweight-charts.standalone.production.mjs";
+import { choices } from "./chart_choices.js";
+import { chartColours, colourOptions } from "./chart_colours.js";
+import { ChartComparison } from "./chart_comparison.js";
+import { ChartIndicators } from "./chart_indicators.js";
+import { ChartKeyboard } from "./chart_keyboard.js";
+import { applyScale } from "./chart_scale.js";
+import { ChartSeries } from "./chart_series.js";
+import { createTimeAxis, tickText } from "./chart_time_axis.js";
+import { ChartViewport } from "./chart_viewport.js";
+import { bucketText } from "./formats.js";
+import { MAX_CANDLES, rangeStart } from "./ranges.js";
+import { onThemeChange } from "./theme.js";
+import { onTimeZoneChange, timeZoneLabel } from "./time_zone.js";
 
-/** Empty bars between the newest candle and the price scale. */
-const RIGHT_MARGIN_BARS = 6;
-const BAR_SPACING_PX = 8;
-const MIN_BAR_SPACING_PX = 0.5;
-const MAX_BAR_SPACING_PX = 60;
-/** Older candles are loaded once fewer bars than this remain left of the visible range. */
-const PREFETCH_BARS = 80;
-const COLOURS = [
-  ...["up", "down", "volume-up", "volume-down", "label-up", "label-down"],
-  ...["panel", "grid", "muted", "line", "crosshair", "label"],
-];
+const SECONDS_PER_DAY = 86_400;
+/** Delay after a scroll or zoom until the URL has the range. */
+const RANGE_DEBOUNCE_MS = 400;
 
-/** @typedef {import("./candles.js").Bar} Bar */
+/** @typedef {import("./candles.js").Bar} Bar @typedef {import("./candles.js").Candles} Candles */
 
 export class Chart {
   #element;
   #callbacks;
   #chart;
-  #prices;
-  #volumes;
-  /** @type {import("./candles.js").Candles | null} */
+  #series;
+  #viewport;
+  #keyboard;
+  #indicators;
+  #comparison;
+  /** @type {Candles | null} */
   #candles = null;
   /** @type {Record<string, string>} */
   #colours = {};
-  /** @type {number | null} Time of the candle that the keyboard has selected. */
-  #cursor = null;
+  /** @type {number | undefined} Time under the crosshair. */
+  #crosshairTime;
+  #hasNonPositivePrices = false;
+  #rangeTimer = 0;
 
   /**
    * @param {HTMLElement} element
    * @param {object} callbacks
-   * @param {() => void} callbacks.onNearOldest Called when the visible range comes close to the oldest candle.
+   * @param {(until: number | undefined) => void} callbacks.onNearOldest Called when older candles are needed: up to a time,
+   *   or any because the visible range comes close to the oldest candle.
    * @param {(bar: Bar | undefined, byKeyboard: boolean) => void} callbacks.onCrosshair Undefined if there is no crosshair.
    * @param {(away: boolean) => void} callbacks.onScroll True if the newest candle is not visible.
+   * @param {(time: number) => void} callbacks.onChoose Called with the time of a candle that the user clicks.
    */
   constructor(element, callbacks) {
     this.#element = element;
     this.#callbacks = callbacks;
-    this.#chart = createChart(element, {
+    this.#chart = createChartEx(element, createTimeAxis(() => this.#intervalSeconds), {
       autoSize: true,
       // The CSP blocks the style sheet of the library's logo, so the footer has the attribution link.
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
-      localization: { locale: "en-GB", timeFormatter: (time) => this.#timeText(time) },
+      localization: { locale: "en-GB", timeFormatter: (/** @type {number} */ time) => bucketText(time, this.#intervalSeconds) },
       crosshair: { mode: CrosshairMode.Normal },
       timeScale: {
-        rightOffset: RIGHT_MARGIN_BARS,
-        barSpacing: BAR_SPACING_PX,
-        minBarSpacing: MIN_BAR_SPACING_PX,
         timeVisible: true,
         secondsVisible: false,
+        .../** @type {object} */ ({ tickMarkFormatter: this.#tickText }), // lacks in the type of custom axes
       },
-      rightPriceScale: { borderVisible: false, minimumWidth: 68 },
+      rightPriceScale: { borderVisible: false, minimumWidth: 68, entireTextOnly: true },
     });
-    this.#prices = this.#chart.addSeries(CandlestickSeries, {
-      priceFormat: { type: "custom", formatter: (price) => priceText(this.#candles?.symbol ?? "", price), minMove: 0.01 },
-    });
-    this.#prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.06 } });
-    this.#volumes = this.#chart.addSeries(
-      HistogramSeries,
-      {
-        priceFormat: { type: "custom", formatter: volumeText, minMove: 0.01 },
-        priceLineVisible: false,
-        lastValueVisible: false,
-      },
-      1,
-    );
-    this.#volumes.priceScale().applyOptions({ scaleMargins: { top: 0.2, bottom: 0 } });
-    const [pricePane, volumePane] = this.#chart.panes();
-    pricePane.setStretchFactor(4);
-    volumePane.setStretchFactor(1);
+    this.#series = new ChartSeries(this.#chart, choices.style, () => this.visibleBars);
+    // For tests, which can't read the canvas.
+    Object.defineProperty(element, "drawnSeries", { get: () => this.#series.points });
+    Object.defineProperty(element, "comparedPoints", { get: () => this.#comparison.points });
+    Object.defineProperty(element, "visibleTimes", { get: () => this.#viewport.visibleTimes });
+    Object.defineProperty(element, "visibleIndexes", { get: () => this.#chart.timeScale().getVisibleLogicalRange() });
     this.#chart.chartElement().setAttribute("aria-hidden", "true");
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.#onVisibleRangeChange(range));
+    this.#viewport = new ChartViewport(this.#chart, element, {
+      onNeedOlder: (until) => callbacks.onNearOldest(until),
+      onScroll: (away) => this.#onScroll(away),
+      onUserChange: () => this.#onUserChange(),
+    });
+    this.#keyboard = new ChartKeyboard(element, this.#viewport, (bar) => this.#onKeyboard(bar), callbacks.onChoose);
+    this.#indicators = new ChartIndicators(this.#chart);
+    this.#comparison = new ChartComparison(this.#chart, () => this.#onComparisonChange());
     this.#chart.subscribeCrosshairMove((event) => this.#onCrosshairMove(event));
-    element.addEventListener("keydown", (event) => this.#onKeydown(event));
-    element.addEventListener("blur", () => this.#clearCrosshair());
-    element.addEventListener("pointermove", () => (this.#cursor = null));
-    onThemeChange(() => this.#applyTheme());
+    this.#chart.subscribeClick(({ time, point, paneIndex }) => {
+      const bar = this.#candles?.bars[this.#candles.indexAt(time)];
+      if (bar?.time === time && this.#series.isAt(bar, point.y, paneIndex)) callbacks.onChoose(time);
+    });
+    onThemeChange(() => this.applyTheme());
+    onTimeZoneChange(() => this.#redraw());
+    choices.addEventListener("change", () => this.#applyChoices());
   }
 
-  /** Empty the chart and bind it to other candles. @param {import("./candles.js").Candles} candles */
+  /** Empty the chart and bind it to other candles. @param {Candles} candles */
   clear(candles) {
     this.#candles = candles;
-    this.#clearCrosshair();
-    this.#prices.setData([]);
-    this.#volumes.setData([]);
-    this.#chart.timeScale().applyOptions({ timeVisible: candles.interval.seconds < 86400 });
-    this.#element.setAttribute("aria-label", `${candles.symbol}, candles of ${candles.interval.title}, times in UTC`);
-    this.#exposeState();
+    choices.matchSelection(candles.symbol, candles.interval.name);
+    this.#viewport.bind(candles);
+    this.#keyboard.bind(candles);
+    this.#series.clear();
+    this.#chart.timeScale().applyOptions({ timeVisible: this.#intervalSeconds < SECONDS_PER_DAY });
+    this.#applyChoices();
+    this.#draw();
   }
 
-  /** Draw all loaded candles; scroll to the newest one unless `keepRange` is set. */
+  /** Draw all loaded candles; show the chosen range of them unless `keepRange` is set. */
   show({ keepRange = false } = {}) {
-    const { bars, symbol } = /** @type {import("./candles.js").Candles} */ (this.#candles);
-    const decimals = updateDecimals(symbol, ...bars.slice(-200).flatMap((bar) => [bar.open, bar.high, bar.low, bar.close]));
-    this.#prices.applyOptions({ priceFormat: { minMove: 10 ** -decimals } });
-    this.#prices.setData(bars);
-    this.#volumes.setData(bars.map((bar) => this.#volumeBar(bar)));
-    this.#updatePriceLabel();
-    if (!keepRange) this.showLatest();
-    this.#exposeState();
+    const times = this.#viewport.chosenTimes;
+    this.#draw();
+    this.#comparison.extend();
+    this.#loadForIndicators();
+    if (keepRange) this.#viewport.keep(times);
+    else this.applyRange();
   }
 
   /** @param {Bar} bar @param {boolean} earlier True if it is not the last bar. */
   update(bar, earlier) {
-    this.#prices.update(bar, earlier);
-    if (!earlier) this.#updatePriceLabel();
-    this.#volumes.update(this.#volumeBar(bar), earlier);
+    const added = this.#series.update(bar, earlier);
+    if (earlier) this.#indicators.show(this.#bound);
+    else this.#indicators.update();
+    if (added && this.#bound.bars.length === 1) {
+      this.applyRange();
+      this.#comparison.extend();
+    } else if (added) this.#viewport.onAppend();
+    if (bar.low <= 0 && !this.#hasNonPositivePrices) this.#applyScale();
     this.#exposeState();
+  }
+
+  /** Show the range that the user has chosen. */
+  applyRange() {
+    const { name, from, to } = choices.range;
+    const { bars, interval } = this.#bound;
+    const newest = bars.at(-1)?.time;
+    if (newest === undefined) return;
+    clearTimeout(this.#rangeTimer); // of a scroll before
+    this.#chart.priceScale("right").applyOptions({ autoScale: true });
+    if (name === null && from === null) return this.#viewport.showLatest();
+    const start = name === null ? /** @type {number} */ (from) : rangeStart(name, newest);
+    this.#viewport.showRange(Math.max(start, newest - MAX_CANDLES * interval.seconds), to);
   }
 
   /** Scroll to the newest candle and reset the zoom. */
   showLatest() {
-    const scale = this.#chart.timeScale();
-    scale.applyOptions({ barSpacing: BAR_SPACING_PX });
-    scale.scrollToPosition(RIGHT_MARGIN_BARS, false);
-    this.#chart.priceScale("right").applyOptions({ autoScale: true });
+    choices.setRange({});
+    this.applyRange();
   }
 
-  /** Publish the state as data attributes, because tests can't read the canvas. */
-  #exposeState() {
-    const bars = this.#candles?.bars ?? [];
-    Object.assign(this.#element.dataset, {
-      symbol: this.#candles?.symbol ?? "",
-      interval: this.#candles?.interval.name ?? "",
-      candles: String(bars.length),
-      first: String(bars[0]?.time ?? ""),
-      last: String(bars.at(-1)?.time ?? ""),
-    });
+  /** @returns {Bar | undefined} Candle under the crosshair; in a gap, one without values. Undefined without a crosshair. */
+  get crosshairBar() {
+    const time = this.#crosshairTime;
+    if (time === undefined || !this.#candles) return undefined;
+    const bar = this.#candles.bars[this.#candles.indexAt(time)];
+    // The keyboard moves from candle to candle, also if the one that it has selected is removed.
+    if (bar?.time === time || this.#keyboard.active) return bar;
+    const missing = /** @type {any} */ (null);
+    const [open, high, low, close, volume] = [missing, missing, missing, missing, 0];
+    return { time, open, high, low, close, volume, vwap: null, trades: 0 };
   }
 
-  /** Colour the price label: its white text needs a darker background than the colour of the candle. */
-  #updatePriceLabel() {
-    const last = this.#candles?.bars.at(-1);
-    if (!last) return;
-    this.#prices.applyOptions({ priceLineColor: this.#colours[last.close >= last.open ? "label-up" : "label-down"] });
+  /** @returns {number} Candles that the width has room for. */
+  get capacity() {
+    return this.#viewport.capacity;
   }
 
-  /** @param {Bar} bar */
-  #volumeBar({ time, volume, open, close }) {
-    return { time, value: volume, color: this.#colours[close >= open ? "volume-up" : "volume-down"] };
+  /** @returns {number} Candles of the default size that fill the width. */
+  get defaultCount() {
+    return this.#viewport.defaultCount;
   }
 
-  #applyTheme() {
-    this.#colours = colours(...COLOURS);
-    const { up, down, panel, grid, muted, line, crosshair, label } = this.#colours;
-    const cross = { color: crosshair, labelBackgroundColor: label };
-    this.#chart.applyOptions({
-      layout: { background: { color: panel }, textColor: muted, panes: { separatorColor: line, separatorHoverColor: grid } },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      crosshair: { vertLine: cross, horzLine: cross },
-      timeScale: { borderColor: line },
-    });
-    // Rising candles are hollow, falling ones filled: the direction shows without colours.
-    this.#prices.applyOptions({
-      upColor: panel,
-      downColor: down,
-      borderUpColor: up,
-      borderDownColor: down,
-      wickUpColor: up,
-      wickDownColor: down,
-    });
-    this.#volumes.setData(this.#candles?.bars.map((bar) => this.#volumeBar(bar)) ?? []);
-    this.#updatePriceLabel();
+  /** @returns {number | undefined} Time of the newest candle, undefined until it is loaded. */
+  get newestTime() {
+    return this.#candles?.bars.at(-1)?.time;
   }
 
-  /** @param {number} time */
-  #timeText(time) {
-    return bucketText(time, this.#candles?.interval.seconds ?? 60);
+  /** @returns {ChartComparison} */
+  get comparison() {
+    return this.#comparison;
   }
 
-  /** @param {{from: number, to: number} | null} range Indexes of bars. */
-  #onVisibleRangeChange(range) {
-    const count = this.#candles?.bars.length ?? 0;
-    if (!range || !count) return;
-    const away = range.to < count - 1;
-    // The library labels the last visible candle, whose close is not the current price.
-    if (this.#prices.options().lastValueVisible === away) this.#prices.applyOptions({ lastValueVisible: !away });
+  /** @returns {Candles} */
+  get candles() {
+    return this.#bound;
+  }
+
+  /** @returns {Bar[]} */
+  get visibleBars() {
+    const times = this.#viewport.visibleTimes;
+    if (!times || !this.#candles) return [];
+    return this.#candles.bars.slice(this.#candles.indexAt(times.from), this.#candles.indexAt(times.to + 1));
+  }
+
+  /** @param {Bar} bar @returns {Record<string, number | null>} Values of the indicators and the comparison by label. */
+  linesAt(bar) {
+    const values = this.#indicators.valuesAt(this.#bound.indexAt(bar.time));
+    const { symbol } = this.#comparison;
+    return symbol ? { ...values, [symbol]: this.#comparison.closeAt(bar.time) } : values;
+  }
+
+  /** @param {"light"} [theme] Instead of the current one. @returns {HTMLCanvasElement} Copy of the chart. */
+  screenshot(theme) {
+    if (theme) this.applyTheme(theme);
+    const copy = this.#chart.takeScreenshot();
+    if (theme) this.applyTheme();
+    return copy;
+  }
+
+  /** @param {"light"} [theme] Instead of the current one. */
+  applyTheme(theme) {
+    this.#colours = chartColours(theme);
+    this.#chart.applyOptions(colourOptions(this.#colours));
+    this.#series.applyColours(this.#colours);
+    this.#indicators.applyColours(this.#colours);
+    this.#comparison.applyColour(this.#colours.compared);
+  }
+
+  #tickText = (/** @type {number} */ time, /** @type {number} */ type) =>
+    tickText(time, type, this.#intervalSeconds >= SECONDS_PER_DAY);
+
+  get #bound() {
+    return /** @type {Candles} */ (this.#candles);
+  }
+
+  get #intervalSeconds() {
+    return this.#candles?.interval.seconds ?? 60;
+  }
+
+  #applyChoices() {
+    if (!this.#candles) return;
+    this.#series.setStyle(choices.style);
+    this.#indicators.select(choices.indicators, this.#colours);
+    this.#comparison.select(choices.compare, this.#candles, this.#colours.compared);
+    this.#applyScale();
+    this.#exposeState();
+    this.#loadForIndicators();
+  }
+
+  #loadForIndicators() {
+    const { bars, complete } = this.#bound;
+    const since = this.#indicators.since(this.#bound);
+    if (bars.length && !complete && bars[0].time > since) this.#callbacks.onNearOldest(since);
+  }
+
+  #applyScale() {
+    this.#hasNonPositivePrices = this.#bound.bars.some(({ low }) => low <= 0);
+    this.#element.dataset.scale = applyScale(this.#chart, this.#bound.symbol, this.#hasNonPositivePrices, this.#comparison);
+  }
+
+  #draw() {
+    const { symbol, interval } = this.#bound;
+    const zone = timeZoneLabel() === "UTC" ? "UTC" : "local time";
+    this.#element.setAttribute("aria-label", `${symbol}, candles of ${interval.title}, times in ${zone}`);
+    this.#series.draw(this.#bound);
+    this.#indicators.show(this.#bound);
+    this.#applyScale();
+    this.#exposeState();
+  }
+
+  /** Draw all in another time zone. */
+  #redraw() {
+    if (!this.#candles) return;
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    this.#series.clear();
+    this.#indicators.clear();
+    this.#draw();
+    if (range) this.#chart.timeScale().setVisibleLogicalRange(range);
+  }
+
+  #onComparisonChange() {
+    this.#applyScale();
+    this.#showLines();
+  }
+
+  /** @param {boolean} away True if the newest candle is not visible. */
+  #onScroll(away) {
+    this.#series.showPriceLabel(!away);
     this.#callbacks.onScroll(away);
-    if (range.from < PREFETCH_BARS) this.#callbacks.onNearOldest();
+  }
+
+  /** Keep the range in the URL after a scroll or zoom. */
+  #onUserChange() {
+    clearTimeout(this.#rangeTimer);
+    this.#rangeTimer = setTimeout(() => {
+      const times = this.#viewport.chosenTimes;
+      const { symbol, interval } = this.#bound;
+      if (times) choices.setRange({ ...times, symbol, interval: interval.name });
+    }, RANGE_DEBOUNCE_MS);
   }
 
   /** @param {any} event */
   #onCrosshairMove(event) {
-    if (!this.#candles || this.#cursor !== null) return; // #moveCrosshair() has reported the candle already
-    const { bars } = this.#candles;
-    this.#callbacks.onCrosshair(event.time === undefined ? undefined : bars[this.#candles.indexAt(event.time)], false);
+    if (!this.#candles || this.#keyboard.active) return; // #onKeyboard() has reported the candle already
+    this.#reportCrosshair(event.time, false);
   }
 
-  #clearCrosshair() {
-    this.#cursor = null;
-    this.#chart.clearCrosshairPosition();
-    this.#callbacks.onCrosshair(undefined, false);
+  /** @param {Bar | undefined} bar */
+  #onKeyboard(bar) {
+    if (bar) this.#series.placeCrosshair(bar);
+    else this.#chart.clearCrosshairPosition();
+    this.#reportCrosshair(bar?.time, bar !== undefined);
   }
 
-  /** @param {KeyboardEvent} event */
-  #onKeydown(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = event.shiftKey ? 10 : 1;
-    const actions = {
-      ArrowLeft: () => this.#moveCrosshair(-step),
-      ArrowRight: () => this.#moveCrosshair(step),
-      PageUp: () => this.#moveCrosshair(-50),
-      PageDown: () => this.#moveCrosshair(50),
-      Home: () => this.#moveCrosshair(-Infinity),
-      End: () => this.#moveCrosshair(Infinity),
-      "+": () => this.#zoom(1.25),
-      "=": () => this.#zoom(1.25),
-      "-": () => this.#zoom(0.8),
-      Escape: () => this.#clearCrosshair(),
-    };
-    const action = actions[/** @type {keyof typeof actions} */ (event.key)];
-    if (!action) return;
-    event.preventDefault();
-    action();
+  /** @param {number | undefined} time @param {boolean} byKeyboard */
+  #reportCrosshair(time, byKeyboard) {
+    this.#crosshairTime = time;
+    this.#callbacks.onCrosshair(this.crosshairBar, byKeyboard);
+    this.#showLines();
   }
 
-  /** @param {number} by Number of candles, negative to the left. */
-  #moveCrosshair(by) {
-    const candles = this.#candles;
-    if (!candles?.bars.length) return;
-    const last = candles.bars.length - 1;
-    const from = this.#cursor === null ? last + (by < 0 ? 1 : 0) : candles.indexAt(this.#cursor);
-    const index = Math.max(0, Math.min(last, from + by));
-    const bar = candles.bars[index];
-    this.#cursor = bar.time;
-    this.#scrollIntoView(index, last);
-    this.#chart.setCrosshairPosition(bar.close, bar.time, this.#prices);
-    this.#callbacks.onCrosshair(bar, true);
+  /** Show the values of the indicators and the comparison as text. */
+  #showLines() {
+    const bar = this.crosshairBar;
+    this.#indicators.showValues(bar);
+    this.#comparison.showValue(bar?.time);
   }
 
-  /** @param {number} index Of the candle. @param {number} last Index of the last candle. */
-  #scrollIntoView(index, last) {
-    const scale = this.#chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
-    if (!range) return;
-    const width = range.to - range.from;
-    if (index < range.from + 1) scale.scrollToPosition(index - 2 + width - last, false);
-    else if (index > range.to - 1) scale.scrollToPosition(Math.min(index + 2 - last, RIGHT_MARGIN_BARS), false);
-  }
-
-  /** @param {number} factor */
-  #zoom(factor) {
-    const scale = this.#chart.timeScale();
-    const spacing = scale.options().barSpacing * factor;
-    scale.applyOptions({ barSpacing: Math.max(MIN_BAR_SPACING_PX, Math.min(MAX_BAR_SPACING_PX, spacing)) });
+  /** Publish the state as data attributes, because tests can't read the canvas; show the values of the lines. */
+  #exposeState() {
+    const { bars, symbol, interval } = this.#bound;
+    Object.assign(this.#element.dataset, {
+      symbol,
+      interval: interval.name,
+      candles: String(bars.length),
+      first: String(bars[0]?.time ?? ""),
+      last: String(bars.at(-1)?.time ?? ""),
+      style: choices.style,
+    });
+    this.#showLines();
   }
 }

@@ -3,27 +3,27 @@
 import { announce } from "./announcer.js";
 import { byId, setText } from "./dom.js";
 import { ageText, timeText } from "./formats.js";
-import { now } from "./service_clock.js";
+import { elapsed, now } from "./service_clock.js";
 
 const root = document.documentElement;
 const label = /** @type {HTMLElement} */ (byId("connection").querySelector(".text"));
 
 /** @param {import("./stream.js").State} state */
 export function showConnection({ kind, since, lastMessageAt }) {
-  const age = ageText(Date.now() - since);
-  // `since` is local time; the page shows the service's time.
-  const start = timeText(since + now() - Date.now());
+  const age = ageText(elapsed() - since);
+  const start = timeText(now() - (elapsed() - since));
   const text = {
     connecting: "Connecting…",
     live: "Live",
     late: `No heartbeat for ${age}`,
     reconnecting: `Reconnecting since ${start} (${age})`,
     unauthorized: "Waiting for an API key",
+    paused: "Paused while the tab is hidden",
     offline: lastMessageAt ? `Offline since ${start} (${age})` : "Offline: the service can't be reached",
   }[kind];
   setText(label, text);
   if (root.dataset.connection === kind) return;
   root.dataset.connection = kind;
-  const announcements = { live: "Connected: prices are live.", connecting: "Connecting.", unauthorized: "" };
-  announce(announcements[/** @type {keyof typeof announcements} */ (kind)] ?? `${text}. Prices are outdated.`);
+  const announcements = { live: "Connected: prices are live.", connecting: "Connecting.", unauthorized: "", paused: "" };
+  announce(announcements[/** @type {keyof typeof announcements} */ (kind)] ?? `${text}. Prices are outdated.`, "data");
 }

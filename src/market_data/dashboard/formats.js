@@ -1,4 +1,6 @@
-/** Numbers and times as text. All times are in UTC. */
+/** Numbers and times as text. Times are in the zone that the user has chosen. */
+
+import { zonedIsoText } from "./time_zone.js";
 
 const MINUS = "−";
 const MISSING = "—";
@@ -18,9 +20,10 @@ function decimalsOf(value) {
 
 /** @param {number} price @returns {number} Maximum of decimals shown at this magnitude. */
 function maxDecimals(price) {
-  if (price >= 1000) return 2;
-  if (price >= 1 || price <= 0) return 4;
-  return Math.min(12, 3 - Math.floor(Math.log10(price)));
+  const size = Math.abs(price);
+  if (size >= 1000) return 2;
+  if (size >= 1 || size === 0) return 4;
+  return Math.min(12, 3 - Math.floor(Math.log10(size)));
 }
 
 /**
@@ -59,20 +62,45 @@ export function countText(count) {
   return plain.format(count);
 }
 
+/** @param {number} count @param {string} noun Its plural ends in s. @returns {string} 1 trade, 1,200 trades */
+export function quantityText(count, noun) {
+  return `${countText(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** @param {number} difference @param {string} text Absolute value of the difference. */
 export function withSign(difference, text) {
   return difference > 0 ? `+${text}` : difference < 0 ? `${MINUS}${text}` : text;
 }
 
-/** @param {number} ratio 0.01 is one percent. */
+/** @param {number} price @param {number} base @returns {number | null} Null if the base is 0 or less. */
+export function changeRatio(price, base) {
+  return base > 0 ? (price - base) / base : null;
+}
+
+/** @param {number | null} ratio 0.01 is one percent. */
 export function percentText(ratio) {
+  if (ratio === null) return MISSING;
   const rounded = Math.round(ratio * 1e4) / 100;
   return `${withSign(rounded, Math.abs(rounded).toFixed(2))}%`;
 }
 
 /** @param {number} difference @returns {string} Shows the direction to readers who can't tell the colours apart. */
 export function arrow(difference) {
-  return difference > 0 ? "▲" : difference < 0 ? "▼" : "■";
+  return difference > 0 ? "▲" : difference < 0 ? "▼" : "";
+}
+
+/** @param {number} ratio @returns {number} As shown: 0 if it rounds to 0.00%, so that arrow and colour agree with the text. */
+export function shownRatio(ratio) {
+  return Math.round(ratio * 1e4) / 1e4;
+}
+
+/**
+ * @param {number | null} ratio
+ * @param {number} [difference] Determines the arrow if there is no ratio.
+ * @returns {string} ▲ +1.25%, without an arrow for 0.00%
+ */
+export function changeText(ratio, difference = 0) {
+  return `${arrow(ratio === null ? difference : shownRatio(ratio))} ${percentText(ratio)}`.trim();
 }
 
 /** @param {number} difference @returns {"up" | "down" | "same"} */
@@ -82,12 +110,18 @@ export function direction(difference) {
 
 /** @param {number} ms @returns {string} 10:30:00 */
 export function timeText(ms) {
-  return new Date(ms).toISOString().slice(11, 19);
+  return zonedIsoText(ms).slice(11, 19);
 }
 
 /** @param {number} ms @returns {string} 2026-02-08 */
 export function dateText(ms) {
-  return new Date(ms).toISOString().slice(0, 10);
+  return zonedIsoText(ms).slice(0, 10);
+}
+
+/** @param {number} ms @param {number} now @returns {string} 10:30:00.125, or 2026-02-08 10:30:00.125 on another day. */
+export function preciseTimestampText(ms, now) {
+  const milliseconds = String(ms % 1000).padStart(3, "0");
+  return `${shortTimestampText(ms, now)}.${milliseconds}`;
 }
 
 /** @param {number} ms @param {number} now @returns {string} 10:30:00, or 2026-02-08 10:30:00 on another day than `now`. */
@@ -95,10 +129,14 @@ export function shortTimestampText(ms, now) {
   return dateText(ms) === dateText(now) ? timeText(ms) : `${dateText(ms)} ${timeText(ms)}`;
 }
 
-/** @param {number} start Seconds since 1970. @param {number} length In seconds. */
+/**
+ * @param {number} start Seconds since 1970.
+ * @param {number} length In seconds. Buckets of a day and more are days of UTC in any time zone.
+ */
 export function bucketText(start, length) {
-  const iso = new Date(start * 1000).toISOString();
-  return length >= 86400 ? iso.slice(0, 10) : `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
+  if (length >= 86400) return new Date(start * 1000).toISOString().slice(0, 10);
+  const iso = zonedIsoText(start * 1000);
+  return `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
 }
 
 /** @param {number} ms @returns {string} 3 s, 2 min 5 s, 4 h 2 min, 3 d 4 h */

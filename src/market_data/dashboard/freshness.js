@@ -1,5 +1,5 @@
 /**
- * Freshness of the selected symbol: the age of its last trade, stale above the threshold of `/status/ingestion`.
+ * Freshness of the selected symbol: the age of its last trade, stale above the threshold that its pace sets.
  * Data never counts as fresh without a live connection: there may be newer trades.
  */
 
@@ -7,10 +7,9 @@ import { announce } from "./announcer.js";
 import { getJson } from "./api_client.js";
 import { byId, setText } from "./dom.js";
 import { ageText, shortTimestampText, timeText } from "./formats.js";
-import { now } from "./service_clock.js";
+import { elapsed, now } from "./service_clock.js";
+import { timeZoneLabel } from "./time_zone.js";
 
-/** Threshold until the service's own is known. */
-const DEFAULT_THRESHOLD_MS = 10_000;
 const STATUS_INTERVAL_MS = 30_000;
 
 const root = document.documentElement;
@@ -21,14 +20,17 @@ const chartAsOf = byId("chart-as-of");
 /** @typedef {"fresh" | "stale" | "none" | "unknown"} Kind */
 
 export class Freshness {
-  #threshold = DEFAULT_THRESHOLD_MS;
+  #pace;
+  #symbol = "";
   #feedDisabled = false;
   /** @type {number | null | undefined} In milliseconds; null if the symbol has no trades, undefined until known. */
   #lastTradeAt = undefined;
   #live = false;
   #lastMessageAt = 0;
 
-  constructor() {
+  /** @param {import("./pace.js").Pace} pace */
+  constructor(pace) {
+    this.#pace = pace;
     this.readStatus();
     setInterval(() => this.readStatus(), STATUS_INTERVAL_MS);
   }
@@ -36,7 +38,6 @@ export class Freshness {
   async readStatus() {
     try {
       const status = await getJson("/status/ingestion");
-      this.#threshold = status.threshold_seconds * 1000 || DEFAULT_THRESHOLD_MS;
       this.#feedDisabled = status.ingestion_status === "disabled";
     } catch {
       return; // keep the previous status; the connection status shows the failure
@@ -44,9 +45,10 @@ export class Freshness {
     this.#show();
   }
 
-  /** @param {number | null} time In milliseconds; null if the selected symbol has no trades. */
-  set lastTradeAt(time) {
-    this.#lastTradeAt = time;
+  /** @param {string} symbol The selected one. @param {number | null} lastTradeAt In milliseconds; null without a trade. */
+  update(symbol, lastTradeAt) {
+    this.#symbol = symbol;
+    this.#lastTradeAt = lastTradeAt;
     this.#show();
   }
 
@@ -57,9 +59,9 @@ export class Freshness {
     this.#show();
   }
 
-  /** @param {number | undefined} time Of a trade. @returns {boolean} True if its price may not be the current one. */
-  isStale(time) {
-    return !this.#live || (time !== undefined && now() - time > this.#threshold);
+  /** @param {string} symbol @param {number} time Of its last trade. @returns {boolean} True if its price may not be current. */
+  isStale(symbol, time) {
+    return !this.#live || now() - time > this.#pace.threshold(symbol);
   }
 
   #show() {
@@ -67,7 +69,7 @@ export class Freshness {
     setText(label, this.#feedDisabled ? `Feed disabled · ${text.charAt(0).toLowerCase()}${text.slice(1)}` : text);
     this.#showAsOf(kind);
     if (root.dataset.freshness === kind) return;
-    if (kind === "stale" && root.dataset.freshness === "fresh") announce(`The data is stale. ${text}`);
+    if (kind === "stale" && root.dataset.freshness === "fresh") announce(`The data is stale. ${text}`, "data");
     root.dataset.freshness = kind;
   }
 
@@ -76,7 +78,7 @@ export class Freshness {
     if (this.#lastTradeAt === undefined) return ["unknown", "No data yet"];
     if (this.#lastTradeAt === null) return ["none", "No trades yet"];
     const age = now() - this.#lastTradeAt;
-    if (age > this.#threshold) return ["stale", `Stale: last trade ${ageText(age)} ago`];
+    if (age > this.#pace.threshold(this.#symbol)) return ["stale", `Stale: last trade ${ageText(age)} ago`];
     if (!this.#live) return ["unknown", `Last known trade ${ageText(age)} ago`];
     return ["fresh", `Last trade ${ageText(age)} ago`];
   }
@@ -87,13 +89,13 @@ export class Freshness {
     priceAsOf.hidden = chartAsOf.hidden = !time;
     if (!time) return;
     setText(priceAsOf, `as of ${time}`);
-    setText(chartAsOf, `${this.#live ? "Stale" : "Not live"}, as of ${time} UTC`);
+    setText(chartAsOf, `${this.#live ? "Stale" : "Not live"}, as of ${time} ${timeZoneLabel()}`);
   }
 
   /** @param {Kind} kind @returns {string} Time up to which the page is complete; empty if it is current or has no data. */
   #asOf(kind) {
     if (typeof this.#lastTradeAt !== "number") return "";
-    if (!this.#live && this.#lastMessageAt) return timeText(this.#lastMessageAt + now() - Date.now());
+    if (!this.#live && this.#lastMessageAt) return timeText(now() - (elapsed() - this.#lastMessageAt));
     return kind === "stale" || !this.#live ? shortTimestampText(this.#lastTradeAt, now()) : "";
   }
 }

@@ -2,7 +2,7 @@
 
 import { announce } from "./announcer.js";
 import { byId, setText } from "./dom.js";
-import { arrow, bucketText, countText, direction, percentText, priceText, volumeText } from "./formats.js";
+import { bucketText, changeRatio, changeText, countText, direction, priceText, shownRatio, volumeText } from "./formats.js";
 
 const legend = byId("legend");
 /** @type {Map<string, HTMLElement>} */
@@ -52,19 +52,20 @@ export function showCandle(symbol, interval, bar, announced = false) {
   if (!bar) return clear();
   legend.classList.remove("no-candle");
   const difference = bar.close - bar.open;
+  const ratio = changeRatio(bar.close, bar.open);
   const texts = {
     time: bucketText(bar.time, interval.seconds),
     open: priceText(symbol, bar.open),
     high: priceText(symbol, bar.high),
     low: priceText(symbol, bar.low),
     close: priceText(symbol, bar.close),
-    change: `${arrow(difference)} ${percentText(bar.open ? difference / bar.open : 0)}`,
+    change: changeText(ratio, difference),
     volume: volumeText(bar.volume),
     vwap: priceText(symbol, bar.vwap),
     trades: countText(bar.trades),
   };
   for (const [field, text] of Object.entries(texts)) setText(/** @type {HTMLElement} */ (values.get(field)), text);
-  legend.dataset.direction = direction(difference);
+  legend.dataset.direction = direction(ratio === null ? difference : shownRatio(ratio));
   if (announced) {
     const { time, open, high, low, close, volume } = texts;
     announce(`${time}: open ${open}, high ${high}, low ${low}, close ${close}, volume ${volume}.`);

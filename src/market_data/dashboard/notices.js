@@ -20,7 +20,11 @@ export function showNotice(subject, text, kind = "problem") {
   close.className = "icon";
   close.setAttribute("aria-label", "Dismiss");
   close.textContent = "✕";
-  close.addEventListener("click", () => notice.remove());
+  close.addEventListener("click", () => {
+    notice.remove();
+    // Not the body, from which the Tab key would begin at the top.
+    (container.querySelector("button") ?? byId("chart")).focus();
+  });
   notice.append(message, close);
   if (current) current.replaceWith(notice);
   else container.append(notice);

@@ -1,16 +1,39 @@
-/** The service's time, estimated from its messages. Ages are computed from it because the local clock may be wrong. */
+/**
+ * The service's time, estimated from its messages, and a clock for ages. The local wall clock may be wrong, and may be set at
+ * any moment.
+ */
 
 const TOLERANCE_MS = 2000;
 
-let offset = 0;
+/** Sum of the times for which `performance.now()` stood still, as it does in some browsers while the machine sleeps. */
+let asleep = 0;
+let lead = wallLead();
+/** Service's time minus `elapsed()`. */
+let offset = lead;
 /** True after the first heartbeat: heartbeats are more precise than Date headers. */
 let synced = false;
 /** @type {number | null} Offset of a heartbeat that may have been delayed. */
 let unconfirmedOffset = null;
 
+function wallLead() {
+  return Date.now() - performance.now();
+}
+
+/**
+ * Milliseconds that never go back. A wall clock that is set back does not count; one that is set forward looks like a sleep,
+ * which makes ages too high, not too low, until the next heartbeat.
+ * @returns {number}
+ */
+export function elapsed() {
+  const newLead = wallLead();
+  if (newLead - lead > TOLERANCE_MS) asleep += newLead - lead;
+  lead = newLead;
+  return performance.now() + asleep;
+}
+
 /** @returns {number} Milliseconds since 1970. */
 export function now() {
-  return Date.now() + offset;
+  return elapsed() + offset;
 }
 
 /**
@@ -19,7 +42,7 @@ export function now() {
  * @param {string} timestamp
  */
 export function syncFromHeartbeat(timestamp) {
-  const newOffset = Date.parse(timestamp) - Date.now();
+  const newOffset = Date.parse(timestamp) - elapsed();
   if (Number.isNaN(newOffset)) return;
   const confirmed = unconfirmedOffset !== null && Math.abs(newOffset - unconfirmedOffset) < TOLERANCE_MS;
   if (synced && newOffset < offset - TOLERANCE_MS && !confirmed) {
@@ -31,11 +54,16 @@ export function syncFromHeartbeat(timestamp) {
   synced = true;
 }
 
+/** Let the next heartbeat set the clock in any direction: it is the first one of a connection. */
+export function trustNextHeartbeat() {
+  synced = false;
+}
+
 /**
  * Correct a local clock that is far off, until the first heartbeat.
  * @param {string | null} date A `Date` header, which has a resolution of one second.
  */
 export function syncFromDateHeader(date) {
-  const newOffset = Date.parse(date ?? "") - Date.now();
-  if (!synced && Math.abs(newOffset) > TOLERANCE_MS) offset = newOffset;
+  const newOffset = Date.parse(date ?? "") - elapsed();
+  if (!synced && Math.abs(newOffset - offset) > TOLERANCE_MS) offset = newOffset;
 }

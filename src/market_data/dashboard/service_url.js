@@ -2,5 +2,5 @@
 
 /** @param {string} path Path of the API, such as `/symbols`. @returns {string} */
 export function serviceUrl(path) {
-  return new URL(`../..${path}`, import.meta.url).href; // this file is in /assets/dashboard
+  return new URL(`../../..${path}`, import.meta.url).href; // this script is in /assets/dashboard/HASH
 }

@@ -1,42 +1,55 @@
-/** Reads one response of `/stream`. Used instead of `EventSource`, which can't send a key. */
+/**
+ * Reads one response of `/stream`, in a page or in a worker. Used instead of `EventSource`, which can't send a key.
+ */
 
-import { authHeaders, needsKey, requestKey } from "./api_key_dialog.js";
+/**
+ * @typedef {{name: string, id: string, data: string}} Message
+ * @typedef {object} Callbacks
+ * @property {(message: Message) => void} onMessage
+ * @property {() => void} onEnd Called when the stream ends or fails; not called after `close`.
+ * @property {() => void} onUnauthorized Called in place of `onEnd` if the service asks for an API key.
+ */
 
-/** @typedef {{name: string, id: string, data: string}} Message */
+/** Silence after which a connection is late: the service sends a heartbeat at least every 10 s. */
+export const LATE_MS = 13_000;
+
+/** @param {Response} response @returns {boolean} True for a 401 of the service; a proxy in front asks for other credentials. */
+export function needsKey(response) {
+  return response.status === 401 && /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
+}
 
 export class SseReader {
   #abort = new AbortController();
 
-  /**
-   * @param {string} url
-   * @param {(message: Message) => void} onMessage
-   * @param {() => void} onEnd Called when the response ends or fails; not called after `close`.
-   */
-  constructor(url, onMessage, onEnd) {
-    this.#read(url, onMessage)
-      .catch(() => {}) // a lost connection: `onEnd` handles it
-      .then(() => this.#abort.signal.aborted || onEnd());
+  /** @param {string} url @param {Record<string, string>} headers With the API key. @param {Callbacks} callbacks */
+  constructor(url, headers, callbacks) {
+    this.#read(url, headers, callbacks)
+      .catch(() => callbacks.onEnd) // a lost connection
+      .then((end) => this.#abort.signal.aborted || end());
   }
 
   close() {
     this.#abort.abort();
   }
 
-  /** @param {string} url @param {(message: Message) => void} onMessage */
-  async #read(url, onMessage) {
+  /** @param {string} url @param {Record<string, string>} headers @param {Callbacks} callbacks */
+  async #read(url, headers, { onMessage, onEnd, onUnauthorized }) {
     const { signal } = this.#abort;
-    const headers = { Accept: "text/event-stream", ...authHeaders() };
-    const response = await fetch(url, { headers, signal, cache: "no-store" });
-    if (needsKey(response)) await requestKey();
-    if (!response.ok || !response.body) return;
+    const response = await fetch(url, {
+      headers: { Accept: "text/event-stream", ...headers },
+      signal,
+      cache: "no-store",
+    });
+    if (needsKey(response)) return onUnauthorized;
+    if (!response.ok || !response.body) return onEnd;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let buffer = ""; ; ) {
       const { value, done } = await reader.read();
-      if (done) return;
+      if (done) return onEnd;
       const events = (buffer + value).split("\n\n");
       buffer = /** @type {string} */ (events.pop());
       for (const event of events) {
-        if (signal.aborted) return;
+        if (signal.aborted) return onEnd;
         try {
           onMessage(parse(event));
         } catch (error) {

@@ -6,24 +6,26 @@
  */
 
 import { isKeyRequired } from "./api_key_dialog.js";
-import { serviceUrl } from "./service_url.js";
-import { SseReader } from "./sse_reader.js";
+import { openStream, watchForPeers } from "./shared_stream.js";
+import { elapsed } from "./service_clock.js";
+import { LATE_MS } from "./sse_reader.js";
 
-/** Limits of silence: the service sends a heartbeat at least every 10 s. */
-const LATE_MS = 13_000;
+/** Silence after which a connection is dead. */
 const DEAD_MS = 25_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const OFFLINE_MS = 30_000;
 /** After a longer silence, reading a snapshot is cheaper than replaying all events. */
 const MAX_RESUME_MS = 60_000;
+/** A tab that is hidden for so long gives its connection back. */
+const HIDDEN_MS = 60_000;
 const RETRY_DELAYS_MS = [300, 600, 1200, 2500, 5000, 8000];
 
 /**
- * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "unauthorized"} Kind
- * @typedef {{kind: Kind, since: number, lastMessageAt: number}} State Local times in milliseconds; 0 for no message yet.
+ * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "unauthorized" | "paused"} Kind
+ * @typedef {{kind: Kind, since: number, lastMessageAt: number}} State Times of `elapsed()`; 0 for no message yet.
  * @typedef {"switched" | "resumed" | "restarted"} Opening How the connection began: it replaced one that was still live, it
  *   continued after the last event of one that was lost, or it missed events.
- * @typedef {{reader: SseReader, since: number, resumed: boolean}} Connection
+ * @typedef {{reader: import("./shared_stream.js").Reader, since: number, resumed: boolean}} Connection
  */
 
 export class Stream {
@@ -31,12 +33,16 @@ export class Stream {
   #current = null;
   /** @type {Connection | null} Replaces the current one on its first message. */
   #next = null;
-  #query = "";
+  /** @type {import("./subscription.js").Subscription | null} */
+  #subscription = null;
   #lastEventId = "";
   #lastMessageAt = 0;
-  #lostAt = Date.now();
+  #lostAt = elapsed();
   #failures = 0;
   #retryTimer = 0;
+  #hiddenTimer = 0;
+  /** True from the release of the connection until a visible page has one again, or has lost it. */
+  #paused = false;
   #callbacks;
 
   /**
@@ -52,8 +58,10 @@ export class Stream {
     addEventListener("offline", () => this.#checkTimeouts());
     document.addEventListener("visibilitychange", () => {
       this.#checkTimeouts();
-      if (!document.hidden) this.#reconnectNow();
+      this.#followVisibility();
     });
+    this.#followVisibility();
+    watchForPeers(() => this.#connect());
     // A page in the back/forward cache must not hold a connection, and finds it dead when it returns.
     addEventListener("pagehide", () => this.#disconnect());
     addEventListener("pageshow", (event) => event.persisted && this.#connect());
@@ -65,18 +73,18 @@ export class Stream {
    * @param {string[]} channels
    */
   subscribe(symbols, channels) {
-    const query = new URLSearchParams(symbols ? { symbols: symbols.join(",") } : {});
-    query.set("channels", channels.join(","));
-    if (query.toString() === this.#query) return;
-    this.#query = query.toString();
+    const subscription = { symbols, channels };
+    if (JSON.stringify(subscription) === JSON.stringify(this.#subscription)) return;
+    this.#subscription = subscription;
     this.#connect();
   }
 
   /** @returns {State} */
   get state() {
-    const now = Date.now();
+    const now = elapsed();
     const lastMessageAt = this.#lastMessageAt;
     if (this.#current) return { kind: now - lastMessageAt > LATE_MS ? "late" : "live", since: lastMessageAt, lastMessageAt };
+    if (this.#paused) return { kind: "paused", since: this.#lostAt, lastMessageAt };
     const offline = !navigator.onLine || now - this.#lostAt > OFFLINE_MS;
     const waiting = offline ? "offline" : lastMessageAt ? "reconnecting" : "connecting";
     return { kind: isKeyRequired() ? "unauthorized" : waiting, since: this.#lostAt, lastMessageAt };
@@ -84,18 +92,16 @@ export class Stream {
 
   #connect() {
     clearTimeout(this.#retryTimer);
-    if (isKeyRequired()) return;
+    if (isKeyRequired() || !this.#subscription || (this.#paused && document.hidden)) return;
     this.#next?.reader.close();
-    const resumed = this.#lastEventId !== "" && Date.now() - this.#lastMessageAt < MAX_RESUME_MS;
-    const query = resumed ? `${this.#query}&${new URLSearchParams({ last_event_id: this.#lastEventId })}` : this.#query;
+    const resumed = this.#lastEventId !== "" && elapsed() - this.#lastMessageAt < MAX_RESUME_MS;
     /** @type {Connection} */
     const connection = {
-      reader: new SseReader(
-        serviceUrl(`/stream?${query}`),
-        (message) => this.#receive(connection, message),
-        () => this.#close(connection),
-      ),
-      since: Date.now(),
+      reader: openStream(this.#subscription, resumed ? this.#lastEventId : "", {
+        onMessage: (message) => this.#receive(connection, message),
+        onEnd: () => this.#close(connection),
+      }),
+      since: elapsed(),
       resumed,
     };
     this.#next = connection;
@@ -111,9 +117,10 @@ export class Stream {
       this.#current = connection;
       this.#next = null;
       this.#failures = 0;
+      this.#paused = false;
     }
     if (connection !== this.#current) return;
-    this.#lastMessageAt = Date.now();
+    this.#lastMessageAt = elapsed();
     this.#lastEventId = id;
     if (isFirst) {
       this.#notifyState();
@@ -126,10 +133,11 @@ export class Stream {
   /** Close a connection that has failed or ended, and schedule the next attempt. @param {Connection} connection */
   #close(connection) {
     connection.reader.close();
+    this.#paused &&= document.hidden;
     if (connection === this.#next) this.#next = null;
     else if (connection === this.#current) {
       this.#current = null;
-      this.#lostAt = Date.now();
+      this.#lostAt = elapsed();
     } else return;
     if (!this.#next) {
       const delay = RETRY_DELAYS_MS[Math.min(this.#failures, RETRY_DELAYS_MS.length - 1)];
@@ -142,7 +150,7 @@ export class Stream {
   }
 
   #checkTimeouts() {
-    const now = Date.now();
+    const now = elapsed();
     if (this.#current && now - this.#lastMessageAt > DEAD_MS) {
       this.#current.reader.close();
       this.#current = null;
@@ -155,7 +163,19 @@ export class Stream {
 
   /** Skip the retry delay: the network is back, or the page is visible again. */
   #reconnectNow() {
-    if (this.#query && !this.#current && !this.#next) this.#connect();
+    if (!this.#current && !this.#next) this.#connect();
+  }
+
+  #followVisibility() {
+    clearTimeout(this.#hiddenTimer);
+    if (!document.hidden) this.#reconnectNow();
+    else this.#hiddenTimer = setTimeout(() => this.#release(), HIDDEN_MS);
+  }
+
+  #release() {
+    this.#paused = true;
+    this.#disconnect();
+    this.#notifyState();
   }
 
   #disconnect() {
@@ -163,7 +183,7 @@ export class Stream {
     this.#next?.reader.close();
     this.#current?.reader.close();
     this.#next = this.#current = null;
-    this.#lostAt = Date.now();
+    this.#lostAt = elapsed();
   }
 
   #notifyState() {

@@ -1,18 +1,26 @@
 /**
- * Watch list: all symbols with last price and 24-hour change. Only the visible rows are in the document, because there may
+ * Watch list: the symbols of a list, or all, with last price and 24-hour change. Only the visible rows are in the document, because there may
  * be thousands of symbols.
  *
  * The grid keeps the focus and names its active row (aria-activedescendant), because the active row may leave the document.
  */
 
-import { DayChanges } from "./day_change.js";
-import { byId, flash, setText } from "./dom.js";
-import { arrow, countText, direction, percentText, priceText, updateDecimals } from "./formats.js";
-import { compareTrades } from "./trade_order.js";
+import { announce } from "./announcer.js";
+import { byId, setText } from "./dom.js";
+import { changeRatio, countText } from "./formats.js";
+import { LastTrades } from "./last_trades.js";
+import { Sparklines } from "./sparklines.js";
+import { SymbolSearch } from "./symbol_search.js";
+import { WatchLists } from "./watch_lists.js";
+import { WatchListsPanel } from "./watch_lists_panel.js";
+import { WatchOrder } from "./watch_order.js";
+import { createRow, updateRow } from "./watch_row.js";
 
 /** Rows rendered above and below the visible ones, so that scrolling shows no gap. */
 const OVERSCAN_ROWS = 4;
 const HEADER_ROWS = 1;
+/** Rows whose snapshots are read together. */
+const BLOCK_ROWS = 100;
 
 /**
  * @typedef {import("./trade_order.js").Trade} Trade
@@ -22,7 +30,6 @@ const HEADER_ROWS = 1;
 
 const grid = byId("watch-list");
 const rows = byId("rows");
-const search = /** @type {HTMLInputElement} */ (byId("search"));
 const note = byId("watch-list-note");
 
 export class WatchList {
@@ -30,26 +37,30 @@ export class WatchList {
   #listings = [];
   /** @type {Map<string, Listing>} */
   #listingsBySymbol = new Map();
-  /** @type {Listing[]} Listings that match the search. */
+  /** @type {Listing[]} Listings that match the search, or those of the shown list. */
   #matches = [];
-  /** @type {Map<string, Trade>} Last trade by symbol. */
-  #lastTrades = new Map();
+  #lastTrades = new LastTrades();
   /** @type {Map<string, HTMLElement>} Rendered rows by symbol. */
   #rows = new Map();
-  /** @type {Map<string, number>} Price moves since the last rendering. */
-  #priceMoves = new Map();
   #selected = "";
   #renderQueued = false;
   #callbacks;
-  dayChanges = new DayChanges(() => this.queueRender());
+  #snapshots;
+  #sparklines = new Sparklines(() => this.queueRender());
+  #lists = new WatchLists(() => this.#onListsChange());
+  #panel = new WatchListsPanel(this.#lists);
+  #order = new WatchOrder(() => this.#filter());
+  #search = new SymbolSearch({ onInput: () => this.#onSearchInput(), onEnter: () => this.#chooseFirst() });
 
   /**
+   * @param {import("./snapshots.js").Snapshots} snapshots
    * @param {object} callbacks
    * @param {(symbol: string) => void} callbacks.onSelect
    * @param {() => void} callbacks.onVisibleChange Called when other symbols become visible.
-   * @param {(time: number | undefined) => boolean} callbacks.isStale
+   * @param {(symbol: string, lastTradeAt: number) => boolean} callbacks.isStale
    */
-  constructor(callbacks) {
+  constructor(snapshots, callbacks) {
+    this.#snapshots = snapshots;
     this.#callbacks = callbacks;
     rows.addEventListener("scroll", () => this.queueRender(), { passive: true });
     new ResizeObserver(() => this.queueRender()).observe(rows);
@@ -58,8 +69,11 @@ export class WatchList {
       if (row instanceof HTMLElement && row.dataset.symbol) this.#choose(row.dataset.symbol);
     });
     grid.addEventListener("keydown", (event) => this.#onKeydown(event));
-    search.addEventListener("input", () => this.#filter());
-    search.addEventListener("keydown", (event) => this.#onSearchKeydown(event));
+  }
+
+  /** @returns {readonly Listing[]} */
+  get listings() {
+    return this.#listings;
   }
 
   /** @param {Listing[]} listings */
@@ -74,9 +88,10 @@ export class WatchList {
     return this.#listingsBySymbol.get(symbol);
   }
 
-  /** First symbol that has a price, or the first symbol. */
+  /** First symbol that has a price, or the first symbol; of the shown list, unless it is empty. */
   get defaultSymbol() {
-    return (this.#listings.find(({ symbol }) => this.#lastTrades.has(symbol)) ?? this.#listings[0]).symbol;
+    const listings = this.#matches.length ? this.#matches : this.#listings;
+    return (listings.find(({ symbol }) => this.#lastTrades.get(symbol)) ?? listings[0]).symbol;
   }
 
   get count() {
@@ -88,42 +103,44 @@ export class WatchList {
     return this.#lastTrades.get(symbol);
   }
 
-  /** @returns {string[]} */
-  get visibleSymbols() {
-    return [...this.#rows.keys()];
+  /** @returns {string[]} Visible symbols and the selected one. */
+  get shownSymbols() {
+    const symbols = new Set(this.#rows.keys());
+    if (this.#selected) symbols.add(this.#selected);
+    return [...symbols].sort();
   }
 
   /** Mark a symbol as selected and scroll to it. @param {string} symbol */
   select(symbol) {
     this.#selected = symbol;
+    this.#panel.symbol = symbol;
     this.#scrollToSelected();
     this.queueRender();
   }
 
+  /** Read the prices of a symbol again, because its history has changed. @param {string} symbol */
+  expire(symbol) {
+    this.#snapshots.expire(symbol);
+    this.#sparklines.expire(symbol);
+    this.queueRender(); // requests them again
+  }
+
+  showLists() {
+    this.#panel.open();
+  }
+
   /** Follow a stored trade or the change of one. @param {TradeEvent} event */
   apply(event) {
-    const { symbol, change, latest } = event;
-    const known = this.#lastTrades.get(symbol);
-    if (change) this.#setLastTrade(symbol, latest ?? null);
-    else if (!known || compareTrades(event, known) >= 0) this.#setLastTrade(symbol, event);
-    this.dayChanges.expire(symbol, event.timestamp);
+    this.#lastTrades.apply(event);
+    this.queueRender();
   }
 
-  /** @param {Trade[]} trades Latest ones of some symbols. @param {string[] | null} symbols Those that were read; null for all. */
-  setLastTrades(trades, symbols) {
+  /** @param {string[]} symbols Those that were read. @param {Trade[]} trades Latest ones of those that have a trade. */
+  setLastTrades(symbols, trades) {
     const read = new Map(trades.map((trade) => [trade.symbol, trade]));
-    for (const symbol of new Set([...(symbols ?? this.#lastTrades.keys()), ...read.keys()]))
-      this.#setLastTrade(symbol, read.get(symbol) ?? null);
-  }
-
-  /** @param {string} symbol @param {Trade | null} trade Null if the symbol has no trade. */
-  #setLastTrade(symbol, trade) {
-    const known = this.#lastTrades.get(symbol);
-    if (trade) {
-      this.#lastTrades.set(symbol, trade);
-      updateDecimals(symbol, trade.price);
-    } else this.#lastTrades.delete(symbol);
-    if (trade && known) this.#priceMoves.set(symbol, (this.#priceMoves.get(symbol) ?? 0) + trade.price - known.price);
+    const knowsMore = trades.some(({ symbol }) => !this.#lastTrades.get(symbol));
+    for (const symbol of symbols) this.#lastTrades.set(symbol, read.get(symbol) ?? null);
+    if (knowsMore) this.#sortAgain();
     this.queueRender();
   }
 
@@ -134,20 +151,57 @@ export class WatchList {
     requestAnimationFrame(() => this.#render());
   }
 
+  #onListsChange() {
+    this.#panel.render();
+    this.#filter();
+  }
+
+  /** @returns {Listing[]} Those of the shown list, or all. */
+  #listed() {
+    const list = this.#lists.shown;
+    if (!list) return this.#listings;
+    return list.symbols.flatMap((symbol) => this.#listingsBySymbol.get(symbol) ?? []);
+  }
+
   #filter() {
-    const text = search.value.trim().toUpperCase();
-    const matches = (/** @type {Listing} */ { symbol, name }) => symbol.includes(text) || name.toUpperCase().includes(text);
-    this.#matches = text ? this.#listings.filter(matches) : this.#listings;
-    // Symbols that begin with the text come before those whose name contains it.
-    if (text) this.#matches.sort((a, b) => Number(b.symbol.startsWith(text)) - Number(a.symbol.startsWith(text)));
+    const { text } = this.#search;
+    // Among all symbols, so that one can be added to the shown list.
+    this.#matches = text ? this.#search.find(this.#listings) : this.#sorted(this.#listed());
     grid.setAttribute("aria-rowcount", String(this.#matches.length + HEADER_ROWS));
-    const empty = text ? `No symbol matches “${search.value.trim()}”.` : "There are no symbols yet.";
+    const list = this.#lists.shown?.name;
+    const empty = list && this.#listings.length ? `No symbols in ${list}. Select one to add it.` : "There are no symbols yet.";
     const [matchCount, count] = [this.#matches.length, this.#listings.length].map(countText);
-    note.textContent = this.#matches.length ? `${matchCount} of ${count} symbols` : empty;
+    const none = text ? `No symbol matches “${text}”.` : empty;
+    note.textContent = this.#matches.length ? `${matchCount} of ${count} symbols` : none;
     note.hidden = this.#matches.length > 0 && !text;
     rows.scrollTop = 0;
     if (!text) this.#scrollToSelected();
     this.#render();
+  }
+
+  /** @param {Listing[]} listings */
+  #sorted(listings) {
+    return this.#order.sort(listings, {
+      last: (symbol) => this.#lastTrades.get(symbol)?.price,
+      change: (symbol) => this.#ratio(symbol) ?? undefined,
+    });
+  }
+
+  /** @param {string} symbol @returns {number | null} Change in 24 hours; null if unknown. */
+  #ratio(symbol) {
+    const trade = this.#lastTrades.get(symbol);
+    const reference = this.#snapshots.reference(symbol);
+    return trade && reference !== null ? changeRatio(trade.price, reference) : null;
+  }
+
+  #onSearchInput() {
+    this.#filter();
+    if (this.#search.text) announce(note.textContent ?? "");
+  }
+
+  #chooseFirst() {
+    if (this.#matches.length) this.#choose(this.#matches[0].symbol);
+    return this.#matches.length > 0;
   }
 
   /** @param {string} symbol */
@@ -166,19 +220,6 @@ export class WatchList {
     if (target === undefined || !this.#matches.length) return;
     event.preventDefault();
     this.#choose(this.#matches[Math.max(0, Math.min(this.#matches.length - 1, target))].symbol);
-  }
-
-  /** @param {KeyboardEvent} event */
-  #onSearchKeydown(event) {
-    if (event.key === "Escape") {
-      search.value = "";
-      this.#filter();
-      search.blur();
-    } else if (event.key === "ArrowDown" || event.key === "Enter") {
-      event.preventDefault();
-      if (event.key === "Enter" && this.#matches.length) this.#choose(this.#matches[0].symbol);
-      grid.focus();
-    }
   }
 
   /** @returns {number} Index among the matches; -1 if the search excludes the selected symbol. */
@@ -222,7 +263,7 @@ export class WatchList {
     const height = this.#rowHeight();
     const from = Math.max(0, Math.floor(rows.scrollTop / height) - OVERSCAN_ROWS);
     const to = Math.ceil((rows.scrollTop + rows.clientHeight) / height) + OVERSCAN_ROWS;
-    const before = this.visibleSymbols.join();
+    const before = [...this.#rows.keys()].join();
     /** @type {Map<string, HTMLElement>} */
     const rendered = new Map();
     this.#matches.slice(from, to).forEach((listing, offset) => {
@@ -234,56 +275,47 @@ export class WatchList {
       this.#updateRow(row, listing.symbol);
     });
     this.#rows = rendered;
-    if (before !== this.visibleSymbols.join()) {
+    if (before !== [...rendered.keys()].join()) {
       spacer.replaceChildren(...rendered.values());
       this.#callbacks.onVisibleChange();
     }
     const active = rendered.get(this.#selected);
     if (active) grid.setAttribute("aria-activedescendant", active.id);
     else grid.removeAttribute("aria-activedescendant");
-    this.dayChanges.request(this.visibleSymbols.filter((symbol) => this.#lastTrades.has(symbol)));
+    this.#sparklines.request([...rendered.keys()]);
+    const block = this.#matches.slice(from - (from % BLOCK_ROWS), to - (to % BLOCK_ROWS) + BLOCK_ROWS);
+    this.#snapshots.request(this.#neededSymbols(), block.map(({ symbol }) => symbol));
+    if (this.#order.isDue(this.#matches)) this.#sortAgain();
+  }
+
+  /** @returns {string[]} The shown symbols, and all that the order depends on. */
+  #neededSymbols() {
+    const listed = this.#listed();
+    if (!this.#order.needsPrices(listed)) return this.shownSymbols;
+    return [...new Set([...this.shownSymbols, ...listed.map(({ symbol }) => symbol)])].sort();
+  }
+
+  #sortAgain() {
+    if (this.#search.text || !this.#order.needsPrices(this.#matches)) return;
+    this.#matches = this.#sorted(this.#listed());
+    this.queueRender();
   }
 
   /** @param {HTMLElement} row @param {string} symbol */
   #updateRow(row, symbol) {
     const trade = this.#lastTrades.get(symbol);
-    const [, price, change] = /** @type {HTMLElement[]} */ ([...row.children]);
-    const ratio = trade ? this.dayChanges.changeOf(symbol, trade.price) : null;
-    row.setAttribute("aria-selected", String(symbol === this.#selected));
-    row.classList.toggle("stale", trade !== undefined && this.#callbacks.isStale(Date.parse(trade.timestamp)));
-    setText(price, priceText(symbol, trade?.price));
-    setText(change, ratio === null ? "—" : `${arrow(ratio)} ${percentText(ratio)}`);
-    if (ratio === null) delete change.dataset.direction;
-    else change.dataset.direction = direction(ratio);
-    flash(price, this.#priceMoves.get(symbol) ?? 0);
-    this.#priceMoves.delete(symbol);
+    updateRow(row, {
+      symbol,
+      price: trade?.price,
+      move: this.#lastTrades.takeMove(symbol),
+      ratio: this.#ratio(symbol),
+      line: this.#sparklines.line(symbol),
+      selected: symbol === this.#selected,
+      stale: trade !== undefined && this.#callbacks.isStale(symbol, Date.parse(trade.timestamp)),
+    });
   }
 
-  static focusSearch() {
-    search.focus();
-    search.select();
+  focusSearch() {
+    this.#search.focus();
   }
-}
-
-/** @param {Listing} listing */
-function createRow({ symbol, name }) {
-  const row = document.createElement("div");
-  row.id = `row-${symbol}`;
-  row.className = "row";
-  row.dataset.symbol = symbol;
-  row.setAttribute("role", "row");
-  const [title, price, change] = ["title", "last", "change"].map((className) => {
-    const cell = document.createElement("span");
-    cell.className = className;
-    cell.setAttribute("role", "gridcell");
-    row.append(cell);
-    return cell;
-  });
-  const symbolLabel = document.createElement("b");
-  symbolLabel.textContent = symbol;
-  const nameLabel = document.createElement("small");
-  nameLabel.textContent = name;
-  title.append(symbolLabel, " ", nameLabel);
-  price.textContent = change.textContent = "—";
-  return row;
 }
