@@ -12,7 +12,10 @@ from litestar.middleware import DefineMiddleware
 from market_data.api import HANDLERS, openapi_config, pages
 from market_data.api.http import problems
 from market_data.auth.api_keys import ApiKeyCache
+from market_data.body_store import body_store
 from market_data.database.candle_refresher import CandleRefresher
+from market_data.database.commit_times import CommitTimes
+from market_data.database.lock_watchdog import LockWatchdog
 from market_data.database.metrics_collector import DatabaseMetrics
 from market_data.database.pool import Database
 from market_data.database.replica import Replica
@@ -23,7 +26,12 @@ from market_data.middleware.authorization import RequireScope, open_paths
 from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.streaming.hub import Hub
+from market_data.streaming.playback.replays import Replays
+from market_data.streaming.symbol_check import SymbolCheck
+from market_data.tasks import cancel_and_wait
 from market_data.telemetry.request_log import RequestLog
+from market_data.transparency.auditor import Auditor
+from market_data.transparency.writer import LogWriter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -68,15 +76,21 @@ async def _run_services(
         ApiKeyCache(database) as api_keys,
         Replica(settings.database_read_url, settings, database) if settings.database_read_url else nullcontext() as replica,
         tracing.sending(tracer_provider),
+        body_store() as bodies,
     ):
+        hub = Hub(direct_url, settings, database)
         services = app.state.services = Services(
             settings,
             database,
             replica,
+            CommitTimes(),
             api_keys,
-            Hub(direct_url, settings, database),
+            hub,
+            Replays(database, settings, hub.clients),
+            SymbolCheck(database),
             Feeder(direct_url, settings) if settings.feed_enabled else None,
             DatabaseMetrics(direct_url, settings, database),
+            bodies,
             request_log.flush,
         )
         async with _run_tasks(services):
@@ -89,9 +103,12 @@ async def _run_tasks(services: Services) -> AsyncGenerator[None]:
     hub, metrics, feeder = services.hub, services.database_metrics, services.feeder
     coroutines = {
         "streams": hub.run(),
-        "revoked_keys": hub.disconnect_revoked_keys(services.api_keys),
+        "revoked_keys": hub.clients.disconnect_revoked_keys(services.api_keys),
         "database_metrics": metrics.run(),
         "candles": CandleRefresher(services.settings, services.database).run(),
+        "log": LogWriter(str(services.settings.direct_url), services.settings).run(),
+        "audit": Auditor(str(services.settings.direct_url), services.settings).run(),
+        "lock_watchdog": LockWatchdog(services.settings).run(),
         "shared_metrics": metrics.refresh_periodically(services.flush_access_log),
     }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in coroutines.items()]
@@ -103,8 +120,6 @@ async def _run_tasks(services: Services) -> AsyncGenerator[None]:
         if feeder:
             feeder.stop()
             await asyncio.wait(tasks[-1:], timeout=FEED_STOP_SECONDS)
-        hub.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        hub.clients.stop()
+        await cancel_and_wait(*tasks)
         services.flush_access_log()

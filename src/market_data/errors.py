@@ -9,8 +9,13 @@
     ├── Forbidden              403: an API key without the required scope
     ├── NotFound               404: an unknown symbol, or one without trades
     ├── Conflict               409: contradicts stored data
+    ├── Gone                   410: needs trades that have been dropped
+    ├── FutureVersion          a version that there is not yet; handlers raise BadParameters for it
+    ├── ContentChanged         412: a byte range of content that may have changed since the read began
     ├── TooLarge               413: a body with too many bytes or trades
     ├── UnsupportedMedia       415: a body in an unsupported format
+    ├── UnsupportedCoding      415: a body with an unsupported compression
+    ├── ForeignHost            421: the `Host` is not a name of the service
     ├── TooManyRequests        429: over the rate limit
     ├── Overloaded             503: too many concurrent requests
     ├── TookTooLong            503: no response within the request time-out
@@ -69,12 +74,32 @@ class Conflict(MarketDataError):
         self.problems = list(problems)
 
 
+class Gone(MarketDataError):
+    """Data that has been dropped; the message names the earliest time or version."""
+
+
+class FutureVersion(MarketDataError):
+    """Version that the database does not have yet; the message names the newest one."""
+
+
+class ContentChanged(MarketDataError):
+    """Byte range that may belong to other content than the ranges before."""
+
+
 class TooLarge(MarketDataError):
     """Body over the limit of bytes or trades."""
 
 
 class UnsupportedMedia(MarketDataError):
     """Body in an unsupported format."""
+
+
+class UnsupportedCoding(MarketDataError):
+    """Body with an unsupported `Content-Encoding`."""
+
+
+class ForeignHost(MarketDataError):
+    """`Host` that is not in ALLOWED_HOSTS."""
 
 
 class TooManyRequests(MarketDataError):

@@ -1,7 +1,7 @@
 """Structs of the market data: the rows of the database as clients read them, and the schemas of the OpenAPI document.
 
-The database formats the JSON of `Trade`, `Candle` and `FilledCandle`, in the order of the fields here; tests compare the
-two. Numbers are `float` to clients, and exact decimals in the database and in JSON. Times are in UTC.
+The database formats the JSON of `Trade`, `Candle`, `FilledCandle` and `Snapshot`, in the order of the fields here; tests
+compare the two. Numbers are `float` to clients, and exact decimals in the database and in JSON. Times are in UTC.
 """
 
 from datetime import datetime
@@ -24,6 +24,7 @@ Price = Annotated[float, doc("Price of one unit.", 189.44)]
 Volume = Annotated[float, doc("Units traded.", 104.9)]
 TradeId = Annotated[int, doc("Distinguishes trades of one symbol at one time; 0 if the source has no such number.", 0)]
 IntervalName = Annotated[str, doc("Length of a bucket.", "1m")]
+FillName = Annotated[str, doc("`fill` of the request. Only responses to `fill` have this field.", "previous")]
 Vwap = Annotated[float | None, doc("Volume-weighted average price; null if the volume is 0.", 189.3552)]
 FilledPrice = Annotated[
     float | None,
@@ -42,8 +43,12 @@ Settled = Annotated[
     ),
 ]
 Count = Annotated[int, doc("Number of rows in this response.", 1)]
-RangeStart = Annotated[datetime, doc("Start of the range, inclusive.", "2026-02-08T10:00:00Z")]
+RangeStart = Annotated[
+    datetime,
+    doc("Start of the range, inclusive; without `start`, the oldest row of this page.", "2026-02-08T10:00:00Z"),
+]
 RangeEnd = Annotated[datetime, doc("End of the range, exclusive.", "2026-02-08T11:00:00Z")]
+SymbolNames = Annotated[list[str], doc("The symbols, in upper case and alphabetical order.", ["AAPL", "MSFT"])]
 NextPageToken = Annotated[
     str | None, doc("Send it as `page_token`, with the same parameters, for the next page; null on the last page.")
 ]
@@ -72,6 +77,7 @@ class Symbol(Struct, frozen=True):
     name: Annotated[str, doc("Full name of the symbol.", "Apple Inc.")]
     created_at: Annotated[datetime, doc("Time at which it was added.", "2026-02-08T10:00:00Z")]
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
+    signed: Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", False)]
 
 
 class SymbolList(Struct, frozen=True):
@@ -95,6 +101,18 @@ class TradeList(Struct, frozen=True):
     """The trades of a symbol in a range, sorted by time, then `trade_id`, newest first by default."""
 
     symbol: SymbolName
+    start: RangeStart
+    end: RangeEnd
+    limit: Annotated[int, doc("The limit that was applied.", 100)]
+    count: Count
+    trades: Annotated[list[Trade], doc("The trades.")]
+    next_page_token: NextPageToken
+
+
+class SymbolsTradeList(Struct, frozen=True):
+    """With `symbols`: the trades of several symbols, sorted by symbol, then by time and `trade_id`."""
+
+    symbols: SymbolNames
     start: RangeStart
     end: RangeEnd
     limit: Annotated[int, doc("The limit that was applied.", 100)]
@@ -156,6 +174,82 @@ class FilledCandleList(Struct, frozen=True):
     count: Count
     candles: Annotated[list[FilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
+    fill: FillName
+
+
+class SymbolCandle(Candle, frozen=True, omit_defaults=True, kw_only=True):
+    """A candle with its symbol."""
+
+    symbol: SymbolName
+
+
+class SymbolsCandleList(Struct, frozen=True):
+    """With `symbols`: the candles of several symbols, sorted by symbol, then by time."""
+
+    symbols: SymbolNames
+    interval: IntervalName
+    start: RangeStart
+    end: RangeEnd
+    count: Count
+    candles: Annotated[list[SymbolCandle], doc("The candles.")]
+    next_page_token: NextPageToken
+
+
+class SymbolFilledCandle(FilledCandle, frozen=True, omit_defaults=True, kw_only=True):
+    """A candle of a response without gaps, with its symbol."""
+
+    symbol: SymbolName
+
+
+class SymbolsFilledCandleList(Struct, frozen=True):
+    """With `symbols` and `fill`: the candles of several symbols without gaps, sorted by symbol, then by time."""
+
+    symbols: SymbolNames
+    interval: IntervalName
+    start: RangeStart
+    end: RangeEnd
+    count: Count
+    candles: Annotated[list[SymbolFilledCandle], doc("The candles.")]
+    next_page_token: NextPageToken
+    fill: FillName
+
+
+class Last24Hours(Struct, frozen=True, omit_defaults=True):
+    """Figures of the 15-minute candles that began within the last 24 hours."""
+
+    open: Annotated[float | None, doc("Price of the first trade; null without a trade.", 187.9)]
+    high: Annotated[float | None, doc("Highest price; null without a trade.", 190.12)]
+    low: Annotated[float | None, doc("Lowest price; null without a trade.", 187.3)]
+    volume: Annotated[float, doc("Units traded.", 30211.6)]
+    settled: Settled = True
+
+
+class Snapshot(Struct, frozen=True):
+    """A symbol at a glance."""
+
+    symbol: SymbolName
+    latest: Annotated[LatestPrice, doc("The newest trade.")]
+    day: Annotated[Candle | None, doc("Candle of the UTC day so far; null without a trade.")]
+    previous_day: Annotated[Candle | None, doc("Candle of the UTC day before; null without a trade.")]
+    minute: Annotated[Candle | None, doc("The newest 1-minute candle; null until the trade of `latest` has been taken in.")]
+    change: Annotated[float | None, doc("`price` of `latest` minus `price_24h_ago`; null without that.", 1.51)]
+    change_percent: Annotated[
+        float | None, doc("The same in percent of `price_24h_ago`; null if that is not above 0.", 0.8035)
+    ]
+    price_24h_ago: Annotated[
+        float | None, doc("Last close before `last_24h`; null if the symbol was not traded before.", 187.93)
+    ]
+    previous_close: Annotated[
+        float | None, doc("Last close before the current UTC day; null if the symbol was not traded before.", 188.4)
+    ]
+    last_24h: Annotated[Last24Hours, doc("Figures of the last 24 hours.")]
+
+
+class SnapshotList(Struct, frozen=True):
+    """Snapshots of symbols that have a trade, in alphabetical order."""
+
+    snapshots: Annotated[list[Snapshot], doc("The snapshots.")]
+    count: Count
 
 
 class ParameterProblem(Struct, frozen=True):

@@ -65,7 +65,7 @@ class LevelStatus(Struct, frozen=True):
     ]
 
 
-JobState = Literal["ok", "failing", "late", "postponed", "stopped", "unused"]
+JobState = Literal["ok", "failing", "late", "postponed", "stopped", "unused", "pinned"]
 
 
 class JobStatus(Struct, frozen=True):
@@ -84,7 +84,8 @@ class JobStatus(Struct, frozen=True):
         doc(
             "`failing` after two failures in a row, or after one without a success within two intervals; `late` if it "
             "should have started five minutes ago, and `postponed` if it starts more than two intervals from now, as "
-            "after the clock was set back; `stopped` if it is not scheduled; `unused` if retention is off.",
+            "after the clock was set back; `stopped` if it is not scheduled; `unused` if retention is off; `pinned` if a "
+            "pin keeps all trades.",
             "ok",
         ),
     ]
@@ -118,7 +119,7 @@ class IngestionStatus(Struct, frozen=True):
     threshold_seconds: Annotated[float, doc("Three intervals of ingestion.", 9)]
     feeding_replica: Annotated[
         str | None,
-        doc("Host, process id and a random part of the replica that holds the feed's lease.", "api-1:17:5b1c9e72"),
+        doc("Random name of the process that holds the feed's lease; its host is in the table `leases`.", "5b1c9e72"),
     ]
     candles: Annotated[list[LevelStatus], doc("By interval, shortest first.")]
     jobs: Annotated[list[JobStatus], doc("The jobs.")]

@@ -7,58 +7,60 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from market_data.models import Count, NextPageToken, Price, SymbolName, Timestamp, TradeId, Volume, doc
-from market_data.trade_validation import SYMBOL_PATTERN
+from market_data.trade_validation import MAX_SYMBOL_LENGTH, SYMBOL_PATTERN
 
 MAX_NAME_LENGTH = 200
 MAX_REASON_LENGTH = 500
 
-EXPONENT_PATTERN = r"([eE][+-]?\d+)?"
-PRICE_PATTERN = rf"^[+]?0*(?=[0.]*[1-9])(\d+(\.\d*)?|\.\d+){EXPONENT_PATTERN}$"
-VOLUME_PATTERN = rf"^[+-]?(\d+(\.\d*)?|\.\d+){EXPONENT_PATTERN}$"
-TIME_PATTERN = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,18})?([Zz]|[+-]\d\d(:?\d\d)?)$"
-INTEGER_PATTERN = r"^[+-]?\d{1,4000}$"
-
-# `extra_json_schema` only documents: `api.http.decoding` checks the values and names every field that is wrong.
+# `extra_json_schema` only documents: `api.http.decoding` checks the values and names every field that is wrong. It also
+# accepts numbers as strings, which the schemas leave out: generated clients would take a price for a number or a string.
 NewSymbol = Annotated[
     str,
-    doc("The symbol, in upper or lower case.", "AAPL", extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$"}),
+    doc(
+        "The symbol, in upper or lower case.",
+        "AAPL",
+        extra_json_schema={"pattern": f"^{SYMBOL_PATTERN}$", "maxLength": MAX_SYMBOL_LENGTH},
+    ),
 ]
 
 
-def _number(meaning: str, pattern: str, **bounds: int) -> Meta:
-    types = [{"type": "number", **bounds}, {"type": "string", "pattern": pattern}]
+def _number(meaning: str, **bounds: int) -> Meta:
     description = (
-        f"{meaning}, less than 1e30, at most 30 decimal places. A number, or a string of its digits, with or without an "
-        "exponent; stored exactly."
+        f"{meaning}, less than 1e30, at most 30 decimal places; stored exactly. A string of its digits, with or without an "
+        "exponent, is accepted too."
     )
-    return doc(description, 189.44, extra_json_schema={"oneOf": types})
+    return doc(description, 189.44, extra_json_schema=bounds)
 
 
-NewPrice = Annotated[Decimal, _number("Price of one unit: greater than 0", PRICE_PATTERN, exclusiveMinimum=0)]
-NewVolume = Annotated[Decimal, _number("Units traded: 0 or more", VOLUME_PATTERN, minimum=0)]
+NewPrice = Annotated[
+    Decimal, _number("Price of one unit: greater than 0 unless the symbol is signed, else greater than -1e30")
+]
+NewVolume = Annotated[Decimal, _number("Units traded: 0 or more", minimum=0)]
 NewTime = Annotated[
     datetime,
     doc(
         "Time of the trade: RFC 3339, with a zone. Digits beyond the microsecond are cut off.",
         "2026-02-08T10:30:00Z",
         tz=True,
-        extra_json_schema={"pattern": TIME_PATTERN},
     ),
 ]
 NewTradeId = Annotated[
     int,
     doc(
-        "Distinguishes trades of one symbol at one time: a whole number of 64 bits.",
+        "Distinguishes trades of one symbol at one time: a whole number of 64 bits, by default 0. A string of its digits is "
+        "accepted too.",
         1,
         ge=-(2**63),
         le=2**63 - 1,
-        extra_json_schema={"oneOf": [{"type": "integer"}, {"type": "string", "pattern": INTEGER_PATTERN}]},
     ),
 ]
 Reason = Annotated[str, doc("Reason for the change; printable.", "fat finger", min_length=1, max_length=MAX_REASON_LENGTH)]
 NewName = Annotated[
     str, doc("Full name of the symbol; printable.", "NVIDIA Corporation", min_length=1, max_length=MAX_NAME_LENGTH)
 ]
+
+
+Signed = Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", True)]
 
 
 class TradeIn(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +94,7 @@ class SymbolIn(Struct, kw_only=True, forbid_unknown_fields=True):
 
     symbol: NewSymbol
     name: NewName
+    signed: Signed = False
 
 
 class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +102,7 @@ class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: NewName | UnsetType = UNSET
     active: Annotated[bool, doc("False to refuse new trades of the symbol, the feed's included.", False)] | UnsetType = UNSET
+    signed: Signed | UnsetType = UNSET
 
 
 class Rejection(Struct, frozen=True):
@@ -132,18 +136,25 @@ class TradeChange(Struct, frozen=True):
         int | None, doc("Id of the entry; null if the trade was never changed and already had the values of the call.", 7)
     ]
     changed_at: Annotated[datetime | None, doc("Time of the change; null if `id` is null.", "2026-02-08T11:00:00Z")]
-    action: Annotated[Literal["cancel", "correct"], doc("Kind of change.", "correct")]
+    action: Annotated[
+        Literal["cancel", "correct", "truncate"],
+        doc("Kind of change; `truncate` if all trades of the symbol were removed, of which this was the latest.", "correct"),
+    ]
     symbol: SymbolName
     timestamp: Timestamp
     trade_id: TradeId
     before: Annotated[TradeValues, doc("Values before the change.")]
-    after: Annotated[TradeValues | None, doc("Values after the change; null if the trade was cancelled.")]
+    after: Annotated[TradeValues | None, doc("Values after the correction; null for another action.")]
     actor: Annotated[
         str | None, doc("Name of the API key, or database role, that made the change; null if `id` is null.", "desk")
     ]
     reason: Annotated[
         str | None,
         doc("Reason for the change; null if `id` is null or a change made in the database gave none.", "fat finger"),
+    ]
+    database_role: Annotated[
+        str | None,
+        doc("Role that was connected to the database; null if `id` is null, and for older changes.", "market_data"),
     ]
 
 

@@ -9,11 +9,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+from urllib.parse import quote
 
-SYMBOL_PATTERN = r"[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}"
+MAX_SYMBOL_LENGTH = 64
+SYMBOL_PATTERN = r"(?:\.?[A-Za-z0-9]|[$^])(?: ?[A-Za-z0-9._/^=:+&#@!*$()-])*"
+"""Form of a symbol besides its length, also in RE2's syntax. The constraint `symbols_symbol_form` is the same."""
+SYMBOL_FORM = (
+    f"1 to {MAX_SYMBOL_LENGTH} letters, digits, single spaces or . _ / ^ = : + & # @ ! * $ ( ) -, "
+    "beginning with a letter, a digit, a dot before one of them, $ or ^"
+)
 
-SYMBOL = re.compile(SYMBOL_PATTERN)
+SYMBOL = re.compile(rf"(?!.{{{MAX_SYMBOL_LENGTH + 1}}}){SYMBOL_PATTERN}")
+STORED_SYMBOL = re.compile(SYMBOL.pattern.replace("a-z", ""))
+"""A symbol in upper case."""
 TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?P<hour>\d\d):\d\d:\d\d(?:\.\d{1,18})?(?P<zone>[Zz]|[+-]\d\d(?::?(?P<minutes>\d\d))?)?", re.ASCII
 )
@@ -39,13 +48,18 @@ class Row(NamedTuple):
     trade_id: str | None
 
 
+RejectionReason = Literal["invalid", "unknown_symbol", "inactive_symbol", "expired", "future", "conflict", "cancelled"]
+"""Kind of a rejection, for the metrics. An expired trade is before the retention horizon."""
+
+
 class InvalidTrade(Exception):
     """A trade can't be stored. `part` is the invalid field, None for the whole row."""
 
-    def __init__(self, part: str | None, detail: str) -> None:
+    def __init__(self, part: str | None, detail: str, reason: RejectionReason = "invalid") -> None:
         super().__init__(f"{part}: {detail}" if part else detail)
         self.part = part
         self.detail = detail
+        self.reason = reason
 
 
 class FutureLimit(NamedTuple):
@@ -64,7 +78,7 @@ class FutureLimit(NamedTuple):
         """Return the rejection of a trade that is later than `latest`."""
         ahead = (time - self.now).total_seconds()
         detail = f"is {ahead:,.0f} s ahead of the clock, and FUTURE_TOLERANCE_SECONDS is {self.tolerance:g}"
-        return InvalidTrade("timestamp", detail)
+        return InvalidTrade("timestamp", detail, "future")
 
 
 class TradeIdNumbering:
@@ -129,10 +143,7 @@ def _missing(row: Row) -> str:
 def read_symbol(text: str) -> str:
     """Return the symbol in upper case."""
     if not SYMBOL.fullmatch(text):
-        raise InvalidTrade(
-            "symbol",
-            f"must be 1 to 32 letters, digits or . _ / ^ = -, beginning with a letter, digit or ^, not {shown(text)}",
-        )
+        raise InvalidTrade("symbol", f"must be {SYMBOL_FORM}, not {shown(text)}")
     return text.upper()
 
 
@@ -160,37 +171,47 @@ def read_trade_id(text: str) -> int:
 
 
 def read_price(text: str) -> str:
-    """Return a number greater than 0 in plain digits."""
-    price = _read_number("price", text)
-    if not price.strip("0."):
-        raise InvalidTrade("price", f"must be greater than 0, not {shown(text)}")
-    return price
+    """Return a number in plain digits. The database knows which symbols may have prices of 0 or less."""
+    return _read_number("price", text)
+
+
+def unsigned_price(symbol: str, price: Decimal) -> InvalidTrade:
+    """Return the rejection of a price of 0 or less of a symbol that is not signed."""
+    remedy = f'PATCH {symbol_path(symbol)} with {{"signed": true}} if {symbol} has such prices'
+    return InvalidTrade("price", f"must be greater than 0, not '{price:f}'; {remedy}")
+
+
+def symbol_path(symbol: str) -> str:
+    """Return the path of a symbol, escaped as far as a URL needs it."""
+    return f"/symbols/{quote(symbol, safe='/:@!$&()*+=^')}"
 
 
 def read_volume(text: str) -> str:
     """Return a number of 0 or more in plain digits."""
-    return _read_number("volume", text)
+    volume = _read_number("volume", text)
+    if volume.startswith("-") and volume.strip("-0."):
+        raise InvalidTrade("volume", f"must not be negative, not {shown(text)}")
+    return volume.removeprefix("-")
 
 
 def _read_number(name: str, text: str) -> str:
     """Return a number in at most 30 digits before and after the decimal point, exactly as in the text."""
-    if PLAIN_NUMBER.fullmatch(text):
+    if PLAIN_NUMBER.fullmatch(text.removeprefix("-")):
         return text
     if not NUMBER.fullmatch(text):
         raise InvalidTrade(name, f"must be a number such as 270.15, not {shown(text)}")
     value = Decimal(text)
     if value == 0:
         return "0.0"
-    if value < 0:
-        raise InvalidTrade(name, f"must not be negative, not {shown(text)}")
-    if value >= MAX_NUMBER:
-        raise InvalidTrade(name, f"must be less than 1e30, not {shown(text)}")
+    size, sign = value.copy_abs(), "-" if value < 0 else ""
+    if size >= MAX_NUMBER:
+        raise InvalidTrade(name, f"must be {'greater than -' if sign else 'less than '}1e30, not {shown(text)}")
     # The bound keeps an exponent such as e-999999999 from becoming as many digits.
-    whole, _, fraction = (f"{value:f}" if value >= MIN_NUMBER else "").partition(".")
+    whole, _, fraction = (f"{size:f}" if size >= MIN_NUMBER else "").partition(".")
     whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
     if not (whole or fraction) or len(fraction) > MAX_DECIMAL_PLACES:
         raise InvalidTrade(name, f"must have at most {MAX_DECIMAL_PLACES} decimal places, not {shown(text)}")
-    return f"{whole or '0'}.{fraction or '0'}"
+    return f"{sign}{whole or '0'}.{fraction or '0'}"
 
 
 def shown(text: str) -> str:

@@ -1,93 +1,181 @@
 """`GET /candles`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import is_past
+from market_data.api.http.consistency import read_source
+from market_data.api.http.handlers import check_zone
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_CANDLES_LIMIT,
+    CandlesAsOfParameter,
     CandlesLimitParameter,
     CandlesOrderParameter,
     EndParameter,
     FillParameter,
     FormatParameter,
+    GraceParameter,
     IntervalParameter,
+    OneSymbolParameter,
     PageTokenParameter,
+    SeveralSymbolsParameter,
     StartParameter,
-    SymbolParameter,
+    ZoneParameter,
 )
-from market_data.api.http.response_formats import accepted_format
-from market_data.api.http.row_responses import RowsResponse
-from market_data.errors import BadParameters
-from market_data.models import CandleList, FilledCandleList, ParameterProblem
-from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, columns_of, read_candles
-from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS, GapfilledRange, read_gapfilled_candles
-from market_data.queries.intervals import INTERVALS, WEEK_START
-from market_data.queries.row_pages import Page
+from market_data.api.http.past import PastMoment, find_close, find_version
+from market_data.api.http.range_requests import RangeRequests
+from market_data.api.http.row_responses import JsonPage, RowsResponse
+from market_data.api.http.selection import RowParameters, Selection, select
+from market_data.errors import BadParameters, Gone
+from market_data.models import CandleList, FilledCandleList, ParameterProblem, SymbolsCandleList, SymbolsFilledCandleList
+from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, Fill, columns_of, read_candles
+from market_data.queries.derived_candles import read_derived_candles
+from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS, read_gapfilled_candles
+from market_data.queries.intervals import (
+    ALL_INTERVALS,
+    DERIVED,
+    INTERVALS,
+    MAX_SECONDS_DAYS,
+    SECONDS,
+    bucket_start,
+    next_bucket,
+)
+from market_data.queries.past import AsOf
+from market_data.queries.retention import read_dropped_before
+from market_data.queries.row_pages import BEGINNING, Order
+from market_data.trade_validation import rfc3339
 
 MAX_GAPFILLED: Final = 10_000_000
 """Candles of a streamed response with `fill`, in which a long range has any number of empty ones."""
+
+MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
 
 
 @get(
     "/candles",
     summary="Candles",
     description=(
-        "Open, high, low, close and volume of a symbol by bucket, oldest first by default: whole buckets whose start lies "
-        "in the range, the open bucket included. Buckets are UTC, weeks start on Monday. A bucket without a trade has no "
-        "candle, except with `fill`. JSON has pages; CSV and Arrow have the whole range, with `fill` up to "
-        f"{MAX_GAPFILLED:,} candles."
+        "Open, high, low, close and volume of a symbol, or of several, by bucket, oldest first by default: whole buckets "
+        "whose start lies in the range, the open bucket included. Buckets are UTC unless `tz` is given, and weeks start on "
+        "Monday. A bucket without a trade has no candle, except with `fill`. Without `start`, the newest candles. JSON has "
+        f"pages; the other formats have the whole range, with `fill` up to {MAX_GAPFILLED:,} candles."
     ),
     tags=["Candles"],
-    operation_class=openapi_operation(has_rows=True),
-    responses=responses(CandleList | FilledCandleList, 400, 404),
+    operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
+    middleware=[RangeRequests],
+    responses=responses(SymbolsFilledCandleList | SymbolsCandleList | FilledCandleList | CandleList, 400, 404, 410),
 )
 async def candles(
     request: Request[Any, Any, Any],
-    symbol: SymbolParameter,
     interval: IntervalParameter,
-    start: StartParameter,
-    end: EndParameter,
-    order: CandlesOrderParameter = "asc",
+    symbol: OneSymbolParameter = None,
+    symbols: SeveralSymbolsParameter = None,
+    start: StartParameter = None,
+    end: EndParameter = None,
+    order: CandlesOrderParameter = None,
     fill: FillParameter = None,
+    tz: ZoneParameter = None,
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
+    as_of: CandlesAsOfParameter = None,
+    grace: GraceParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
-    def to_struct(page: Page, _: int, token: str | None) -> CandleList | FilledCandleList:
-        kind = CandleList if fill is None else FilledCandleList
-        return kind(symbol, interval, start, end, page.count, page.rows, token)
+    order = order or "asc"
+    check_zone(interval, tz)
+    past = await _find_past(request, as_of, grace, plain=interval in INTERVALS and not tz and not fill)
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
+    selection = select(
+        request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *([grace] if grace else [])
+    )
+    rows = await _range(request, selection, interval, order, tz, fill)
+    read_page = read_candles if fill is None else read_gapfilled_candles
+    if tz or interval in DERIVED:
+        read_page = read_derived_candles
 
-    given_format = given_format or accepted_format(request)
-    bounds = symbol, interval, start, end, order
-    settled = _is_settled(interval, end)
-    common = DEFAULT_CANDLES_LIMIT, settled, to_struct
-    if fill is None:
-        columns = columns_of("csv", CANDLE_COLUMNS)
-        response = RowsResponse(request, "/candles", CandleRange(*bounds), read_candles, columns, *common)
-    else:
-        if given_format != "json" and limit is None:
-            _check_size(interval, start, end)
-        columns = columns_of("csv", GAPFILLED_COLUMNS)
-        rows = GapfilledRange(*bounds, fill)
-        response = RowsResponse(request, "/candles", rows, read_gapfilled_candles, columns, *common)
-    return await response.respond(limit, page_token, given_format)
+    def to_struct(page: JsonPage) -> CandleList | FilledCandleList | SymbolsCandleList | SymbolsFilledCandleList:
+        fields = interval, page.start, page.end, page.row_count, page.rows, page.token
+        if page.symbols is None:
+            return CandleList(rows.symbol, *fields) if fill is None else FilledCandleList(rows.symbol, *fields, fill)
+        symbols = list(page.symbols)
+        return SymbolsCandleList(symbols, *fields) if fill is None else SymbolsFilledCandleList(symbols, *fields, fill)
+
+    def has_ended(end: datetime) -> bool:
+        """Return True if the last bucket that starts before a time has ended."""
+        if not is_past(end):
+            return False
+        last = bucket_start(end, interval, tz)
+        return last == end or is_past(next_bucket(last, interval, tz))
+
+    columns = columns_of("csv", CANDLE_COLUMNS if fill is None else GAPFILLED_COLUMNS)
+    return await RowsResponse(request, selection, rows, read_page, columns, has_ended, to_struct).respond()
 
 
-def _check_size(interval: str, start: datetime, end: datetime) -> None:
-    buckets = (min(end, datetime.now(UTC)) - start) // INTERVALS[interval] + 1
-    if buckets > MAX_GAPFILLED:
+async def _find_past(
+    request: Request[Any, Any, Any], moment: PastMoment | None, grace: timedelta | None, *, plain: bool
+) -> AsOf | None:
+    is_close = moment is not None and moment.is_close
+    if grace is not None and not is_close:
+        raise BadParameters([ParameterProblem("grace", "needs as_of=close")])
+    if not is_close:
+        return await find_version(request, moment)
+    if not plain:
+        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz and fill"
+        raise BadParameters([ParameterProblem("as_of", detail)])
+    return await find_close(request, grace or timedelta())
+
+
+async def _range(
+    request: Request[Any, Any, Any],
+    selection: Selection,
+    interval: str,
+    order: Order,
+    tz: ZoneInfo | None,
+    fill: Fill | None,
+) -> CandleRange:
+    """Return the range of a selection.
+
+    Raises:
+        BadParameters: It leads to too many candles.
+        Gone: It needs trades that retention has dropped.
+    """
+    start = selection.start
+    if interval in SECONDS:
+        start = await _start_of_seconds(request, selection)
+    elif fill and selection.limit is None:
+        _check_size(interval, selection)
+    from_end = selection.is_newest and order == "asc"
+    return CandleRange(selection.symbols[0], interval, start, selection.end, order, from_end, tz, fill, selection.as_of)
+
+
+def _check_size(interval: str, selection: Selection) -> None:
+    if selection.start == BEGINNING:
+        detail = f"is required with fill in the format {selection.response_format}, unless limit is given"
+        raise BadParameters([ParameterProblem("start", detail)])
+    buckets = (min(selection.end, datetime.now(UTC)) - selection.start) // ALL_INTERVALS[interval] + 1
+    if buckets * len(selection.symbols) > MAX_GAPFILLED:
         detail = (
-            f"leads to {buckets:,} candles with the empty ones, more than the maximum of {MAX_GAPFILLED:,}; ask for a "
-            "shorter range, a longer interval, or without fill"
+            f"leads to {buckets * len(selection.symbols):,} candles with the empty ones, more than the maximum of "
+            f"{MAX_GAPFILLED:,}; ask for a shorter range, a longer interval, or without fill"
         )
         raise BadParameters([ParameterProblem("start", detail)])
 
 
-def _is_settled(interval: str, end: datetime) -> bool:
-    """Return True if the last bucket that starts before `end` has ended."""
-    return is_past(end) and is_past(end + (WEEK_START - end) % INTERVALS[interval])
+async def _start_of_seconds(request: Request[Any, Any, Any], selection: Selection) -> datetime:
+    """Return the start of a range of candles that are computed from trades."""
+    dropped_before = await read_source(request).read(read_dropped_before)
+    if selection.start == BEGINNING:
+        return max(selection.end - MAX_SECONDS_RANGE, dropped_before or BEGINNING)
+    if selection.end - selection.start > MAX_SECONDS_RANGE:
+        detail = f"must be at most {MAX_SECONDS_DAYS} days before end, because {', '.join(SECONDS)} are computed from trades"
+        raise BadParameters([ParameterProblem("start", detail)])
+    if dropped_before and selection.start < dropped_before:
+        raise Gone(
+            f"The trades before {rfc3339(dropped_before)} were dropped; start there, or choose an interval from 1m on."
+        )
+    return selection.start

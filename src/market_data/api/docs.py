@@ -1,25 +1,30 @@
 """The OpenAPI document and its pages.
 
 The pages request nothing from other hosts: scripts and styles come from this service, out of npm's folder (`DOCS_ASSETS`).
-The content security policy enforces that, because ReDoc would otherwise fetch its publisher's logo.
+The content security policy enforces that.
 """
 
 import re
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
-from litestar.response import File
 from litestar.response.base import ASGIResponse
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
 
 from market_data import __version__
+from market_data.api.docs_pages import REDOC, REPLACED, SWAGGER, completed
 from market_data.api.http.caching import REVALIDATE, STATIC, conditional_response
+from market_data.api.http.components import DocumentConfig
 from market_data.api.http.handlers import redirect_from_slash, root_path
 from market_data.api.http.openapi import OPEN, WITH_KEY
 from market_data.errors import NotFound
@@ -29,6 +34,8 @@ Market prices: the newest trade of a symbol, all trades, and candles.
 
 Times are RFC 3339 in UTC with a `Z`. Ranges are half-open: `start` inclusive, `end` exclusive. Symbols may be written in
 upper or lower case. A response that is cut at its `limit` has a `next_page_token` and a `Link` header for the next page.
+HEAD works wherever GET does. Responses of more than a kilobyte are compressed with zstd or gzip as `Accept-Encoding` asks,
+except streams; bodies of requests may be compressed with gzip (`Content-Encoding: gzip`).
 Errors are problem details (RFC 9457). Besides the listed ones, every path may return 400 (invalid `Host`), 408 (the body
 arrives too slowly), 414 and 431 (path and query, or the headers, are too large) and 503 with `Retry-After` (time-out).
 """
@@ -47,27 +54,24 @@ SCRIPTS = {
         "swagger-ui-dist/swagger-ui-standalone-preset.js",
         "swagger-ui-dist/swagger-ui.css",
         "redoc/bundles/redoc.standalone.js",
-        "lightweight-charts/dist/lightweight-charts.standalone.production.mjs",
     )
 }
 """Files of the pages, by name under `/assets`. No other file of npm's folder is served."""
 
-# Relative URLs of scripts and styles work under any path prefix.
-NO_ICON = "<link rel='icon' href='data:,'>"
+
+@cache
+def _read_script(path: Path) -> bytes:
+    """Return a script, which is kept in memory (3.1 MB in all) like its compressed bodies, because its path needs no key."""
+    script = path.read_bytes()
+    for part, replacement in REPLACED.items():
+        script = script.replace(part, replacement)
+    return script
+
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     "key": SecurityScheme("http", scheme="bearer", description="An API key, as `market-data keys create` prints it."),
     "apiKeyHeader": SecurityScheme("apiKey", name="X-API-Key", security_scheme_in="header", description="The same key."),
 }
-
-SWAGGER = SwaggerRenderPlugin(
-    js_url="assets/swagger-ui-bundle.js",
-    css_url="assets/swagger-ui.css",
-    standalone_preset_js_url="assets/swagger-ui-standalone-preset.js",
-    favicon=NO_ICON,
-)
-REDOC = RedocRenderPlugin(js_url="assets/redoc.standalone.js", google_fonts=False, favicon=NO_ICON)
-
 
 MAX_PREFIXES = 16
 """Path prefixes whose documents and pages are kept; trusted proxies may send many."""
@@ -94,6 +98,8 @@ class RenderedDocuments:
             document = {**request.app.openapi_schema.to_schema(), "servers": [{"url": prefix or "/"}]}
             # Litestar leaves the type of `render`'s first parameter open.
             body = self._plugin.render(request, document)  # pyright: ignore[reportUnknownMemberType]
+            if self._plugin in (SWAGGER, REDOC):
+                body = completed(body)
             if len(self._rendered) >= MAX_PREFIXES:
                 self._rendered.clear()
             self._rendered[prefix] = Rendered(body, _content_policy(body, self._plugin))
@@ -122,7 +128,7 @@ async def _not_found_as_problem(response: Response[Any]) -> Response[Any]:
 
 def openapi_config(*, required: bool) -> OpenAPIConfig:
     """Return the configuration of the document. `required` is True if reads need a key."""
-    return OpenAPIConfig(
+    return DocumentConfig(
         title="Market Data Platform",
         version=__version__,
         description=DESCRIPTION.strip(),
@@ -133,6 +139,7 @@ def openapi_config(*, required: bool) -> OpenAPIConfig:
             Tag("Live", "Events as they are committed."),
             Tag("Service", "The service itself."),
         ],
+        operation_id_creator=_operation_id,
         components=Components(security_schemes=SCHEMES),
         security=[*WITH_KEY] if required else [{}, *WITH_KEY],
         render_plugins=[DocumentPlugin()],
@@ -140,6 +147,13 @@ def openapi_config(*, required: bool) -> OpenAPIConfig:
             "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_not_found_as_problem
         ),
     )
+
+
+def _operation_id(handler: HTTPRouteHandler, method: Method, path: list[str | PathParameterDefinition]) -> str:
+    """Return the name of an operation in generated clients: `getCandles`, `storeTrades`."""
+    first, *others = handler.fn.__name__.split("_") if path != ["price"] else ["price"]
+    words = ["get", first, *others] if method == "GET" else [first, *others]
+    return words[0] + "".join(word.capitalize() for word in words[1:])
 
 
 def _content_policy(page: bytes, plugin: OpenAPIRenderPlugin) -> str:
@@ -166,7 +180,7 @@ def pages(assets: Path | None) -> list[Any]:
                 "The document itself is at /schema/openapi.json."
             )
         html, policy = documents.render(request)
-        return conditional_response(request, html, MediaType.HTML, {"Content-Security-Policy": policy}, settled=True)
+        return conditional_response(request, html, MediaType.HTML, {"Content-Security-Policy": policy})
 
     @get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)
     def swagger(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -176,11 +190,18 @@ def pages(assets: Path | None) -> list[Any]:
     def redoc(request: Request[Any, Any, Any]) -> ASGIResponse:
         return page(request, redoc_pages)
 
+    documents = RenderedDocuments(JsonRenderPlugin())
+
+    @get("/openapi.json", opt=OPEN, include_in_schema=False, sync_to_thread=False)
+    def document(request: Request[Any, Any, Any]) -> ASGIResponse:
+        return conditional_response(request, documents.render(request).body, MediaType.JSON, {})
+
     @get([f"/assets/{name}" for name in SCRIPTS], opt=OPEN, include_in_schema=False, sync_to_thread=False)
-    def script(request: Request[Any, Any, Any]) -> File:
+    def script(request: Request[Any, Any, Any]) -> ASGIResponse:
         path = Path(assets or "", SCRIPTS[Path(request.url.path).name])
         if assets is None or not path.is_file():
             raise NotFoundException
-        return File(path, filename=path.name, content_disposition_type="inline", headers=STATIC)
+        media_type = "text/css" if path.suffix == ".css" else "text/javascript"
+        return ASGIResponse(body=_read_script(path), media_type=media_type, headers=STATIC)
 
-    return [swagger, redoc, script]
+    return [swagger, redoc, document, script]

@@ -18,7 +18,7 @@ from market_data.models_status import Health, Liveness, Readiness, ReadinessChec
 from market_data.queries.status import read_revision, read_trade_totals
 from market_data.services import Services, services_of
 
-NEEDED_REVISION = "0013"
+NEEDED_REVISION = "0019"
 """Oldest revision of the schema that this version can use, which is its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0
@@ -36,7 +36,7 @@ UNREADY = {**NO_STORE, "Retry-After": str(RETRY_SECONDS)}
     operation_class=openapi_operation(scope=None, rate_limited=False),
     responses={
         200: response(Health, "The service is healthy."),
-        **problem_responses(500),
+        **problem_responses(421, 500),
         503: response(Health, "The database can't be reached."),
     },
 )

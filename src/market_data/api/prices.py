@@ -1,18 +1,21 @@
-"""`GET /price/latest` and `GET /prices/latest`."""
+"""`GET /price/latest`, `GET /prices/latest` and `GET /snapshots`."""
 
 from typing import Any
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
+from msgspec import Raw
 
-from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import json_response, require_symbol, require_symbols
 from market_data.api.http.openapi import openapi_operation, responses
-from market_data.api.http.parameters import SymbolParameter, SymbolsParameter
+from market_data.api.http.parameters import AsOfParameter, SymbolParameter, SymbolsParameter
+from market_data.api.http.past import DATA_VERSION, caching_of, find_version, version_headers
+from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
-from market_data.models import LatestPrice, PriceList
+from market_data.models import LatestPrice, PriceList, SnapshotList
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
+from market_data.queries.snapshots import read_snapshots
 
 
 @get(
@@ -20,15 +23,23 @@ from market_data.queries.latest_prices import read_latest_price, read_latest_pri
     summary="Latest price",
     description="The newest trade of a symbol. `/price` is the same as `/price/latest`.",
     tags=["Prices"],
-    operation_class=openapi_operation(),
-    responses=responses(LatestPrice, 400, 404),
+    operation_class=openapi_operation(has_version=True),
+    responses=responses(LatestPrice, 400, 404, 410),
 )
-async def latest_price(request: Request[Any, Any, Any], symbol: SymbolParameter) -> ASGIResponse:
-    latest = await read_source(request).read_coalesced(read_latest_price, symbol)
-    if latest is None:
+async def latest_price(
+    request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None
+) -> ASGIResponse:
+    if as_of:
+        past = await find_version(request, as_of)
+        found = await read_source(request).read_coalesced(read_latest_prices, (symbol,), past)
+    else:
+        found = await read_source(request).read_coalesced(read_latest_price, symbol)
+    if not found.prices:
         await require_symbol(request, symbol)
-        raise NotFound(f"{symbol} has no trade yet; try again once one has arrived.")
-    return json_response(latest, NO_STORE)
+        raise NotFound(
+            f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
+        )
+    return json_response(found.prices[0], {**caching_of(request, as_of), DATA_VERSION: str(found.version)})
 
 
 @get(
@@ -39,11 +50,40 @@ async def latest_price(request: Request[Any, Any, Any], symbol: SymbolParameter)
         "left out; unknown symbols are named in the 404."
     ),
     tags=["Prices"],
-    operation_class=openapi_operation(),
-    responses=responses(PriceList, 400, 404),
+    operation_class=openapi_operation(has_ranges=True, has_version=True),
+    middleware=[RangeRequests],
+    responses=responses(PriceList, 400, 404, 410),
 )
-async def latest_prices(request: Request[Any, Any, Any], symbols: SymbolsParameter = None) -> ASGIResponse:
-    prices = await read_source(request).read_coalesced(read_latest_prices, symbols)
+async def latest_prices(
+    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+) -> ASGIResponse:
+    past = await find_version(request, as_of)
+    prices, version = await read_source(request).read_coalesced(read_latest_prices, symbols, past)
     if symbols and len(prices) < len(symbols):
         await require_symbols(request, symbols)
-    return json_response(PriceList(prices, len(prices)), NO_STORE)
+    return json_response(PriceList(prices, len(prices)), {**caching_of(request, as_of), DATA_VERSION: str(version)})
+
+
+@get(
+    "/snapshots",
+    summary="Snapshots",
+    description=(
+        "The newest trade, the candles of the UTC day, of the day before and of the newest minute, and the change and range "
+        "of the last 24 hours, of each of the given symbols, or of all, in alphabetical order. A known symbol without a "
+        "trade is left out; unknown symbols are named in the 404."
+    ),
+    tags=["Prices"],
+    operation_class=openapi_operation(has_ranges=True, has_version=True),
+    middleware=[RangeRequests],
+    responses=responses(SnapshotList, 400, 404, 410),
+)
+async def snapshots(
+    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+) -> ASGIResponse:
+    past = await find_version(request, as_of)
+    found = await read_source(request).read_coalesced(read_snapshots, symbols, past)
+    if symbols and found.symbol_count < len(symbols):
+        await require_symbols(request, symbols)
+    rows: Any = Raw(f"[{found.rows}]".encode())
+    headers = {**caching_of(request, as_of), **version_headers(found.version)}
+    return json_response(SnapshotList(rows, found.symbol_count), headers)

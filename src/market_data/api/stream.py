@@ -3,7 +3,7 @@
 Litestar's server-sent events are not used because they encode each event again for each client.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -12,15 +12,20 @@ from litestar.connection import ASGIConnection
 from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 
-from market_data.api.http.handlers import require_symbols
+from market_data.api.http.handlers import raise_unknown
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
-from market_data.api.http.parameters import (
+from market_data.api.http.parameters import SymbolsParameter
+from market_data.api.http.stream_parameters import (
     ChannelsParameter,
+    FromParameter,
     LastEventIdHeader,
     LastEventIdParameter,
-    SymbolsParameter,
+    ReplayOrderParameter,
+    SpeedParameter,
+    ToParameter,
 )
 from market_data.api.http.streaming_response import StreamingResponse
+from market_data.api.replay import prepare_replay, read_replay
 from market_data.auth.api_keys import ApiKey
 from market_data.services import services_of
 from market_data.streaming.clients import Client
@@ -29,7 +34,8 @@ from market_data.streaming.hub import Hub
 from market_data.streaming.subscriptions import Subscription
 
 DESCRIPTION = """
-Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `event` and its `data` as JSON:
+Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `event` and its `data` as JSON. The `version`
+of a trade, candle or reload is that of the data that it shows, as in `Data-Version`.
 
 * `trade`: a stored trade, with the fields of `/trades`; or a change of one, by any client. `change: "corrected"` comes with
   the new price and volume, `change: "cancelled"` with the last ones, and both with `latest`, the latest trade of the symbol
@@ -38,14 +44,27 @@ Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `
   bucket; with `closed: true` within two seconds after the end of the bucket; and with `revised: true` after a late,
   corrected or cancelled trade has changed a closed candle. If both apply, only the latter is sent. With `removed: true`, and
   without prices, if the bucket has no trade any more.
+* `revision`: closed candles of a `symbol` that a commit has changed, in the channel `revisions`: `revisions` are the entries
+  of `/revisions` of all stored intervals. Sent at once, once for each `version`; bulk history comes as `reload`.
 * `reload`: history of a `symbol` from `start` (inclusive) to `end` (exclusive) was loaded or deleted in bulk, without an
   event for each trade, and its candles are up to date. Sent once to each client that is subscribed to the
   symbol in any channel. Read `/price/latest`, `/trades` and `/candles` of the range again.
-* `heartbeat`: at once, and every ten seconds while the service follows the database. Reconnect after 25 seconds without.
+* `heartbeat`: at once, and every ten seconds while the service follows the database. Reconnect after 25 seconds without. The
+  first one has a `retry` of one to five seconds, so that not all clients return at once after a restart.
 * `gap`: the events after `Last-Event-ID` are no longer available, because they are kept for an hour. Read `/trades` and
   `/candles` for the missing time; the stream continues from now.
 * `bye`: the reason why the service ends the stream: the client reads too slowly, the service stops, the database was
   replaced, or the client's key was revoked or has expired.
+
+With `from`, the past is replayed, up to `to`, at a `speed`, with the same events and two more. After its last event, the
+stream ends:
+
+* `clock`: the virtual time as `timestamp`, with `speed` and `paused`: at once, about once a second, and after each command.
+  The `timestamp` of a heartbeat is virtual as well.
+* `end`: the replay has reached its end, the `timestamp`.
+
+In `order=known`, the default, ids are those of the live stream up to their middle number, which counts the subscribed rows
+of a commit. In `order=time`, they have the version that is played, and count the events.
 
 Ids follow the order of commits and are the same at all replicas. A client that reconnects with the id of the last event that
 it received (a browser's `EventSource` does so by itself) misses no event and receives none twice; of several missed changes
@@ -55,14 +74,16 @@ of a candle it receives the newest.
 "symbols": ["AAPL"], "channels": ["trades", "candles_1m"]}` and `unsubscribe` likewise; each event is a message `{"event": …,
 "id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first. With `"last_event_id"`, `subscribe`
 first sends the events that were missed since. A page sends its key as a subprotocol, `new WebSocket(url, ["bearer", key])`,
-or in its first message, `{"action": "authenticate", "key": …}`.
+or in its first message, `{"action": "authenticate", "key": …}`. In a replay, it also takes `{"action": "pause"}`, `resume`,
+`step` (plays the next commit, and pauses), `{"action": "seek", "time": "2026-02-08T10:30:00Z"}` within the replay, and
+`{"action": "speed", "speed": 60}` or `"max"`; each is answered with a `clock`.
 
     curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'
 """
 
 EXAMPLE = """id: 412-1-0
 event: trade
-data: {"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00.123456Z","trade_id":0}
+data: {"symbol":"AAPL","price":189.44,"volume":3,"timestamp":"2026-02-08T10:30:00.123456Z","trade_id":0,"version":412}
 
 """
 
@@ -80,7 +101,7 @@ HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         200: response(
             str, "Events, until the client disconnects.", media_type="text/event-stream", examples=[Example(value=EXAMPLE)]
         ),
-        **problem_responses(400, 404, 500, 503),
+        **problem_responses(400, 404, 410, 500, 503),
     },
 )
 async def stream(
@@ -89,10 +110,20 @@ async def stream(
     channels: ChannelsParameter = None,
     last_event_id: LastEventIdParameter = None,
     last_event_id_header: LastEventIdHeader = None,
+    from_: FromParameter = None,
+    to: ToParameter = None,
+    speed: SpeedParameter = None,
+    order: ReplayOrderParameter = None,
 ) -> ASGIResponse:
+    last_event_ids = {"Last-Event-ID": last_event_id_header, "last_event_id": last_event_id}
+    replay = read_replay(from_, to, speed, order, last_event_ids)
     subscription = await subscription_of(request, symbols, channels)
     client = Client("sse", subscription, key_id_of(request))
-    pieces = _joined(hub_of(request).messages(client, last_event_id_header or last_event_id))
+    if player := await prepare_replay(request, client, replay):
+        messages = services_of(request).replays.messages(player)
+    else:
+        messages = hub_of(request).messages(client, last_event_id_header or last_event_id)
+    pieces = _joined(messages)
     return StreamingResponse(pieces, media_type="text/event-stream", headers=HEADERS, on_disconnect=client.close)
 
 
@@ -107,8 +138,17 @@ async def subscription_of(
 ) -> Subscription:
     await hub_of(connection).wait_until_ready()
     if symbols is not None:
-        await require_symbols(connection, symbols)
+        await require_streamed_symbols(connection, symbols)
     return Subscription.to(channels or ("trades",), None if symbols is None else frozenset(symbols))
+
+
+async def require_streamed_symbols(connection: ASGIConnection[Any, Any, Any, Any], symbols: Sequence[str]) -> None:
+    """Check that symbols are known; thousands of clients share a statement.
+
+    Raises:
+        NotFound: Some are unknown.
+    """
+    raise_unknown(await services_of(connection).streamed_symbols.unknown(symbols))
 
 
 def key_id_of(request: ASGIConnection[Any, Any, Any, Any]) -> int | None:

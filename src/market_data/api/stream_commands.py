@@ -1,21 +1,31 @@
 """Commands of `/ws` clients, read field by field, so that an error names each wrong field and the remedy."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Raw, Struct
 
 from market_data.api.http.decoding import decode_object, decode_string, explain_malformed
-from market_data.api.http.parameter_types import read_channels, read_choice, read_event_id, read_symbols
+from market_data.api.http.parameter_types import (
+    read_channels,
+    read_choice,
+    read_event_id,
+    read_speed,
+    read_symbols,
+    read_time_bound,
+)
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.streaming.events import EventId
 from market_data.streaming.subscriptions import Subscription
 from market_data.trade_validation import shown
 
-Action = Literal["subscribe", "unsubscribe", "authenticate"]
+Action = Literal["subscribe", "unsubscribe", "authenticate", "pause", "resume", "step", "seek", "speed"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+
+REPLAY_ACTIONS: Final = frozenset[Action]({"pause", "resume", "step", "seek", "speed"})
 
 MAX_NAMED_FIELDS: Final = 5
 """Unknown fields that an error names."""
@@ -31,6 +41,9 @@ class Command(Struct, frozen=True, kw_only=True):
     last_event_id: EventId | None = None
     """Id after which missed events are sent first."""
     key: str = ""
+    time: datetime | None = None
+    """Time that a replay seeks."""
+    speed: float = 1.0
 
     @property
     def subscription(self) -> Subscription:
@@ -52,7 +65,7 @@ def read_command(text: str) -> Command:
     except ValueError as error:
         raise BadParameters([ParameterProblem("action", str(error))]) from None
     readers = FIELDS[action]
-    detail = f"is not a field of {action}, which has action, {', '.join(readers)}"
+    detail = f"is not a field of {action}, which has {', '.join(['action', *readers])}"
     unknown = [name for name in fields if name not in readers][:MAX_NAMED_FIELDS]
     problems = [ParameterProblem(shown(name)[1:-1], detail) for name in unknown]
     values: dict[str, Any] = {}
@@ -60,8 +73,8 @@ def read_command(text: str) -> Command:
         try:
             if name in fields:
                 values[name] = read(fields[name])
-            elif name == "key":
-                raise ValueError("is missing; `market-data keys create NAME` creates one")
+            elif name in REQUIRED:
+                raise ValueError(f"is missing; {REQUIRED[name]}")
         except ValueError as error:
             problems.append(ParameterProblem(name, str(error)))
     if problems:
@@ -113,6 +126,14 @@ def _read_key(raw: Raw) -> str:
     return _text(raw, "md_…")
 
 
+def _read_time(raw: Raw) -> datetime:
+    return read_time_bound(_text(raw, "2026-02-08T10:30:00Z")).time
+
+
+def _read_speed(raw: Raw) -> float:
+    return read_speed(bytes(raw).decode().strip().strip('"'))
+
+
 decode_strings = msgspec.json.Decoder(list[str]).decode
 
 Readers = Mapping[str, Callable[[Raw], Any]]
@@ -121,5 +142,17 @@ FIELDS: Final[Mapping[Action, Readers]] = {
     "subscribe": {**LISTS, "last_event_id": _read_event_id},
     "unsubscribe": LISTS,
     "authenticate": {"key": _read_key},
+    "pause": {},
+    "resume": {},
+    "step": {},
+    "seek": {"time": _read_time},
+    "speed": {"speed": _read_speed},
 }
 """Readers of the fields of each action. They raise ValueError with the remedy."""
+
+REQUIRED: Final = {
+    "key": "`market-data keys create NAME` creates one",
+    "time": "give the time to continue at, such as 2026-02-08T10:30:00Z",
+    "speed": "give a number above 0, such as 1, 10 or 60, or max",
+}
+"""Fields that their actions need, with the remedy."""

@@ -12,11 +12,13 @@ from market_data.api.http.consistency import read_source, write_headers
 from market_data.api.http.handlers import json_response, unknown_symbol
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, response, responses
 from market_data.api.http.parameters import PathSymbolParameter
+from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import Conflict
 from market_data.models import ParameterProblem, Symbol, SymbolList
 from market_data.models_writes import SymbolChangeIn, SymbolIn
-from market_data.queries.symbols import insert_symbol, read_symbols, update_symbol
+from market_data.queries.symbols import insert_symbol, read_symbol, read_symbols, update_symbol
 from market_data.services import services_of
+from market_data.trade_validation import symbol_path
 
 
 @get(
@@ -24,7 +26,8 @@ from market_data.services import services_of
     summary="Symbols",
     description="Every known symbol, in alphabetical order.",
     tags=["Prices"],
-    operation_class=openapi_operation(),
+    operation_class=openapi_operation(has_ranges=True),
+    middleware=[RangeRequests],
     responses=responses(SymbolList),
 )
 async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -32,11 +35,27 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     return json_response(SymbolList(found, len(found)), REVALIDATE)
 
 
+# `path`, because symbols may contain slashes.
+@get(
+    "/symbols/{symbol:path}",
+    summary="One symbol",
+    description="A known symbol, as in `/symbols`. Slashes in it may be escaped (`EUR%2FUSD`) or not (`EUR/USD`).",
+    tags=["Prices"],
+    operation_class=openapi_operation(),
+    responses=responses(Symbol, 400, 404),
+)
+async def one_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
+    found = await read_source(request).read(read_symbol, symbol)
+    if found is None:
+        raise unknown_symbol(symbol)
+    return json_response(found, REVALIDATE)
+
+
 @post(
     "/symbols",
     opt={"scope": "write"},
     summary="Add a symbol",
-    description="Add a symbol. Repeated with the same name, it changes nothing and returns 200.",
+    description="Add a symbol. Repeated with the same values, it changes nothing and returns 200.",
     tags=["Prices"],
     operation_class=openapi_operation(
         body=request_body(SymbolIn, {"symbol": "NVDA", "name": "NVIDIA Corporation"}), scope="write"
@@ -49,28 +68,35 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
 )
 async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await read_object(request, SymbolIn)
-    added = await services_of(request).database.write(insert_symbol, given.symbol, given.name)
-    if added.symbol.name != given.name:
-        message = f"{given.symbol} is known as {added.symbol.name!r}; PATCH /symbols/{given.symbol} changes its name"
+    added = await services_of(request).database.write(insert_symbol, given.symbol, given.name, given.signed)
+    known, path = added.symbol, symbol_path(given.symbol)
+    if known.name != given.name:
+        message = f"{given.symbol} is known as {known.name!r}; PATCH {path} changes its name"
         raise Conflict(f"{message}.", [ParameterProblem("name", message)])
+    if given.signed and not known.signed:
+        message = f"{given.symbol} is known, and is not signed; PATCH {path} changes that"
+        raise Conflict(f"{message}.", [ParameterProblem("signed", message)])
     return json_response(added.symbol, write_headers(request), status=201 if added.is_new else 200)
 
 
-# `path`, because symbols may contain slashes.
 @patch(
     "/symbols/{symbol:path}",
     opt={"scope": "write"},
     summary="Change a symbol",
-    description="Change the name of a symbol, or whether new trades of it are accepted. Fields that are left out stay.",
+    description=(
+        "Change the name of a symbol, whether new trades of it are accepted, or whether their prices may be 0 or less. A "
+        "symbol with such trades stays `signed` (409). Fields that are left out stay."
+    ),
     tags=["Prices"],
-    operation_class=openapi_operation(body=request_body(SymbolChangeIn, {"active": False}, minProperties=1), scope="write"),
-    responses=responses(Symbol, *BODY_PROBLEMS, 404),
+    operation_class=openapi_operation(body=request_body(SymbolChangeIn, {"active": False}), scope="write"),
+    responses=responses(Symbol, *BODY_PROBLEMS, 404, 409),
 )
 async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     change = await read_object(request, SymbolChangeIn)
     name = None if change.name is UNSET else change.name
     active = None if change.active is UNSET else change.active
-    changed = await services_of(request).database.write(update_symbol, symbol, name, active)
+    signed = None if change.signed is UNSET else change.signed
+    changed = await services_of(request).database.write(update_symbol, symbol, name, active, signed)
     if changed is None:
         raise unknown_symbol(symbol)
     return json_response(changed, write_headers(request))

@@ -1,5 +1,6 @@
 """Writes of trades: storing, cancelling and correcting, and the audit trail of changes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,20 +14,22 @@ from msgspec.structs import asdict
 
 from market_data.api.http.bodies import JSON, NDJSON, read_object
 from market_data.api.http.caching import NO_STORE
+from market_data.api.http.components import reference_to
 from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, require_symbol, root_path
-from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, request_schema, responses
-from market_data.api.http.paging import make_page_token, next_link, read_page_token
+from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, responses
+from market_data.api.http.paging import PageStart, make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
     AnySymbolParameter,
     ChangesLimitParameter,
     PageTokenParameter,
     PartialParameter,
-    known_pairs,
 )
+from market_data.api.http.query_string import known_pairs
 from market_data.api.http.trade_bodies import MAX_TRADES, TradeBody, read_trades
 from market_data.errors import BadParameters, Conflict, NotFound
+from market_data.models import ParameterProblem
 from market_data.models_writes import (
     CancelIn,
     ChangeList,
@@ -37,7 +40,6 @@ from market_data.models_writes import (
     TradeChange,
     TradeIn,
 )
-from market_data.queries.row_pages import PACKED_EPOCH
 from market_data.queries.trade_changes import (
     ChangeResult,
     delete_trade,
@@ -49,6 +51,7 @@ from market_data.queries.trade_changes import (
 from market_data.queries.trade_writes import ConflictingTrade, Outcome, write_trades
 from market_data.queries.trades import TradeKey
 from market_data.services import services_of
+from market_data.telemetry.metrics import TRADES_REJECTED, TRADES_WRITTEN
 from market_data.trade_validation import InvalidTrade, rfc3339
 
 TRADE: Final[Mapping[str, Any]] = {
@@ -68,8 +71,8 @@ TRADES_BODY = RequestBody(
         JSON[0]: OpenAPIMediaType(
             schema=Schema(
                 one_of=[
-                    request_schema(TradeIn),
-                    Schema(type=OpenAPIType.ARRAY, items=request_schema(TradeIn), min_items=1, max_items=MAX_TRADES),
+                    reference_to(TradeIn),
+                    Schema(type=OpenAPIType.ARRAY, items=reference_to(TradeIn), min_items=1, max_items=MAX_TRADES),
                 ]
             ),
             examples={
@@ -105,6 +108,7 @@ TRADES_BODY = RequestBody(
 async def store_trades(request: Request[Any, Any, Any], partial: PartialParameter = "false") -> ASGIResponse:
     store_valid = partial == "true"
     given = await read_trades(request)
+    _count_rejected(given.rejected)
     if given.rejected and not store_valid:
         raise _rejection_error(given, given.rejected)
     services = services_of(request)
@@ -112,11 +116,18 @@ async def store_trades(request: Request[Any, Any, Any], partial: PartialParamete
     if given.trades:
         tolerance = services.settings.future_tolerance_seconds
         outcome = await services.database.write(write_trades, given.trades, tolerance, partial=store_valid)
+    _count_rejected(outcome.rejected)
     if outcome.rejected and not store_valid:
         raise _rejection_error(given, outcome.rejected)
+    TRADES_WRITTEN.labels("stored").inc(outcome.stored)
     rejected = sorted((given.rejected | dict(outcome.rejected)).items())
     rejections = [Rejection(index, str(reason), isinstance(reason, ConflictingTrade)) for index, reason in rejected]
     return json_response(StoredTrades(given.count, outcome.stored, outcome.existing, rejections), write_headers(request))
+
+
+def _count_rejected(rejected: Mapping[int, InvalidTrade]) -> None:
+    for reason, number in Counter(trade.reason for trade in rejected.values()).items():
+        TRADES_REJECTED.labels(reason).inc(number)
 
 
 def _rejection_error(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> BadParameters | Conflict:
@@ -149,6 +160,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     result = await services_of(request).database.write(delete_trade, trade, _actor(request), cancel.reason)
     if result.change is None or result.change.action != "cancel":
         raise await _not_found(request, trade, result)
+    TRADES_WRITTEN.labels("cancelled").inc(result.by_this)
     return _change_response(request, result.change, changed=result.by_this)
 
 
@@ -163,7 +175,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     ),
     tags=["Trades"],
     operation_class=openapi_operation(
-        body=request_body(CorrectIn, {**KEY, "price": 189.5, "reason": "fat finger"}, minProperties=4), scope="write"
+        body=request_body(CorrectIn, {**KEY, "price": 189.5, "reason": "fat finger"}), scope="write"
     ),
     responses=responses(MadeChange, *BODY_PROBLEMS, 404),
 )
@@ -173,8 +185,12 @@ async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     price = None if correction.price is UNSET else correction.price
     volume = None if correction.volume is UNSET else correction.volume
     database = services_of(request).database
-    result = await database.write(update_trade, trade, price, volume, _actor(request), correction.reason)
+    try:
+        result = await database.write(update_trade, trade, price, volume, _actor(request), correction.reason)
+    except InvalidTrade as invalid:
+        raise BadParameters([ParameterProblem(invalid.part or "body", invalid.detail)]) from None
     if result.by_this and result.change:
+        TRADES_WRITTEN.labels("corrected").inc()
         return _change_response(request, result.change, changed=True)
     unchanged = await database.write(read_unchanged_trade, trade)
     if unchanged is None:
@@ -198,16 +214,22 @@ async def trade_changes(
     page_token: PageTokenParameter = None,
 ) -> ASGIResponse:
     limit = limit or DEFAULT_TRADES_LIMIT
-    before = None if page_token is None else read_page_token(page_token, ("/trades/changes", symbol))[1]
+    before = None if page_token is None else _page_start(page_token, symbol)
     changes = await services_of(request).database.read(read_trade_changes, symbol, before, limit + 1)
     if not changes and symbol is not None:
         await require_symbol(request, symbol)
     token, headers = None, dict(NO_STORE)
     if len(changes) > limit:
         changes.pop()
-        token = make_page_token(("/trades/changes", symbol), (PACKED_EPOCH, changes[-1].id or 0))
+        token = make_page_token(("/trades/changes", symbol), PageStart([(0, None, changes[-1].id or 0)]))
         headers |= next_link(f"{root_path(request)}/trades/changes", known_pairs(request), token)
     return json_response(ChangeList(changes, len(changes), token), headers)
+
+
+def _page_start(token: str, symbol: str | None) -> int:
+    """Return the id of the last change before a page."""
+    ((_, _, before),) = read_page_token(token, ("/trades/changes", symbol)).keys
+    return before
 
 
 def _actor(request: Request[Any, Any, Any]) -> str:

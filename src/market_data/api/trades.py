@@ -9,17 +9,21 @@ from market_data.api.http.caching import is_past
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
+    AsOfParameter,
     EndParameter,
     FormatParameter,
+    OneSymbolParameter,
     PageTokenParameter,
+    SeveralSymbolsParameter,
     StartParameter,
-    SymbolParameter,
     TradesLimitParameter,
     TradesOrderParameter,
 )
-from market_data.api.http.row_responses import RowsResponse
-from market_data.models import TradeList
-from market_data.queries.row_pages import Page
+from market_data.api.http.past import find_version
+from market_data.api.http.range_requests import RangeRequests
+from market_data.api.http.row_responses import JsonPage, RowsResponse
+from market_data.api.http.selection import RowParameters, select
+from market_data.models import SymbolsTradeList, TradeList
 from market_data.queries.trades import TRADE_COLUMNS, TradeRange, read_trades
 
 
@@ -27,28 +31,35 @@ from market_data.queries.trades import TRADE_COLUMNS, TradeRange, read_trades
     "/trades",
     summary="Trades",
     description=(
-        "The trades of a symbol in a range of time, sorted by time, then `trade_id`, newest first by default. JSON has "
-        "pages; CSV and Arrow have the whole range."
+        "The trades of a symbol, or of several, in a range of time, sorted by time, then `trade_id`, newest first by "
+        "default. Without `start`, the newest trades. JSON has pages; the other formats have the whole range."
     ),
     tags=["Trades"],
-    operation_class=openapi_operation(has_rows=True),
-    responses=responses(TradeList, 400, 404),
+    operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
+    middleware=[RangeRequests],
+    responses=responses(SymbolsTradeList | TradeList, 400, 404, 410),
 )
 async def trades(
     request: Request[Any, Any, Any],
-    symbol: SymbolParameter,
-    start: StartParameter,
-    end: EndParameter,
-    order: TradesOrderParameter = "desc",
+    symbol: OneSymbolParameter = None,
+    symbols: SeveralSymbolsParameter = None,
+    start: StartParameter = None,
+    end: EndParameter = None,
+    order: TradesOrderParameter = None,
     limit: TradesLimitParameter = None,
     page_token: PageTokenParameter = None,
+    as_of: AsOfParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
-    def to_struct(page: Page, limit: int, token: str | None) -> TradeList:
-        return TradeList(symbol, start, end, limit, page.count, page.rows, token)
+    order = order or "desc"
+    past = await find_version(request, as_of)
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
+    selection = select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT)
+    from_end = selection.is_newest and order == "asc"
+    rows = TradeRange(selection.symbols[0], selection.start, selection.end, order, from_end, past)
 
-    rows = TradeRange(symbol, start, end, order)
-    response = RowsResponse(
-        request, "/trades", rows, read_trades, TRADE_COLUMNS, DEFAULT_TRADES_LIMIT, is_past(end), to_struct
-    )
-    return await response.respond(limit, page_token, given_format)
+    def to_struct(page: JsonPage) -> TradeList | SymbolsTradeList:
+        fields = page.start, page.end, page.limit, page.row_count, page.rows, page.token
+        return TradeList(rows.symbol, *fields) if page.symbols is None else SymbolsTradeList(list(page.symbols), *fields)
+
+    return await RowsResponse(request, selection, rows, read_trades, TRADE_COLUMNS, is_past, to_struct).respond()

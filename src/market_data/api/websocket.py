@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any
@@ -9,19 +10,21 @@ from typing import Any
 from litestar import WebSocket, get, websocket
 from litestar.exceptions import HTTPException, WebSocketDisconnect
 
-from market_data.api.http.handlers import require_symbols
-from market_data.api.http.parameters import read_parameters
 from market_data.api.http.problems import POLICY_VIOLATION
+from market_data.api.http.query_string import read_parameters
 from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
-from market_data.api.stream import hub_of, key_id_of, stream, subscription_of
+from market_data.api.replay import NO_RESUME, check_replayed, execute_on_replay, prepare_replay, read_replay
+from market_data.api.stream import hub_of, key_id_of, require_streamed_symbols, stream, subscription_of
 from market_data.api.stream_commands import Command, read_command
 from market_data.auth.api_keys import KEY_NEEDED, require_scope
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, TooManyRequests, Unauthorized
 from market_data.models import ParameterProblem
 from market_data.services import services_of
 from market_data.streaming.clients import Client
-from market_data.streaming.events import EventId, Message
+from market_data.streaming.events import Message
+from market_data.streaming.playback.player import Player
 from market_data.streaming.subscriptions import Subscription
+from market_data.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,11 @@ AUTHENTICATION_SECONDS = 10.0
 """Time for the first message of a client that has not sent its key yet."""
 
 KEY_IN_MESSAGE = """A client that can't send headers sends {"action": "authenticate", "key": "md_…"} as its first message."""
+
+NO_REPLAY = "needs a replay; connect to /ws?from=… for one"
+
+NORMAL_CLOSURE = 1000
+"""Close code after the end of a replay."""
 
 MAX_ERROR_LENGTH = 300
 """Characters of an error about a message, which may repeat parts of it."""
@@ -40,23 +48,30 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         await _require_key(socket)
         given = read_parameters(socket, stream)
+        last_event_ids = {"Last-Event-ID": given["last_event_id_header"], "last_event_id": given["last_event_id"]}
+        replay = read_replay(given["from_"], given["to"], given["speed"], given["order"], last_event_ids)
         subscription = await subscription_of(socket, given["symbols"], given["channels"])
+        wanted = subscription if socket.scope["query_string"] else Subscription()
+        client = Client("websocket", wanted, key_id_of(socket))
+        player = await prepare_replay(socket, client, replay)
     except MarketDataError as error:
         with suppress(OSError, RuntimeError):  # the client may have disconnected
             await close_with_error(socket.send, error)
         return
     except (WebSocketDisconnect, OSError):
         return
-    client = Client("websocket", subscription if socket.scope["query_string"] else Subscription(), key_id_of(socket))
-    after = given["last_event_id_header"] or given["last_event_id"]
-    sending = asyncio.create_task(_send(socket, client, after))
+    if player:
+        messages = services_of(socket).replays.messages(player)
+    else:
+        messages = hub_of(socket).messages(client, given["last_event_id_header"] or given["last_event_id"])
+    sending = asyncio.create_task(_send(socket, client, messages))
     try:
         while True:
-            await _execute(socket, client)
+            await _execute(socket, client, player)
     except WebSocketDisconnect:
         client.close()
     finally:
-        sending.cancel()
+        await cancel_and_wait(sending)
         with suppress(asyncio.CancelledError):
             await sending
 
@@ -113,10 +128,10 @@ async def no_websocket() -> None:
     )
 
 
-async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId | None) -> None:
+async def _send(socket: WebSocket[Any, Any, Any], client: Client, messages: AsyncGenerator[list[Message]]) -> None:
     """Send a client its messages, and close the WebSocket after the last."""
     try:
-        async with aclosing(hub_of(socket).messages(client, after)) as messages:
+        async with aclosing(messages):
             async for batch in messages:
                 for message in batch:
                     await socket.send_text(message.text)
@@ -127,10 +142,13 @@ async def _send(socket: WebSocket[Any, Any, Any], client: Client, after: EventId
     except Exception:
         logger.exception("stream aborted")
     with suppress(OSError, RuntimeError):  # the client may have disconnected
-        await socket.close(TRY_AGAIN_LATER if client.reconnectable else POLICY_VIOLATION)
+        if client.finished:
+            await socket.close(NORMAL_CLOSURE)
+        else:
+            await socket.close(TRY_AGAIN_LATER if client.reconnectable else POLICY_VIOLATION)
 
 
-async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
+async def _execute(socket: WebSocket[Any, Any, Any], client: Client, player: Player | None) -> None:
     """Execute the next command, and send the client its new subscription, or the error.
 
     Raises:
@@ -144,12 +162,16 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
                 client.key_id = key_id_of(socket)
             case "subscribe":
                 if command.symbols:
-                    await require_symbols(socket, sorted(command.symbols))
-                await _subscribe(socket, client, command)
+                    await require_streamed_symbols(socket, sorted(command.symbols))
+                await _subscribe(socket, client, command, player)
             case "unsubscribe":
                 wanted = client.subscription - command.subscription
-                hub_of(socket).subscribe(client, wanted)
+                (player or hub_of(socket)).subscribe(client, wanted)
                 _enqueue_subscription(client, wanted)
+            case _:
+                if player is None:
+                    raise BadParameters([ParameterProblem("action", f"{command.action} {NO_REPLAY}")])
+                execute_on_replay(player, command)
     except (MarketDataError, ValueError) as error:
         _enqueue(client, "error", {"detail": str(error)[:MAX_ERROR_LENGTH]})
         if isinstance(error, Unauthorized):  # a second attempt needs a new handshake
@@ -158,10 +180,14 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client) -> None:
             client.close()
 
 
-async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> None:
+async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command, player: Player | None) -> None:
     wanted = client.subscription | command.subscription
-    if command.last_event_id is None:
-        hub_of(socket).subscribe(client, wanted)
+    if player and command.last_event_id:
+        raise BadParameters([ParameterProblem("last_event_id", NO_RESUME)])
+    if player:
+        check_replayed(wanted)
+    if player or command.last_event_id is None:
+        (player or hub_of(socket)).subscribe(client, wanted)
         _enqueue_subscription(client, wanted)
         return
     _enqueue_subscription(client, wanted)

@@ -23,6 +23,7 @@ from msgspec import Struct
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from market_data.queries.api_keys import StoredKey, read_valid_keys, update_key_uses
+from market_data.tasks import cancel_and_wait
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -116,8 +117,7 @@ class ApiKeyCache:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await cancel_and_wait(self._task)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self._write_uses(list(self._unwritten_uses))

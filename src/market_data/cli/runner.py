@@ -15,6 +15,7 @@ import psycopg
 
 from market_data import embedded
 from market_data.cli.console import progress
+from market_data.cli.misspelt_settings import find_misspelt
 from market_data.database import migrations
 from market_data.database.refusals import check_direct_connection
 from market_data.embedded import EngineError
@@ -31,6 +32,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     try:
         settings = read_settings()
         configure_logging()
+        for name, meant in find_misspelt(os.environ):
+            progress(f"{name} is not a setting, and is ignored; did you mean {meant}?")
         status: int = parsed.command(settings, parsed)
     except (MarketDataError, EngineError) as error:
         progress(str(error))

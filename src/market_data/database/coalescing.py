@@ -6,6 +6,8 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from market_data.tasks import cancel_and_wait
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -59,10 +61,7 @@ class RequestCoalescer(Generic[K]):
     async def stop(self) -> None:
         """Cancel all runs and their waiters. Later calls run again, instead of waiting for a run that has ended."""
         stopped = list(self._waiters.values())
-        tasks = [waiters.task for waiters in stopped if waiters.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*(waiters.task for waiters in stopped if waiters.task))
         for future in (future for waiters in stopped for future in waiters.futures):
             future.cancel()
         self._waiters.clear()

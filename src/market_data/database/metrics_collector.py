@@ -19,6 +19,7 @@ from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.models_status import JobStatus, LevelStatus
+from market_data.queries.audit_record import AuditProgress, read_progress
 from market_data.queries.status import (
     TABLES,
     StaleRanges,
@@ -61,6 +62,7 @@ class DatabaseMetrics(Collector):
         self._levels: Sequence[LevelStatus] = ()
         self._jobs: Sequence[JobStatus] = ()
         self._stale = StaleRanges(0, None)
+        self._audit: AuditProgress | None = None
         self._failing: set[str] = set()
         self._sampled_at = 0.0
         self._sizes: dict[str, TableSize] = {}
@@ -93,6 +95,8 @@ class DatabaseMetrics(Collector):
         with Deadline(connection, self._query_timeout):
             self._jobs = await read_jobs(connection)
             self._stale = await read_stale_ranges(connection)
+        with Deadline(connection, self._query_timeout):
+            self._audit = await read_progress(connection)
         self._sampled_at = time.monotonic()
         self._log_failing_jobs()
         if sizes:
@@ -158,6 +162,7 @@ class DatabaseMetrics(Collector):
             stale_age.add_metric([], self._stale.oldest_seconds or 0)
         yield from (stale, stale_age)
         yield from _job_metrics(self._jobs if current else ())
+        yield from _audit_metrics(self._audit if current else None)
         chunks = GaugeMetricFamily("market_data_table_chunks", "Chunks of a table.", labels=["table"])
         size = GaugeMetricFamily("market_data_table_bytes", "Bytes of a table on disk, indexes included.", labels=["table"])
         if time.monotonic() - self._sizes_at < SAMPLE_SECONDS * SIZES_EVERY * MAX_FAILED_SAMPLES:
@@ -185,6 +190,27 @@ def _job_metrics(jobs: Iterable[JobStatus]) -> tuple[Metric, ...]:
             age.add_metric(values, inf if job.seconds_since_success is None else job.seconds_since_success)
             interval.add_metric(values, job.interval_seconds)
     return failures, age, interval
+
+
+def _audit_metrics(audit: AuditProgress | None) -> tuple[Metric, ...]:
+    differences = GaugeMetricFamily("market_data_audit_differences", "Differences that the audit has found so far.")
+    still = GaugeMetricFamily("market_data_audit_open_differences", "Differences found by the audit that are not repaired.")
+    candles = GaugeMetricFamily("market_data_audit_candles", "Candles that the audit has compared, each counted once.")
+    commits = GaugeMetricFamily("market_data_audit_commits", "Commits that the audit has compared, each counted once.")
+    since = GaugeMetricFamily(
+        "market_data_audit_verified_since_seconds", "Unix time from which on all candles have been compared."
+    )
+    age = GaugeMetricFamily("market_data_audit_age_seconds", "Time since the comparison that was made longest ago.")
+    if audit:
+        differences.add_metric([], audit.differences)
+        still.add_metric([], audit.open_differences)
+        candles.add_metric([], audit.candles)
+        commits.add_metric([], audit.commits)
+        if audit.verified_since:
+            since.add_metric([], audit.verified_since.timestamp())
+        if audit.candles_verified_at:
+            age.add_metric([], max((datetime.now(UTC) - audit.candles_verified_at).total_seconds(), 0))
+    return differences, still, candles, commits, since, age
 
 
 def _failed(read: "asyncio.Future[datetime | None]") -> bool:

@@ -1,6 +1,8 @@
 """Run Alembic in-process, one process at a time."""
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,27 @@ from market_data.errors import StartError, first_line
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(7164051126)"
-"""Serialize the migrations of one database; held until the end of the transaction."""
+logger = logging.getLogger(__name__)
+
+MIGRATION_LOCK = """
+DO $$
+BEGIN
+    IF to_regclass('public.alembic_version') IS NULL THEN
+        SET LOCAL lock_timeout = '60s';
+        PERFORM pg_advisory_xact_lock(7164051126);
+    END IF;
+    IF to_regclass('public.alembic_version') IS NOT NULL THEN
+        SET LOCAL lock_timeout = 0;
+        LOCK TABLE public.alembic_version IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+END
+$$
+"""
+"""Serialize the migrations of one database; held until the end of the transaction.
+
+A lock on a table, which only its owner can take, because any role could take an advisory lock and keep it. Before the first
+migration there is no table.
+"""
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 """From here on, a migration that can't get a table lock fails before readers queue up behind it."""
@@ -52,6 +73,23 @@ TOO_OLD = f"{{}} has schema {{}}, which is older than {BASELINE} and can't be mi
 
 LOCKED = "another session holds a lock on a table of the service; end it (pg_stat_activity lists the sessions)"
 
+# Without the role pg_read_all_stats, the sessions of others have no state, and none is ended.
+END_IDLE_READERS = """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity AS session
+    JOIN pg_roles ON rolname = usename
+    WHERE datname = current_database() AND usename <> current_user AND NOT rolsuper
+        AND state LIKE 'idle in transaction%%' AND state_change < clock_timestamp() - make_interval(secs => %s)
+        AND EXISTS (
+            SELECT FROM pg_locks
+            JOIN pg_class ON pg_class.oid = relation
+            WHERE pg_locks.pid = session.pid AND relnamespace = 'public'::regnamespace
+        )
+"""
+
+IDLE_SECONDS = 10
+"""Time after which a session of another role that is idle in a transaction does not keep a migration waiting any longer."""
+
 UNKNOWN_REVISION = (
     "The database has schema {}, which this version does not know: run the newer version of market-data that wrote it; or, "
     "if another program wrote it, set DATABASE_URL to a database of its own, such as one made by `createdb market_data`."
@@ -83,7 +121,10 @@ def upgrade(database_url: str) -> None:
         StartError: The server does not meet the requirements, or the migration failed.
         psycopg.OperationalError: The server can't be reached.
     """
-    if check_server(database_url) != revisions()[-1]:
+    revision = check_server(database_url)
+    if is_next(revision):
+        logger.warning("the schema is revision %s; this version, of revision %s, can use it", revision, revisions()[-1])
+    elif revision != revisions()[-1]:
         _migrate(database_url)
 
 
@@ -95,6 +136,11 @@ def _with_remedy(error: psycopg.Error) -> str:
 def is_too_old(revision: str | None) -> bool:
     """True if a schema of this revision can't be migrated."""
     return revision is not None and revision.isdecimal() and revision < BASELINE
+
+
+def is_next(revision: str | None) -> bool:
+    """True if a schema is one revision ahead of this version, which can use it: services are updated one after another."""
+    return revision is not None and revision.isdecimal() and int(revision) == int(revisions()[-1]) + 1
 
 
 def _migrate(database_url: str) -> None:
@@ -110,10 +156,18 @@ def _migrate(database_url: str) -> None:
         command.upgrade(config, "head")
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            _end_idle_readers(database_url)
             raise psycopg.OperationalError(LOCKED) from None
         if isinstance(error.orig, psycopg.Error) and not isinstance(error.orig, psycopg.OperationalError):
             raise StartError(f"The migration failed and was rolled back: {_with_remedy(error.orig)}") from error
         raise error.orig or error from None
+
+
+def _end_idle_readers(database_url: str) -> None:
+    """End sessions that keep locks on tables of the service without working, for the next attempt."""
+    with suppress(psycopg.Error), BlockingConnection.connect(database_url, autocommit=True) as connection:
+        if ended := connection.execute(END_IDLE_READERS, (IDLE_SECONDS,)).rowcount:
+            logger.warning("ended %d sessions that were idle in a transaction and kept the migration waiting", ended)
 
 
 def scripts() -> Path:
@@ -162,7 +216,7 @@ def check_server(database_url: str) -> str | None:
         raise StartError(f"The database server can't be prepared: {_with_remedy(error)}") from error
     if is_too_old(revision):
         raise StartError(TOO_OLD.format("The database", revision))
-    if revision is not None and revision not in revisions():
+    if revision is not None and revision not in revisions() and not is_next(revision):
         raise StartError(UNKNOWN_REVISION.format(revision))
     return revision
 

@@ -23,6 +23,7 @@ from market_data.database.connection import (
     transaction_with_timeout,
 )
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.queries.past import translate_error
 from market_data.queries.wal import read_lsn
 from market_data.settings import Settings
 from market_data.telemetry.logging import REQUEST_ID, ThrottledWarning
@@ -179,6 +180,8 @@ class Database:
         ) as error:
             self._log_availability(lost=True, reason=error)
             raise DatabaseUnavailable(UNAVAILABLE) from error
+        except psycopg.DatabaseError as error:
+            raise translate_error(error) from error
         if self._lost:
             self._log_availability(lost=False)
 

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from math import nan
 from typing import Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
@@ -21,6 +20,7 @@ from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.wal import read_lsn, read_wal_position
 from market_data.settings import Settings
+from market_data.tasks import cancel_and_wait
 from market_data.telemetry import metrics
 
 P = ParamSpec("P")
@@ -57,9 +57,7 @@ class Replica:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await cancel_and_wait(self._task)
         await self._replica.__aexit__()
 
     def at_least(self, lsn: int) -> "ReplicaReads":

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from market_data.embedded.errors import EngineBusy
-from market_data.embedded.home import Home, dsn
+from market_data.embedded.home import Home
 from market_data.embedded.packages import node_modules
 from market_data.embedded.process import START_SECONDS, EngineProcess
 
@@ -52,9 +52,10 @@ def _retry_while_busy(start: Callable[[], str], seconds: float) -> str:
 def _engine(home: Home, report: Callable[[str], None], port: int) -> Generator[str]:
     modules = node_modules(report)
     with home.locked() as lock:
+        home.create_password()
         process = EngineProcess(home, lock, modules, port, report)
         bound_port = process.start()
         try:
-            yield dsn(bound_port)
+            yield home.dsn(bound_port)
         finally:
             process.stop()

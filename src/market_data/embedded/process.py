@@ -64,6 +64,7 @@ class EngineProcess:
                         str(self._modules),
                         str(self._home.data),
                         str(self._port),
+                        str(self._home.passfile),
                     ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

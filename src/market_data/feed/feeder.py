@@ -8,10 +8,7 @@ if it was committed after all, the walk continues from it.
 
 import asyncio
 import logging
-import os
-import socket
 from datetime import UTC, datetime
-from secrets import token_hex
 from typing import Literal
 
 import psycopg
@@ -20,7 +17,7 @@ from market_data.database.connection import Connection, Deadline, connect
 from market_data.errors import first_line
 from market_data.feed.random_walk import LISTINGS, RandomWalk
 from market_data.queries.latest_prices import read_last_prices
-from market_data.queries.leases import FEED_LEASE, acquire_lease, release_lease
+from market_data.queries.leases import FEED_LEASE, acquire_lease, new_holder, release_lease
 from market_data.queries.symbols import insert_symbols
 from market_data.queries.trade_writes import store_feed_trades
 from market_data.settings import Settings
@@ -47,7 +44,7 @@ class Feeder:
         self._interval = settings.ingestion_interval_seconds
         self._lease_seconds = settings.feed_lease_seconds
         self._walk = RandomWalk(LISTINGS, step_seconds=self._interval, seed=settings.feed_seed)
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        self._holder = new_holder()
         self._stopping = asyncio.Event()
         self.state: State = "starting"
         self._backoff = MIN_BACKOFF

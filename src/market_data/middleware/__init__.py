@@ -13,14 +13,17 @@ from litestar.types import ASGIApp
 from market_data.middleware.access_log import AccessLog
 from market_data.middleware.authentication import Authentication
 from market_data.middleware.authorization import RequireValidKey
+from market_data.middleware.compression import Compression
 from market_data.middleware.cors import AllowedOrigins, CorsPolicy
-from market_data.middleware.hosts import ValidHost
+from market_data.middleware.head_method import HeadMethod
+from market_data.middleware.hosts import HostCheck
 from market_data.middleware.load_shedding import LoadShedder
 from market_data.middleware.proxies import Proxies
 from market_data.middleware.rate_limit import RateLimit
 from market_data.middleware.request_id import RequestId
 from market_data.middleware.request_limits import RequestLimits
 from market_data.middleware.security_headers import SecurityHeaders
+from market_data.middleware.stream_starts import StreamStarts
 from market_data.middleware.timeout import RequestTimeout
 from market_data.middleware.tracing import traced
 from market_data.middleware.websocket_origin import WebSocketOrigin
@@ -52,14 +55,17 @@ def wrap(
         partial(AccessLog, request_log=request_log),
         partial(SecurityHeaders, cross_origin=bool(origins)),
         partial(CorsPolicy, origins=origins) if origins else None,
+        StreamStarts,
         LoadShedder,
         partial(RequestTimeout, seconds=settings.request_timeout_seconds),
         partial(Authentication, state=state, open_paths=open_paths),
         partial(RateLimit, settings=settings) if settings.rate_limit else None,
         RequestLimits,
-        ValidHost,
+        partial(HostCheck, settings=settings),
         RequireValidKey,
         partial(WebSocketOrigin, origins=origins),
+        HeadMethod,
+        Compression,
         # Litestar's router, then `RequireScope` in front of each handler: it needs the handler's options (see `create_app`).
     ]
     for middleware in reversed(middlewares):

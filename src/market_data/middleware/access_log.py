@@ -38,7 +38,7 @@ class AccessLog:
             nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status == 200 and route_of(scope) in STREAM_ROUTES:
+                if status == 200 and route_of(scope) in STREAM_ROUTES and scope["method"] != "HEAD":
                     is_stream = True
                     self._log.add_opened_stream(scope, status)
             return send(message)

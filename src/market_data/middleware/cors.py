@@ -12,15 +12,16 @@ from market_data.settings import Settings
 
 EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
-    b"ETag, Link, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, "
-    b"X-Request-ID, X-Write-Position",
+    b"Accept-Encoding, Accept-Ranges, Content-Range, Data-Version, ETag, Link, RateLimit-Limit, RateLimit-Policy, "
+    b"RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, X-Read-After, X-Request-ID, X-Write-Position",
 )
 
 PREFLIGHT: Final[list[Header]] = [
     (b"access-control-allow-methods", b"DELETE, GET, HEAD, PATCH, POST, PUT"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, If-None-Match, Last-Event-ID, X-API-Key, X-Read-After, X-Request-ID",
+        b"Authorization, Content-Encoding, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-API-Key, "
+        b"X-Read-After, X-Request-ID",
     ),
     (b"access-control-max-age", b"600"),
 ]

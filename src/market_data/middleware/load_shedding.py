@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from market_data.errors import Overloaded
 from market_data.middleware.asgi import reject
+from market_data.middleware.stream_starts import STREAMS
 from market_data.telemetry.logging import ThrottledWarning
 
 logger = logging.getLogger(__name__)
@@ -31,14 +32,14 @@ SAMPLE_SECONDS: Final = 1.0
 REJECTION_WEIGHT: Final = 1 / 6
 """Processor time of a rejection, relative to a small read."""
 
-NEVER_SHED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/stream"})
-"""Health checks and metrics must work under overload, and an EventSource does not retry after a 503."""
+NEVER_SHED: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Health checks and metrics must work under overload."""
 
 
 class LoadShedder:
     """Reject requests (503) once the queue of this worker would take longer than `MAX_QUEUE_SECONDS` of processor time.
 
-    WebSockets pass.
+    Streams pass: they have waited for their turn (`StreamStarts`), and an EventSource does not retry after a 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -51,7 +52,7 @@ class LoadShedder:
         self._sampled_at = self._processor_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in STREAMS:
             await self.app(scope, receive, send)
             return
         if not self.admits(self._in_flight) and scope["path"] not in NEVER_SHED:

@@ -12,7 +12,8 @@ from typing import Final
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from market_data.middleware.asgi import first_header
-from market_data.settings import PATH_PREFIX, Settings
+from market_data.settings import Settings
+from market_data.url_settings import PATH_PREFIX
 
 SECURE: Final = {b"http": False, b"ws": False, b"https": True, b"wss": True}
 """Values of `X-Forwarded-Proto`; True for TLS."""

@@ -23,6 +23,10 @@ from market_data.settings import Settings
 UNLIMITED: Final = frozenset({"/health", "/health/live", "/health/ready"})
 """Paths of health checks."""
 
+PAGES: Final = frozenset({"/dashboard", "/docs", "/redoc"})
+FILES: Final = "/assets/"
+"""Prefix of the files of pages. A rejected one would leave a page that can't start, and each costs less than a rejection."""
+
 SECOND: Final = 1_000_000_000
 """In nanoseconds: an integer, so that a thousand small steps are exactly one large one."""
 
@@ -66,8 +70,9 @@ class RateLimiter:
 class RateLimit:
     """Count each request against its key, or against its address if it has no valid key. Reject it (429) above the limit.
 
-    Each response says how much of the limit is left. Preflights are free: a page can't see that one was rejected. Each
-    message of a WebSocket client counts as a request; above the limit, receiving one raises TooManyRequests.
+    Each response says how much of the limit is left. Pages, their files and preflights are free: a page can't see
+    that a preflight was rejected. Each message of a WebSocket client counts as a request; above the limit, receiving one
+    raises TooManyRequests.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -78,9 +83,11 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key: ApiKey | None = scope["state"].get("key")
-        # A request with a key is no preflight of a browser, and would be a way to guess keys without a limit.
+        # A request with a key is none of a page or preflight, and would be a way to guess keys without a limit.
         has_key = key or scope["state"].get("authentication_error")
-        if scope["path"] in UNLIMITED or (is_preflight(scope) and not has_key):
+        path = scope["path"]
+        is_free = path in PAGES or path.startswith(FILES) or is_preflight(scope)
+        if path in UNLIMITED or (is_free and not has_key):
             await self.app(scope, receive, send)
             return
         status = self._count(scope)

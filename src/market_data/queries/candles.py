@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import LiteralString
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Literal, LiteralString
+from zoneinfo import ZoneInfo
+
+from psycopg import AsyncCursor
 
 from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
+from market_data.queries.past import AsOf, candles_of, now_of, parameters_of, version_of
 from market_data.queries.row_pages import (
+    READING_ORDERS,
     ROW_FORMATS,
     Column,
     Columns,
@@ -18,7 +24,11 @@ from market_data.queries.row_pages import (
     aggregate_rows,
     json_members,
     page_from_rows,
+    page_state,
 )
+
+Fill = Literal["previous", "null"]
+"""Prices of the candle of an empty bucket: the close before it, or none."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,23 @@ class CandleRange:
     start: datetime
     end: datetime
     order: Order = "asc"
+    from_end: bool = False
+    """True to read the newest rows first although they are sorted by rising time."""
+    tz: ZoneInfo | None = None
+    """Time zone of days, weeks and months; None for UTC."""
+    fill: Fill | None = None
+    """None if a bucket without a trade has no candle."""
+    as_of: AsOf | None = None
+
+    @property
+    def now(self) -> datetime:
+        """Current time of the answer: buckets that begin later are not filled."""
+        return self.as_of.time if self.as_of else datetime.now(UTC)
+
+    @property
+    def reading_order(self) -> Order:
+        """Order in which pages follow each other."""
+        return "desc" if self.from_end else self.order
 
 
 CANDLE_COLUMNS = (
@@ -45,16 +72,18 @@ CANDLE_COLUMNS = (
     Column("settled", "settled", "flag", is_rarely_false=True),
 )
 SYMBOL_COLUMN = Column("symbol", "%(symbol)s::text", "text")
-"""First column of CSV and Arrow, which JSON has once for all rows."""
+"""First column, which JSON has once for all rows of one symbol."""
 
 CANDLE_FIELDS = json_members([column for column in CANDLE_COLUMNS if column.name != "closed"])
 """Members of a candle's JSON object, all but `closed`."""
 
+
 # Once for a page: it takes 0.2 ms, and is nearly always empty.
-WITH_STALE: Mapping[str, LiteralString] = {
-    interval: f"WITH stale AS MATERIALIZED (SELECT stale_times({level}) AS times)" for interval, level in LEVELS.items()
-}
-"""Beginning of a statement with SETTLED or PAGE_SETTLED."""
+def with_stale(interval: LiteralString, *, past: bool) -> LiteralString:
+    """Return the beginning of a statement with SETTLED or PAGE_SETTLED. As of a version, all candles are settled."""
+    times: LiteralString = "'{}'::tstzmultirange" if past else f"stale_times({LEVELS[interval]})"
+    return f"WITH stale AS MATERIALIZED (SELECT {times} AS times)"
+
 
 SETTLED: Mapping[str, LiteralString] = {
     interval: f"""
@@ -84,26 +113,30 @@ def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> 
     return aggregate_rows(row_format, columns_of(row_format, columns), f"bucket {ORDERS[order]}")
 
 
-CANDLES: Mapping[tuple[str, Order, RowFormat], LiteralString] = {
-    (interval, order, row_format): f"""
-        {WITH_STALE[interval]}
-        SELECT {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]}
+CANDLES: Mapping[tuple[bool, bool, str, Order, Order, RowFormat], LiteralString] = {
+    (past, at_close, interval, order, reading_order, row_format): f"""
+        {with_stale(interval, past=past)}
+        SELECT
+            {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]},
+            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{length}'")}, {version_of(past=past)}
         FROM (
             SELECT
-                bucket, open, high, low, close, volume, trade_count,
+                bucket, open, high, low, close, volume, trade_count, write_id,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket + INTERVAL '{length}' <= now() AS closed,
+                bucket + INTERVAL '{length}' <= {now_of(past=past)} AS closed,
                 {SETTLED[interval]} AS settled
-            FROM candles_{interval}
+            FROM {candles_of(interval, past=past, at_close=at_close)} AS candle
             WHERE symbol = %(symbol)s AND bucket >= %(start)s AND bucket < %(end)s
-            ORDER BY bucket {direction}
+            ORDER BY bucket {ORDERS[reading_order]}
             LIMIT %(limit)s + 1
         ) AS page
     """
+    for past, at_close in ((False, False), (True, False), (True, True))
     for interval, length in LENGTHS.items()
-    for order, direction in ORDERS.items()
+    for order, reading_order in READING_ORDERS
     for row_format in ROW_FORMATS
 }
+"""By whether the candles are those of a version, and whether each is that of its close."""
 
 
 # Sorted at the top level, where TimescaleDB reads a view's chunks in order and stops early. In CANDLES, as in any
@@ -128,30 +161,67 @@ async def read_candles(
 
     Reads first the part of the range that has enough candles if no bucket is empty, then as much as needed.
     """
-    interval, order, start, end = candles.interval, candles.order, candles.start, candles.end
-    if after and order == "asc":
-        start = after[0] + timedelta(microseconds=1)
-    elif after:
-        end = after[0]
+    interval, order = candles.interval, candles.reading_order
+    start, end = _bounds(candles, after)
     cursor = connection.cursor(binary=True)
-
-    async def read(start: datetime, end: datetime, *, prepare: bool = True) -> Page:
-        parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit}
-        await cursor.execute(CANDLES[interval, order, row_format], parameters, prepare=prepare)
-        ((rows, count, settled),) = await cursor.fetchall()
-        columns = columns_of(row_format, CANDLE_COLUMNS)
-        return page_from_rows(row_format, columns, rows, count, limit, settled=settled)
-
+    read = partial(_read_part, cursor, candles, limit, row_format)
     width = (limit + 1) * INTERVALS[interval]
     if end - start <= width:
         return await read(start, end)
     page = await (read(start, start + width) if order == "asc" else read(end - width, end))
-    if page.last:
+    if page.has_more:
         return page
-    parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit}
-    # Neither is prepared: a generic plan would sort this one as well, and read the minutes of all symbols for a symbol
-    # without any (a second for a million, instead of 7 ms).
-    await cursor.execute(CANDLE_BOUND[interval, order], parameters, prepare=False)
-    for (bound,) in await cursor.fetchall():
-        start, end = (start, bound + timedelta(microseconds=1)) if order == "asc" else (bound, end)
-    return await read(start, end, prepare=False)
+    # As of a version, some of the candles up to the bound may not exist: then up to later ones.
+    for pages in (1, 8, 64) if candles.as_of else (1,):
+        parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": pages * limit}
+        # Neither is prepared: a generic plan would sort this one as well, and read the minutes of all symbols for a symbol
+        # without any (a second for a million, instead of 7 ms).
+        await cursor.execute(CANDLE_BOUND[interval, order], parameters, prepare=False)
+        first, beyond = start, end
+        for (bound,) in await cursor.fetchall():
+            first, beyond = (start, bound + timedelta(microseconds=1)) if order == "asc" else (bound, end)
+        page = await read(first, beyond, prepare=False)
+        if page.has_more or (first, beyond) == (start, end):
+            return page
+    return await read(start, end, prepare=False) if candles.as_of else page
+
+
+def _bounds(candles: CandleRange, after: RowKey | None) -> tuple[datetime, datetime]:
+    """Return the bounds of the rest of a range."""
+    start, end = candles.start, candles.end
+    if after and candles.reading_order == "asc":
+        start = after[0] + timedelta(microseconds=1)
+    elif after:
+        end = after[0]
+    if candles.as_of:
+        end = candles.as_of.clipped_end(start, end)
+    return start, end
+
+
+async def _read_part(
+    cursor: AsyncCursor[Any],
+    candles: CandleRange,
+    limit: int,
+    row_format: RowFormat,
+    start: datetime,
+    end: datetime,
+    *,
+    prepare: bool = True,
+) -> Page:
+    past = parameters_of(candles.as_of)
+    at_close = candles.as_of is not None and candles.as_of.grace is not None
+    statement = CANDLES[bool(past), at_close, candles.interval, candles.order, candles.reading_order, row_format]
+    parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit, **past}
+    await cursor.execute(statement, parameters, prepare=prepare)
+    ((rows, count, settled, state, version),) = await cursor.fetchall()
+    return page_from_rows(
+        row_format,
+        columns_of(row_format, CANDLE_COLUMNS),
+        rows,
+        count,
+        limit,
+        state=state,
+        from_end=candles.from_end,
+        settled=settled,
+        version=version,
+    )

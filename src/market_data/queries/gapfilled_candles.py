@@ -1,71 +1,89 @@
 """The candles of a symbol with a candle for each bucket in which nothing was traded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal, LiteralString
+from typing import LiteralString, NamedTuple
+
+from psycopg.rows import args_row
 
 from market_data.queries.candles import (
     CANDLE_COLUMNS,
     ORDERS,
     PAGE_SETTLED,
     SETTLED,
-    WITH_STALE,
     CandleRange,
+    Fill,
     aggregate_candles,
     columns_of,
+    with_stale,
 )
 from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
-from market_data.queries.row_pages import ROW_FORMATS, Column, Connection, Order, Page, RowFormat, RowKey, page_from_rows
+from market_data.queries.past import AsOf, candles_of, now_of, parameters_of, settled_version_of, version_of
+from market_data.queries.row_pages import (
+    BEGINNING,
+    ROW_FORMATS,
+    Column,
+    Connection,
+    Order,
+    Page,
+    RowFormat,
+    RowKey,
+    page_from_rows,
+    page_state,
+)
 
-Fill = Literal["previous", "null"]
-"""Prices of the candle of an empty bucket: the close before it, or none."""
-
-
-@dataclass(frozen=True)
-class GapfilledRange(CandleRange):
-    """A range of candles without gaps."""
-
-    fill: Fill = "previous"
-
-
+END = datetime(9999, 1, 1, tzinfo=UTC)
+FILLS: tuple[Fill, ...] = ("previous", "null")
 GAPFILLED_COLUMNS = (*CANDLE_COLUMNS[:-1], Column("filled", "filled", "flag"), CANDLE_COLUMNS[-1])
 
-# Weekly candles lead fast to a close far back; `locf` evaluates this only if the first bucket of the page is empty.
-CLOSES: Mapping[tuple[LiteralString, Fill], LiteralString] = {
-    (interval, fill): (
-        "max(close)"
-        if fill == "null"
-        else f"""
-            locf(max(close), coalesce(
-                (
-                    SELECT before.close
-                    FROM candles_{interval} AS before
-                    WHERE before.symbol = %(symbol)s
-                        AND before.bucket >= time_bucket(INTERVAL '168 hours', %(start)s)
-                        AND before.bucket < %(start)s
-                    ORDER BY before.bucket DESC
-                    LIMIT 1
-                ),
-                (
-                    SELECT before.close
-                    FROM candles_1w AS before
-                    WHERE before.symbol = %(symbol)s
-                        AND before.bucket < time_bucket(INTERVAL '168 hours', %(start)s)
-                    ORDER BY before.bucket DESC
-                    LIMIT 1
-                )
-            ))
-        """
-    )
-    for interval in LENGTHS
-    for fill in ("previous", "null")
-}
-GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = {
-    (interval, fill, order, row_format): f"""
-        {WITH_STALE[interval]}
-        SELECT {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
-            {PAGE_SETTLED[interval]}
+
+def close_before(interval: LiteralString, *, past: bool, symbol: LiteralString = "%(symbol)s") -> LiteralString:
+    """Return the SQL expression of the last close before `start`; null if there is none.
+
+    Weekly candles lead fast to a close far back.
+    """
+    week: LiteralString = "time_bucket(INTERVAL '168 hours', %(start)s)"
+    nearest = candles_of(interval, past=past, since=week, until="%(start)s", symbol=symbol)
+    weekly = candles_of("1w", past=past, since="'-infinity'", until=week, symbol=symbol)
+    return f"""
+        coalesce(
+            (
+                SELECT before.close
+                FROM {nearest} AS before
+                WHERE before.symbol = {symbol} AND before.bucket >= {week} AND before.bucket < %(start)s
+                ORDER BY before.bucket DESC
+                LIMIT 1
+            ),
+            (
+                SELECT before.close
+                FROM {weekly} AS before
+                WHERE before.symbol = {symbol} AND before.bucket < {week}
+                ORDER BY before.bucket DESC
+                LIMIT 1
+            )
+        )
+    """
+
+
+def filled_version_of(fill: Fill | None, *, past: bool) -> LiteralString:
+    """Return the SQL of the version of an answer, whose prices may come from a candle before `start`."""
+    return settled_version_of("%(start)s", past=past) if fill == "previous" else version_of(past=past)
+
+
+def _close(interval: LiteralString, fill: Fill, *, past: bool) -> LiteralString:
+    # `locf` evaluates its second argument only if the first bucket of the page is empty.
+    return "max(close)" if fill == "null" else f"locf(max(close), {close_before(interval, past=past)})"
+
+
+GAPFILLED_CANDLES: Mapping[tuple[bool, str, Fill, Order, RowFormat], LiteralString] = {
+    (past, interval, fill, order, row_format): f"""
+        {with_stale(interval, past=past)}
+        SELECT
+            {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
+            {PAGE_SETTLED[interval]},
+            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{LENGTHS[interval]}'")}, sum(close),
+            {filled_version_of(fill, past=past)}
         FROM (
             SELECT
                 bucket, close,
@@ -73,43 +91,78 @@ GAPFILLED_CANDLES: Mapping[tuple[str, Fill, Order, RowFormat], LiteralString] = 
                 coalesce(high, close) AS high,
                 coalesce(low, close) AS low,
                 coalesce(volume, 0) AS volume,
-                coalesce(trade_count, 0) AS trade_count,
+                coalesce(trade_count, 0) AS trade_count, write_id,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket + INTERVAL '{LENGTHS[interval]}' <= now() AS closed,
+                bucket + INTERVAL '{LENGTHS[interval]}' <= {now_of(past=past)} AS closed,
                 trade_count IS NULL AS filled,
                 {SETTLED[interval]} AS settled
             FROM (
                 SELECT
                     time_bucket_gapfill(INTERVAL '{LENGTHS[interval]}', candle.bucket, %(start)s, %(end)s) AS bucket,
-                    max(open) AS open, max(high) AS high, max(low) AS low, {close} AS close,
-                    max(volume) AS volume, max(turnover) AS turnover, max(trade_count) AS trade_count
-                FROM candles_{interval} AS candle
+                    max(open) AS open, max(high) AS high, max(low) AS low,
+                    {_close(interval, fill, past=past)} AS close,
+                    max(volume) AS volume, max(turnover) AS turnover, max(trade_count) AS trade_count,
+                    max(write_id) AS write_id
+                FROM {candles_of(interval, past=past)} AS candle
                 WHERE candle.symbol = %(symbol)s AND candle.bucket >= %(start)s AND candle.bucket < %(end)s
                 GROUP BY 1
             ) AS gapless
         ) AS page
     """
-    for (interval, fill), close in CLOSES.items()
+    for past in (False, True)
+    for interval in LENGTHS
+    for fill in FILLS
     for order in ORDERS
     for row_format in ROW_FORMATS
 }
+"""By whether the candles are those of a version."""
 
 
 async def read_gapfilled_candles(
-    connection: Connection, candles: GapfilledRange, limit: int, after: RowKey | None = None, row_format: RowFormat = "json"
+    connection: Connection, candles: CandleRange, limit: int, after: RowKey | None = None, row_format: RowFormat = "json"
 ) -> Page:
     """Return a candle for each bucket that starts in a range and has begun; with `after`, those that follow that key.
 
     Only the buckets of the page are queried: their bounds follow from the limit.
     """
-    interval, order = candles.interval, candles.order
-    width = INTERVALS[interval]
+    interval, columns = candles.interval, columns_of(row_format, GAPFILLED_COLUMNS)
+    first = None
+    if candles.start == BEGINNING:
+        first = await read_first_bucket(connection, candles.symbol, interval, candles.as_of)
+    start, end = _bounds(candles, candles.start if first is None else first.start, limit, after)
+    if start >= end:
+        return limited_to(first, page_from_rows(row_format, columns, None, 0, limit))
+    past = parameters_of(candles.as_of)
+    parameters = {"symbol": candles.symbol, "start": start, "end": end, **past}
+    cursor = connection.cursor(binary=True)
+    statement = GAPFILLED_CANDLES[bool(past), interval, candles.fill or "null", candles.order, row_format]
+    await cursor.execute(statement, parameters, prepare=True)
+    ((rows, count, stored, settled, state, closes, version),) = await cursor.fetchall()
+    # The prices of empty buckets may depend on a candle before the range.
+    page = page_from_rows(
+        row_format,
+        columns,
+        rows,
+        count,
+        limit,
+        state=(*state, closes),
+        from_end=candles.from_end,
+        stored=stored,
+        settled=settled,
+        version=version,
+    )
+    return limited_to(first, page)
+
+
+def _bounds(candles: CandleRange, start: datetime, limit: int, after: RowKey | None) -> tuple[datetime, datetime]:
+    """Return the start of the first bucket of a page with one more, and the end of its last one."""
+    width, order = INTERVALS[candles.interval], candles.reading_order
 
     def buckets_before(time: datetime) -> int:
         return -((WEEK_START - time) // width)
 
-    first = buckets_before(candles.start)
-    beyond = min(buckets_before(candles.end), buckets_before(datetime.now(UTC)))
+    first = buckets_before(start)
+    beyond = buckets_before(min(candles.end, candles.now))
     if after and order == "asc":
         first = buckets_before(after[0]) + 1
     elif after:
@@ -118,11 +171,62 @@ async def read_gapfilled_candles(
         beyond = min(beyond, first + limit + 1)
     else:
         first = max(first, beyond - limit - 1)
-    columns = columns_of(row_format, GAPFILLED_COLUMNS)
-    if first >= beyond:
-        return page_from_rows(row_format, columns, None, 0, limit)
-    parameters = {"symbol": candles.symbol, "start": WEEK_START + first * width, "end": WEEK_START + beyond * width}
-    cursor = connection.cursor(binary=True)
-    await cursor.execute(GAPFILLED_CANDLES[interval, candles.fill, order, row_format], parameters, prepare=True)
-    ((rows, count, stored, settled),) = await cursor.fetchall()
-    return page_from_rows(row_format, columns, rows, count, limit, stored=stored, settled=settled)
+    return WEEK_START + first * width, WEEK_START + beyond * width
+
+
+class FirstBucket(NamedTuple):
+    """The bucket with which the candles of a symbol begin."""
+
+    start: datetime
+    """END if there is no candle."""
+    version: int | None
+    """Version at which they begin there; None while candles that are not settled may begin earlier."""
+
+
+def limited_to(first: FirstBucket | None, page: Page) -> Page:
+    """Return a page whose range begins with a bucket that was read before: it is of no version if that has changed since."""
+    if first is None or (page.count and page.version == first.version):
+        return page
+    if page.count:
+        return replace(page, version=None)
+    settled = page.settled and first.version is not None
+    return replace(page, settled=settled, version=first.version if page.version in (None, first.version) else None)
+
+
+def _first(interval: LiteralString, *, past: bool) -> LiteralString:
+    candles = candles_of(interval, past=past)
+    return f"""
+        SELECT start, {settled_version_of(f"start + INTERVAL '{LENGTHS[interval]}'", past=past)}
+        FROM (
+            SELECT coalesce(
+                (
+                    SELECT bucket
+                    FROM {candles} AS candle
+                    WHERE symbol = %(symbol)s AND bucket >= %(start)s AND bucket < %(end)s
+                    ORDER BY bucket
+                    LIMIT 1
+                ),
+                %(end)s
+            ) AS start
+        ) AS first
+    """
+
+
+FIRST_BUCKET: Mapping[tuple[bool, str], LiteralString] = {
+    (past, interval): _first(interval, past=past) for past in (False, True) for interval in LENGTHS
+}
+
+
+async def read_first_bucket(connection: Connection, symbol: str, interval: str, as_of: AsOf | None = None) -> FirstBucket:
+    """Return the first bucket of a stored interval. The first week leads fast to it."""
+    past = parameters_of(as_of)
+    cursor = connection.cursor(row_factory=args_row(FirstBucket))
+    parameters = {"symbol": symbol, "start": BEGINNING, "end": END, **past}
+    await cursor.execute(FIRST_BUCKET[bool(past), "1w"], parameters, prepare=False)
+    (week,) = await cursor.fetchall()
+    if week.start == END:
+        return week
+    parameters |= {"start": week.start, "end": week.start + INTERVALS["1w"]}
+    await cursor.execute(FIRST_BUCKET[bool(past), interval], parameters, prepare=False)
+    (first,) = await cursor.fetchall()
+    return first if first.version == week.version else first._replace(version=None)

@@ -3,39 +3,70 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from psycopg.rows import args_row
 
 from market_data.feed.random_walk import Listing
 from market_data.models import LatestPrice
+from market_data.queries.past import VERSION, AsOf
 from market_data.queries.row_pages import Connection, exact_number
 
-LATEST_PRICES = (
-    "SELECT symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time FROM latest_trades"
+COLUMNS = "symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time"
+LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades"
+LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = %s"
+# The version is in the first row, which has no symbol: there may be no other.
+VERSION_ROW = f"SELECT {VERSION} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time"
+ALL_LATEST_PRICES = f"{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades ORDER BY symbol)"
+SOME_LATEST_PRICES = (
+    f"{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%s) ORDER BY symbol)"
 )
-LATEST_PRICE = f"{LATEST_PRICES} WHERE symbol = %s"
-ALL_LATEST_PRICES = f"{LATEST_PRICES} ORDER BY symbol"
-SOME_LATEST_PRICES = f"{LATEST_PRICES} WHERE symbol = ANY (%s) ORDER BY symbol"
+PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
 
 
 def _latest_price(symbol: str, price: str, volume: str, time: datetime) -> LatestPrice:
     return LatestPrice(symbol, exact_number(price), exact_number(volume), time)
 
 
-async def read_latest_price(connection: Connection, symbol: str) -> LatestPrice | None:
-    """Return the newest trade of a symbol; None if it has no trade."""
-    cursor = connection.cursor(row_factory=args_row(_latest_price))
+class LatestPrices(NamedTuple):
+    """Latest prices in alphabetical order."""
+
+    prices: list[LatestPrice]
+    version: int
+
+
+async def read_latest_price(connection: Connection, symbol: str) -> LatestPrices:
+    """Return the newest trade of a symbol; no price, and the version 0, if it has no trade."""
+    cursor = connection.cursor()
     await cursor.execute(LATEST_PRICE, (symbol,), prepare=True)
-    return await cursor.fetchone()
+    row = await cursor.fetchone()
+    return LatestPrices([_latest_price(*row[1:])], row[0]) if row else LatestPrices([], 0)
 
 
-async def read_latest_prices(connection: Connection, symbols: tuple[str, ...] | None) -> list[LatestPrice]:
-    """Return the newest trade of each of these symbols that has one, or of all symbols, in alphabetical order."""
-    cursor = connection.cursor(row_factory=args_row(_latest_price))
+async def read_latest_prices(
+    connection: Connection, symbols: tuple[str, ...] | None, as_of: AsOf | None = None
+) -> LatestPrices:
+    """Return the newest trade of each of these symbols that has one, or of all symbols."""
+    given = None if symbols is None else list(symbols)
+    cursor = connection.cursor()
+    if as_of:
+        await cursor.execute(PAST_LATEST_PRICES, (as_of.version, given), prepare=True)
+        return LatestPrices([_latest_price(*row) for row in await cursor.fetchall()], as_of.version)
     if symbols is None:
         await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     else:
-        await cursor.execute(SOME_LATEST_PRICES, (list(symbols),), prepare=True)
+        await cursor.execute(SOME_LATEST_PRICES, (given,), prepare=True)
+    (version, *_), *rows = await cursor.fetchall()
+    return LatestPrices([_latest_price(*row[1:]) for row in rows], version)
+
+
+NEWEST_PRICES = f"{LATEST_PRICES} ORDER BY time DESC, symbol LIMIT 10"
+
+
+async def read_newest_prices(connection: Connection) -> list[LatestPrice]:
+    """Return the newest trades of the symbols that were traded last."""
+    cursor = connection.cursor(row_factory=args_row(_latest_price))
+    await cursor.execute(NEWEST_PRICES, prepare=True)
     return await cursor.fetchall()
 
 

@@ -1,8 +1,18 @@
 """Leases: at most one process at a time feeds or backfills."""
 
+import os
+import socket
+from secrets import token_hex
+
 from psycopg import AsyncConnection
 
 FEED_LEASE = "feed"
+
+
+def new_holder() -> str:
+    """Return the name of a holder in this process: host, process id and a random part."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+
 
 # No lease is acquired for more than a minute: one that expires later dates from before the clock was set back.
 ACQUIRE_LEASE = """

@@ -74,6 +74,9 @@ JOBS = """
                 WHEN job.proc_name = 'drop_old_trades' AND (SELECT drop_after IS NULL FROM retention) THEN 'unused'
                 ELSE 'stopped'
             END
+            WHEN job.proc_name = 'drop_old_trades' AND EXISTS (SELECT FROM pins) THEN 'pinned'
+            -- It fails while another session refreshes candles: an import, for example.
+            WHEN job.proc_name = 'refresh_candles' AND lease.is_active THEN 'ok'
             WHEN failed.in_a_row > 1 OR failed.in_a_row = 1 AND run.last_successful_finish < now() - tolerance THEN 'failing'
             WHEN isfinite(run.next_start) AND run.next_start > now() + tolerance THEN 'postponed'
             WHEN isfinite(run.next_start) AND (
@@ -92,6 +95,9 @@ JOBS = """
         SELECT run.consecutive_failures + greatest(run.consecutive_crashes - 1, 0),
             2 * job.schedule_interval + INTERVAL '10 minutes'
     ) AS failed (in_a_row, tolerance)
+    CROSS JOIN (
+        SELECT is_held(candle_refresh) AND active_at > clock_timestamp() - INTERVAL '5 minutes' FROM candle_refresh
+    ) AS lease (is_active)
     WHERE job.job_id >= 1000
     ORDER BY job.job_id
 """

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, LiteralString, NamedTuple
+from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
-from psycopg.rows import args_row
+from psycopg.rows import args_row, scalar_row
 
 from market_data.queries.candles import CANDLE_FIELDS
 from market_data.queries.intervals import LENGTHS
+from market_data.queries.past import VERSION
 from market_data.queries.row_pages import Column, json_members, json_object
 from market_data.queries.trades import TRADE_COLUMNS
 
@@ -28,30 +29,51 @@ async def advance_stream(connection: AsyncConnection) -> None:
     await connection.execute(ADVANCE_STREAM)
 
 
+class Commit(NamedTuple):
+    """A commit, which no other one has the version and the time of."""
+
+    version: int
+    """0 before the first."""
+    committed_at: datetime | None
+    """None before the first."""
+
+
 class StreamRange(NamedTuple):
     """Versions between which the stream can be read."""
 
     first: int
     """0 while no event has been deleted."""
-    last: int
-    """0 while nothing has been committed."""
+    last: Commit
 
 
-STREAM_RANGE = "SELECT trimmed_before, newest_version() FROM stream_progress"
+STREAM_RANGE = """
+    SELECT trimmed_before, newest_version(), (SELECT committed_at FROM commits WHERE version = newest_version())
+    FROM stream_progress
+"""
 
 
 async def read_stream_range(connection: AsyncConnection) -> StreamRange:
     """Return how far back the stream can be read, and up to which version."""
-    cursor = connection.cursor(row_factory=args_row(StreamRange))
-    await cursor.execute(STREAM_RANGE)
-    (stream_range,) = await cursor.fetchall()
-    return stream_range
+    cursor = await connection.execute(STREAM_RANGE)
+    ((first, *last),) = await cursor.fetchall()
+    return StreamRange(first, Commit(*last))
+
+
+CONTAINS = "SELECT EXISTS (SELECT FROM commits WHERE version = %s AND committed_at = %s)"
+
+
+async def contains_commit(connection: AsyncConnection[Any], commit: Commit) -> bool:
+    """Return False if the database has no such commit: a standby without it was promoted, or an older backup restored."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(CONTAINS, commit)
+    return bool(await cursor.fetchone())
 
 
 class StreamRow(NamedTuple):
     """One row of stream_events with its commit."""
 
     version: int
+    committed_at: datetime
     number: int
     kind: Literal["trade", "closing", "revision", "reload"]
     symbol: str
@@ -83,7 +105,7 @@ CHANGE_MEMBERS: LiteralString = f"""
 # has two or three successive versions; its events belong to the last.
 STREAM_EVENTS = f"""
     SELECT
-        version, number, event.kind, symbol, time, "interval", closed_until,
+        version, committed_at, number, event.kind, symbol, time, "interval", closed_until,
         late,
         CASE event.kind
             WHEN 'trade' THEN '{{' || {json_members(TRADE_COLUMNS)} || {CHANGE_MEMBERS} || '}}'
@@ -132,6 +154,8 @@ class StreamedCandle(NamedTuple):
     bucket: datetime
     fields: str
     """Members of its JSON object, without `symbol`, `interval` and `closed`."""
+    version: int | None
+    """The newest version when it was read; None if it did not contain all trades of it."""
 
 
 # `settled` by the candles of the symbol that wait for an event, not by stale_ranges, which are of all symbols: after a
@@ -144,7 +168,7 @@ STREAM_CANDLES: Mapping[str, LiteralString] = {
             WHERE symbol = ANY (%(symbols)s)
             GROUP BY symbol
         )
-        SELECT symbol, bucket, {CANDLE_FIELDS}
+        SELECT symbol, bucket, {CANDLE_FIELDS}, CASE WHEN settled THEN {VERSION} END
         FROM (
             SELECT
                 symbol, bucket, open, high, low, close, volume, trade_count,

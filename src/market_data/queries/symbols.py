@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from psycopg.errors import CheckViolation
 from psycopg.rows import args_row, scalar_row
 
+from market_data.errors import Conflict
 from market_data.feed.random_walk import Listing
-from market_data.models import Symbol
+from market_data.models import ParameterProblem, Symbol
 from market_data.queries.row_pages import Connection
 
 SYMBOLS = """
-    SELECT symbol, name, created_at, active
+    SELECT symbol, name, created_at, active, signed
     FROM symbols
     ORDER BY symbol
 """
@@ -23,12 +25,21 @@ async def read_symbols(connection: Connection) -> list[Symbol]:
     return await cursor.fetchall()
 
 
+ONE_SYMBOL = "SELECT symbol, name, created_at, active, signed FROM symbols WHERE symbol = %s"
+
+
+async def read_symbol(connection: Connection, symbol: str) -> Symbol | None:
+    """Return a symbol; None if it is unknown."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
+    await cursor.execute(ONE_SYMBOL, (symbol,))
+    return await cursor.fetchone()
+
+
 ADD_SYMBOL = """
-    INSERT INTO symbols (symbol, name) VALUES (%s, %s)
+    INSERT INTO symbols (symbol, name, signed) VALUES (%s, %s, %s)
     ON CONFLICT (symbol) DO NOTHING
-    RETURNING symbol, name, created_at, active
+    RETURNING symbol, name, created_at, active, signed
 """
-ONE_SYMBOL = "SELECT symbol, name, created_at, active FROM symbols WHERE symbol = %s"
 
 
 class AddedSymbol(NamedTuple):
@@ -38,10 +49,10 @@ class AddedSymbol(NamedTuple):
     is_new: bool
 
 
-async def insert_symbol(connection: Connection, symbol: str, name: str) -> AddedSymbol:
+async def insert_symbol(connection: Connection, symbol: str, name: str, signed: bool) -> AddedSymbol:
     """Add a symbol; a known one is not changed."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
-    await cursor.execute(ADD_SYMBOL, (symbol, name))
+    await cursor.execute(ADD_SYMBOL, (symbol, name, signed))
     if added := await cursor.fetchone():
         return AddedSymbol(added, is_new=True)
     await cursor.execute(ONE_SYMBOL, (symbol,))
@@ -51,16 +62,32 @@ async def insert_symbol(connection: Connection, symbol: str, name: str) -> Added
 
 CHANGE_SYMBOL = """
     UPDATE symbols
-    SET name = coalesce(%s::text, name), active = coalesce(%s::boolean, active)
+    SET
+        name = coalesce(%s::text, name),
+        active = coalesce(%s::boolean, active),
+        signed = coalesce(%s::boolean, signed)
     WHERE symbol = %s
-    RETURNING symbol, name, created_at, active
+    RETURNING symbol, name, created_at, active, signed
 """
 
 
-async def update_symbol(connection: Connection, symbol: str, name: str | None, active: bool | None) -> Symbol | None:
-    """Change the values that are not None, and return the symbol; None if it is unknown."""
+async def update_symbol(
+    connection: Connection, symbol: str, name: str | None, active: bool | None, signed: bool | None
+) -> Symbol | None:
+    """Change the values that are not None, and return the symbol; None if it is unknown.
+
+    Raises:
+        Conflict: `signed` is False, but the symbol has prices of 0 or less.
+    """
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
-    await cursor.execute(CHANGE_SYMBOL, (name, active, symbol))
+    try:
+        await cursor.execute(CHANGE_SYMBOL, (name, active, signed, symbol))
+    except CheckViolation as error:
+        if error.diag.constraint_name != "symbols_signed_needed":
+            raise
+        detail = "has trades with prices of 0 or less, or candles of such trades that were dropped"
+        problem = ParameterProblem("signed", f"{symbol} {detail}; cancel or correct the trades first")
+        raise Conflict(f"{problem.detail}.", [problem]) from None
     return await cursor.fetchone()
 
 

@@ -4,23 +4,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple
 
+from psycopg.errors import CheckViolation
 from psycopg.rows import args_row, scalar_row
 
 from market_data.models_writes import TradeChange, TradeValues
 from market_data.queries.row_pages import Connection, exact_number
 from market_data.queries.trades import TradeKey
+from market_data.trade_validation import unsigned_price
 
 CHANGE_COLUMNS: LiteralString = """
     id, changed_at, action, symbol, time, trade_id, trim_scale(price_before)::text, trim_scale(volume_before)::text,
-    trim_scale(price_after)::text, trim_scale(volume_after)::text, actor, reason
+    trim_scale(price_after)::text, trim_scale(volume_after)::text, actor, reason, database_role
 """
 
 
 def _change(*columns: Any) -> TradeChange:
-    *start, price_before, volume_before, price_after, volume_after, actor, reason = columns
+    *start, price_before, volume_before, price_after, volume_after, actor, reason, role = columns
     before = _values(price_before, volume_before)
     after = None if price_after is None else _values(price_after, volume_after)
-    return TradeChange(*start, before=before, after=after, actor=actor, reason=reason)
+    return TradeChange(*start, before=before, after=after, actor=actor, reason=reason, database_role=role)
 
 
 def _values(price: str, volume: str) -> TradeValues:
@@ -30,7 +32,7 @@ def _values(price: str, volume: str) -> TradeValues:
 LAST_CHANGE: LiteralString = f"""
     SELECT {CHANGE_COLUMNS}
     FROM trade_changes
-    WHERE symbol = %s AND time = %s AND trade_id = %s::bigint
+    WHERE symbol = %s AND time = %s AND trade_id = %s::bigint AND action <> 'truncate'
     ORDER BY id DESC
     LIMIT 1
 """
@@ -85,12 +87,21 @@ CORRECT_TRADE = """
 async def update_trade(
     connection: Connection, trade: TradeKey, price: Decimal | None, volume: Decimal | None, actor: str, reason: str
 ) -> ChangeResult:
-    """Change the price, the volume or both (None keeps a value), with actor and reason in the audit trail."""
-    async with connection.transaction():
-        await connection.execute(SIGN, (actor, reason))
-        values = {**trade._asdict(), "price": price, "volume": volume}
-        corrected = (await connection.execute(CORRECT_TRADE, values, prepare=False)).rowcount
-        return ChangeResult(await read_last_change(connection, trade), corrected > 0)
+    """Change the price, the volume or both (None keeps a value), with actor and reason in the audit trail.
+
+    Raises:
+        InvalidTrade: The price is 0 or less, and the symbol is not signed.
+    """
+    values = {**trade._asdict(), "price": price, "volume": volume}
+    try:
+        async with connection.transaction():
+            await connection.execute(SIGN, (actor, reason))
+            corrected = (await connection.execute(CORRECT_TRADE, values, prepare=False)).rowcount
+            return ChangeResult(await read_last_change(connection, trade), corrected > 0)
+    except CheckViolation as error:
+        if price is None or error.diag.constraint_name != "trades_price_positive":
+            raise
+        raise unsigned_price(trade.symbol, price) from None
 
 
 TRADE_VALUES = """
@@ -105,7 +116,7 @@ async def read_unchanged_trade(connection: Connection, trade: TradeKey) -> Trade
     cursor = connection.cursor(row_factory=args_row(_values))
     await cursor.execute(TRADE_VALUES, trade, prepare=False)
     values = await cursor.fetchone()
-    return values and TradeChange(None, None, "correct", *trade, values, values, None, None)
+    return values and TradeChange(None, None, "correct", *trade, values, values, None, None, None)
 
 
 IS_BEFORE_HORIZON = "SELECT %s < retention_horizon()"

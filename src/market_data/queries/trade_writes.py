@@ -18,7 +18,14 @@ from market_data.models_writes import TradeIn
 from market_data.queries.leases import FEED_LEASE
 from market_data.queries.row_pages import Connection
 from market_data.queries.trades import TradeKey
-from market_data.trade_validation import FutureLimit, InvalidTrade, rfc3339
+from market_data.trade_validation import (
+    FutureLimit,
+    InvalidTrade,
+    RejectionReason,
+    rfc3339,
+    symbol_path,
+    unsigned_price,
+)
 
 Values = tuple[Decimal, Decimal]
 """Price and volume."""
@@ -42,8 +49,8 @@ class Bounds(NamedTuple):
     now: datetime
     horizon: datetime | None
     """Time before which trades have been dropped; None without retention."""
-    symbols: Mapping[str, bool]
-    """The known symbols of the call; True if they are active."""
+    symbols: Mapping[str, tuple[bool, bool]]
+    """The known symbols of the call: if they are active, and if they are signed."""
 
 
 # TimescaleDB's limit would end writes of old trades into the columnstore, because each decompresses its neighbours.
@@ -51,7 +58,9 @@ BOUNDS = """
     SELECT
         clock_timestamp() AS now,
         nullif(retention_horizon(), '-infinity') AS horizon,
-        (SELECT coalesce(json_object_agg(symbol, active), '{}') FROM symbols WHERE symbol = ANY (%s)) AS symbols
+        (
+            SELECT coalesce(json_object_agg(symbol, ARRAY[active, signed]), '{}') FROM symbols WHERE symbol = ANY (%s)
+        ) AS symbols
     FROM set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)
 """
 
@@ -161,9 +170,9 @@ async def write_trades(
         except _Rejected as rejected:
             return rejected.outcome
         except CheckViolation as error:
-            if error.diag.constraint_name != "trades_within_retention":
+            if error.diag.constraint_name not in ("trades_within_retention", "trades_price_positive"):
                 raise
-            continue  # the horizon has moved since it was read
+            continue  # the horizon has moved, or a symbol has been changed, since the bounds were read
         return outcome
 
 
@@ -229,11 +238,18 @@ def _reject_out_of_bounds(trades: Mapping[int, TradeIn], bounds: Bounds, toleran
     for index, trade in trades.items():
         symbol, time = trade.symbol, trade.timestamp
         if symbol not in known:
-            rejected[index] = InvalidTrade("symbol", f"there is no symbol {symbol}; POST /symbols adds it")
-        elif not known[symbol]:
-            rejected[index] = InvalidTrade("symbol", f"{symbol} is not active; PATCH /symbols/{symbol} activates it")
+            detail = f"there is no symbol {symbol}; POST /symbols adds it"
+            rejected[index] = InvalidTrade("symbol", detail, "unknown_symbol")
+            continue
+        is_active, is_signed = known[symbol]
+        if not is_active:
+            detail = f"{symbol} is not active; PATCH {symbol_path(symbol)} activates it"
+            rejected[index] = InvalidTrade("symbol", detail, "inactive_symbol")
+        elif not is_signed and trade.price <= 0:
+            rejected[index] = unsigned_price(symbol, trade.price)
         elif horizon is not None and time < horizon:
-            rejected[index] = InvalidTrade("timestamp", "is before the retention horizon; trades before it are dropped")
+            detail = "is before the retention horizon; trades before it are dropped"
+            rejected[index] = InvalidTrade("timestamp", detail, "expired")
         elif time > latest:
             rejected[index] = limit.reject(time)
     return rejected
@@ -250,15 +266,17 @@ def _compare(
     """Compare each trade with the one that is stored under its key now."""
     for index, key in keys.items():
         trade = trades[index]
+        reason: RejectionReason = "conflict"
         if key in cancelled:
             detail = f"this trade was cancelled at {rfc3339(cancelled[key])}"
+            reason = "cancelled"
         elif key in known and known[key] != (trade.price, trade.volume):
             detail = STORED_DIFFERENTLY.format(*known[key])
         elif key not in known and (trade.price, trade.volume) != (firsts[key].price, firsts[key].volume):
             detail = GIVEN_DIFFERENTLY
         else:
             continue
-        rejected[index] = ConflictingTrade("trade_id", detail)
+        rejected[index] = ConflictingTrade("trade_id", detail, reason)
     stored = len(firsts) - len(known)
     return Outcome(stored, len(trades) - len(rejected) - stored, rejected)
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString, NamedTuple
 
+from market_data.queries.past import AsOf, parameters_of, version_of
 from market_data.queries.row_pages import (
+    READING_ORDERS,
     ROW_FORMATS,
     Column,
     Connection,
@@ -16,6 +18,7 @@ from market_data.queries.row_pages import (
     aggregate_rows,
     json_object,
     page_from_rows,
+    page_state,
 )
 
 
@@ -35,6 +38,14 @@ class TradeRange:
     start: datetime
     end: datetime
     order: Order = "desc"
+    from_end: bool = False
+    """True to read the newest rows first although they are sorted by rising time."""
+    as_of: AsOf | None = None
+
+    @property
+    def reading_order(self) -> Order:
+        """Order in which pages follow each other."""
+        return "desc" if self.from_end else self.order
 
 
 TRADE_COLUMNS = (
@@ -51,35 +62,78 @@ ORDERS: Mapping[Order, LiteralString] = {
     "desc": "time DESC, trade_id DESC",
 }
 # The plain bounds of time stand beside the row comparisons, which alone would not exclude any chunk.
-TRADES: Mapping[tuple[Order, RowFormat], LiteralString] = {
-    (order, row_format): f"""
-        SELECT {aggregate_rows(row_format, TRADE_COLUMNS, order_by)}, count(*)
+RANGE: LiteralString = """
+    symbol = %(symbol)s
+        AND time >= %(start)s AND (time, trade_id) >= (%(start)s, %(start_id)s::bigint)
+        AND time <= %(end)s AND (time, trade_id) < (%(end)s, %(end_id)s::bigint)
+"""
+
+
+def _rows(order: Order, *, past: bool) -> LiteralString:
+    """Return the SQL of the rows of a page and one more, in the order in which they are read."""
+    end: LiteralString = f"ORDER BY {ORDERS[order]} LIMIT %(limit)s + 1"
+    if not past:
+        return f"SELECT symbol, time, trade_id, price, volume, write_id FROM trades WHERE {RANGE} {end}"
+    # As past_trades(), but with limits that stop the scans.
+    return f"""
+        SELECT symbol, time, trade_id, price, volume, write_id
         FROM (
-            SELECT symbol, time, trade_id, price, volume
-            FROM trades
-            WHERE symbol = %(symbol)s
-                AND time >= %(start)s AND (time, trade_id) >= (%(start)s, %(start_id)s::bigint)
-                AND time <= %(end)s AND (time, trade_id) < (%(end)s, %(end_id)s::bigint)
-            ORDER BY {order_by}
-            LIMIT %(limit)s + 1
-        ) AS page
+            (
+                SELECT symbol, time, trade_id, price, volume, write_id
+                FROM trades
+                WHERE {RANGE} AND write_id <= (SELECT newest FROM writes)
+                    AND write_id <> ALL ((SELECT late FROM writes)::bigint[])
+                {end}
+            )
+            UNION ALL
+            (
+                SELECT symbol, time, trade_id, price_before, volume_before, write_id_before
+                FROM trade_changes
+                WHERE {RANGE} AND action <> 'truncate'
+                    AND (write_id > (SELECT newest FROM writes) OR write_id = ANY ((SELECT late FROM writes)::bigint[]))
+                    AND write_id_before <= (SELECT newest FROM writes)
+                    AND write_id_before <> ALL ((SELECT late FROM writes)::bigint[])
+                {end}
+            )
+        ) AS found
+        {end}
     """
-    for order, order_by in ORDERS.items()
+
+
+WRITES: LiteralString = "WITH writes AS MATERIALIZED (SELECT * FROM writes_as_of(%(as_of)s, 'infinity'))"
+
+TRADES: Mapping[tuple[bool, Order, Order, RowFormat], LiteralString] = {
+    (past, order, reading_order, row_format): f"""
+        {WRITES if past else ""}
+        SELECT
+            {aggregate_rows(row_format, TRADE_COLUMNS, ORDERS[order])}, count(*),
+            {page_state("count(*)", "%(end)s + INTERVAL '1 microsecond'")}, {version_of(past=past)}
+        FROM ({_rows(reading_order, past=past)}) AS page
+    """
+    for past in (False, True)
+    for order, reading_order in READING_ORDERS
     for row_format in ROW_FORMATS
 }
+"""By whether the rows are those of a version."""
 
 
 async def read_trades(
     connection: Connection, trades: TradeRange, limit: int, after: RowKey | None = None, row_format: RowFormat = "json"
 ) -> Page:
-    """Return trades of a range; with `after`, those that follow that key in the order of the range."""
-    first, beyond = (trades.start, MIN_ID), (trades.end, MIN_ID)
-    if after and trades.order == "asc":
+    """Return trades of a range; with `after`, those that follow that key in the order of the range.
+
+    Raises:
+        psycopg.DatabaseError: Trades of the version have been dropped (`past.translate_error`).
+    """
+    end = trades.as_of.clipped_end(trades.start, trades.end) if trades.as_of else trades.end
+    first, beyond = (trades.start, MIN_ID), (end, MIN_ID)
+    order = trades.reading_order
+    if after and order == "asc":
         first = _next(after)
     elif after:
         beyond = after
     cursor = connection.cursor(binary=True)
-    for from_key, to_key in _windows(first, beyond, trades.order):
+    for from_key, to_key in _windows(first, beyond, order):
         parameters = {
             "symbol": trades.symbol,
             "start": from_key[0],
@@ -87,14 +141,24 @@ async def read_trades(
             "end": to_key[0],
             "end_id": to_key[1],
             "limit": limit,
+            **parameters_of(trades.as_of),
         }
         # Not prepared: a generic plan would visit every chunk, however few are read.
-        await cursor.execute(TRADES[trades.order, row_format], parameters, prepare=False)
-        ((rows, count),) = await cursor.fetchall()
+        await cursor.execute(TRADES[bool(trades.as_of), trades.order, order, row_format], parameters, prepare=False)
+        ((rows, count, state, version),) = await cursor.fetchall()
         if count > limit or (from_key, to_key) == (first, beyond):
-            return page_from_rows(row_format, TRADE_COLUMNS, rows, count, limit)
+            page = page_from_rows(
+                row_format, TRADE_COLUMNS, rows, count, limit, state=state, from_end=trades.from_end, version=version
+            )
+            if trades.as_of:
+                reached = page.last[0] if page.last and order == "desc" else first[0]
+                await cursor.execute(REQUIRE_KEPT, (trades.as_of.version, reached), prepare=True)
+            return page
     raise AssertionError("the last window is the whole range")
 
+
+REQUIRE_KEPT = "SELECT newest FROM writes_as_of(%s, %s)"
+"""Fails if trades since a time, as of a version, have been dropped."""
 
 WINDOWS = (timedelta(days=8), timedelta(days=60), timedelta(days=500))
 

@@ -148,6 +148,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # `_parse` decides
         version, scope = self.parser.get_http_version(), self.scope
+        if version not in ("1.0", "1.1"):
+            raise httptools.HttpParserError(f"the version is {version}")
         url = httptools.parse_url(self.url)
         raw_path = url.path or b"/"  # `http://host` has no path
         path = raw_path.decode("ascii")

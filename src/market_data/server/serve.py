@@ -22,6 +22,7 @@ from litestar import Litestar
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from market_data import body_store
 from market_data.app import create_app
 from market_data.errors import StartError
 from market_data.middleware import shared_buckets
@@ -33,12 +34,14 @@ from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.telemetry import metrics
 
-BACKLOG = 2048
-"""Connections that the kernel queues until they are accepted."""
+BACKLOG = 4096
+"""Connections that the kernel queues until they are accepted: Linux' own limit (`net.core.somaxconn`). A client for which
+there is no room tries again after one second, then after two more."""
 
-LISTENERS = 8
+LISTENERS = 16
 """File descriptors of the socket on which a worker listens. The event loop accepts one connection per descriptor and
-iteration: with a single one, a thousand new clients of a busy worker wait for many seconds."""
+iteration: with a single one, a thousand new clients of a busy worker wait for many seconds; with many, prices wait for
+thousands of new clients."""
 
 UNREAD_SECONDS = 30
 """Time after which the kernel ends the connection of a client that does not read."""
@@ -70,7 +73,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _address_error(host: str, port: int, error: OSError) -> StartError:
     return StartError(
-        f"Can't listen on {host} port {port} ({error.strerror}); choose another address with --host or --port."
+        f"Can't listen on {host} port {port} ({error.strerror}); choose another address with --host or --port "
+        "(LISTEN_HOST or PORT)."
     )
 
 
@@ -102,9 +106,10 @@ def serve(bound: socket.socket, workers: int, on_ready: Callable[[str], None]) -
         signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's handler restarts the workers
         with (
             tempfile.TemporaryDirectory(prefix="market-data-metrics-", ignore_cleanup_errors=True) as folder,
+            body_store.bodies_folder() as bodies,
             shared_buckets.shared_buckets_file() if settings.rate_limit else nullcontext(),
         ):
-            os.environ[metrics.FOLDER] = folder
+            os.environ[metrics.FOLDER], os.environ[body_store.FOLDER] = folder, bodies
             supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     if failed:
@@ -201,7 +206,7 @@ def _stop_streams_first(app: Litestar) -> None:
         def stop(signal_number: int, frame: FrameType | None, uvicorn_handler: Any = uvicorn_handler) -> None:
             services: Services | None = app.state.get("services")
             if services:
-                loop.call_soon_threadsafe(services.hub.stop)
+                loop.call_soon_threadsafe(services.hub.clients.stop)
             if callable(uvicorn_handler):
                 uvicorn_handler(signal_number, frame)
 

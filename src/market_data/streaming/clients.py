@@ -1,7 +1,8 @@
 """One client of a stream and its bounded outgoing queue."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from market_data.streaming.events import EventId, Message, Transport, encode
 from market_data.streaming.subscriptions import Subscription
@@ -25,6 +26,8 @@ class Client:
         self.key_id = key_id
         self.reconnectable = True
         """False if the same connection can't succeed again, because of its key."""
+        self.finished = False
+        """True if the stream has an end, and the client has received it."""
         self.delivered_up_to = EventId(0, 0, 0)
         """Id up to which all events of the subscription have been enqueued."""
         self._sent = self.delivered_up_to
@@ -38,6 +41,10 @@ class Client:
         """Set once the events missed before the connection are replayed, or at the end."""
         self.closed = False
         """True if no more messages are enqueued."""
+        self.heartbeat_due = 0.0
+        """Time of the event loop."""
+        self.wake: Callable[[asyncio.Event], None] = asyncio.Event.set
+        """Called with `_ready` when there are messages after a time without any; may set it later."""
 
     @property
     def idle(self) -> bool:
@@ -59,9 +66,10 @@ class Client:
             self._pending.clear()
             self.end(TOO_SLOW)
             return False
+        if not self._pending:
+            self.wake(self._ready)
         self._pending_bytes += sum(len(each.text) for each in messages)
         self._pending.extend(messages)
-        self._ready.set()
         self._drained.clear()
         return True
 
@@ -85,6 +93,13 @@ class Client:
         self.reconnectable &= reconnectable
         for event in (self._ready, self._drained, self.caught_up):
             event.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until messages are pending or the client is closed, for a time; return False if neither is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        return self._ready.is_set()
 
     async def drained(self) -> None:
         """Wait until no messages are pending, or the client is closed."""

@@ -1,7 +1,8 @@
 """Rows of stream_events as events: trades and reloads as they are, and each candle that the rows changed once."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from market_data.streaming.subscriptions import Subscription
 
 LEVELS = {interval: level for level, interval in enumerate(INTERVALS, start=1)}
 """`EventId.level`, by interval."""
-LAST_LEVEL = len(LEVELS)
+REVISION_LEVEL = LAST_LEVEL = len(LEVELS) + 1
+"""`EventId.level` of the revisions that a row completes."""
 
 PAGE_ROWS = 2000
 """Rows of stream_events read at a time."""
@@ -41,14 +43,19 @@ def end_of(row: StreamRow) -> EventId:
     return EventId(row.version, row.number, LAST_LEVEL)
 
 
-def row_events(rows: Sequence[StreamRow]) -> list[Event]:
+def row_events(rows: Iterable[StreamRow]) -> list[Event]:
     """Return the events of the trades and reloads among the rows."""
-    events: list[Event] = []
-    for row in rows:
-        if row.data is not None:
-            name, channel = ("reload", None) if row.kind == "reload" else ("trade", "trades")
-            events.append(Event(EventId(row.version, row.number, 0), name, channel, row.symbol, row.data))
-    return events
+    return [event for event in map(_row_event, rows) if event]
+
+
+@lru_cache(2 * PAGE_ROWS)
+def _row_event(row: StreamRow) -> Event | None:
+    """Return the event of a row, which is encoded once for all clients, also for those that return within some seconds."""
+    if row.data is None:
+        return None
+    name, channel = ("reload", None) if row.kind == "reload" else ("trade", "trades")
+    data = f'{row.data[:-1]},"version":{row.version}}}'
+    return Event(EventId(row.version, row.number, 0), name, channel, row.symbol, data)
 
 
 async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: ReadCandles) -> list[Event]:
@@ -58,20 +65,20 @@ async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: R
         channel = f"candles_{interval}"
         if channel not in wanted.channels:
             continue
-        changes = _changes([row for row in rows if wanted.includes(channel, row.symbol)], interval)
+        changes = candle_changes([row for row in rows if wanted.includes(channel, row.symbol)], interval)
         for first, last in _ranges({bucket for _, bucket in changes}, interval):
             changed = {key: change for key, change in changes.items() if first <= key[1] <= last}
             candles = await read(interval, sorted({symbol for symbol, _ in changed}), first, last)
             found = {(candle.symbol, candle.bucket): candle for candle in candles}
             events += [
-                _event(channel, interval, key, change, found.get(key))
+                candle_event(channel, interval, key, change, found.get(key))
                 for key, change in changed.items()
                 if key in found or change.removed
             ]
     return events
 
 
-def _changes(rows: Sequence[StreamRow], interval: str) -> dict[tuple[str, datetime], CandleChange]:
+def candle_changes(rows: Sequence[StreamRow], interval: str) -> dict[tuple[str, datetime], CandleChange]:
     """Return the last change of each candle, by symbol and bucket."""
     changes: dict[tuple[str, datetime], CandleChange] = {}
     width = INTERVALS[interval]
@@ -100,13 +107,24 @@ def _ranges(buckets: set[datetime], interval: str) -> Iterator[tuple[datetime, d
     yield first, ordered[-1]
 
 
-def _event(
+def candle_event(
     channel: str, interval: str, key: tuple[str, datetime], change: CandleChange, candle: StreamedCandle | None
 ) -> Event:
+    """Return the event of a changed candle; None for the candle if its bucket has no trade."""
     symbol, bucket = key
     if candle is None:
-        fields = {"symbol": symbol, "interval": interval, "timestamp": bucket, "closed": change.closed, "removed": True}
+        fields = {
+            "symbol": symbol,
+            "interval": interval,
+            "timestamp": bucket,
+            "closed": change.closed,
+            "removed": True,
+            "version": change.id.version,
+        }
         return Event(change.id, "candle", channel, symbol, msgspec.json.encode(fields).decode())
     closed, revised = (str(flag).lower() for flag in (change.closed, change.revised))
-    data = f'{{"symbol":"{symbol}","interval":"{interval}",{candle.fields},"closed":{closed},"revised":{revised}}}'
+    members = f'{candle.fields},"closed":{closed},"revised":{revised}'
+    if candle.version is not None:
+        members += f',"version":{candle.version}'
+    data = f'{{"symbol":"{symbol}","interval":"{interval}",{members}}}'
     return Event(change.id, "candle", channel, symbol, data)

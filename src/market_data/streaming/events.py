@@ -1,5 +1,6 @@
 """Events of a stream, and their encoding."""
 
+import random
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,10 @@ TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 ID_PATTERN = re.compile(r"(\d{1,18})-(\d{1,10})-(\d)", re.ASCII)
 
 
+RETRY_MILLISECONDS = 1_000, 5_000
+"""Shortest and longest time after which a client may reconnect: after a restart, not all clients return at once."""
+
+
 class EventId(NamedTuple):
     """Position of an event in the total order of events, which is the same at all replicas of the service."""
 
@@ -21,7 +26,7 @@ class EventId(NamedTuple):
     number: int
     """Number of its row in stream_events."""
     level: int
-    """0 for a trade or reload; from 1 for the candles that it changed, shortest interval first."""
+    """0 for a trade or reload; from 1 for the candles that it changed, shortest interval first; 9 for revisions."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -53,10 +58,10 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """A trade, candle or reload, for subscribers of its channel and symbol."""
+    """A trade, candle, revision or reload, for subscribers of its channel and symbol."""
 
     id: EventId
-    name: Literal["trade", "candle", "reload"]
+    name: Literal["trade", "candle", "revision", "reload"]
     channel: str | None
     """None for the subscribers of any channel."""
     symbol: str
@@ -84,6 +89,15 @@ def encode(transport: Transport, name: str, event_id: EventId, data: str | dict[
     return Message(event_id, f'{{"event":"{name}","id":"{event_id}","data":{text}}}'.encode())
 
 
-def heartbeat(transport: Transport, event_id: EventId) -> Message:
-    """Return a heartbeat. Its id tells the client that it has received all events up to there."""
-    return encode(transport, "heartbeat", event_id, {"timestamp": datetime.now(UTC)})
+def heartbeat(transport: Transport, event_id: EventId, timestamp: datetime | None = None) -> Message:
+    """Return a heartbeat, of now by default. Its id tells the client that it has received all events up to there."""
+    return encode(transport, "heartbeat", event_id, {"timestamp": timestamp or datetime.now(UTC)})
+
+
+def first_heartbeat(transport: Transport, event_id: EventId, timestamp: datetime | None = None) -> Message:
+    """Return the heartbeat that begins a stream; as a server-sent event, with the time after which to reconnect."""
+    message = heartbeat(transport, event_id, timestamp)
+    if transport == "websocket":
+        return message
+    retry = b"\nretry: %d\ndata: " % random.randint(*RETRY_MILLISECONDS)
+    return message._replace(text=message.text.replace(b"\ndata: ", retry, 1))

@@ -10,31 +10,35 @@ published, up to the second trades and candles.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
 import psycopg
 
-from market_data.auth.api_keys import ApiKeyCache
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
 from market_data.queries.stream import (
+    Commit,
+    StreamRange,
     StreamRow,
     advance_stream,
     listen_to_stream,
-    read_stream_candles,
     read_stream_events,
     read_stream_range,
 )
 from market_data.settings import Settings
 from market_data.streaming.clients import Client
-from market_data.streaming.event_batches import PAGE_ROWS, ReadCandles, candle_events, end_of, row_events
-from market_data.streaming.events import EventId, Message, by_id, heartbeat
-from market_data.streaming.replay import enqueue_missed, replay
+from market_data.streaming.connected import ConnectedClients
+from market_data.streaming.disconnections import AWAY, REPLACED
+from market_data.streaming.event_batches import PAGE_ROWS, end_of, row_events
+from market_data.streaming.events import EventId, Message, Transport, by_id, first_heartbeat, heartbeat
+from market_data.streaming.history import History
+from market_data.streaming.recent_rows import RecentRows
+from market_data.streaming.replay import MissedEvents, enqueue_missed, replay
+from market_data.streaming.revision_events import changed_events
 from market_data.streaming.subscribers import Subscribers
 from market_data.streaming.subscriptions import Subscription, union
-from market_data.telemetry.metrics import STREAM_CLIENTS
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +50,12 @@ ADVANCE_SECONDS = 1.0
 
 HEARTBEAT_SECONDS = 10.0
 
-KEY_CHECK_SECONDS = 0.3
-"""Seconds between two checks of the clients' keys; their cache may be half a second old."""
+KEEP_SECONDS = 60.0
+"""Time for which a worker reads events without any client, because its clients may be about to return."""
 
 MIN_BACKOFF, MAX_BACKOFF = 0.1, 2.0
 """Seconds between two attempts to reach a lost database, doubled each time."""
 
-STOPPING = "The service is stopping; reconnect with the id of the last event to continue without a gap."
-REPLACED = "The database was replaced by an older one; reconnect, and read /trades and /candles."
-AWAY = "The database was unavailable for over an hour; reconnect, and read /trades and /candles."
-KEY_ENDED = "The API key was revoked or has expired; reconnect with another one."
 UNAVAILABLE = "The stream is not available because the database can't be reached; try again in a moment."
 
 
@@ -67,19 +67,21 @@ class Hub:
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._ready_timeout = settings.pool_timeout_seconds
-        self._replay_slots = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._recent = RecentRows()
+        self._missed = MissedEvents(database, self._recent, max(1, settings.pool_size // 2))
         self._trades_published_up_to = EventId(0, 0, 0)
         self._all_published_up_to = EventId(0, 0, 0)
         """Id up to which trades and candles have been published."""
         self._awaiting_candles: list[StreamRow] = []
         """Rows between the two."""
+        self._history = History(settings.query_timeout_seconds)
         self._candle_task: asyncio.Task[None] | None = None
         self._candle_batch_rows = MAX_AWAITING_ROWS
+        self._had_clients_at = 0.0
         self._ready = asyncio.Event()
-        self._stopping = False
         self._state = "starting"
         self._subscribers = Subscribers()
-        self._clients: set[Client] = set()
+        self.clients = ConnectedClients()
 
     async def run(self) -> None:
         """Follow the database until cancelled; reconnect whenever it is lost."""
@@ -104,36 +106,20 @@ class Hub:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
 
-    def stop(self) -> None:
-        """End all streams, because a stopping service waits for its requests."""
-        self._stopping = True
-        for client in self._clients:
-            client.end(STOPPING)
-
-    async def disconnect_revoked_keys(self, keys: ApiKeyCache) -> None:
-        """Disconnect clients whose keys are revoked or expire, until the service stops."""
-        while not self._stopping:
-            await asyncio.sleep(KEY_CHECK_SECONDS)
-            authenticated = [client for client in self._clients if client.key_id is not None]
-            try:
-                valid_ids = await keys.valid_ids() if authenticated else frozenset[int]()
-            except (DatabaseUnavailable, psycopg.Error):
-                continue  # without the database there are no events to protect
-            for client in authenticated:
-                if client.key_id not in valid_ids:
-                    client.disconnect(KEY_ENDED)
-
     async def wait_until_ready(self) -> None:
         """Wait until the hub follows the database, for at most the pool time-out.
 
         Raises:
             DatabaseUnavailable: It does not.
         """
+        if self._ready.is_set():
+            return
         try:
             async with asyncio.timeout(self._ready_timeout):
                 await self._ready.wait()
         except TimeoutError:
             raise DatabaseUnavailable(UNAVAILABLE) from None
+        await self._subscribers.deliveries.next()  # not all at once
 
     async def messages(self, client: Client, after: EventId | None = None) -> AsyncGenerator[list[Message]]:
         """Yield a client's messages until it is closed: a heartbeat, the events after an id, another heartbeat, new events.
@@ -141,25 +127,19 @@ class Hub:
         Raises:
             DatabaseUnavailable: The missed events can't be read.
         """
-        self._clients.add(client)
-        STREAM_CLIENTS.labels(client.transport).inc()
-        try:
-            client.start_at(after or self._published_up_to(client))
-            if self._stopping:
-                client.end(STOPPING)
-            elif after:
-                yield [heartbeat(client.transport, after)]
-                published_up_to = partial(self._published_up_to, client)
-                async for messages in replay(self._database, client, published_up_to, self._replay_slots):
-                    yield messages
-            self._publish_to(client)
-            while batch := await client.next_batch():
-                yield batch
-        finally:
-            client.close()
-            self._subscribers.remove(client)
-            self._clients.discard(client)
-            STREAM_CLIENTS.labels(client.transport).dec()
+        client.wake = self._subscribers.deliveries.add
+        client.start_at(after or self._published_up_to(client))
+        with self.clients.connected(client):
+            try:
+                if after and not client.closed:
+                    yield [first_heartbeat(client.transport, after)]
+                    async for messages in replay(self._missed, client, partial(self._published_up_to, client)):
+                        yield messages
+                self._publish_to(client, heartbeat if after else first_heartbeat)
+                while batch := await client.next_batch():
+                    yield batch
+            finally:
+                self._subscribers.remove(client)
 
     async def resume(self, client: Client, added: Subscription, after: EventId) -> None:
         """Add to a client's subscription, and send it the events of the added one after an id before any newer ones.
@@ -169,15 +149,14 @@ class Hub:
         """
         await client.caught_up.wait()
         self._subscribers.remove(client)
-        published_up_to = partial(self._published_up_to, client)
-        await enqueue_missed(self._database, client, added, after, published_up_to, self._replay_slots)
+        await enqueue_missed(self._missed, client, added, after, partial(self._published_up_to, client))
         if not client.closed:
             self._publish_to(client)
 
-    def _publish_to(self, client: Client) -> None:
+    def _publish_to(self, client: Client, beat: Callable[[Transport, EventId], Message] = heartbeat) -> None:
         """Publish to a client from now on. No await since the end of its replay: it must not miss a publication."""
         self._subscribers.add(client)
-        client.enqueue([heartbeat(client.transport, client.delivered_up_to)], client.delivered_up_to)
+        client.enqueue([beat(client.transport, client.delivered_up_to)], client.delivered_up_to)
         client.caught_up.set()
 
     def subscribe(self, client: Client, subscription: Subscription) -> None:
@@ -204,21 +183,21 @@ class Hub:
     async def _begin(self, connection: Connection) -> None:
         with self._deadline(connection):
             await listen_to_stream(connection)
-        with self._deadline(connection):
-            stream_range = await read_stream_range(connection)
-        last = EventId.after(stream_range.last)
-        reason = ""
-        if self._trades_published_up_to > last:
-            reason = REPLACED
-        elif self._trades_published_up_to.version < stream_range.first:
-            reason = AWAY
+        is_lost = await self._history.is_lost(connection)
+        read_range = partial(self._read_range, connection)
+        stream_range = await read_range()
+        last = EventId.after(stream_range.last.version)
+        is_away = self._trades_published_up_to.version < stream_range.first
+        reason = REPLACED if is_lost else AWAY if is_away else ""
         if reason:
             self._cancel_candle_task()
-            for client in self._clients:
-                client.end(reason)
+            self.clients.end(reason)
         if reason or self._state == "starting":
             self._trades_published_up_to = self._all_published_up_to = last
+            self._history.newest = stream_range.last
             self._awaiting_candles.clear()
+            self._had_clients_at = asyncio.get_running_loop().time()
+            await self._recent.load(partial(self._read_rows, connection), read_range, stream_range)
         if self._state != "starting":
             logger.info("streams follow the database again")
         self._state = "following"
@@ -226,7 +205,7 @@ class Hub:
     async def _follow(self, connection: Connection) -> None:
         """Publish commits as they happen."""
         loop = asyncio.get_running_loop()
-        next_advance = next_heartbeat = loop.time()
+        next_advance = loop.time()
         while True:
             if loop.time() >= next_advance:
                 with self._deadline(connection):
@@ -235,36 +214,49 @@ class Hub:
             more = True
             while more:
                 more = await self._publish_page(connection)
-                if loop.time() >= next_heartbeat:
-                    next_heartbeat = loop.time() + HEARTBEAT_SECONDS
-                    self._subscribers.send_heartbeats()
+                self._subscribers.send_heartbeats(HEARTBEAT_SECONDS)
             self._ready.set()
             async for _ in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1):
                 pass
 
     async def _publish_page(self, connection: Connection) -> bool:
         """Publish the next page of trades; return True if there are more."""
-        if not self._subscribers and not self._awaiting_candles:
-            with self._deadline(connection):
-                last = (await read_stream_range(connection)).last
+        now = asyncio.get_running_loop().time()
+        if self._subscribers:
+            self._had_clients_at = now
+        if now > self._had_clients_at + KEEP_SECONDS and not self._subscribers and not self._awaiting_candles:
+            last = (await self._read_range(connection)).last
             # A client that subscribed meanwhile must get these commits.
             if not self._subscribers:
-                skipped_to = max(self._trades_published_up_to, EventId.after(last))
+                self._history.newest = last
+                skipped_to = max(self._trades_published_up_to, EventId.after(last.version))
                 self._trades_published_up_to = self._all_published_up_to = skipped_to
+                self._recent.start_after(skipped_to)
                 return False
         rows: list[StreamRow] = []
         if len(self._awaiting_candles) < MAX_AWAITING_ROWS:
             since = self._trades_published_up_to
-            with self._deadline(connection):
-                rows = await read_stream_events(connection, since.version, since.number, limit=PAGE_ROWS)
+            rows = await self._read_rows(connection, since.version, since.number)
         more = len(rows) == PAGE_ROWS
         if rows:
             end = end_of(rows[-1]) if more else EventId.after(rows[-1].version)
             self._subscribers.publish(row_events(rows), self._trades_published_up_to, end, candles=False)
             self._trades_published_up_to = end
+            self._recent.add(rows, end)
+            self._history.newest = Commit(rows[-1].version, rows[-1].committed_at)
             self._awaiting_candles += rows
         self._ensure_candle_task()
         return more
+
+    async def _read_range(self, connection: Connection) -> StreamRange:
+        with self._deadline(connection):
+            return await read_stream_range(connection)
+
+    async def _read_rows(
+        self, connection: Connection, version: int, number: int, *, until: int | None = None
+    ) -> list[StreamRow]:
+        with self._deadline(connection):
+            return await read_stream_events(connection, version, number, limit=PAGE_ROWS, until=until)
 
     def _ensure_candle_task(self) -> None:
         """Start the task that publishes candles if rows wait for it; drop the rows if no client wants candles."""
@@ -286,21 +278,20 @@ class Hub:
 
     async def _publish_candles(self) -> None:
         """Publish the waiting rows with their candles until none are left."""
-        read: ReadCandles = partial(self._database.read, read_stream_candles)
         while self._awaiting_candles:
             rows, end = self._awaiting_candles[: self._candle_batch_rows], self._trades_published_up_to
             if len(rows) < len(self._awaiting_candles):
                 end = end_of(rows[-1])
             wanted = self._subscribers.subscription(candles=True)
             try:
-                candles = await candle_events(rows, wanted, read)
+                changes = await changed_events(rows, wanted, self._missed.read_candles, self._missed.read_revisions)
             except DatabaseUnavailable:  # the next attempt reads fewer, in case this was too much
                 self._candle_batch_rows = max(1, len(rows) // 2)
                 return
             self._candle_batch_rows = min(2 * self._candle_batch_rows, MAX_AWAITING_ROWS)
             if union([wanted, self._subscribers.subscription(candles=True)]) != wanted:
                 continue  # a client subscribed to other candles meanwhile
-            events = sorted([*row_events(rows), *candles], key=by_id)
+            events = sorted([*row_events(rows), *changes], key=by_id)
             self._subscribers.publish(events, self._all_published_up_to, end, candles=True)
             self._all_published_up_to = end
             del self._awaiting_candles[: len(rows)]

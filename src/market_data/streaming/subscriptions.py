@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Final, Self
 
 from market_data.queries.intervals import INTERVALS
 
-CHANNELS: Mapping[str, str | None] = {"trades": None, **{f"candles_{interval}": interval for interval in INTERVALS}}
-"""The interval of each channel of candles, by channel; None for trades."""
+REVISIONS: Final = "revisions"
+CHANNELS: Final = ("trades", *(f"candles_{interval}" for interval in INTERVALS), REVISIONS)
 
 Symbols = frozenset[str] | None
 """Symbols, or None for all, including future ones."""
@@ -42,8 +42,8 @@ class Subscription:
 
     @cached_property
     def candles(self) -> bool:
-        """True if it contains a channel of candles."""
-        return any(CHANNELS[channel] for channel in self.channels)
+        """True if it contains a channel of candles, or revisions: they are read after the trades."""
+        return any(channel != "trades" for channel in self.channels)
 
     def includes(self, channel: str | None, symbol: str) -> bool:
         """True if it contains a symbol of a channel, or with None of any channel."""

@@ -6,7 +6,7 @@ the worker that answers adds them up. Metrics of the database are sampled: see `
 
 import os
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import (
     REGISTRY,
@@ -20,6 +20,8 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.registry import Collector
+
+from market_data.trade_validation import RejectionReason
 
 disable_created_metrics()
 
@@ -56,6 +58,13 @@ POOL_WAITING: Final = Gauge(
     "market_data_pool_waiting", "Requests that wait for a connection of the database pool.", multiprocess_mode="livesum"
 )
 TRADES_INGESTED: Final = Counter("market_data_trades_ingested_total", "Trades stored by the feed of this service.")
+TRADES_WRITTEN: Final = Counter(
+    "market_data_trades_written_total", "Trades stored, corrected or cancelled over HTTP.", ["action"]
+)
+TRADES_REJECTED: Final = Counter("market_data_trades_rejected_total", "Trades rejected over HTTP.", ["reason"])
+REQUESTS_REJECTED: Final = Counter(
+    "market_data_requests_rejected_total", "Requests and WebSocket handshakes answered with an error.", ["reason"]
+)
 FEED_ERRORS: Final = Counter("market_data_feed_errors_total", "Attempts of the feed that failed.")
 STREAM_CLIENTS: Final = Gauge(
     "market_data_stream_clients", "Clients of streams.", ["transport"], multiprocess_mode="livesum"
@@ -75,12 +84,19 @@ REPLICA_LAG: Final = Gauge(
     ["replica"],
     multiprocess_mode="livemax",
 )
+HISTORY_LOST: Final = Counter(
+    "market_data_history_lost_total", "Times the database lacked commits that this service had already seen."
+)
 WORKERS_REPLACED: Final = Counter("market_data_workers_replaced_total", "Worker processes that ended and were replaced.")
 
 # Create the series at 0: `rate()` misses the first event of a series that starts with it.
 STREAM_CLIENTS.labels("sse")
 STREAM_CLIENTS.labels("websocket")
 STREAM_DROPPED.labels("slow")
+for action in ("stored", "corrected", "cancelled"):
+    TRADES_WRITTEN.labels(action)
+for reason in get_args(RejectionReason):
+    TRADES_REJECTED.labels(reason)
 
 
 def shared() -> bool:

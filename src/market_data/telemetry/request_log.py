@@ -18,6 +18,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 UNKNOWN: Final = "unknown"
 """Label of paths without a route, and of unknown methods there: clients can invent any number of them."""
 
+ASSETS: Final = "/assets/"
+"""Prefix of the files of pages, which share one label."""
+
 DEBUG_ROUTES: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Routes that machines poll: logged at DEBUG."""
 
@@ -95,4 +98,6 @@ def _line(event: str, scope: Scope, seconds: float | None, status: int | None = 
 def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     if route == UNKNOWN and method not in METHODS:
         method = UNKNOWN
+    if route.startswith(ASSETS):
+        route = f"{ASSETS}{{name}}"
     return REQUESTS.labels(method, route, str(status)), REQUEST_SECONDS.labels(method, route)

@@ -23,13 +23,18 @@ def read_source(request: ASGIConnection[Any, Any, Any, Any]) -> Database | Repli
         BadParameters: The header is malformed.
     """
     services = services_of(request)
-    if services.replica is None:
+    if services.replica is None or request.scope["state"].get("reads_primary"):
         return services.database
     text = request.headers.get(READ_AFTER, "0")
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > MAX_POSITION:
         detail = f"must be the {WRITE_POSITION} of a response, not {text[:40]!r}"
         raise BadParameters([ParameterProblem(READ_AFTER, detail)])
     return services.replica.at_least(int(text))
+
+
+def read_from_primary(request: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Let the reads of a request go to the database, whatever a replica has."""
+    request.scope["state"]["reads_primary"] = True
 
 
 def write_headers(request: ASGIConnection[Any, Any, Any, Any]) -> dict[str, str]:

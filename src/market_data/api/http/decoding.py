@@ -29,7 +29,7 @@ decode_string = msgspec.json.Decoder(str).decode
 
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
-    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active or both"),
+    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active or signed"),
 }
 
 
@@ -122,6 +122,7 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "reason": (TEXT, _printable("reason", MAX_REASON_LENGTH)),
     "name": (TEXT, _printable("name", MAX_NAME_LENGTH)),
     "active": (FLAG, "true".__eq__),
+    "signed": (FLAG, "true".__eq__),
 }
 """JSON type and reader of each field."""
 

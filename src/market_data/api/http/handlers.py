@@ -1,8 +1,9 @@
-"""Functions that handlers share: encoding of responses, and checks of symbols."""
+"""Functions that handlers share: encoding of responses, and checks of symbols and time zones."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Request
@@ -10,7 +11,11 @@ from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import REVALIDATE
-from market_data.errors import NotFound
+from market_data.api.http.complete_response import CompleteResponse
+from market_data.api.http.consistency import read_source
+from market_data.errors import BadParameters, NotFound
+from market_data.models import ParameterProblem
+from market_data.queries.intervals import LOCAL_LENGTHS
 from market_data.queries.symbols import symbol_exists, unknown_symbols
 from market_data.services import services_of
 
@@ -36,7 +41,7 @@ def redirect_from_slash(request: Request[Any, Any, Any]) -> ASGIResponse | None:
 
 def json_response(body: msgspec.Struct, headers: Mapping[str, str], *, status: int = 200) -> ASGIResponse:
     """Return a struct as a response, without Litestar's own serialization."""
-    return ASGIResponse(body=encode(body), status_code=status, headers=dict(headers))
+    return CompleteResponse(encode(body), headers, status=status)
 
 
 async def require_symbol(request: Request[Any, Any, Any], symbol: str) -> None:
@@ -55,7 +60,15 @@ async def require_symbols(request: ASGIConnection[Any, Any, Any, Any], symbols: 
     Raises:
         NotFound: Some are unknown; the message names at most ten of them.
     """
-    unknown = await services_of(request).database.read(unknown_symbols, symbols)
+    services = services_of(request)
+    unknown = await read_source(request).read(unknown_symbols, symbols)
+    if unknown and services.replica:  # which may not have the newest symbols yet
+        unknown = await services.database.read(unknown_symbols, unknown)
+    raise_unknown(unknown)
+
+
+def raise_unknown(unknown: Sequence[str]) -> None:
+    """Raise NotFound if there are unknown symbols; the message names at most ten of them."""
     if unknown:
         more = len(unknown) - MAX_NAMED_SYMBOLS
         raise unknown_symbol(", ".join(unknown[:MAX_NAMED_SYMBOLS]) + (f" and {more:,} more" if more > 0 else ""))
@@ -64,3 +77,14 @@ async def require_symbols(request: ASGIConnection[Any, Any, Any, Any], symbols: 
 def unknown_symbol(symbol: str) -> NotFound:
     """Return the error for an unknown symbol."""
     return NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
+
+
+def check_zone(interval: str, tz: ZoneInfo | None) -> None:
+    """Check that the buckets of an interval may have a time zone.
+
+    Raises:
+        BadParameters: They are the same in all time zones.
+    """
+    if tz and interval not in LOCAL_LENGTHS:
+        detail = f"applies to the intervals {', '.join(LOCAL_LENGTHS)}; leave it out for {interval}"
+        raise BadParameters([ParameterProblem("tz", detail)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
@@ -18,6 +18,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from market_data.api.http.bodies import JSON
+from market_data.api.http.components import reference_to
 from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE, PROBLEMS
 
 OPEN: Final[dict[str, Any]] = {"scope": None}
@@ -35,17 +36,42 @@ RETRY_AFTER = OpenAPIHeader(
     description="Seconds to wait before a retry.", required=True, schema=Schema(type=OpenAPIType.INTEGER)
 )
 CACHE_CONTROL = OpenAPIHeader(
-    description="`no-cache`: may be stored, and must be revalidated before use. `no-store`: must not be stored.",
+    description=(
+        "`no-cache`: may be stored, and must be revalidated before use. `no-store`: must not be stored. `max-age` and "
+        "`stale-while-revalidate`: seconds for which candles and trades of the past may be used without a late trade."
+    ),
     required=True,
     schema=TEXT,
 )
-VARY = OpenAPIHeader(description="`Accept`, which may choose another format.", required=True, schema=TEXT)
+VARY = OpenAPIHeader(
+    description="`Accept`, which may choose another format, and of more than a kilobyte `Accept-Encoding`.",
+    required=True,
+    schema=TEXT,
+)
+ACCEPT_ENCODING = OpenAPIHeader(description="`gzip`, if the `Content-Encoding` is unsupported.", schema=TEXT)
 ETAG = OpenAPIHeader(
     description=(
         "Version of the content, if the range lies wholly in the past and the response was not streamed. Send it as "
-        "`If-None-Match` to revalidate."
+        "`If-None-Match` to revalidate. It is weak if the response is compressed."
     ),
     schema=TEXT,
+)
+LAST_MODIFIED = OpenAPIHeader(
+    description="With an `ETag`: time at which a trade of the content was stored, corrected or cancelled last.", schema=TEXT
+)
+ACCEPT_RANGES = OpenAPIHeader(description="`bytes`.", required=True, schema=TEXT)
+CONTENT_RANGE = OpenAPIHeader(
+    description="Positions of the bytes in the body and its length, as in `bytes 0-65535/1048576`.",
+    required=True,
+    schema=TEXT,
+)
+VALIDATORS = {"ETag": ETAG, "Last-Modified": LAST_MODIFIED}
+DATA_VERSION = OpenAPIHeader(
+    description=(
+        "Version of the data: the answer has all trades that were committed up to it. With `as_of=<version>`, the same "
+        "request returns the same rows again. Absent while a candle that the answer depends on is not settled."
+    ),
+    schema=Schema(type=OpenAPIType.INTEGER),
 )
 RATE_LIMITS = {
     name: OpenAPIHeader(description=f"If there is a rate limit: {meaning}", schema=Schema(type=kind))
@@ -59,6 +85,7 @@ RATE_LIMITS = {
 HEADERS = {
     "200": {"Cache-Control": CACHE_CONTROL},
     "201": {"Cache-Control": CACHE_CONTROL},
+    "415": {"Accept-Encoding": ACCEPT_ENCODING},
     "429": {"Retry-After": RETRY_AFTER},
     "503": {"Retry-After": RETRY_AFTER},
 }
@@ -67,11 +94,19 @@ RATE_LIMITED = {"200", "201", "429"}
 
 
 def openapi_operation(
-    *, has_rows: bool = False, scope: str | None = "read", body: RequestBody | None = None, rate_limited: bool = True
+    *,
+    has_rows: bool = False,
+    has_pages: bool = False,
+    has_ranges: bool = False,
+    has_version: bool = False,
+    scope: str | None = "read",
+    body: RequestBody | None = None,
+    rate_limited: bool = True,
 ) -> type[Operation]:
     """Return the `operation_class` of a handler, which adds the body and the headers of the responses.
 
-    An operation with rows has pages, several formats, and 304. `scope` is that of the handler's `opt`.
+    An operation with pages has several formats, one with rows 304 as well, one with ranges 206, one with a version
+    `Data-Version`. `scope` is that of the handler's `opt`.
     """
 
     @dataclass
@@ -81,19 +116,23 @@ def openapi_operation(
             responses = self.responses = self.responses or {}
             self.request_body = body
             _describe_access(self, responses, scope)
-            if rate_limited:
-                responses.setdefault("429", _problem(responses, 429))
+            for status in (400, 421, 429) if rate_limited else (400,):
+                responses.setdefault(str(status), _problem(responses, status))
             for status, response in responses.items():
                 if status in HEADERS and isinstance(response, OpenAPIResponse):
                     response.headers = dict(HEADERS[status])
                     if rate_limited and status in RATE_LIMITED:
                         response.headers.update(RATE_LIMITS)
-                    if status == "200" and has_rows:
-                        _describe_rows(response)
+                    if status == "200" and has_version:
+                        response.headers["Data-Version"] = DATA_VERSION
+                    if status == "200" and (has_rows or has_pages):
+                        _describe_pages(response, VALIDATORS if has_rows else {})
+            if has_ranges:
+                _describe_ranges(responses)
             if has_rows:
                 responses["304"] = OpenAPIResponse(
                     description="The content has not changed since the response that `If-None-Match` names.",
-                    headers={"Cache-Control": CACHE_CONTROL, "Vary": VARY, "ETag": ETAG},
+                    headers={"Cache-Control": CACHE_CONTROL, "Data-Version": DATA_VERSION, "Vary": VARY, **VALIDATORS},
                 )
 
     return DescribedOperation
@@ -122,16 +161,43 @@ def _problem(responses: dict[str, Any], status: int) -> OpenAPIResponse:
     return OpenAPIResponse(description=spec.description, content={PROBLEM_MEDIA_TYPE: media_type})
 
 
-def _describe_rows(response: OpenAPIResponse) -> None:
-    response.headers = {**(response.headers or {}), "Vary": VARY, "Link": LINK, "ETag": ETAG}
+def _describe_ranges(responses: dict[str, Any]) -> None:
+    """Describe byte ranges. A 206 has no media types: generated clients would take a part for a whole list."""
+    responses["206"] = OpenAPIResponse(
+        description=(
+            "The bytes that `Range` asks for, such as `bytes=0-65535`: one range, never compressed. HEAD has the length of "
+            "the whole body and its `ETag`, which may be sent as `If-Range`."
+        ),
+        headers={
+            "Accept-Ranges": ACCEPT_RANGES,
+            "Cache-Control": CACHE_CONTROL,
+            "Content-Range": CONTENT_RANGE,
+            "ETag": ETAG,
+        },
+    )
+    responses["412"] = _problem(responses, 412)
+    responses["416"] = _problem(responses, 416)
+    responses["416"].headers = {"Content-Range": CONTENT_RANGE}
+
+
+def _describe_pages(response: OpenAPIResponse, more: Mapping[str, OpenAPIHeader]) -> None:
+    response.headers = {**(response.headers or {}), "Vary": VARY, "Link": LINK, **more}
     content = response.content or {}
     for media_type in content.values():
         if isinstance(media_type.schema, Schema) and media_type.schema.one_of:
-            media_type.schema = Schema(any_of=media_type.schema.one_of)  # an empty list is valid under both
+            media_type.schema = Schema(any_of=media_type.schema.one_of)  # a list with `fill` is valid without it, too
     content["text/csv"] = OpenAPIMediaType(
         schema=Schema(
             type=OpenAPIType.STRING,
             description="The fields as columns, `symbol` first, below a line with their names; empty for null.",
+        )
+    )
+    content["application/x-ndjson"] = OpenAPIMediaType(
+        schema=Schema(type=OpenAPIType.STRING, description="A JSON object per line, with the fields of JSON and `symbol`.")
+    )
+    content["application/vnd.apache.parquet"] = OpenAPIMediaType(
+        schema=Schema(
+            type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="The columns of Arrow as a Parquet file."
         )
     )
     content["application/vnd.apache.arrow.stream"] = OpenAPIMediaType(
@@ -154,30 +220,13 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 def responses(body: Any, *statuses: int) -> dict[int, ResponseSpec]:
-    """Return the `responses` of a handler: its 200, a struct or a union of structs, and its problems."""
-    (first, *_) = get_args(body) or (body,)
-    success = response(body, (first.__doc__ or "").partition("\n")[0])
+    """Return the `responses` of a handler: its 200, a struct or a union of structs whose last is usual, and its problems."""
+    (*_, usual) = get_args(body) or (body,)
+    success = response(body, (usual.__doc__ or "").partition("\n")[0])
     return {200: success, **problem_responses(*statuses, 500, 503)}
 
 
-def request_schema(kind: type[msgspec.Struct], **more: Any) -> Any:
-    """Return the JSON schema of a request body, with more keywords."""
-    ((_,), components) = msgspec.json.schema_components([kind])
-    schema: dict[str, Any] = {**components[kind.__name__], **more}
-    if not schema["required"]:
-        del schema["required"]
-    for field in schema["properties"].values():
-        if "oneOf" in field:  # msgspec describes the type of Python instead
-            del field["type"]
-            field.pop("format", None)
-        elif "pattern" in field:
-            field.pop("format", None)
-    return schema
-
-
-def request_body(kind: type[msgspec.Struct], example: Mapping[str, Any], **more: Any) -> RequestBody:
-    """Return the description of a JSON body, with more keywords of its schema."""
-    media_type = OpenAPIMediaType(
-        schema=cast(Schema, request_schema(kind, **more)), examples={"example": Example(value=example)}
-    )
+def request_body(kind: type[msgspec.Struct], example: Mapping[str, Any]) -> RequestBody:
+    """Return the description of a JSON body, one of `components.BODIES`."""
+    media_type = OpenAPIMediaType(schema=reference_to(kind), examples={"example": Example(value=example)})
     return RequestBody(required=True, content={JSON[0]: media_type})

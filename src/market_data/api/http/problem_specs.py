@@ -56,6 +56,17 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
             "trade_id",
         ),
         _problem(
+            HTTPStatus.GONE,
+            "The response would need trades that retention has dropped.",
+            "The trades before 2026-02-08T00:00:00Z were dropped; start there, or choose an interval from 1m on.",
+        ),
+        _problem(
+            HTTPStatus.PRECONDITION_FAILED,
+            "The content may have changed since the first range was read.",
+            "The content may have changed since this read began, so the range is not available. Read it again from its "
+            "first byte, or without a range.",
+        ),
+        _problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "The body has too many bytes or too many trades.",
             "The request has more than 10,000 trades; send them in several requests.",
@@ -64,6 +75,16 @@ PROBLEMS: Mapping[int, ResponseSpec] = dict(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "The body has an unsupported media type or encoding.",
             "Content-Type must be application/json, not 'text/plain'.",
+        ),
+        _problem(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "The range begins behind the end of the body.",
+            "The body has 1,371 bytes; the range begins behind its end.",
+        ),
+        _problem(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "The `Host` is not a name of the service.",
+            "The service is not known as example.com; its operator can add the name to ALLOWED_HOSTS.",
         ),
         _problem(
             HTTPStatus.TOO_MANY_REQUESTS,

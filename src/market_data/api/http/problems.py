@@ -1,6 +1,7 @@
 """Exceptions as problem details (RFC 9457): one shape on every path."""
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, cast
@@ -12,13 +13,16 @@ from litestar.response import Response
 from litestar.types import Message, Scope, Send
 
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.parameters import read_parameters
 from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE
+from market_data.api.http.query_string import read_parameters
 from market_data.errors import (
     BadParameters,
     Conflict,
+    ContentChanged,
     DatabaseUnavailable,
     Forbidden,
+    ForeignHost,
+    Gone,
     NotFound,
     Overloaded,
     Stopping,
@@ -26,10 +30,12 @@ from market_data.errors import (
     TooLarge,
     TooManyRequests,
     Unauthorized,
+    UnsupportedCoding,
     UnsupportedMedia,
 )
 from market_data.models import ParameterProblem, Problem
 from market_data.telemetry.logging import REQUEST_ID
+from market_data.telemetry.metrics import REQUESTS_REJECTED
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +45,12 @@ STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Gone: HTTPStatus.GONE,
+    ContentChanged: HTTPStatus.PRECONDITION_FAILED,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    UnsupportedCoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ForeignHost: HTTPStatus.MISDIRECTED_REQUEST,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -48,6 +58,21 @@ STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Statuses of the errors that this service raises for requests."""
+
+REASONS: Final[Mapping[type[Exception], str]] = {
+    error: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).lower() for error in STATUSES
+}
+"""Reasons of rejections in the metrics, such as `bad_parameters`."""
+
+HTTP_REASONS: Final[Mapping[int, str]] = {
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "body_timeout",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "too_large",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "too_large",
+}
+"""The same for errors that Litestar or a middleware raises; `bad_request` for others."""
 
 CHALLENGE: Final = 'Bearer realm="market-data"'
 """`WWW-Authenticate` of a 401."""
@@ -79,10 +104,10 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
 
 
 def render(error: Exception, method: str, path: str) -> RenderedProblem:
-    """Return the problem for an error. An unexpected error is logged."""
+    """Return the problem for an error, and count the rejection. An unexpected error is logged, and counts as `failure`."""
     headers = dict(NO_STORE)
     problems: list[ParameterProblem] | None = None
-    status, detail = STATUSES.get(type(error)), str(error)
+    status, detail, reason = STATUSES.get(type(error)), str(error), REASONS.get(type(error), "failure")
     match error:
         case BadParameters():
             problems = error.problems
@@ -90,18 +115,22 @@ def render(error: Exception, method: str, path: str) -> RenderedProblem:
             problems = error.problems or None
         case Unauthorized():
             headers["WWW-Authenticate"] = CHALLENGE
+        case UnsupportedCoding():
+            headers["Accept-Encoding"] = "gzip"
         case TooManyRequests():
             headers["Retry-After"] = str(error.retry_seconds)
         case DatabaseUnavailable() | Overloaded() | Stopping() | TookTooLong():
             headers["Retry-After"] = str(RETRY_SECONDS)
         case HTTPException() if error.status_code < 500:
             status, detail = HTTPStatus(error.status_code), _explain(error, method, path)
+            reason = HTTP_REASONS.get(error.status_code, "bad_request")
             headers.update(error.headers or {})
         case _:
             pass
     if status is None:
         logger.error("%s %s failed", method, path, exc_info=error)
         status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed unexpectedly; its log has the cause."
+    REQUESTS_REJECTED.labels(reason).inc()
     problem = Problem("about:blank", status.phrase, status.value, detail, problems, REQUEST_ID.get())
     return RenderedProblem(status.value, headers, msgspec.json.encode(problem))
 

@@ -43,7 +43,7 @@ split_array = msgspec.json.Decoder(list[Raw]).decode
 
 # msgspec takes any string for a Decimal that Python takes ("1_000", " 1", "NaN"), and rounds times to microseconds. With
 # a backslash, a field name could be escaped.
-UNUSUAL_NUMBER = re.compile(rb'"(?:price|volume)"\s*:\s*"(?!\d+(?:\.\d+)?")')
+UNUSUAL_NUMBER = re.compile(rb'"(?:price|volume)"\s*:\s*"(?!-?\d+(?:\.\d+)?")')
 LONG_FRACTION = re.compile(rb"(\d:\d\d\.\d{6})\d{1,12}(?=[Zz+-])")
 TOO_LONG_FRACTION = re.compile(rb"\d:\d\d\.\d{7}")
 USUAL_DIGITS: Final = 31
@@ -164,7 +164,7 @@ def decode_valid(text: bytes, decode: Callable[[bytes], list[TradeIn]]) -> list[
 def _validate(trades: Sequence[TradeIn]) -> bool:
     """Check decoded trades, and bring symbols to upper case and times to UTC. False if one is invalid, or unusual."""
     prices, volumes = [trade.price for trade in trades], [trade.volume for trade in trades]
-    if min(prices) <= 0 or max(prices) >= MAX_NUMBER or min(volumes) < 0 or max(volumes) >= MAX_NUMBER:
+    if min(prices) <= -MAX_NUMBER or max(prices) >= MAX_NUMBER or min(volumes) < 0 or max(volumes) >= MAX_NUMBER:
         return False
     unusual = [number for number in chain(prices, volumes) if len(text := str(number)) > USUAL_DIGITS or "E" in text]
     if not all(map(_fits, unusual)):

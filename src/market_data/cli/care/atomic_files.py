@@ -37,11 +37,6 @@ def atomic_path(path: Path) -> Generator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def create_private_file(path: Path) -> None:
-    """Create an empty file that other users can't read."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
 def sync_all(path: Path) -> None:
     """Write a file, or a folder with its contents, to disk (fsync)."""
     if path.is_dir():

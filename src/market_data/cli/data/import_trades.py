@@ -2,25 +2,28 @@
 
 import argparse
 import csv
+import os
 import time
-from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import psycopg
 
 from market_data.cli import runner
 from market_data.cli.console import counted, output, progress
 from market_data.cli.data import statements
+from market_data.cli.data.dry_run import print_first_rows
 from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
-from market_data.cli.data.trade_files import FORMATS, open_source
-from market_data.cli.data.trade_source import Block, Source, arrow, compute
+from market_data.cli.data.read_arguments import add_read_arguments, read_options
+from market_data.cli.data.trade_batches import Batch, validated_batches
+from market_data.cli.data.trade_files import FORMATS, open_source, without_compression
+from market_data.cli.data.trade_source import Source
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
 from market_data.settings import Settings
-from market_data.trade_validation import MAX_DECIMAL_PLACES, FutureLimit, InvalidTrade, TradeIdNumbering, validate_row
+from market_data.trade_validation import FutureLimit, unsigned_price
 
 AGAIN = "stored trades stay, and the same command stores the rest"
 
@@ -31,16 +34,17 @@ CONFLICT = "trade_id: this trade is stored already, with another price or volume
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Store the trades of a CSV file (with a header line), an NDJSON file or a Parquet file, and refresh their "
-        "candles. Columns, in any order: symbol, timestamp (or time; with a time zone), price, volume and optionally "
-        "trade_id; other columns are ignored. Without trade_id, trades with the same symbol and timestamp are numbered "
-        "in the order of the file. Stored trades are not changed, so a file may be imported again. Rejected rows are "
-        "written to a file with their line number and the reason; the exit status is then 1."
+        "Store the trades of a CSV, NDJSON or Parquet file, and refresh their candles. Columns, in any order: symbol, "
+        "timestamp, price, volume and optionally trade_id; other columns are ignored. Times are RFC 3339, or epochs in "
+        "seconds to nanoseconds. Delimiter, encoding and decimal mark are detected. Without trade_id, trades with the same "
+        "symbol and timestamp are numbered in the order of the file. Stored trades are not changed, so a file may be "
+        "imported again. Rejected rows are written to a file with their line number and the reason; the exit status is "
+        "then 1."
     )
-    parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may end in .gz")
-    parser.add_argument(
-        "--format", choices=FORMATS, help="format of the file (default: by its name, or by the content of standard input)"
-    )
+    parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may be .gz, .zst or .zip")
+    parser.add_argument("--format", choices=FORMATS, help="format of the file (default: by its name, or by its content)")
+    add_read_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the first rows as understood, and store nothing")
     parser.add_argument(
         "--rejects",
         type=Path,
@@ -51,8 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
+    options = read_options(parsed)
+    if parsed.dry_run:
+        return print_first_rows(open_source(parsed.file, parsed.format, options))
     rejects = rejects_for(parsed.file, parsed.rejects)
-    source = open_source(parsed.file, parsed.format)
+    source = open_source(parsed.file, parsed.format, options)
     with runner.migrated_database(settings) as database_url:
         work = import_trades(database_url, source, rejects, settings.future_tolerance_seconds)
         return runner.run_async(work, again=AGAIN)
@@ -70,11 +77,11 @@ class Rejects:
         """Write a row."""
         if self._file is None:
             try:
-                self._file = self.path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+                file = _create(self.path)
+                self._file = os.fdopen(file, "w", encoding="utf-8", errors="surrogateescape", newline="")
             except OSError as error:
-                raise CommandFailed(
-                    f"{self.path} can't be written: {error.strerror}; choose another with --rejects."
-                ) from None
+                cause = "it is a symbolic link" if self.path.is_symlink() else error.strerror
+                raise CommandFailed(f"{self.path} can't be written: {cause}; choose another with --rejects.") from None
             self._rows = csv.writer(self._file)
             self._rows.writerow(("line", "reason", "row"))
         self._rows.writerow((line, reason, row.rstrip("\r\n")))
@@ -88,28 +95,23 @@ class Rejects:
             self._file.close()
 
 
+def _create(path: Path) -> int:
+    """Open an empty file for writing, but no symbolic link or pipe: another user of the folder could have made it."""
+    checks = 0 if path.parent == Path("/dev") else os.O_NOFOLLOW | os.O_NONBLOCK  # /dev/stdout is a link
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | checks, 0o666)
+
+
 def rejects_for(file: str, path: Path | None) -> Rejects:
     """Return the file of rejected rows: `path`, or one in the current folder that is named after the imported file.
 
     Raises:
         CommandFailed: It is the imported file itself.
     """
-    name = "stdin" if file == "-" else Path(file.removesuffix(".gz")).stem
+    name = "stdin" if file == "-" else Path(without_compression(file)).stem
     path = path or Path(f"{name}.rejected.csv")
     if path.exists() and Path(file).exists() and path.samefile(file):
         raise CommandFailed(f"{path} is the file to import; choose another for the rejected rows with --rejects.")
     return Rejects(path)
-
-
-class Batch(NamedTuple):
-    """A validated block of the file. Rows are identified by their index in the block."""
-
-    block: Block
-    data: bytes
-    """Valid rows as text COPY data for the staging table."""
-    valid: int
-    rejected: dict[int, str]
-    """Reasons by index."""
 
 
 class Outcome(NamedTuple):
@@ -118,75 +120,6 @@ class Outcome(NamedTuple):
     stored: int
     rejected: dict[int, str]
     new_symbols: list[str]
-
-
-def validated_batches(source: Source) -> Iterator[Batch]:
-    """Validate the file block by block, and close it.
-
-    It is closed here, in the thread that reads it: after an interruption this thread may still wait for input, and closing
-    the file in another thread would wait, too.
-
-    Raises:
-        CommandFailed: The file can't be read.
-    """
-    numbering = TradeIdNumbering()
-    with source:
-        for block in source.blocks():
-            yield _validate(source, block, None if source.has_trade_ids else numbering)
-
-
-def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) -> Batch:
-    """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
-    columns = _usual_rows(source, block)
-    usual = set[int](columns["index"].to_pylist())
-    keys = _keys(columns) if numbering else iter(())
-    ids: list[int] = []
-    lines: list[str] = []
-    rejected: dict[int, str] = {}
-    for index in range(len(block.rows)):
-        if index in usual:
-            if numbering:
-                ids.append(numbering.next_id(*next(keys)))
-            continue
-        try:
-            row = source.parse(block.rows[index])
-            if isinstance(row, str):
-                raise InvalidTrade(None, row)
-            if row is not None:
-                symbol, time, price, volume, trade_id = validate_row(row, numbering)
-                lines.append(f"{index}\t{symbol}\t{time}\t{trade_id}\t{price}\t{volume}")
-        except InvalidTrade as reason:
-            rejected[index] = str(reason)
-    lines = [*_copy_lines(columns, arrow.array(ids, arrow.int64()) if numbering else columns["trade_id"]), *lines]
-    return Batch(block, "\n".join([*lines, ""]).encode(), len(lines), rejected)
-
-
-def _usual_rows(source: Source, block: Block) -> Any:
-    """Return the columns `index`, `symbol`, `time`… of the rows whose fields all have the form of `PATTERNS`."""
-    found = compute.extract_regex(block.lines, f"^(?:{source.pattern})$")
-    columns = dict(zip((field.name for field in found.type), found.flatten(), strict=True))
-    columns = {name: column.cast(arrow.string()) for name, column in columns.items()}
-    columns["index"] = arrow.array(range(len(found)), arrow.int32())
-    columns["symbol"] = compute.ascii_upper(columns["symbol"])
-    columns["time"] = compute.utf8_slice_codeunits(columns["time"], 0, len("2026-02-08T10:30:00.123456"))
-    price, volume = columns["price"], columns["volume"]
-    # Not in the patterns: counted repetition makes RE2 three times slower.
-    digits = compute.max_element_wise(compute.binary_length(price), compute.binary_length(volume), skip_nulls=False)
-    fits = compute.and_(compute.less_equal(digits, MAX_DECIMAL_PLACES), compute.match_substring_regex(price, "[1-9]"))
-    return arrow.table(columns).filter(fits)
-
-
-def _keys(columns: Any) -> Iterator[tuple[str, int]]:
-    """Return symbol and microseconds since 1970 of each row."""
-    instants = columns["time"].cast(arrow.timestamp("us")).cast(arrow.int64())
-    return zip(columns["symbol"].to_pylist(), instants.to_pylist(), strict=True)
-
-
-def _copy_lines(columns: Any, trade_ids: Any) -> list[str]:
-    index, trade_ids = columns["index"].cast(arrow.string()), trade_ids.cast(arrow.string())
-    time = compute.binary_join_element_wise(columns["time"], "Z", "")
-    fields = index, columns["symbol"], time, trade_ids, columns["price"], columns["volume"]
-    return compute.binary_join_element_wise(*fields, "\t").to_pylist()
 
 
 async def import_trades(database_url: str, source: Source, rejects: Rejects, future_tolerance: float) -> int:
@@ -233,6 +166,8 @@ async def _store(connection: Connection, batch: Batch, future_tolerance: float) 
             rejected |= {index: str(limit.reject(time)) for index, time in later}
             rejected |= dict.fromkeys(await statements.delete_staged_cancelled(connection), CANCELLED)
             new_symbols = await statements.add_staged_symbols(connection)
+            unsigned = await statements.delete_staged_unsigned(connection)
+            rejected |= {index: str(unsigned_price(symbol, price)) for index, symbol, price in unsigned}
             stored = await statements.store_staged(connection)
             if stored + len(rejected) < batch.valid:
                 rejected |= dict.fromkeys(await statements.read_conflicts(connection), CONFLICT)

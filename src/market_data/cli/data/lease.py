@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncGenerator
-from secrets import token_hex
 
 import psycopg
 
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
-from market_data.queries.leases import acquire_lease, release_lease
+from market_data.queries.leases import acquire_lease, new_holder, release_lease
 
 LEASE_SECONDS = 5.0
 """Time after which another process may take over, such as the same command after a kill."""
@@ -25,7 +22,7 @@ class Lease:
     def __init__(self, name: str, held_message: str) -> None:
         self._name = name
         self._held_message = held_message
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        self._holder = new_holder()
 
     async def _acquire_or_extend(self, connection: Connection) -> bool:
         return await acquire_lease(connection, self._name, self._holder, LEASE_SECONDS)

@@ -42,6 +42,8 @@ async def _retention(database_url: str, parsed: argparse.Namespace) -> int:
         output("trades are kept forever")
     else:
         output(f"trades older than {format_long(retention.drop_after)} are dropped within the hour; candles stay")
+    if retention.drop_after and retention.pins:
+        output(f"no trades are dropped while there are pins: {', '.join(retention.pins)}")
     output(f"the earliest trade is of {_date(retention.earliest)}" if retention.earliest else "there are no trades")
     if retention.dropped_before:
         output(f"trades before {_date(retention.dropped_before)} have been dropped, and new ones are rejected")

@@ -166,6 +166,19 @@ async def add_staged_symbols(connection: Connection) -> list[str]:
     return await _fetch(connection, scalar_row, ADD_STAGED_SYMBOLS)
 
 
+DELETE_UNSIGNED = """
+    DELETE FROM imported
+    USING symbols
+    WHERE imported.price <= 0 AND symbols.symbol = imported.symbol AND NOT symbols.signed
+    RETURNING imported.index, imported.symbol, imported.price
+"""
+
+
+async def delete_staged_unsigned(connection: Connection) -> list[tuple[int, str, Decimal]]:
+    """Delete staged trades with a price of 0 or less of symbols that are not signed. Returns index, symbol and price."""
+    return await _fetch(connection, tuple_row, DELETE_UNSIGNED)
+
+
 # In a subquery the function is called once, not for each row.
 DELETE_TOO_OLD = "DELETE FROM imported WHERE time < (SELECT retention_horizon()) RETURNING index"
 
@@ -252,6 +265,8 @@ class Retention(NamedTuple):
     """Age at which trades are dropped; None keeps them forever."""
     dropped_before: datetime | None
     earliest: datetime | None
+    pins: list[str]
+    """Names of pins, which keep all trades."""
 
 
 # Symbol by symbol, because trades have no index by time alone.
@@ -262,7 +277,7 @@ RETENTION = """
         CROSS JOIN LATERAL (
             SELECT trades.time FROM trades WHERE trades.symbol = symbols.symbol ORDER BY trades.time LIMIT 1
         ) AS first
-    ) AS earliest
+    ) AS earliest, ARRAY(SELECT name FROM pins ORDER BY version, name) AS pins
     FROM retention
 """
 

@@ -163,14 +163,16 @@ def _empty_table(style: str) -> Table:
 
 
 def _cells(symbol: str, row: SymbolRow | None, now: datetime) -> tuple[Text | str, ...]:
+    name = Text(symbol)  # a string would be read as markup, in which colons begin emoji
     if row is None:
-        return symbol, "-", "", "", "", "", "none yet"
+        return name, "-", "", "", "", "", "none yet"
     change = row.latest.price - row.first.price
+    base = row.first.price
     return (
-        symbol,
+        name,
         Text(f"{row.latest.price:,.{row.decimals}f}", style=_style(row.step)),
         Text(f"{change:+,.{row.decimals}f}", style=_style(change)),
-        Text(f"{100 * change / row.first.price:+.2f}", style=_style(change)),
+        Text(f"{100 * change / base:+.2f}" if base > 0 else "-", style=_style(change)),
         f"{row.volume:,f}",
         f"{row.trades:,}",
         f"{format_short(now - row.latest.timestamp)} ago",

@@ -12,13 +12,14 @@ import msgspec
 from market_data import __version__
 from market_data.errors import CommandFailed
 from market_data.models import Problem
+from market_data.settings import read_secret
 
 TIMEOUT_SECONDS = 10
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 KEY_VARIABLE = "MARKET_DATA_KEY"
-"""Environment variable with the API key."""
+"""Environment variable with the API key; with `_FILE`, the one with the name of a file that contains it."""
 
 NO_PROXY = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 """Addresses that are never reached through a proxy from the environment."""
@@ -51,11 +52,12 @@ def open_client(url: str) -> httpx.Client:
 
     Raises:
         CommandFailed: The key has characters that no key has.
+        SettingsError: The file with the key can't be read.
     """
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log every request
     headers = {"User-Agent": f"market-data/{__version__}"}
-    if key := os.environ.get(KEY_VARIABLE, "").strip():
+    if key := read_secret(KEY_VARIABLE, os.environ):
         if not key.isascii() or not key.isprintable():
             raise CommandFailed(f"{KEY_VARIABLE} is not an API key: it has characters other than printable ASCII.")
         headers["X-API-Key"] = key  # `Authorization` has the user and password of the URL, which are for a proxy
@@ -92,6 +94,6 @@ def error_detail(response: httpx.Response) -> str:
             "response of this service; check --url or MARKET_DATA_URL."
         )
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        state = "was rejected" if KEY_VARIABLE in os.environ else "is not set"
+        state = "was rejected" if read_secret(KEY_VARIABLE, os.environ) else "is not set"
         return f"{detail} This command reads the API key from {KEY_VARIABLE}, which {state}."
     return detail

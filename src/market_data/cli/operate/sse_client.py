@@ -45,10 +45,10 @@ class _Bye(msgspec.Struct):
 
 
 def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator[Event]:
-    """Read the events of `/stream` forever. After a lost connection, resume after the last event.
+    """Read the events of `/stream` forever, resuming after a lost connection, or those of a replay up to its end.
 
     Raises:
-        CommandFailed: The service does not respond to the first attempt, or rejects the parameters.
+        CommandFailed: The service does not respond to the first attempt, rejects the parameters, or interrupts a replay.
     """
     reached, last_id, pause = False, "", MIN_PAUSE
     while True:
@@ -58,6 +58,8 @@ def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator
                 if event.name != "open":
                     last_id, pause = event.id, MIN_PAUSE
                 yield event
+                if event.name == "end":
+                    return
             lost = _Lost(_Bye().reason)
         except _Lost as error:
             lost = error
@@ -66,6 +68,8 @@ def read_stream(client: httpx.Client, parameters: Mapping[str, str]) -> Iterator
                 raise unreachable(client, error) from None
             silent = isinstance(error, httpx.ReadTimeout)
             lost = _Lost(f"no data for {SILENCE_SECONDS} s" if silent else short_reason(error))
+        if "from" in parameters:
+            raise CommandFailed(f"the replay was interrupted: {lost}")
         reached = True
         yield Event(lost.name, str(lost))
         time.sleep(

@@ -51,7 +51,7 @@ def _run(_: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _problems(jobs: list[Body]) -> list[Body]:
-    return [job for job in jobs if job["state"] not in {"ok", "unused"}]
+    return [job for job in jobs if job["state"] not in {"ok", "unused", "pinned"}]
 
 
 def _get(client: httpx.Client, path: str) -> Response:

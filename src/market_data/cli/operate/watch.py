@@ -15,6 +15,7 @@ from market_data.cli.console import output, progress
 from market_data.cli.operate.price_table import PriceTable, Trade
 from market_data.cli.operate.service_client import add_url_argument, display_url, open_client
 from market_data.cli.operate.sse_client import Event, read_stream
+from market_data.errors import CommandFailed
 from market_data.server.signals import stop_in_order
 from market_data.settings import Settings
 
@@ -47,25 +48,39 @@ class _Reload(msgspec.Struct):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show the prices of symbols live, from the stream of a running service; Ctrl-C ends it. If the output is not a "
-        "terminal, print a line per trade: symbol, price, volume and time, separated by tabs; a further field says that a "
-        "stored trade was corrected (to these values) or cancelled."
+        "terminal, and in a replay, print a line per trade: symbol, price, volume and time, separated by tabs; a further "
+        "field says that a stored trade was corrected (to these values) or cancelled."
     )
     parser.add_argument(
         "symbols", nargs="*", metavar="SYMBOL", help="symbols to show (default: all, the most recently traded first)"
     )
     add_url_argument(parser)
+    replay = parser.add_argument_group("replay", "The past instead of the present; the command ends with it.")
+    replay.add_argument(
+        "--replay",
+        metavar="FROM",
+        help="begin at this time, such as 2026-02-08T10:30:00Z, 2026-02-08 (midnight UTC) or now-1h",
+    )
+    replay.add_argument("--to", metavar="TIME", help="end at this time (default: now, at the start)")
+    replay.add_argument("--speed", metavar="N", help="seconds of the past a second, such as 1 (the default) or 60, or max")
+    replay.add_argument(
+        "--order", metavar="ORDER", help="known: as the service learned it (the default); time: as it happened"
+    )
     parser.set_defaults(command=_run)
 
 
 def _run(_: Settings, parsed: argparse.Namespace) -> int:
     stop_in_order(0)
-    chosen = list(dict.fromkeys(symbol.upper() for text in parsed.symbols for symbol in text.split(",") if symbol))
+    chosen = list(
+        dict.fromkeys(symbol.strip().upper() for text in parsed.symbols for symbol in text.split(",") if symbol.strip())
+    )
     parameters = {"symbols": ",".join(chosen)} if chosen else {}
+    replay = _replay_parameters(parsed)
     console = Console()
     with open_client(parsed.url) as client:
-        stream = read_stream(client, {**parameters, "channels": "trades"})
+        stream = read_stream(client, {**parameters, **replay, "channels": "trades"})
         events = chain([next(stream)], stream)  # a failed first connection is reported before the screen is cleared
-        if not sys.stdout.isatty() or console.is_dumb_terminal:
+        if replay or not sys.stdout.isatty() or console.is_dumb_terminal:
             return _print_trades(events)
         table = PriceTable(display_url(client.base_url), chosen)
         with Live(
@@ -76,6 +91,19 @@ def _run(_: Settings, parsed: argparse.Namespace) -> int:
         ):
             _update_table(table, client, parameters, events)
     return 0
+
+
+def _replay_parameters(parsed: argparse.Namespace) -> dict[str, str]:
+    """Return the parameters of a replay; none for the live stream.
+
+    Raises:
+        CommandFailed: An option of a replay is given without `--replay`.
+    """
+    given = {"from": parsed.replay, "to": parsed.to, "speed": parsed.speed, "order": parsed.order}
+    parameters = {name: value for name, value in given.items() if value is not None}
+    if parameters and "from" not in parameters:
+        raise CommandFailed(f"--{next(iter(parameters))} belongs to a replay; give --replay FROM as well.")
+    return parameters
 
 
 def _update_table(table: PriceTable, client: httpx.Client, parameters: dict[str, str], events: Iterator[Event]) -> None:

@@ -1,7 +1,7 @@
 // The engine's process: opens the database, serves PostgreSQL's wire protocol on a loopback port and runs the database's
 // jobs. It stops on SIGTERM and at the end of its standard input.
 //
-//   node server.mjs NODE_MODULES DATA_DIRECTORY PORT
+//   node server.mjs NODE_MODULES DATA_DIRECTORY PORT PASSFILE
 //
 // It writes lines of JSON to its standard output: { report } for the operator, { port } when it is ready, { error } if it
 // can't start. Its log goes to standard error.
@@ -9,6 +9,7 @@
 import { createServer } from 'node:net'
 import { Worker } from 'node:worker_threads'
 
+import { readCredentials } from './authentication.mjs'
 import { startAutovacuum } from './autovacuum.mjs'
 import { Channels } from './channels.mjs'
 import { Engine } from './engine.mjs'
@@ -34,7 +35,8 @@ class Server {
   #jobs = null
   #stopping = false
 
-  async start(packages, directory, port) {
+  async start(packages, directory, port, passfile) {
+    this.credentials = readCredentials(passfile)
     this.engine = await Engine.open({
       directory,
       packages,
@@ -93,7 +95,7 @@ class Server {
   }
 }
 
-const [packages, directory, port] = process.argv.slice(2)
+const [packages, directory, port, passfile] = process.argv.slice(2)
 const server = new Server()
 // A thread, because a long statement blocks this one, which then can't notice that the parent has ended.
 new Worker(new URL('./watchdog.mjs', import.meta.url), { workerData: process.ppid }).unref()
@@ -105,7 +107,7 @@ process.stdin.resume()
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 try {
-  await server.start(packages, directory, Number(port))
+  await server.start(packages, directory, Number(port), passfile)
 } catch (error) {
   log(error?.stack ?? String(error))
   print({ error: error?.message ?? String(error) })

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 
+import { Authentication } from './authentication.mjs'
 import { ClientWriter } from './client_writer.mjs'
 import { CopyIn } from './copy_in.mjs'
 import { finishCopy, PendingEffects, runExchange } from './exchange.mjs'
@@ -14,6 +15,7 @@ const STARTUP_TIMEOUT_MS = 30_000
 const MAX_BUFFERED_BYTES = 1024 * 1024 * 1024
 // Unread bytes behind an exchange that waits for its turn, above which the socket is paused.
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024
+const PASSWORD_MESSAGE = new Set(['p'])
 const FAILING_DESCRIBE = message('D', Buffer.from('S'), '@nothing')
 
 let lastPid = 0
@@ -46,6 +48,7 @@ export class Session {
   #reader = new FrameReader()
   #phase = 'startup'
   #startup = null
+  #authentication = null
   #frames = []
   #bufferedBytes = 0
   /** A complete exchange, a list of frames or a CopyIn, that waits for its turn. */
@@ -90,6 +93,11 @@ export class Session {
         if (!body) return
         this.#start(body)
       }
+      while (this.#phase === 'authentication') {
+        const frame = this.#reader.next(PASSWORD_MESSAGE)
+        if (!frame) return
+        this.#authenticate(frame.subarray(5))
+      }
       // One exchange at a time: the meaning of the bytes behind it depends on whether it begins a COPY.
       while (this.#phase === 'ready' && !this.#exchange) {
         const frame = this.#reader.next()
@@ -112,10 +120,18 @@ export class Session {
     else {
       this.#startup = parseStartup(body)
       if (this.#server.isFull) throw new ConnectionRefused('53300', 'sorry, too many clients already')
-      clearTimeout(this.#startupTimer)
-      this.#phase = 'login'
-      this.#requestTurn()
+      this.#authentication = new Authentication(this.#server.credentials, this.#startup.user)
+      this.#socket.write(this.#authentication.request)
+      this.#phase = 'authentication'
     }
+  }
+
+  #authenticate(body) {
+    this.#socket.write(this.#authentication.answer(body))
+    if (!this.#authentication.complete) return
+    clearTimeout(this.#startupTimer)
+    this.#phase = 'login'
+    this.#requestTurn()
   }
 
   #add(frame) {

@@ -42,11 +42,11 @@ export class FrameReader {
     return this.#size < length ? null : this.#read(length).subarray(4)
   }
 
-  /** Return the next message with its type byte and length word; null if incomplete. */
-  next() {
+  /** Return the next message, whose type is one of `types`, with its type byte and length word; null if incomplete. */
+  next(types = KNOWN_TYPES) {
     if (this.#size < 1) return null
     const type = String.fromCharCode(this.#peek(1)[0])
-    if (!KNOWN_TYPES.has(type)) {
+    if (!types.has(type)) {
       throw new ProtocolViolation(`invalid frontend message type ${type.charCodeAt(0)}`)
     }
     if (this.#size < 5) return null

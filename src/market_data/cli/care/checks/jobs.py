@@ -58,6 +58,27 @@ def jobs(context: CheckContext) -> list[Finding]:
     return problems or [ok("jobs", f"{len(found)} jobs, none stopped, failing or late{_repeated(found)}")]
 
 
+STUCK_REFRESH = """
+    SELECT
+        pid, holder.usename::text, holder.application_name,
+        (extract(epoch FROM clock_timestamp() - lease.active_at) / 60)::integer
+    FROM candle_refresh AS lease
+    JOIN pg_stat_activity AS holder USING (pid)
+    WHERE is_held(lease) AND lease.active_at < clock_timestamp() - INTERVAL '5 minutes'
+"""
+"""A single refresh takes less than that."""
+
+
+def refresh(context: CheckContext) -> Iterator[Finding]:
+    """Find a session that keeps others from refreshing candles, but makes no progress."""
+    found = context.rows(STUCK_REFRESH)
+    for pid, role, application, minutes in found:
+        finding = f"session {pid} of {role} ({application}) refreshes candles, without progress for {minutes} minutes"
+        yield error("refresh", finding, f"SELECT pg_terminate_backend({pid})")
+    if not found:
+        yield ok("refresh", "no session keeps others from refreshing candles")
+
+
 IS_SUPERUSER = "SELECT current_setting('is_superuser')::boolean"
 
 

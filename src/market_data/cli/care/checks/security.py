@@ -1,5 +1,6 @@
-"""Checks of security: the read-only role and the password of the service."""
+"""Checks of security: the read-only role, the password of the service, and the hosts that it accepts."""
 
+import os
 from collections.abc import Iterator
 
 from psycopg.conninfo import conninfo_to_dict
@@ -52,18 +53,24 @@ def analyst(context: CheckContext) -> Iterator[Finding]:
         yield ok("analyst", "the role can read, but not write")
 
 
-DEFAULT_PASSWORDS = ("marketdata", "postgres", "password", "timescaledb")
-"""Passwords from examples; the first is that of compose.yaml."""
-
-LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "db")
+DEFAULT_PASSWORDS = ("marketdata", "postgres", "password", "timescaledb", "analyst")
+"""Passwords from examples; the first was that of compose.yaml."""
 
 
 def password(context: CheckContext) -> Iterator[Finding]:
     """Check that the password of the service is not a published default."""
     given = conninfo_to_dict(context.settings.direct_url or "")
-    host = str(given.get("host") or "")
-    if given.get("password") not in DEFAULT_PASSWORDS or host in LOCAL_HOSTS or host.startswith("/"):
-        yield ok("password", "not a well-known default, or the server is local")
+    if given.get("password", os.environ.get("PGPASSWORD")) not in DEFAULT_PASSWORDS:
+        yield ok("password", "not a well-known default")
     else:
         remedy = "ALTER ROLE … PASSWORD '…' (\\password in psql), then change DATABASE_URL"
         yield warning("password", f"the password of {given.get('user')} is a well-known default", remedy)
+
+
+def hosts(context: CheckContext) -> Iterator[Finding]:
+    """Report which `Host` the service accepts, to explain a 421."""
+    if given := context.settings.allowed_hosts:
+        yield ok("hosts", f"requests to {given} and to loopback names are accepted, others get 421 (ALLOWED_HOSTS)")
+    else:
+        accepted = "if it listens on loopback only, requests to loopback names are accepted, and others get 421"
+        yield ok("hosts", f"{accepted}, until ALLOWED_HOSTS has their names; else all are accepted")

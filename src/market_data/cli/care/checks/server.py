@@ -10,7 +10,7 @@ from market_data.database import migrations
 from market_data.database.connection import BlockingConnection, connection_parameters
 from market_data.errors import first_line
 
-GROWING = "see Growing in src/market_data/cli/README.md"
+GROWING = "see Growing in src/market_data/server/README.md"
 
 TESTED_POSTGRESQL = 17
 
@@ -93,6 +93,8 @@ def schema(context: CheckContext) -> Iterator[Finding]:
     elif revision in migrations.revisions():
         finding = f"revision {revision}, but {newest} is the newest"
         yield error("schema", finding, "run `market-data migrate`, or restart the service")
+    elif migrations.is_next(revision):
+        yield ok("schema", f"revision {revision}; this version, of revision {newest}, can use it")
     elif migrations.is_too_old(revision):
         yield error("schema", f"revision {revision}, which can't be migrated", migrations.EXPORT)
     else:
@@ -158,8 +160,8 @@ CONNECTIONS = """
                 AND pid <> pg_backend_pid() AND coalesce(application_name, '') NOT LIKE 'market-data%'
         )
 """
-CONNECTIONS_BESIDES_POOL = 3
-"""Connections of a worker outside its pool: streams, feed and metrics."""
+CONNECTIONS_BESIDES_POOL = 4
+"""Connections of a worker outside its pool: streams, feed, metrics and blocking sessions."""
 
 
 def connections(context: CheckContext) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""Formats of the transparency log, without a database: entries, Merkle trees, notes and receipts."""

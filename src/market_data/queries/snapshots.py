@@ -1,0 +1,206 @@
+"""The latest price, the candles of two days and the figures of the last 24 hours of each symbol, in one statement.
+
+Measured on a server, in processor time: 6 ms for 5 symbols once the plan is kept (40 ms before), 19 ms for 60, 0.95 s for
+5,000, which are 3.9 MB. As structs, 5,000 would block the event loop while they are decoded and encoded again.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString, NamedTuple
+
+from market_data.queries.candles import CANDLE_COLUMNS, SETTLED, with_stale
+from market_data.queries.gapfilled_candles import close_before
+from market_data.queries.intervals import INTERVALS, LENGTHS, bucket_start
+from market_data.queries.past import AsOf, parameters_of, version_of
+from market_data.queries.row_pages import Column, Connection, json_members, json_object
+
+DAY = timedelta(days=1)
+BEFORE = timedelta(hours=1)
+"""Length of the range before the last 24 hours in which one scan finds the last closes of all symbols."""
+
+LATEST_COLUMNS = (
+    Column("symbol", "symbol", "text"),
+    Column("price", "price", "decimal"),
+    Column("volume", "volume", "decimal"),
+    Column("timestamp", "time", "time"),
+)
+CHANGE_COLUMNS = (
+    Column("change", "price - price_24h_ago", "decimal", nullable=True),
+    Column("change_percent", "100 * (price - price_24h_ago) / positive_price", "decimal", nullable=True),
+    Column("price_24h_ago", "price_24h_ago", "decimal", nullable=True),
+    Column("previous_close", "previous_close", "decimal", nullable=True),
+)
+LAST_24H_COLUMNS = (
+    Column("open", "open", "decimal", nullable=True),
+    Column("high", "high", "decimal", nullable=True),
+    Column("low", "low", "decimal", nullable=True),
+    Column("volume", "volume", "decimal"),
+    Column("settled", "settled", "flag", is_rarely_false=True),
+)
+
+
+SNAPSHOT: LiteralString = f"""
+    '{{"symbol":"' || symbol
+    || '","latest":' || {json_object(LATEST_COLUMNS)}
+    || ',"day":' || coalesce(day, 'null')
+    || ',"previous_day":' || coalesce(previous_day, 'null')
+    || ',"minute":' || coalesce(minute, 'null')
+    || ',' || {json_members(CHANGE_COLUMNS)}
+    || ',"last_24h":' || figures || '}}'
+"""
+NOT_TRADED: LiteralString = """'{"open":null,"high":null,"low":null,"volume":0}'"""
+
+# By the times of the trade, because a condition on its bucket would read the candles of all symbols.
+MINUTE: LiteralString = """
+    symbol = latest.symbol AND bucket > latest.time - INTERVAL '1 minute' AND bucket <= latest.time
+    ORDER BY bucket DESC
+    LIMIT 1
+"""
+
+
+def _latest(*, past: bool) -> LiteralString:
+    return "latest_trades_as_of(%(as_of)s, %(symbols)s)" if past else "latest_trades"
+
+
+def _candles(
+    interval: LiteralString, condition: LiteralString, since: LiteralString, until: LiteralString, *, past: bool
+) -> LiteralString:
+    """Return the SQL of candles as JSON."""
+    return f"""
+        {with_stale(interval, past=past)}
+        SELECT symbol, bucket, close, {json_object(CANDLE_COLUMNS)} AS candle
+        FROM (
+            SELECT
+                symbol, bucket, open, high, low, close, volume, trade_count,
+                (turnover / nullif(volume, 0))::float8 AS vwap,
+                bucket + INTERVAL '{LENGTHS[interval]}' <= %(now)s AS closed,
+                {SETTLED[interval]} AS settled
+            FROM {_all_candles(interval, since, until, past=past)} AS candle
+            WHERE {condition}
+        ) AS page
+    """
+
+
+def _all_candles(interval: LiteralString, since: LiteralString, until: LiteralString, *, past: bool) -> LiteralString:
+    """Return the SQL of the candles of all symbols, as of a version in a range."""
+    if not past:
+        return f"candles_{interval}"
+    return f"""
+        (
+            SELECT known.symbol, found.*
+            FROM symbols AS known
+            CROSS JOIN LATERAL candles_as_of('{interval}', %(as_of)s, known.symbol, {since}, {until}) AS found
+        )
+    """
+
+
+def _last_24h(chosen: LiteralString, *, past: bool) -> LiteralString:
+    """Return the SQL of the figures of the last 24 hours as JSON, and of the close before."""
+    return f"""
+        {with_stale("15m", past=past)}
+        SELECT symbol, price_before, {json_object(LAST_24H_COLUMNS)} AS figures
+        FROM (
+            SELECT
+                symbol,
+                last(close, bucket) FILTER (WHERE bucket < %(start)s) AS price_before,
+                first(open, bucket) FILTER (WHERE bucket >= %(start)s) AS open,
+                max(high) FILTER (WHERE bucket >= %(start)s) AS high,
+                min(low) FILTER (WHERE bucket >= %(start)s) AS low,
+                coalesce(sum(volume) FILTER (WHERE bucket >= %(start)s), 0) AS volume,
+                NOT tstzrange(%(before)s, %(now)s) && (SELECT times FROM stale) AS settled
+            FROM {_all_candles("15m", "%(before)s", "%(tomorrow)s", past=past)} AS candle
+            WHERE {chosen} AND bucket >= %(before)s
+            GROUP BY symbol
+        ) AS page
+    """
+
+
+def _snapshots(chosen: LiteralString, *, past: bool) -> LiteralString:
+    """Return the statement, with a condition for the symbols."""
+    days = f"{chosen} AND bucket >= %(yesterday)s AND bucket < %(tomorrow)s"
+    minute = "latest.time - INTERVAL '1 minute'", "latest.time + INTERVAL '1 microsecond'"
+    price_before = close_before("15m", past=past, symbol="latest.symbol")
+    # Without trades yesterday, the price of 24 hours ago is the close before.
+    return f"""
+        WITH days AS MATERIALIZED (
+            {_candles("1d", days, "%(yesterday)s", "%(tomorrow)s", past=past)}
+        ), last_24h AS MATERIALIZED (
+            {_last_24h(chosen, past=past)}
+        )
+        SELECT
+            string_agg({SNAPSHOT}, ',' ORDER BY symbol), count(*), {version_of(past=past)},
+            {"true" if past else "isempty(stale_times(8))"}
+        FROM (
+            SELECT
+                *,
+                CASE WHEN price_24h_ago > 0 THEN price_24h_ago END AS positive_price,
+                CASE WHEN time < %(today)s THEN price ELSE coalesce(last_close, price_24h_ago) END AS previous_close
+            FROM (
+                SELECT
+                    latest.symbol, latest.price, latest.volume, latest.time,
+                    day.candle AS day, previous_day.candle AS previous_day, minute.candle AS minute,
+                    previous_day.close AS last_close,
+                    coalesce(figures, {NOT_TRADED}) AS figures,
+                    CASE
+                        WHEN latest.time < %(start)s THEN latest.price
+                        WHEN price_before IS NOT NULL THEN price_before
+                        ELSE {price_before}
+                    END AS price_24h_ago
+                FROM (SELECT symbol, price, volume, time FROM {_latest(past=past)} AS known WHERE {chosen}) AS latest
+                LEFT JOIN days AS day ON day.symbol = latest.symbol AND day.bucket = %(today)s
+                LEFT JOIN days AS previous_day
+                    ON previous_day.symbol = latest.symbol AND previous_day.bucket = %(yesterday)s
+                LEFT JOIN last_24h ON last_24h.symbol = latest.symbol
+                LEFT JOIN LATERAL ({_candles("1m", MINUTE, *minute, past=past)}) AS minute ON true
+            ) AS found
+        ) AS page
+    """
+
+
+SNAPSHOTS: Mapping[tuple[bool, bool], LiteralString] = {
+    (past, is_chosen): _snapshots("symbol = ANY (%(symbols)s)" if is_chosen else "true", past=past)
+    for past in (False, True)
+    for is_chosen in (False, True)
+}
+"""By whether they are those of a version, and whether symbols are given."""
+
+
+class Snapshots(NamedTuple):
+    """Elements of a JSON array, sorted by symbol, and their number."""
+
+    rows: str
+    symbol_count: int
+    version: int | None
+    """The newest version when they were read; None if a candle did not contain all trades of that version."""
+
+
+def snapshot_parameters(now: datetime) -> dict[str, object]:
+    """Return the parameters of the statement at a time."""
+    today = bucket_start(now, "1d", None)
+    start = bucket_start(now - DAY, "15m", None)
+    if start < now - DAY:
+        start += INTERVALS["15m"]
+    return {
+        "now": now,
+        "today": today,
+        "yesterday": today - DAY,
+        "tomorrow": today + DAY,
+        "start": start,
+        "before": start - BEFORE,
+    }
+
+
+async def read_snapshots(
+    connection: Connection, symbols: Sequence[str] | None, as_of: AsOf | None = None, now: datetime | None = None
+) -> Snapshots:
+    """Return the snapshot of each of these symbols that has a trade, or of all symbols, by default at the current time."""
+    past = parameters_of(as_of)
+    parameters = {
+        **snapshot_parameters(as_of.time if as_of else now or datetime.now(UTC)),
+        **past,
+        "symbols": None if symbols is None else list(symbols),
+    }
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(SNAPSHOTS[bool(past), symbols is not None], parameters, prepare=True)
+    ((rows, count, version, settled),) = await cursor.fetchall()
+    return Snapshots(rows or "", count, version if settled else None)

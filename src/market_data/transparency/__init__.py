@@ -1,0 +1,1 @@
+"""Writing and verifying the transparency log; its formats are in `market_data.proof`."""
