@@ -24,12 +24,13 @@ COPY alembic alembic
 COPY src src
 # Files of a checkout with a strict umask must be readable by the user of the image.
 RUN chmod -R u=rwX,go=rX alembic.ini alembic src \
-    && uv sync --no-default-groups --no-editable
+    && uv sync --no-default-groups --no-editable \
+    && install -d -m 0700 keys
 
 
-FROM base
+FROM base AS service
 # Files belong to root, and the service runs as another user: it can't change its own code.
-ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 DOCS_ASSETS=/opt/pages
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 DOCS_ASSETS=/opt/pages LISTEN_HOST=0.0.0.0
 COPY --from=pages \
     /pages/node_modules/swagger-ui-dist/swagger-ui-bundle.js \
     /pages/node_modules/swagger-ui-dist/swagger-ui-standalone-preset.js \
@@ -48,8 +49,24 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY --from=build /build/alembic.ini ./
 COPY --from=build /build/alembic alembic
+# A volume on it keeps the private key of the transparency log, the one file that the service writes.
+COPY --from=build --chown=10001:10001 /build/keys /var/lib/market-data
+ENV LOG_KEY_FILE=/var/lib/market-data/log-key.pem
 USER 10001:10001
 EXPOSE 8000
 # `http.client`, because `urllib` would use a proxy from the environment.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "from http.client import HTTPConnection; connection = HTTPConnection('127.0.0.1', 8000, timeout=4); connection.request('GET', '/health'); raise SystemExit(connection.getresponse().status != 200)"]
-CMD ["market-data", "serve", "--host", "0.0.0.0", "--port", "8000"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "import os; from http.client import HTTPConnection; connection = HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), timeout=4); connection.request('GET', '/health'); raise SystemExit(connection.getresponse().status != 200)"]
+CMD ["market-data", "serve"]
+
+
+# For backups and PgBouncer in Kubernetes: `docker build --target tools .`
+FROM service AS tools
+USER root
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends pgbouncer postgresql-client-17 \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001:10001
+
+
+# Without a target, the service.
+FROM service
