@@ -1,7 +1,7 @@
 """Databases for the tests: on the embedded engine, or on the server in TEST_DATABASE_URL (a superuser's DSN).
 
-`database_url` is the session's migrated database, emptied, whose candles are never materialized; `new_migrated_database`
-and `new_database` create databases for one test. No test mocks a database.
+`database_url` is the session's migrated database, emptied, whose candles are never materialized; `new_migrated_database`,
+`stopped_database` and `new_database` create databases for one test. No test mocks a database.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from helpers.service import eventually
-from helpers.support import SERVER, Connection, changed_url, one
+from helpers.support import RUNNING_JOBS, SERVER, Connection, changed_url, one
 
 from market_data import embedded
 from market_data.database import migrations
@@ -24,6 +24,14 @@ from market_data.database import migrations
 
 def pytest_report_header() -> str:
     return f"database: {'the server in TEST_DATABASE_URL' if SERVER else 'the embedded engine'}"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite three files at a time, because most tests wait more than they compute, and named files in turn.
+
+    The files keep their order: the last ones are short, so that all workers end at about the same time.
+    """
+    return 0 if config.option.file_or_dir else 3
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,12 +136,13 @@ def new_migrated_database(
     return make
 
 
-RUNNING_JOBS = """
-    SELECT count(*)
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND strpos(backend_type, '[') > 0
-"""
-"""Their type ends with the job's id."""
+@pytest.fixture
+def stopped_database(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """URL of a new migrated database whose jobs run only when a test calls them."""
+    with new_migrated_database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -145,18 +154,31 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
         yield url
 
 
+TRUNCATE = """
+    TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
+"""
+
+
+def _truncated(connection: psycopg.Connection) -> bool:
+    """Empty the tables. False after a deadlock: a service of the tests may read several of them in another order."""
+    try:
+        connection.execute(TRUNCATE)
+    except psycopg.errors.DeadlockDetected:
+        return False
+    return True
+
+
 @pytest.fixture
 def database_url(session_database: str) -> str:
     """URL of a migrated database without rows. Tests that refresh candles need `new_migrated_database`: candles can't be
     emptied again on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
-        connection.execute("""
-            TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
-        """)
+        eventually(lambda: _truncated(connection))
         # In a later transaction, because the first TRUNCATE adds a commit.
         connection.execute("TRUNCATE commits, commit_blocks, data_version")
         connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")
         connection.execute("UPDATE stream_progress SET trimmed_before = 0")
+        connection.execute("UPDATE retention SET dropped_version = 0, truncated_version = 0")
         connection.execute("SELECT setval('commit_clock', 1), setval('refreshed_until', 1)")
         connection.execute("UPDATE candle_refresh SET pid = NULL")
     return session_database

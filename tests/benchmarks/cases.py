@@ -12,6 +12,7 @@ from market_data.database.pool import Database
 from market_data.models import CandleList, LatestPrice, TradeList
 from market_data.queries.candles import CandleRange, read_candles
 from market_data.queries.latest_prices import read_latest_price
+from market_data.queries.snapshots import Snapshots, read_snapshots
 from market_data.queries.trades import TradeRange, read_trades
 
 
@@ -30,11 +31,17 @@ def _latest(name: str, symbols: list[str]) -> Case:
     turns = cycle(symbols)
 
     async def read(database: Database) -> LatestPrice:
-        latest = await database.read(read_latest_price, next(turns))
-        assert latest is not None
+        (latest,), _ = await database.read(read_latest_price, next(turns))
         return latest
 
     return Case(name, [f"/price/latest?symbol={symbol}" for symbol in symbols], read)
+
+
+def _snapshots(symbols: list[str]) -> Case:
+    async def read(database: Database) -> Snapshots:
+        return await database.read(read_snapshots, tuple(symbols))
+
+    return Case(f"{len(symbols)} snapshots", [f"/snapshots?symbols={','.join(symbols)}"], read)
 
 
 def _candles(start: datetime, count: int) -> Case:
@@ -72,3 +79,6 @@ CASES = [
     _candles(START, 10000),
 ]
 """The last one is the largest response of the service, to measure its memory."""
+
+ALL_CASES = [_snapshots(SYMBOLS), *CASES]
+"""With reads that the peers of `compare.py` lack."""

@@ -10,7 +10,7 @@ import sys
 import time
 
 import uvloop
-from cases import CASES
+from cases import ALL_CASES
 
 from market_data.api.http.handlers import encode
 from market_data.database.pool import Database
@@ -26,7 +26,7 @@ async def main() -> None:
 
 
 async def reads_a_second(database: Database, number: int, tasks: int, seconds: float, encoded: bool) -> float:
-    read = CASES[number].read
+    read = ALL_CASES[number].read
     done = 0
 
     async def repeat() -> None:

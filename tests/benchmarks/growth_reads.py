@@ -51,11 +51,11 @@ Call = Callable[[Connection, str, Places], Awaitable[object]]
 
 
 async def _latest(connection: Connection, symbol: str, _: Places) -> bytes:
-    return encode(await read_latest_price(connection, symbol))
+    return encode((await read_latest_price(connection, symbol)).prices)
 
 
 async def _all_latest(connection: Connection, _: str, __: Places) -> bytes:
-    return encode(await read_latest_prices(connection, None))
+    return encode((await read_latest_prices(connection, None)).prices)
 
 
 async def _minutes(connection: Connection, symbol: str, at: Places) -> bytes:

@@ -24,12 +24,15 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from cases import CASES
+from cases import ALL_CASES
 from filled import fill, new_database
 from load import requests_a_second
 from static import PATH
 
 HERE = Path(__file__).resolve().parent
+
+KEYLESS = ("/", "/health", "/docs", "/redoc", "/dashboard", "/schema/openapi.json")
+"""Paths that need no key even with AUTH=required, so anybody can request them as often as the rate limit allows."""
 
 
 def main() -> None:
@@ -61,7 +64,7 @@ def main() -> None:
         )
         direct = stack.enter_context(_direct())
         _print_header(options)
-        for number, case in enumerate(CASES):
+        for number, case in enumerate(ALL_CASES):
             if options.only not in case.name:
                 continue
             contenders = {
@@ -71,6 +74,15 @@ def main() -> None:
                 "encoded": lambda number=number: _ask(direct, number, options, "encoded"),
             }
             _print_case(case.name, _rounds(contenders, options.rounds))
+        for path in KEYLESS:
+            if options.only in path:
+                contenders = {
+                    "service": lambda path=path: _over_http(service_port, [path], options),
+                    "static": lambda: _over_http(static_port, [PATH], options),
+                }
+                rates = _rounds(contenders, options.rounds)
+                ratios = _ratios(rates["service"], rates["static"])
+                print(f"{path:22}{statistics.median(rates['service']):11,.0f}   {ratios}", flush=True)
         print(f"\npeak memory: service {_peak_memory(service)}, static {_peak_memory(static)} (target: below 150 MB)")
 
 

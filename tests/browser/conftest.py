@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from browser.recorded_page import CHROMIUM, CHROMIUM_ARGUMENTS, RecordedPage, recorded_page
+from browser.settings import page_settings
 from helpers.support import serving
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from market_data import embedded
 from market_data.app import create_app
-from market_data.settings import Settings
 
 expect.set_options(timeout=20_000)  # Playwright's default of 5 s is too short on a busy machine
 
@@ -33,8 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets)
-    with serving(create_app(settings)) as address:
+    with serving(create_app(page_settings(session_database, assets))) as address:
         yield address
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from browser.contrast import low_contrast_texts
 from browser.recorded_page import RecordedPage, recorded_page
+from browser.settings import page_settings
 from helpers.api_keys import revoke, store_key
 from helpers.support import Connection, serving, store
 from playwright.sync_api import Browser, Page, expect
 
 from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
-from market_data.settings import Settings
 
 UNAUTHORIZED = "the server responded with a status of 401"
 """Console message that the browser logs for each 401."""
@@ -23,7 +23,7 @@ UNAUTHORIZED = "the server responded with a status of 401"
 
 @pytest.fixture(scope="module")
 def address(session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(database_url=session_database, feed_enabled=False, docs_assets=assets, auth="required")
+    settings = page_settings(session_database, assets, auth="required")
     with serving(create_app(settings)) as address:
         yield address
 

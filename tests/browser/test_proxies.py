@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from browser.recorded_page import RecordedPage, recorded_page
+from browser.settings import page_settings
 from helpers.api_keys import store_key
 from helpers.nginx import PREFIX, PREFIX_REMOVED, PROGRAM, running_nginx
 from helpers.support import Connection, serving, store
 from playwright.sync_api import Browser, expect
 
 from market_data.app import create_app
-from market_data.settings import Auth, Settings
+from market_data.settings import Auth
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed")
 
@@ -27,9 +28,7 @@ def auth(request: pytest.FixtureRequest) -> Auth:
 
 @pytest.fixture(scope="module")
 def address(auth: Auth, session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(
-        database_url=session_database, feed_enabled=False, docs_assets=assets, auth=auth, trusted_proxies="127.0.0.1"
-    )
+    settings = page_settings(session_database, assets, auth=auth, trusted_proxies="127.0.0.1")
     with serving(create_app(settings)) as address:
         yield address
 

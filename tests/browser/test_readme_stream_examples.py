@@ -1,4 +1,4 @@
-"""The stream examples of `src/market_data/api/README.md`, run unchanged."""
+"""The stream examples of `src/market_data/streaming/README.md`, run unchanged."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from helpers.service import eventually, running
 from helpers.support import PROJECT
 from playwright.sync_api import Browser, ConsoleMessage
 
-SECTION = (PROJECT / "src/market_data/api/README.md").read_text().partition("## Streams\n")[2].partition("\n## ")[0]
+SECTION = (PROJECT / "src/market_data/streaming/README.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 import psycopg
 import pytest
-from helpers.support import Connection, store, trade
+from helpers.support import SERVER, Connection, store, trade
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 RELATIONS = """
     SELECT relname
@@ -29,10 +29,10 @@ def owner(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> I
 
 @pytest.fixture
 def analyst(owner: Connection) -> Iterator[Connection]:
-    """Connect as the analyst, with a random password."""
+    """Connect as the analyst. The password of the embedded engine is the same for all roles."""
     owner.execute("ALTER ROLE analyst PASSWORD 'for the test'")
-    parts = conninfo_to_dict(owner.info.dsn) | {"user": "analyst", "password": "for the test"}
-    with psycopg.connect(make_conninfo(**{name: str(value) for name, value in parts.items()}), autocommit=True) as mine:
+    url = make_conninfo(owner.info.dsn, user="analyst", **({"password": "for the test"} if SERVER else {}))
+    with psycopg.connect(url, autocommit=True) as mine:
         yield mine
     owner.execute("ALTER ROLE analyst PASSWORD NULL")
 
@@ -85,6 +85,15 @@ def test_transactions_of_the_analyst_are_read_only_with_a_time_out(analyst: Conn
         "CALL refresh_candles()",
         "CALL set_retention('30 days')",
         "SELECT drop_chunks('trades', older_than => now())",
+        "SELECT add_job('refresh_candles', '1 second')",
+        "SELECT delete_job(job_id) FROM timescaledb_information.jobs",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock_shared(1, 1)",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_put(1, 0, 'x')",
+        "CALL limit_roles()",
+        "SET temp_file_limit = -1",
     ],
 )
 def test_analyst_in_a_read_write_transaction_still_can_not_write(analyst: Connection, statement: str):

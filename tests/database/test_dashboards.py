@@ -21,7 +21,7 @@ from market_data.cli.operate.psql import connection_environment as database_envi
 
 FILL = """
     INSERT INTO trades (time, symbol, price, volume)
-    SELECT moment, symbol, 100 + length(symbol), 2
+    SELECT moment, symbol, CASE WHEN signed THEN 0 ELSE 104 END, 2
     FROM generate_series(now() - INTERVAL '50 minutes', now() - INTERVAL '1 second', INTERVAL '20 seconds') AS moment
     CROSS JOIN symbols
 """
@@ -31,6 +31,7 @@ FILL = """
 def analyst(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Connection]:
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
+        connection.execute("INSERT INTO symbols (symbol, name, signed) VALUES ('CL 1-2', 'Spread', true)")
         connection.execute(FILL)
         connection.execute("SET SESSION AUTHORIZATION analyst")
         yield connection

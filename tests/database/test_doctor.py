@@ -8,8 +8,9 @@ import pytest
 from helpers.doctor import findings, problem, problems, remedy_works
 from helpers.service import eventually
 from helpers.support import SERVER, Connection, Databases, one
-from psycopg.conninfo import make_conninfo
 
+from market_data.cli.care.checks.finding import CheckContext, Finding
+from market_data.cli.care.checks.security import hosts, password
 from market_data.cli.care.doctor import run_checks
 from market_data.settings import Settings
 
@@ -38,6 +39,7 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
             "edition",
             "schema",
             "jobs",
+            "refresh",
             "workers",
             "candles",
             "bloat",
@@ -46,7 +48,9 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
             "pooler",
             "disk",
             "analyst",
+            "roles",
             "password",
+            "hosts",
         )
     ], problems(url)
     assert all(each.finding and each.remedy is None for each in found)
@@ -102,12 +106,30 @@ def test_the_remedy_of_an_analyst_that_can_create_tables_revokes_that(url: str, 
     assert remedy_works(connection, url)
 
 
-def test_a_default_password_is_reported_if_the_server_is_remote(url: str):
-    remote = make_conninfo(url, password="marketdata", host="prices.example.com", hostaddr="127.0.0.1")
-    found = problem(remote)
-    assert (found.level, found.check) == ("warning", "password")
-    assert "marketdata" not in found.finding
-    assert problems(make_conninfo(url, password="marketdata")) == []
+@pytest.mark.parametrize("host", ["127.0.0.1", "postgres", "prices.example.com"])
+def test_a_default_password_is_reported_wherever_the_server_is(
+    connection: Connection, host: str, monkeypatch: pytest.MonkeyPatch
+):
+    def found(address: str) -> Finding:
+        (finding,) = password(
+            CheckContext(connection, Settings(database_url=f"postgresql://{address}/market_data"), 1, False)
+        )
+        return finding
+
+    assert found(f"someone:9f2c@{host}").level == found(f"someone@{host}").level == "ok"
+    assert found(f"someone:marketdata@{host}").level == "warning"
+    assert "marketdata" not in found(f"someone:marketdata@{host}").finding
+    monkeypatch.setenv("PGPASSWORD", "marketdata")
+    assert found(f"someone@{host}").level == "warning"
+
+
+def test_the_accepted_hosts_are_reported(connection: Connection):
+    def found(allowed: str) -> str:
+        (finding,) = hosts(CheckContext(connection, Settings(allowed_hosts=allowed), 1, False))
+        return finding.finding
+
+    assert "loopback names are accepted, and others get 421, until ALLOWED_HOSTS has" in found("")
+    assert "requests to prices.example.com and to loopback names are accepted, others get 421" in found("prices.example.com")
 
 
 def test_an_unreachable_database_is_one_error():

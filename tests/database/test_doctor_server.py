@@ -159,7 +159,7 @@ def test_a_failing_check_does_not_prevent_the_others(url: str, connection: Conne
 
 def test_the_readme_that_remedies_refer_to_has_the_section():
     name = GROWING.rpartition(" in ")[2]
-    assert "\n## Growing\n" in (PROJECT / name).read_text()
+    assert (PROJECT / name).read_text().startswith("# Growing\n")
 
 
 if SERVER:
@@ -180,7 +180,7 @@ if SERVER:
                 with running(tmp_path, DATABASE_URL=owned) as (service, _):
                     eventually(lambda: "feeding 5 symbols" in service.text)
                     found = findings(owned)
-                    assert [each for each in found if each.level != "ok"] == []
+                    assert {each.check for each in found if each.level != "ok"} == {"roles"}, "only a superuser limits them"
                     (workers,) = [each for each in found if each.check == "workers"]
                     assert workers.finding.endswith("this role may not see if the scheduler runs: see jobs")
                     (connections,) = [each for each in found if each.check == "connections"]
@@ -188,7 +188,7 @@ if SERVER:
                 superuser.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(identifier))
                 with psycopg.connect(url, autocommit=True) as connection:
                     connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
-                stopped = problem(owned)
+                (stopped,) = [each for each in problems(owned) if each.check != "roles"]
                 assert (stopped.level, stopped.check) == ("error", "workers")
                 assert stopped.remedy
                 assert stopped.remedy.startswith("let a superuser execute SELECT _timescaledb_functions.start_background")

@@ -39,7 +39,7 @@ TRADES = st.lists(
         st.integers(0, 5).map(float) | st.integers(0, 10**8).map(lambda micros: micros / 1e6),
         st.decimals("0.01", "999.99", places=2) | st.decimals("0.000000001", "1", places=12),
         st.decimals("0", "99.99", places=2),
-        st.sampled_from(["AAPL", "^GSPC", "BRK.B"]),
+        st.sampled_from(["AAPL", "^GSPC", "ES 03-26", "M&M"]),
         st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2),
     ),
     max_size=30,
@@ -140,7 +140,11 @@ def test_rejected_rows_are_written_to_a_file_with_line_and_reason(url: str, empt
     conflict = "trade_id: this trade is stored already, with another price or volume"
     assert rejected(tmp_path / "some trades.rejected.csv") == [
         (3, conflict, lines[2]),
-        (4, "price: must be greater than 0, not '0'", lines[3]),
+        (
+            4,
+            "price: must be greater than 0, not '0'; PATCH /symbols/AAPL with {\"signed\": true} if AAPL has such prices",
+            lines[3],
+        ),
         (6, conflict, lines[5]),
         (7, "has 1 fields, but the header has 5", lines[6]),
     ]
@@ -207,6 +211,29 @@ def test_cancelled_trades_are_rejected(url: str, emptied: Connection, tmp_path: 
         (3, "trade_id: this trade was cancelled; see trade_changes for when, by whom and why")
     ]
     assert len(emptied.execute(STORED).fetchall()) == 2
+
+
+def test_prices_of_zero_and_less_are_rejected_until_the_symbol_is_signed(url: str, emptied: Connection, tmp_path: Path):
+    store(emptied, trade(0, "10", symbol="CL"))
+    emptied.execute("UPDATE symbols SET signed = true")
+    prices = {"CL": "-37.63", "AAPL": "0", "NEW": "-1"}
+    path = write_csv(tmp_path / "trades.csv", [trade(1, price, symbol=symbol) for symbol, price in prices.items()])
+    assert imported(url, path, tmp_path / "rejected.csv") == 1
+    remedy = 'PATCH /symbols/{0} with {{"signed": true}} if {0} has such prices'
+    assert [reason for _, reason, _ in rejected(tmp_path / "rejected.csv")] == [
+        f"price: must be greater than 0, not '{prices[symbol]}'; {remedy.format(symbol)}" for symbol in ("AAPL", "NEW")
+    ]
+    assert emptied.execute("SELECT price FROM trades ORDER BY price").fetchall() == [(Decimal("-37.63"),), (10,)]
+    emptied.execute("UPDATE symbols SET signed = true")
+    assert imported(url, path) == 0
+    assert emptied.execute("SELECT symbol FROM trades WHERE price <= 0 ORDER BY price").fetchall() == [
+        ("CL",),
+        ("NEW",),
+        ("AAPL",),
+    ]
+    assert candles_are_correct(emptied)
+    emptied.execute("DELETE FROM trades")
+    emptied.execute("CALL refresh_candles()")
 
 
 def test_existing_trades_are_recognized_in_the_columnstore(url: str, emptied: Connection, tmp_path: Path):
@@ -288,5 +315,5 @@ def test_an_unreadable_file_is_reported_in_one_line(url: str, tmp_path: Path):
     headless = tmp_path / "headless.csv"
     headless.write_text("AAPL,2026-02-08T10:30:00Z,1,1\n")
     assert "broken.parquet can't be read" in error_line("import", str(broken), DATABASE_URL=url)
-    assert "has no column symbol; it has aapl, 2026" in error_line("import", str(headless), DATABASE_URL=url)
+    assert "headless.csv has no header line; choose a --preset" in error_line("import", str(headless), DATABASE_URL=url)
     assert "No such file" in error_line("import", str(tmp_path / "none.csv"), DATABASE_URL=url)

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 from helpers.schema import alembic, describe_schema
-from helpers.support import SERVER, Connection, Databases
+from helpers.support import SERVER, Connection, Databases, one
 
 from market_data.database import migrations
 from market_data.errors import StartError
@@ -126,6 +126,22 @@ def test_schema_of_a_newer_version_is_refused_and_unchanged(fresh: tuple[str, di
         try:
             with pytest.raises(StartError, match="does not know"):
                 migrations.upgrade(url)
+        finally:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (schema["revision"][0],))
+    assert describe_schema(url) == schema
+
+
+def test_schema_of_the_next_version_is_used_and_unchanged(fresh: tuple[str, dict[str, list[str]]]):
+    url, schema = fresh
+    following = f"{int(migrations.revisions()[-1]) + 1:04}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", (following,))
+        try:
+            migrations.upgrade(url)
+            done = alembic(url, "upgrade", "head")
+            assert (done.returncode, f"revision {following} already" in done.stderr) == (0, True), done.stderr
+            assert alembic(url, "downgrade", "-1").returncode != 0
+            assert one(connection, "SELECT version_num FROM alembic_version") == following
         finally:
             connection.execute("UPDATE alembic_version SET version_num = %s", (schema["revision"][0],))
     assert describe_schema(url) == schema

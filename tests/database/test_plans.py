@@ -15,6 +15,7 @@ from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
 from market_data.queries.intervals import INTERVALS, WEEK_START
 from market_data.queries.latest_prices import ALL_LATEST_PRICES, LAST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
 from market_data.queries.row_pages import Order
+from market_data.queries.snapshots import SNAPSHOTS, snapshot_parameters
 from market_data.queries.status import NEWEST_TRADE, TRADE_TOTALS
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
 from market_data.queries.trades import TRADES
@@ -144,18 +145,29 @@ def used(statement: LiteralString, parameters: dict[str, Any]) -> dict[str, Any]
     return {name: value for name, value in parameters.items() if f"%({name})s" in statement}
 
 
+NEWEST_FIRST, OLDEST_FIRST = TRADES[False, "desc", "desc", "json"], TRADES[False, "asc", "asc", "json"]
+
+
 @pytest.mark.parametrize(
     ("statement", "parameters", "start", "end"),
     [
-        pytest.param(TRADES["desc", "json"], asked(MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="hour"),
-        pytest.param(TRADES["desc", "json"], asked(T0, END + DAY), END - 2 * HOUR, END + DAY, id="newest trades"),
-        pytest.param(TRADES["desc", "json"], asked(T0, MIDDLE), MIDDLE - 2 * HOUR, MIDDLE + SECOND, id="deep page"),
-        pytest.param(TRADES["asc", "json"], asked(T0, END + DAY), T0, T0 + 2 * HOUR, id="oldest trades"),
-        pytest.param(TRADES["asc", "json"], asked(MIDDLE, END + DAY), MIDDLE, MIDDLE + 2 * HOUR, id="deep, upwards"),
+        pytest.param(
+            TRADES[False, "desc", "desc", "json"], asked(MIDDLE, MIDDLE + HOUR, 1001), MIDDLE, MIDDLE + HOUR, id="hour"
+        ),
+        pytest.param(
+            TRADES[False, "desc", "desc", "json"], asked(T0, END + DAY), END - 2 * HOUR, END + DAY, id="newest trades"
+        ),
+        pytest.param(
+            TRADES[False, "desc", "desc", "json"], asked(T0, MIDDLE), MIDDLE - 2 * HOUR, MIDDLE + SECOND, id="deep page"
+        ),
+        pytest.param(OLDEST_FIRST, asked(T0, END + DAY), T0, T0 + 2 * HOUR, id="oldest trades"),
+        pytest.param(
+            TRADES[False, "asc", "asc", "json"], asked(MIDDLE, END + DAY), MIDDLE, MIDDLE + 2 * HOUR, id="deep, upwards"
+        ),
         *(
             pytest.param(statement, asked(start, end, 10_000), start, end, id=f"{interval} candles of {name}")
-            for (interval, order, form), statement in CANDLES.items()
-            if (order, form) == ("asc", "json")
+            for (interval, *key), statement in CANDLES.items()
+            if key == ["asc", "asc", "json"]
             for name, start, end in (
                 ("an hour, materialized", MIDDLE, MIDDLE + HOUR),
                 ("a day, materialized", MIDDLE, MIDDLE + DAY),
@@ -189,7 +201,7 @@ PAGES = [(T0, END + DAY), (MIDDLE, END + DAY), (T0, MIDDLE)]
 def test_page_of_trades_anywhere_in_a_long_range_reads_its_own_rows(
     planned: Connection, order: Order, start: datetime, end: datetime
 ):
-    statement = TRADES[order, "json"]
+    statement = TRADES[False, order, order, "json"]
     assert rows_read(executed(planned, statement, used(statement, asked(start, end)))) == LIMIT + 1
 
 
@@ -202,7 +214,7 @@ def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own
     reach = (LIMIT + 1) * INTERVALS[interval]
     near = asked(start, start + reach) if order == "asc" else asked(end - reach, end)
     enough = (LIMIT + 2) * len(SYMBOLS)
-    statement = CANDLES[interval, order, "json"]
+    statement = CANDLES[False, False, interval, order, order, "json"]
     assert rows_read(executed(planned, statement, used(statement, near)), tail(planned)) <= enough
     planned.execute("SET plan_cache_mode = force_custom_plan")  # the other statement is never prepared
     statement = CANDLE_BOUND[interval, order]
@@ -215,7 +227,7 @@ def test_page_of_candles_anywhere_in_a_long_range_reads_little_more_than_its_own
 def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(planned: Connection, interval: str, fill: Fill):
     width = INTERVALS[interval]
     start = WEEK_START + (MIDDLE - WEEK_START) // width * width
-    statement = GAPFILLED_CANDLES[interval, fill, "asc", "json"]
+    statement = GAPFILLED_CANDLES[False, interval, fill, "asc", "json"]
     parameters = used(statement, asked(start, start + LIMIT * width))
     nodes = executed(planned, statement, parameters)
     assert scanned(nodes) <= chunks(planned, start - 14 * DAY, start + LIMIT * width) | tail(planned)
@@ -238,6 +250,19 @@ def test_latest_prices_scan_no_chunk(planned: Connection, statement: LiteralStri
     nodes = executed(planned, statement, parameters)
     assert scanned(nodes) == set()
     assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "latest_trades") <= len(SYMBOLS)
+
+
+@pytest.mark.parametrize("statement", [SNAPSHOTS[False, False], SNAPSHOTS[False, True]], ids=["all", "some"])
+def test_snapshots_read_two_days_by_index_and_older_chunks_only_for_a_symbol_without_a_trade_before(
+    planned: Connection, statement: LiteralString
+):
+    for now, symbols in ((END - 5 * DAY, SYMBOLS), (MIDDLE, SYMBOLS), (MIDDLE, ["MSFT"])):
+        parameters = used(statement, snapshot_parameters(now) | {"symbols": symbols})
+        nodes = executed(planned, statement, parameters)
+        around = chunks(planned, now - 9 * DAY, now + DAY) | chunks(planned, END - 2 * DAY, END + DAY)
+        assert scanned(nodes) <= around | weeks(planned)
+        by_index = {"Index Scan", "Index Only Scan", "Index Scan Backward", "Bitmap Heap Scan"}
+        assert {node["Node Type"] for node in nodes if node.get("Relation Name", "").startswith("_hyper_")} <= by_index
 
 
 @pytest.mark.parametrize("interval", INTERVALS)

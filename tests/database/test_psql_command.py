@@ -76,3 +76,18 @@ def test_without_psql_it_says_how_to_install_it(tmp_path: Path):
 def test_without_a_database_none_is_created(tmp_path: Path):
     assert f"no database in {tmp_path / 'home'} yet" in error_line("psql", MARKET_DATA_HOME=str(tmp_path / "home"))
     assert not (tmp_path / "home").exists()
+
+
+def test_symbols_of_any_form_and_the_remedy_of_a_rejected_price_work(database_url: str):
+    def run(query: str) -> tuple[str, str]:
+        ended = command("psql", "-A", "-t", "-c", query, DATABASE_URL=database_url)
+        return ended.stdout.strip(), ended.stderr
+
+    assert run("INSERT INTO symbols (symbol, name) VALUES ('ES 03-26', 'x'), ('BINANCE:BTCUSDT', 'x')")[0] == "INSERT 0 2"
+    insert = "INSERT INTO trades (time, symbol, price, volume) VALUES ('2026-02-08T10:30:00Z', 'ES 03-26', -1, 1)"
+    _, rejected = run(insert)
+    assert "ERROR:  the price of a trade of ES 03-26 must be greater than 0, not -1\n" in rejected
+    assert run(rejected.partition("such prices: ")[2].partition("\n")[0])[0] == "UPDATE 1"
+    assert run(insert)[0] == "INSERT 0 1"
+    assert run("SELECT symbol, price FROM latest_prices")[0] == "ES 03-26|-1"
+    assert "ES 03-26 has trades with prices of 0 or less" in run("UPDATE symbols SET signed = false WHERE signed")[1]

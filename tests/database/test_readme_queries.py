@@ -18,7 +18,14 @@ QUERIES = [query for query in QUERIES if query]
 
 FILL = """
     INSERT INTO trades (time, symbol, price, volume)
-    SELECT moment, symbol, 100 + 10 * sin(extract(epoch FROM moment) / 5000 + length(symbol))::numeric(9, 2), 2
+    SELECT
+        moment, symbol,
+        CASE symbol
+            WHEN 'BY DAY' THEN extract(epoch FROM moment)::bigint / 86400 % 3 - 1
+            WHEN 'BY TRADE' THEN extract(epoch FROM moment)::bigint / 540 % 3 - 1
+            ELSE 100 + 10 * sin(extract(epoch FROM moment) / 5000 + length(symbol))::numeric(9, 2)
+        END,
+        2
     FROM generate_series(now() - INTERVAL '3 days', now() - INTERVAL '1 second', INTERVAL '9 minutes') AS moment
     CROSS JOIN symbols
 """
@@ -29,6 +36,7 @@ def analyst(new_migrated_database: Callable[[], AbstractContextManager[str]]) ->
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         connection.execute("SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs")
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple Inc.'), ('MSFT', 'Microsoft')")
+        connection.execute("INSERT INTO symbols (symbol, name, signed) VALUES ('BY DAY', '', true), ('BY TRADE', '', true)")
         connection.execute(FILL)
         connection.execute("CALL refresh_candles()")
         connection.execute("SET SESSION AUTHORIZATION analyst")

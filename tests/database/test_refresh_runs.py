@@ -93,7 +93,7 @@ def test_bound_follows_a_clock_that_was_set_back(database: Connection):
 
 def test_candles_that_a_policy_has_materialized_during_a_run_are_stale(database: Connection):
     """Another run is longer than a policy's; its bound is before the candles that the policy has materialized meanwhile."""
-    time = datetime.now(UTC) - timedelta(hours=3)
+    time = (datetime.now(UTC) - timedelta(hours=3)).replace(minute=0)
     database.execute(INSERT, (time,))
     database.execute("CALL refresh_candles()")
     database.execute(INSERT, (time + MINUTE,))

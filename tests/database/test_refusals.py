@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from helpers.pgbouncer import PROGRAM, running_pgbouncer
 from helpers.service import error_line
-from helpers.support import SERVER, Databases, changed_url
+from helpers.support import SERVER, Databases, changed_url, with_options
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -92,9 +92,9 @@ def test_a_pooler_that_drops_the_settings_of_sessions_is_recognized(session_data
     with running_pgbouncer(session_database, "ignore_startup_parameters = options") as pooled:
         with pytest.raises(StartError, match=r"DATABASE_URL leads to a pooler that drops .* set DATABASE_DIRECT_URL"):
             check_direct_connection(Settings(database_url=pooled))
-        check_direct_connection(Settings(database_url=f"{pooled}?options=-c%20statement_timeout%3D0"))
+        check_direct_connection(Settings(database_url=with_options(pooled, "-c statement_timeout=0")))
     check_direct_connection(Settings(database_url=session_database))
-    check_direct_connection(Settings(database_url=f"{session_database}?options=-c%20statement_timeout%3D0"))
+    check_direct_connection(Settings(database_url=with_options(session_database, "-c statement_timeout=0")))
 
 
 @needs_pgbouncer

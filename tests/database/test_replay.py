@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from helpers.support import T0, Connection, current_trade, store, trade
@@ -13,7 +14,8 @@ from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import MAX_GAP_BUCKETS, MAX_RANGE_BUCKETS, _ranges
 from market_data.streaming.events import EventId, Message
 from market_data.streaming.hub import Hub
-from market_data.streaming.replay import enqueue_missed, replay
+from market_data.streaming.recent_rows import RecentRows
+from market_data.streaming.replay import MissedEvents, enqueue_missed, replay
 from market_data.streaming.subscriptions import Subscription
 
 LARGE = """
@@ -28,12 +30,19 @@ CLOSING = """
 """
 
 
+def _missed(database: Database) -> MissedEvents:
+    """Return the reads of a worker that keeps no rows."""
+    kept = RecentRows()
+    kept.start_after(EventId(10**15, 0, 0))
+    return MissedEvents(database, kept, 1)
+
+
 def read(database_url: str, client: Client, bound: Callable[[], EventId]) -> list[Message]:
     """Return the messages of a replay up to a bound."""
 
     async def run() -> list[Message]:
         async with Database(database_url, Settings(database_url=database_url)) as database:
-            pieces = replay(database, client, bound, asyncio.Semaphore(1))
+            pieces = replay(_missed(database), client, bound)
             return [message async for piece in pieces for message in piece]
 
     return asyncio.run(run())
@@ -102,7 +111,7 @@ def test_resuming_a_rare_symbol_delivers_its_events_only(
             client = Client("sse", subscribed)
             client.start_at(end)
             rare = Subscription.to(["trades"], frozenset(["RARE"]))
-            task = asyncio.create_task(enqueue_missed(database, client, rare, before, lambda: end, asyncio.Semaphore(1)))
+            task = asyncio.create_task(enqueue_missed(_missed(database), client, rare, before, lambda: end))
             task.add_done_callback(lambda _: client.close())
             found: list[Message] = []
             while batch := await client.next_batch():
@@ -131,7 +140,7 @@ def test_client_that_connects_while_the_service_stops_keeps_its_position(databas
         settings = Settings(database_url=database_url)
         async with Database(database_url, settings) as database:
             hub = Hub(database_url, settings, database)
-            hub.stop()
+            hub.clients.stop()
             client = Client("sse", Subscription.to(["trades"], None))
             return [message async for piece in hub.messages(client, after) for message in piece]
 
@@ -148,3 +157,49 @@ def test_distant_candles_are_read_in_ranges_of_limited_length():
     assert all(last - first <= timedelta(minutes=MAX_RANGE_BUCKETS) for first, last in ranges)
     assert len(ranges) <= 7
     assert {minute for minute in minutes if any(first <= minute <= last for first, last in ranges)} == minutes
+
+
+def test_clients_that_return_after_a_restart_are_answered_without_a_query_each(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    store(connection, current_trade("1"))
+    last_seen = EventId.after(last_version(connection))
+    for _ in range(3):
+        store(connection, current_trade("2"))
+    queries: list[str] = []
+    read_database = Database.read
+
+    async def counted(database: Database, query: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        queries.append(query.__name__)
+        return await read_database(database, query, *args, **options)
+
+    monkeypatch.setattr(Database, "read", counted)
+
+    async def returning(hub: Hub, channels: list[str]) -> list[Message]:
+        client = Client("sse", Subscription.to(channels, None))
+        found: list[Message] = []
+        async for batch in hub.messages(client, last_seen):
+            found += batch
+            if len(found) > 1 and b"event: heartbeat" in found[-1].text:
+                break
+        return found
+
+    async def run() -> list[list[Message]]:
+        settings = Settings(database_url=database_url)
+        async with Database(database_url, settings) as database:
+            hub = Hub(database_url, settings, database)
+            task = asyncio.create_task(hub.run())
+            await hub.wait_until_ready()
+            clients = [returning(hub, ["trades", "candles_1m"] if number % 2 else ["trades"]) for number in range(200)]
+            found = await asyncio.gather(*clients)
+            task.cancel()
+            return found
+
+    found = asyncio.run(run())
+    assert all(sum(b"event: trade" in message.text for message in each) == 3 for each in found)
+    assert all(any(b"event: candle" in message.text for message in each) for each in found[1::2])
+    assert queries.count("read_stream_events") == 0
+    assert len(queries) < 10
+    hints = {each[0].text.split(b"\n")[2] for each in found}
+    assert len(hints) > 100
+    assert all(1000 <= int(hint.removeprefix(b"retry: ")) <= 5000 for hint in hints)

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 import msgspec
 import pytest
-from helpers.support import T0, Connection, store, trade
+from helpers.support import T0, Connection, one, store, trade
 from msgspec import Struct
 
 from market_data.models import Candle, FilledCandle, LatestPrice, Symbol, Trade
@@ -32,6 +32,7 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
         "text",
         "timestamptz",
         "bool",
+        "bool",
     ]
 
 
@@ -43,29 +44,37 @@ def test_columns_of_latest_prices_are_the_fields_in_order(
     connection: Connection, statement: LiteralString, parameters: tuple[Any, ...]
 ):
     columns = connection.execute(statement, parameters).description or []
-    names = ["timestamp" if column.name == "time" else column.name for column in columns]
+    _version, *names = ["timestamp" if column.name == "time" else column.name for column in columns]
     assert tuple(names) == LatestPrice.__struct_fields__
 
 
 @pytest.mark.parametrize(
     ("statement", "parameters", "struct"),
     [
-        *((statement, RANGE, Trade) for (*_, form), statement in TRADES.items() if form == "json"),
-        *((statement, RANGE, Candle) for (*_, form), statement in CANDLES.items() if form == "json"),
-        *((statement, RANGE, FilledCandle) for (*_, form), statement in GAPFILLED_CANDLES.items() if form == "json"),
+        *((statement, RANGE, Trade) for (past, *_, form), statement in TRADES.items() if form == "json" and not past),
+        *((statement, RANGE, Candle) for (past, *_, form), statement in CANDLES.items() if form == "json" and not past),
+        *(
+            (statement, RANGE, FilledCandle)
+            for (past, *_, form), statement in GAPFILLED_CANDLES.items()
+            if form == "json" and not past
+        ),
+        (TRADES[True, "asc", "asc", "json"], RANGE, Trade),
+        (CANDLES[True, False, "1h", "asc", "asc", "json"], RANGE, Candle),
+        (GAPFILLED_CANDLES[True, "1h", "previous", "asc", "json"], RANGE, FilledCandle),
     ],
 )
 @pytest.mark.parametrize(("seconds", "volume"), [(0, "0"), (1.5, "12.50"), (59.999999, "0.000000000001")])
 def test_json_from_the_database_has_the_fields_of_the_struct(
     connection: Connection,
     statement: LiteralString,
-    parameters: tuple[Any, ...] | dict[str, Any],
+    parameters: dict[str, Any],
     struct: type[Struct],
     seconds: float,
     volume: str,
 ):
     store(connection, trade(seconds, "104.90", volume, trade_id=-7))
-    (text, *_) = connection.execute(statement, parameters).fetchone() or ("",)
+    as_of = {"as_of": one(connection, "SELECT newest_version()"), "now": START + WEEK}
+    (text, *_) = connection.execute(statement, {**parameters, **as_of}).fetchone() or ("",)
     rows = json.loads(f"[{text}]")
     always = tuple(field.name for field in msgspec.structs.fields(struct) if field.required)
     assert {tuple(row) for row in rows} == {always}

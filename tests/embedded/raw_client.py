@@ -1,9 +1,14 @@
 """A client that sends arbitrary bytes over a socket, and functions that build messages."""
 
+import base64
+import hashlib
+import hmac
 import socket
 import struct
+from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
 
 
 def message(kind: bytes, body: bytes = b"") -> bytes:
@@ -43,12 +48,13 @@ class RawClient:
     """A socket connected to the engine; with `start`, the start-up is complete."""
 
     def __init__(self, dsn: str, *, start: bool = True) -> None:
-        address = urlsplit(dsn)
-        assert address.hostname
-        assert address.port
-        self.socket = socket.create_connection((address.hostname, address.port), timeout=10)
+        address = conninfo_to_dict(dsn)
+        self.passfile = Path(str(address["passfile"]))
+        self.sent = b""
+        self.socket = socket.create_connection((str(address["host"]), int(str(address["port"]))), timeout=10)
         if start:
             self.send(startup())
+            self.authenticate()
             self.until(b"Z")
 
     def __enter__(self) -> "RawClient":
@@ -63,7 +69,35 @@ class RawClient:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
+        self.sent += data
         self.socket.sendall(data)
+
+    def authenticate(self, password: str = "") -> list[tuple[bytes, bytes]]:
+        """Send the messages of SCRAM-SHA-256 after a start-up message.
+
+        The default password is that of the file. Returns the messages up to the last of the authentication or an error.
+        """
+        password = password or self.passfile.read_text().strip().rpartition(":")[2]
+        received = self.until(b"R")
+        if received[-1][0] == b"E":
+            return received
+        bare = "n=,r=nonce-of-the-test"
+        self.send(message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(bare) + 3) + b"n,," + bare.encode()))
+        ((_, body),) = self.until(b"R")
+        challenge = body[4:].decode()
+        nonce, salt, iterations = (field[2:] for field in challenge.split(","))
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        final = f"c=biws,r={nonce}"
+        signed = f"{bare},{challenge},{final}".encode()
+        signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+        proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+        self.send(message(b"p", f"{final},p={base64.b64encode(proof).decode()}".encode()))
+        answer = self.until(b"R")
+        if answer[-1][0] == b"R":
+            verifier = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+            assert answer[-1][1][4:] == b"v=" + base64.b64encode(verifier)
+        return received + answer
 
     def until(self, kind: bytes) -> list[tuple[bytes, bytes]]:
         """Messages up to and including the first of this kind, or until the engine closes the connection."""

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.support import changed_url
+from helpers.support import SERVER, changed_url
 from helpers.tcp_proxy import Proxy, proxy_to
 from psycopg.conninfo import conninfo_to_dict
 
 HERE = Path(__file__).parent
+
+collect_ignore = [] if SERVER else ["test_blocking_sessions.py"]  # in the one session of the embedded engine nothing waits
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -76,7 +76,7 @@ def test_acknowledged_writes_are_stored_exactly_once(
         try:
             with (
                 listening(environment) as listener,
-                Writers(environment.address, _prepare_database(environment.url), _now()) as writers,
+                Writers(environment.address, _prepare_database(environment.url), _now(), timeout=fault.timeout) as writers,
             ):
                 for _ in range(fault.times):
                     writers.wait_for_calls()
@@ -85,6 +85,7 @@ def test_acknowledged_writes_are_stored_exactly_once(
                 writers.wait_for_calls()
                 writers.end()
                 assert not set(writers.retries) & {"500", "501", "502", "504"}
+                assert fault.attempts is None or writers.most_attempts <= fault.attempts, str(writers)
                 _assert_healthy(environment)
                 _assert_streamed(listener, writers, gaps=fault.gaps)
             found = _assert_stored(environment, writers)
@@ -92,7 +93,7 @@ def test_acknowledged_writes_are_stored_exactly_once(
             assert environment.service.wait() == 0
             assert "Traceback" not in environment.logs
         finally:
-            environment.service.end()
+            environment.end()
     record_property("fault", f"{_format_counts(environment.injected)}; {writers}; {found}")
 
 

@@ -18,7 +18,7 @@ SETTINGS = {"INGESTION_INTERVAL_SECONDS": "0.2", "FEED_LEASE_SECONDS": "2"}
 
 def _feeds(service: Service, connection: Connection) -> bool:
     """True if a worker process of this service holds the lease."""
-    row = connection.execute("SELECT holder FROM leases WHERE expires_at > clock_timestamp()").fetchone()
+    row = connection.execute("SELECT holder FROM leases WHERE name = 'feed' AND expires_at > clock_timestamp()").fetchone()
     return bool(row) and int(row[0].split(":")[1]) in (service.process.pid, *service.descendants())
 
 
@@ -83,7 +83,7 @@ def test_feed_can_be_disabled(database_url: str, connection: Connection, tmp_pat
     with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client):
         assert client.get("/symbols").json() == {"symbols": [], "count": 0}
         assert client.get("/health").json()["last_ingestion"] is None
-    assert connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM leases WHERE name = 'feed'").fetchone() == (0,)
 
 
 def test_rejected_trades_are_logged_once_and_retried(

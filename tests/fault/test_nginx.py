@@ -1,6 +1,7 @@
-"""The nginx configuration of `src/market_data/cli/README.md` in front of two services."""
+"""The nginx configuration of `src/market_data/server/README.md` in front of two services."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -11,10 +12,10 @@ from typing import NamedTuple
 import httpx
 import pytest
 from helpers.api_keys import store_key
-from helpers.nginx import PREFIX, PREFIX_REMOVED, PROGRAM, running_nginx
+from helpers.nginx import HASHED, PREFIX, PREFIX_REMOVED, PROGRAM, running_nginx
 from helpers.service import Service, command, eventually, running
 from helpers.sse_client import listening
-from helpers.support import Connection, store
+from helpers.support import Connection, store, trade
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -106,3 +107,49 @@ def test_watch_and_status_work_under_a_path_prefix_and_behind_a_password(
         done = command("status", "--url", url, MARKET_DATA_KEY=store_key(database_url, "read"))
         assert "not a response" not in done.stderr, done.stderr
         assert "ready" in done.stdout
+
+
+def test_cache_of_nginx_answers_for_settled_candles_and_shows_a_late_trade_in_time(
+    urls: tuple[list[str], list[Service]], connection: Connection
+):
+    """A cached response may be used for ten seconds (CACHE_SECONDS); one that is not settled never."""
+    store(connection, trade(0, "100"))
+    minute = {"symbol": "AAPL", "interval": "1m", "start": "2026-02-08T10:30:00Z", "end": "2026-02-08T10:31:00Z"}
+    with running_nginx(*urls[0], cached=True) as address, httpx.Client(base_url=address) as client:
+
+        def read(**more: str) -> httpx.Response:
+            response = client.get("/candles", params=minute | more)
+            assert response.status_code == 200
+            return response
+
+        eventually(lambda: read().headers["cache-control"] != "no-store", 60)
+        first = read()
+        hits = [read() for _ in range(50)]
+        assert {response.content for response in hits} == {first.content}
+        assert [response.headers["x-cache-status"] for response in hits].count("HIT") >= 45
+        asked = sum(len(requests(service, "/candles")) for service in urls[1])
+        assert asked < 20, "the services answered few of the requests"
+        not_settled = [read(end="9999-01-01").headers["x-cache-status"] for _ in range(3)]
+        assert not_settled == ["MISS"] * 3
+        store(connection, trade(1, "150"))
+        stored = time.monotonic()
+        eventually(lambda: read().json()["candles"][0]["high"] == 150, 60)
+        assert time.monotonic() - stored < 20, "ten seconds, and the time of some requests"
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_ranges_of_live_rows_reach_one_service(
+    urls: tuple[list[str], list[Service]], connection: Connection, *, cached: bool
+):
+    store(connection, *(trade(seconds, "1") for seconds in range(60)))
+    with running_nginx(*urls[0], changes=HASHED, cached=cached) as address, httpx.Client(base_url=address) as client:
+        client.headers["Accept-Encoding"] = "identity"
+        for path in ("/trades?symbol=AAPL&format=csv", "/trades?symbol=AAPL&format=csv&order=asc"):
+            before = client.get(path).content
+            assert int(client.head(path).headers["content-length"]) == len(before)
+            store(connection, trade(0.5, "2", trade_id=len(path)))
+            bounds = [(start, start + 499) for start in range(0, len(before), 500)]
+            parts = [client.get(path, headers={"Range": f"bytes={start}-{last}"}) for start, last in bounds]
+            assert {part.status_code for part in parts} == {206}
+            assert b"".join(part.content for part in parts) == before
+            assert len(client.get(path).content) > len(before)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from helpers.service import Service, error_line, eventually, running
+from helpers.service import Service, command, error_line, eventually, running
 from helpers.sse_client import listening
 from helpers.support import T0, Connection, store, trade
 from helpers.terminal import terminal
@@ -158,3 +158,29 @@ def test_an_unreachable_service_is_reported_with_the_remedy():
     message = error_line("watch", MARKET_DATA_URL="http://127.0.0.1:1")
     assert "No service responds at http://127.0.0.1:1 (Connection refused)" in message
     assert "market-data serve" in message
+
+
+def test_symbols_with_spaces_and_negative_prices_are_watched(database_url: str, connection: Connection, tmp_path: Path):
+    connection.execute("INSERT INTO symbols (symbol, name, signed) VALUES ('CL 05-20', 'x', true), ('X:A:Y', 'x', false)")
+    store(connection, trade(0, "0", symbol="CL 05-20"), trade(0, "7", symbol="X:A:Y"))
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client):
+        url = str(client.base_url).rstrip("/")
+        with piped("watch", "cl 05-20, x:a:y", "--url", url) as process, terminal("watch", "--url", url) as shown:
+            eventually(lambda: {"CL 05-20", "X:A:Y"} <= {line.partition("  ")[0] for line in shown.screen})
+            eventually(lambda: client.get("/metrics").text.count('market_data_stream_clients{transport="sse"} 2.0'))
+            store(connection, trade(1, "-37.63", symbol="CL 05-20"))
+            assert process.stdout
+            assert process.stdout.readline() == "CL 05-20\t-37.63\t1\t2026-02-08T10:30:01Z\n"
+            eventually(lambda: any(line.split()[:5] == ["CL", "05-20", "-37.63", "-37.63", "-"] for line in shown.screen))
+
+
+def test_replay_prints_the_trades_of_the_past_and_ends(connection: Connection, tmp_path: Path, database_url: str):
+    store(connection, trade(0, "100", "2"), trade(61, "101.50"), trade(62, "99", symbol="MSFT"))
+    with running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (_, client):
+        url = ("--url", str(client.base_url))
+        replay = ("--replay", T0.isoformat(), "--to", (T0 + 2 * MINUTE).isoformat(), "--order", "time", "--speed", "max")
+        played = command("watch", "AAPL", *url, *replay)
+        assert (played.returncode, played.stderr) == (0, "")
+        assert played.stdout == "AAPL\t100\t2\t2026-02-08T10:30:00Z\nAAPL\t101.5\t1\t2026-02-08T10:31:01Z\n"
+        assert "give --replay FROM" in error_line("watch", *url, "--speed", "60")
+        assert "is in the future" in error_line("watch", *url, "--replay", "2100-01-01")

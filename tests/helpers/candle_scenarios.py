@@ -8,7 +8,8 @@ from itertools import groupby
 from operator import itemgetter
 
 import psycopg
-from helpers.support import T0, Connection, Databases, Trade, store, trade
+from helpers.service import eventually
+from helpers.support import RUNNING_JOBS, T0, Connection, Databases, Trade, one, store, trade
 from hypothesis import strategies as st
 
 Row = tuple[str, datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal, int]
@@ -101,6 +102,7 @@ def connected_to_migrated(new_migrated_database: Databases, *, jobs: bool = Fals
     with new_migrated_database() as url, psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         if not jobs:
             connection.execute(UNSCHEDULE)
+            eventually(lambda: one(connection, RUNNING_JOBS) == 0)  # those that run once created
         yield connection
 
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 from helpers.support import PROJECT
 
+PASSWORDS = ("POSTGRES_PASSWORD", "ANALYST_PASSWORD", "GRAFANA_PASSWORD")
+"""Variables of compose.yaml without a default."""
+
 
 class Copy(NamedTuple):
     stage: str | None
@@ -45,7 +48,7 @@ class Stage(NamedTuple):
 
 
 def stages() -> list[Stage]:
-    """Return the stages of the Dockerfile in order; the last one is the image."""
+    """Return the stages of the Dockerfile in order."""
     text = (PROJECT / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     found: list[Stage] = []
@@ -59,8 +62,9 @@ def stages() -> list[Stage]:
     return found
 
 
-def image() -> Stage:
-    return stages()[-1]
+def image(name: str = "service") -> Stage:
+    (stage,) = [stage for stage in stages() if stage.name == name]
+    return stage
 
 
 def command() -> list[str]:
@@ -90,7 +94,11 @@ def compose_file() -> dict[str, Any]:
 
 
 def compose(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the services, with `${NAME:-default}` replaced as compose does."""
+    """Return the services, with `${NAME:-default}` and `${NAME:?message}` replaced as compose does.
+
+    Passwords that are not in `environment` are `given for NAME`.
+    """
+    given = {name: f"given for {name}" for name in PASSWORDS} | dict(environment or {})
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
@@ -98,7 +106,8 @@ def compose(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         if isinstance(value, list):
             return [fill(each) for each in value]
         if isinstance(value, str):
-            return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: (environment or {}).get(match[1]) or match[2], value)
+            value = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: given.get(match[1]) or match[2], value)
+            return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda match: given[match[1]], value)
         return value
 
     return fill(compose_file())["services"]

@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -15,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from helpers.service import Service
+from helpers.standby import Pair, primary_and_standby
 from helpers.support import SERVER, Databases, changed_url
 from helpers.tcp_proxy import Proxy, proxy_to
 from psycopg.conninfo import conninfo_to_dict
@@ -32,6 +35,19 @@ SETTINGS = {
 DISK_BYTES = 120_000_000
 
 
+def lasting_port() -> int:
+    """Return a free port for a service that is killed and restarted.
+
+    It is below those of clients: one that connects to a killed service again and again may get its port, and then it
+    responds to itself.
+    """
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Environment:
     """A service and its database. `injected` counts the faults."""
 
@@ -40,8 +56,9 @@ class Environment:
         self._url = url
         self._settings = {**SETTINGS, **settings}
         self._arguments: tuple[str, ...] = ()
-        self._port = "0"
+        self._port = str(lasting_port())
         self._proxy: Proxy | None = None
+        self._pair: Pair | None = None
         self.home = folder
         """Home of the embedded engine, if the service runs it."""
         self.disk = folder
@@ -78,6 +95,16 @@ class Environment:
     @proxy.setter
     def proxy(self, proxy: Proxy) -> None:
         self._proxy = proxy
+
+    @property
+    def pair(self) -> Pair:
+        """Primary and standby that the service runs on."""
+        assert self._pair, "the environment has no standby"
+        return self._pair
+
+    @pair.setter
+    def pair(self, pair: Pair) -> None:
+        self._pair = pair
 
     @property
     def url(self) -> str:
@@ -131,6 +158,16 @@ def behind_proxy(folder: Path, databases: Databases, seed: Path | None) -> Itera
             environment = Environment(folder, lambda: url, DATABASE_URL=changed_url(url, port=proxy.port))
             environment.proxy = proxy
             yield environment
+
+
+@contextmanager
+def on_a_synchronous_pair(folder: Path, databases: Databases, seed: Path | None) -> Iterator[Environment]:
+    """Yield a service on a primary and a synchronous standby of its own."""
+    with primary_and_standby(synchronous=True) as pair:
+        migrations.upgrade(pair.url)
+        environment = Environment(folder, lambda: pair.url, DATABASE_URL=pair.url)
+        environment.pair = pair
+        yield environment
 
 
 def _mount_command(disk: Path) -> list[str]:

@@ -18,16 +18,19 @@ from typing import NamedTuple
 import httpx
 import psycopg
 import pytest
+from helpers import nginx
 from helpers.environments import (
     Environment,
     behind_proxy,
     can_mount_small_disk,
     fill_up,
     on_a_small_disk,
+    on_a_synchronous_pair,
     with_own_database,
 )
 from helpers.load_clients import running_readers
-from helpers.service import eventually
+from helpers.rolling_update import RollingEnvironment, behind_nginx
+from helpers.service import eventually, is_running
 from helpers.support import PROJECT, SERVER, Databases
 from helpers.tcp_proxy import Proxy
 
@@ -41,8 +44,10 @@ TERMINATE = """
 
 
 def kill_service(environment: Environment) -> None:
+    workers = environment.service.workers()
     environment.service.signal(signal.SIGKILL)
     environment.service.wait()
+    eventually(lambda: not any(map(is_running, workers)))  # one that starts keeps the port for a moment
     environment.start()
 
 
@@ -126,6 +131,15 @@ def _clock_is_off(environment: Environment, offset: timedelta) -> bool:
     return False
 
 
+def fail_over(environment: Environment) -> None:
+    environment.pair.fail_over()
+
+
+def update(environment: Environment) -> None:
+    assert isinstance(environment, RollingEnvironment)
+    environment.update()
+
+
 class Fault(NamedTuple):
     name: str
     inject: Callable[[Environment], None]
@@ -135,6 +149,10 @@ class Fault(NamedTuple):
     settings: Callable[[Environment], dict[str, str]] = lambda _: {}
     gaps: bool = False
     """True if streams may have gaps: after a jump of the clock, events count as older than an hour."""
+    attempts: int | None = None
+    """Attempts after which each write must be acknowledged; None for any number."""
+    timeout: float = 5
+    """Seconds after which a client repeats a write."""
 
 
 def changeable_clock(environment: Environment) -> dict[str, str]:
@@ -165,6 +183,7 @@ FAULTS = (
     Fault("worker killed", kill_worker, 1, arguments=("--workers", "2")),
     Fault("service restarted", restart_service, 1),
     *([Fault("sessions of the server ended", end_sessions)] if SERVER else [Fault("engine killed", kill_engine)]),
+    *([Fault("primary lost", fail_over, 1, environment=on_a_synchronous_pair)] if SERVER else []),
     Fault("connection cut", partial(through_proxy, fault=Proxy.cut, seconds=0.5), environment=behind_proxy),
     Fault("connection stalled", partial(through_proxy, fault=Proxy.stall, seconds=2), environment=behind_proxy),
     Fault(
@@ -179,6 +198,7 @@ FAULTS = (
         if CAN_FILL_DISKS and not SERVER
         else []
     ),
+    *([Fault("rolling update", update, 1, behind_nginx, attempts=2, timeout=60)] if nginx.PROGRAM else []),
     Fault("pool exhausted", exhaust_pool, settings=lambda _: {"POOL_SIZE": "1"}),
     Fault("clock changed", change_clock, 1, settings=changeable_clock, gaps=True),
 )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -12,7 +12,34 @@ FOLDER = PROJECT / ".observability"
 
 DASHBOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
+REFERENCE = re.compile(r"\$\{\w+\}")
+
 HISTOGRAM_SUFFIX = re.compile(r"_(bucket|sum|count)$")
+
+
+def imported(dashboard: dict[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return a dashboard as Grafana imports it from a file: chosen data sources replace the `__inputs`, in any text."""
+    values = {f"${{{each['name']}}}": chosen[each["name"]] for each in dashboard["__inputs"]}
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: fill(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [fill(each) for each in value]
+        if isinstance(value, str):
+            return REFERENCE.sub(lambda match: values.get(match[0], match[0]), value)
+        return value
+
+    return {key: fill(value) for key, value in dashboard.items() if key != "__inputs"}
+
+
+def data_sources(dashboard: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the data sources of panels and queries, those of variables replaced: a provisioned dashboard has no inputs."""
+    variables = dashboard["templating"]["list"]
+    current = {f"${{{each['name']}}}": each["current"]["value"] for each in variables if each["type"] == "datasource"}
+    used = [each["datasource"] for each in (*dashboard["panels"], *variables) if "datasource" in each]
+    used += [target["datasource"] for panel in dashboard["panels"] for target in panel["targets"] if "datasource" in target]
+    return [each | {"uid": current.get(each["uid"], each["uid"])} for each in used]
 
 
 def statements() -> Iterator[tuple[str, str]]:

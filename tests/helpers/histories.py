@@ -32,7 +32,7 @@ MINUTE = "symbol = %s AND time >= date_trunc('minute', %s::timestamptz) AND time
 class History:
     """Writes on a connection in autocommit mode."""
 
-    def __init__(self, connection: Connection, seed: int) -> None:
+    def __init__(self, connection: Connection, seed: int, *, truncates: bool = True) -> None:
         self._connection = connection
         self._random = random.Random(seed)
         self._last = ("AAPL", datetime.now(UTC), 0)
@@ -54,6 +54,8 @@ class History:
             self._transaction: 6,
             self._roll_back: 3,
         }
+        if not truncates:
+            del self._writes[self._truncate]
 
     def write(self) -> None:
         """Make one random write."""

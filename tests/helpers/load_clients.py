@@ -46,6 +46,7 @@ class Writer:
     key: str
     now: datetime
     stopping: threading.Event
+    timeout: float
     trades: dict[TradeKey, Values] = field(default_factory=dict[TradeKey, Values])
     """Acknowledged trades with their newest values, without cancelled ones."""
     changes: list[Change] = field(default_factory=list[Change])
@@ -53,6 +54,8 @@ class Writer:
     """Number of acknowledged calls."""
     retries: Counter[str] = field(default_factory=Counter[str])
     """Results of the other calls."""
+    most_attempts: int = 0
+    """Largest number of attempts that an acknowledged call took."""
     longest: float = 0.0
     """Longest time between a call and its acknowledgement, in seconds."""
     failure: BaseException | None = None
@@ -62,7 +65,7 @@ class Writer:
         self._random = Random(self.number)
         self._next_id = self.number * 1_000_000
         try:
-            with httpx.Client(base_url=self.address, headers=bearer(self.key), timeout=5) as self._client:
+            with httpx.Client(base_url=self.address, headers=bearer(self.key), timeout=self.timeout) as self._client:
                 while not self.stopping.is_set():
                     self._call()
                     self.calls += 1
@@ -125,6 +128,7 @@ class Writer:
             else:
                 if response.status_code == 200:
                     self.longest = max(self.longest, time.monotonic() - began)
+                    self.most_attempts = max(self.most_attempts, attempt)
                     return response.json(), attempt
                 assert response.status_code >= 500, f"{path} {content} was answered {response.status_code}: {response.text}"
                 reason = str(response.status_code)
@@ -144,9 +148,10 @@ def body_of(trade: TradeKey, values: Values | None = None) -> dict[str, Any]:
 class Writers:
     """All writers, and their acknowledged state together."""
 
-    def __init__(self, address: str, key: str, now: datetime, count: int = 4) -> None:
+    def __init__(self, address: str, key: str, now: datetime, *, timeout: float = 5) -> None:
+        """`timeout` is the time in seconds after which a writer repeats a call."""
         self._stopping = threading.Event()
-        self._all = [Writer(number, address, key, now, self._stopping) for number in range(1, count + 1)]
+        self._all = [Writer(number, address, key, now, self._stopping, timeout) for number in range(1, 5)]
         self._threads = [threading.Thread(target=writer.run) for writer in self._all]
 
     def __enter__(self) -> "Writers":
@@ -190,6 +195,10 @@ class Writers:
     @property
     def longest(self) -> float:
         return max(writer.longest for writer in self._all)
+
+    @property
+    def most_attempts(self) -> int:
+        return max(writer.most_attempts for writer in self._all)
 
     def __str__(self) -> str:
         repeated = ", ".join(f"{reason}: {count:,}" for reason, count in self.retries.most_common())

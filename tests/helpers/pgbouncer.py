@@ -1,4 +1,4 @@
-"""PgBouncer on loopback, in transaction mode, with the configuration of `src/market_data/cli/README.md`."""
+"""PgBouncer on loopback, in transaction mode, with the configuration of `src/market_data/server/README.md`."""
 
 import os
 import pwd
@@ -21,14 +21,10 @@ PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin
 
 POOL_SIZE = 2
 
-SECRETS = """auth_type = scram-sha-256
-auth_file = /etc/pgbouncer/userlist.txt
-"""
-
 
 def readme_ini() -> str:
     """Return the recommended configuration."""
-    (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "src/market_data/cli/README.md").read_text(), re.DOTALL)
+    (text,) = re.findall(r"```ini\n(.*?)```", (PROJECT / "src/market_data/server/README.md").read_text(), re.DOTALL)
     return text
 
 
@@ -45,30 +41,42 @@ def pausable_pgbouncer(database_url: str, *settings: str) -> Iterator[tuple[str,
 
     SIGUSR1 lets it finish transactions and begin no others until SIGUSR2; SIGSTOP stops everything until SIGCONT.
     """
+    with pgbouncer_process(database_url, readme_ini(), *settings) as (url, process):
+        yield url, process.send_signal
+
+
+@contextmanager
+def pgbouncer_process(
+    database_url: str, configuration: str, *settings: str
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run PgBouncer with a configuration, without its secrets and TLS, and yield the URL through it and the process."""
     # Not in a folder of pytest, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
-        yield from _running_pgbouncer(database_url, Path(folder), settings)
+        yield from _running_pgbouncer(database_url, configuration, Path(folder), settings)
 
 
 def _running_pgbouncer(
-    database_url: str, folder: Path, settings: Sequence[str]
-) -> Iterator[tuple[str, Callable[[signal.Signals], None]]]:
+    database_url: str, text: str, folder: Path, settings: Sequence[str]
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     assert PROGRAM
     target = {"password": None, **conninfo_to_dict(database_url)}
+    if "passfile" in target:  # of the embedded engine; PgBouncer reads no such file
+        target["password"] = Path(str(target["passfile"])).read_text().strip().rpartition(":")[2]
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         own_port = bound.getsockname()[1]
     server = [f"{name}={target[name]}" for name in ("host", "port", "dbname", "user", "password") if target[name]]
     changes = {
-        "market_data = host=10.0.0.5 port=5432 dbname=market_data": f"{target['dbname']} = {' '.join(server)}",
-        "listen_port = 6432": f"listen_port = {own_port}\nunix_socket_dir =\nlogfile = {folder}/pgbouncer.log",
-        SECRETS: "auth_type = any\n",  # as on the servers of the tests
-        "default_pool_size = 20": f"default_pool_size = {POOL_SIZE}",
+        r"market_data = host=.*": f"{target['dbname']} = {' '.join(server)}",
+        r"listen_addr = .*": "listen_addr = 127.0.0.1",
+        r"listen_port = .*": f"listen_port = {own_port}\nunix_socket_dir =\nlogfile = {folder}/pgbouncer.log",
+        r"auth_type = scram-sha-256\nauth_file = .*": "auth_type = any",  # as on the servers of the tests
+        r"default_pool_size = .*": f"default_pool_size = {POOL_SIZE}",
     }
-    text = readme_ini()
     for theirs, ours in changes.items():
-        assert theirs in text
-        text = text.replace(theirs, ours)
+        text, count = re.subn(f"^{theirs}$", lambda _, ours=ours: ours, text, flags=re.MULTILINE)
+        assert count == 1, theirs
+    text = re.sub(r"^server_tls_.*\n", "", text, flags=re.MULTILINE)
     (folder / "pgbouncer.ini").write_text("\n".join([text, *settings, ""]))
     process = subprocess.Popen(
         [PROGRAM, "--quiet", *_as_nobody(folder), "pgbouncer.ini"], cwd=folder, stdin=subprocess.DEVNULL
@@ -76,7 +84,7 @@ def _running_pgbouncer(
     url = changed_url(database_url, port=own_port)
     try:
         _wait_for(url, process, folder)
-        yield url, process.send_signal
+        yield url, process
     finally:
         process.terminate()
         process.wait(10)

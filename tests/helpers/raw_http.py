@@ -40,7 +40,7 @@ def exchange(address: str, *pieces: bytes, half_close: bool = False) -> bytes:
 
 def request(path: str, body: bytes = b"", *headers: str, version: str = "1.1") -> bytes:
     """Return the bytes of a request, a POST if it has a body."""
-    lines = [f"{'POST' if body else 'GET'} {path} HTTP/{version}", "Host: test", *headers]
+    lines = [f"{'POST' if body else 'GET'} {path} HTTP/{version}", "Host: localhost", *headers]
     lines += [f"Content-Length: {len(body)}"] if body else []
     return "\r\n".join([*lines, "", ""]).encode() + body
 

@@ -18,12 +18,15 @@ T = TypeVar("T")
 class Process:
     """A running `market-data` in its own session, so that a test can signal its process group."""
 
+    prefix: tuple[str, ...] = ()
+    """Program that executes it, with its arguments."""
+
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.log = folder / f"process-{time.monotonic_ns()}.log"
         inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "market_data.cli.main", *arguments],
+                [*self.prefix, sys.executable, "-m", "market_data.cli.main", *arguments],
                 env={**inherited, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -56,7 +56,7 @@ class Events:
 
 
 @contextmanager
-def listening(address: str, last: str | None = None, *, timeout: float = 20, **parameters: str) -> Iterator[Events]:
+def listening(address: str, last: str | None = None, *, timeout: float = 20, **parameters: Any) -> Iterator[Events]:
     """Yield a stream after its first heartbeat, so that it gets all later commits."""
     headers = {} if last is None else {"Last-Event-ID": last}
     with ExitStack() as stack:
@@ -115,7 +115,7 @@ async def open_raw(address: str, symbols: str) -> Raw:
     """Open a stream of trades and skip its first heartbeat, cheap enough for a thousand streams in a test."""
     url = httpx.URL(address)
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(f"GET /stream?symbols={symbols} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    writer.write(f"GET /stream?symbols={symbols} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await reader.readuntil(b"event: heartbeat")
     return reader, writer
 

@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -21,6 +21,7 @@ from helpers.websocket_client import open_websocket
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data.cli.data.trade_source import BLOCK_ROWS
+from market_data.database import migrations
 
 STOP_SECONDS = 10
 
@@ -81,18 +82,19 @@ class Site(NamedTuple):
     def request(self, address: str, *paths: str) -> None:
         """Send requests, and check when the test ends that each one was answered."""
         for path in paths:
-            client = self._connect(address)
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            client = self.connect(address)
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             self.stack.callback(_check_answer, client, path)
         assert httpx.get(f"{address}/health/live").status_code == 200  # the service has read the requests by now
 
     def get_unread(self, address: str, path: str, headers: str = "") -> None:
         """Send a request and read only the status of its response."""
-        client = self._connect(address)
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n".encode())
+        client = self.connect(address)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         assert client.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 101")
 
-    def _connect(self, address: str) -> socket.socket:
+    def connect(self, address: str) -> socket.socket:
+        """Return a connection that receives little at a time."""
         url = httpx.URL(address)
         client = self.stack.enter_context(socket.socket())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -104,6 +106,13 @@ def _check_answer(client: socket.socket, path: str) -> None:
     client.settimeout(1)
     status = client.recv(12)
     assert status in (b"HTTP/1.1 200", b"HTTP/1.1 404", b"HTTP/1.1 503"), f"{path}: {status}"
+
+
+def _check_stream(client: socket.socket) -> None:
+    client.settimeout(1)
+    with suppress(ConnectionError):
+        status = client.recv(12)
+        assert status in (b"HTTP/1.1 200", b""), f"an EventSource does not return after {status}"
 
 
 def starting_the_engine(site: Site) -> Process:
@@ -142,7 +151,7 @@ def migrating(site: Site) -> Process:
 def waiting_for_a_migration(site: Site) -> Process:
     """Another process migrates."""
     other = site.stack.enter_context(psycopg.connect(site.database_url))
-    other.execute("SELECT pg_advisory_xact_lock(7164051126)")
+    other.execute(migrations.MIGRATION_LOCK.encode())
     proxy, proxied = site.proxy(site.database_url)
     service = site.start(DATABASE_URL=proxied)
     eventually(lambda: proxy.connections)
@@ -227,6 +236,16 @@ def streams_open(site: Site) -> Process:
     return service
 
 
+def streams_starting(site: Site) -> Process:
+    """Clients that came at once, of which most wait for their turn."""
+    service, address = site.serve()
+    for _ in range(500):
+        client = site.connect(address)
+        client.sendall(b"GET /stream?symbols=AAPL HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        site.stack.callback(_check_stream, client)
+    return service
+
+
 def streams_unread(site: Site) -> Process:
     """Clients of a stream, a WebSocket and a long answer that read nothing, so that more waits than the kernel buffers."""
     service, address = site.serve(QUERY_TIMEOUT_SECONDS="30", POOL_TIMEOUT_SECONDS="30")
@@ -280,6 +299,7 @@ PHASES = [
     both_stalled,
     pgbouncer_paused,
     streams_open,
+    streams_starting,
     streams_unread,
     import_running,
 ]

@@ -9,15 +9,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, LiteralString
+from urllib.parse import quote, urlsplit
 
+import msgspec
 import psycopg
 import uvicorn
 from litestar.types import ASGIApp
-from psycopg.conninfo import conninfo_to_dict
 
 from market_data.server.http_protocol import HttpProtocol
 from market_data.server.serve import MAX_WEBSOCKET_MESSAGE_BYTES
 from market_data.server.websocket_protocol import WebSocketProtocol
+from market_data.settings import Settings
 
 SERVER = os.environ.get("TEST_DATABASE_URL")
 """DSN of the server to test on; None for the embedded engine."""
@@ -32,6 +34,14 @@ Trade = tuple[datetime, str, int, Decimal, Decimal]
 
 T0 = datetime(2026, 2, 8, 10, 30, tzinfo=UTC)
 """An arbitrary minute that most trades of the tests are close to."""
+
+
+RUNNING_JOBS = """
+    SELECT count(*)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND strpos(backend_type, '[') > 0
+"""
+"""Their type ends with the job's id."""
 
 
 def store(connection: Connection, *trades: Trade) -> None:
@@ -72,11 +82,20 @@ def one(connection: Connection, query: LiteralString, *parameters: object) -> An
 
 
 def changed_url(url: str, *, port: int | None = None, database: str | None = None) -> str:
-    """Return a URL with another port or database and the same credentials."""
-    parts = conninfo_to_dict(url)
-    credentials = ":".join(str(parts[key]) for key in ("user", "password") if parts.get(key))
-    host = f"{parts['host']}:{port or parts['port']}"
-    return f"postgresql://{credentials}@{host}/{database or parts['dbname']}"
+    """Return a URL with another port or database, and the same credentials and options."""
+    parts = urlsplit(url)
+    location = parts.netloc.rpartition(":")[0] + f":{port}" if port else parts.netloc
+    return parts._replace(netloc=location, path=f"/{database}" if database else parts.path).geturl()
+
+
+def with_options(url: str, options: str) -> str:
+    """Return a URL with start-up options."""
+    return f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
+
+
+def patient(settings: Settings) -> Settings:
+    """Return the settings with long time-outs, for reads that take long on a busy machine."""
+    return msgspec.structs.replace(settings, pool_timeout_seconds=60, query_timeout_seconds=60, request_timeout_seconds=60)
 
 
 @contextmanager

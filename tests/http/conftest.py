@@ -145,7 +145,7 @@ def assert_documented(document: Document, response: httpx.Response) -> None:
         assert not response.content
     else:
         assert media_type in described["content"]
-    if media_type.endswith("json"):
+    if media_type.endswith(("/json", "+json")):
         validate(document, described["content"][media_type]["schema"], response.json())
     for name, header in described.get("headers", {}).items():
         assert not header.get("required") or name in response.headers

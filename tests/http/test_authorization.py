@@ -19,7 +19,7 @@ from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
 
-ALWAYS_OPEN = {"/", "/health", "/health/live", "/health/ready", "/docs", "/redoc", "/dashboard"}
+ALWAYS_OPEN = {"/", "/health", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json", "/dashboard"}
 ALWAYS_OPEN_BELOW = ("/assets/", "/schema")
 UNKNOWN = "/schema/{path}"
 """Litestar's route for unknown paths."""
@@ -180,9 +180,9 @@ def test_two_different_keys_are_rejected_with_a_reason(service_client: TestClien
     assert "different keys" in answer.json()["detail"]
 
 
-def test_a_key_in_the_query_is_ignored(service_client: TestClient, auth: str, keys: dict[str, str]):
+def test_a_key_in_the_query_is_refused(service_client: TestClient, auth: str, keys: dict[str, str]):
     answer = service_client.get("/symbols", params={"key": keys["read"]})
-    assert answer.status_code == (401 if auth == "required" else 200)
+    assert answer.status_code == (401 if auth == "required" else 400)
 
 
 def test_the_openapi_document_lists_the_required_keys(service_client: TestClient, auth: str):

@@ -16,12 +16,20 @@ PATHS = [
     "/health/live",
     "/health/ready",
     "/status/ingestion",
+    "/status/audit",
+    "/candles/explain",
+    "/revisions",
+    "/log/key",
+    "/log/checkpoint",
+    "/log/tile/{tile:path}",
+    "/log/proof",
     "/metrics",
     "/symbols",
     "/symbols/{symbol:path}",
     "/price",
     "/price/latest",
     "/prices/latest",
+    "/snapshots",
     "/trades",
     "/trades/cancel",
     "/trades/correct",
@@ -33,7 +41,9 @@ PATHS = [
     "/docs",
     "/redoc",
     "/schema/openapi.json",
+    "/openapi.json",
     "/assets/swagger-ui-bundle.js",
+    "/assets/front_page.css",
 ]
 WRITABLE = {
     "/symbols": "POST",
@@ -42,7 +52,7 @@ WRITABLE = {
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
 }
-ONLY_WRITABLE = ("/symbols/{symbol:path}", "/trades/cancel", "/trades/correct")
+ONLY_WRITABLE = ("/trades/cancel", "/trades/correct")
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
@@ -169,6 +179,7 @@ def renamed_tables(connection: Connection) -> Iterator[None]:
         "/price?symbol=ACME",
         "/price/latest?symbol=ACME",
         "/prices/latest?symbols=ACME",
+        "/snapshots?symbols=ACME",
         f"/trades?symbol=ACME&{RANGE}",
         f"/candles?symbol=ACME&{RANGE}&interval=1m",
     ],

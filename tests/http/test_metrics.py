@@ -13,11 +13,11 @@ from typing import Any, cast
 import msgspec
 import psycopg
 import pytest
+from helpers.scraping import scraped, value
 from helpers.service import eventually
 from helpers.support import SERVER, Connection, one, store, trade
 from litestar.datastructures import State
 from litestar.testing import TestClient
-from prometheus_client.parser import text_string_to_metric_families
 
 from market_data.database import metrics_collector
 from market_data.middleware import wrap
@@ -26,20 +26,6 @@ from market_data.telemetry import metrics
 from market_data.telemetry.request_log import RequestLog
 
 MakeClient = Callable[[Settings], TestClient]
-
-
-def scraped(client: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-
-
-def value(client: TestClient, name: str, **labels: str) -> float | None:
-    return scraped(client).get((f"market_data_{name}", frozenset(labels.items())))
 
 
 def test_promtool_accepts_the_metrics(client: TestClient):
@@ -211,7 +197,14 @@ def test_a_request_whose_client_leaves_before_the_response_counts_as_499(client:
 
     async def send_request() -> None:
         log = RequestLog()
-        scope: Any = {"type": "http", "method": "GET", "path": "/symbols", "headers": [], "client": None}
+        scope: Any = {
+            "type": "http",
+            "http_version": "1.0",
+            "method": "GET",
+            "path": "/symbols",
+            "headers": [],
+            "client": None,
+        }
         scope |= {"raw_path": b"/symbols", "query_string": b"", "state": {}}
         app = wrap(ends_without_a_response, Settings(), State(), (), log)
         await app(scope, cast("Any", None), cast("Any", None))

@@ -19,21 +19,62 @@ Document = dict[str, Any]
 Validate = Callable[[Document, Any], None]
 
 ROWS = ("GET /trades", "GET /candles")
-ROW_FORMS = ("text/csv", "application/vnd.apache.arrow.stream")
+RANGES = (*ROWS, "GET /symbols", "GET /snapshots", "GET /prices/latest")
+PAGES = (*ROWS, "GET /revisions")
+PAST = (
+    *PAGES,
+    "GET /candles/explain",
+    "GET /stream",
+    "GET /price",
+    "GET /price/latest",
+    "GET /prices/latest",
+    "GET /snapshots",
+)
+ROW_FORMS = ("text/csv", "application/x-ndjson", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet")
 
-FORMS = {"GET /metrics": "text/plain", "GET /stream": "text/event-stream"}
+FORMS = {
+    "GET /metrics": "text/plain",
+    "GET /stream": "text/event-stream",
+    "GET /log/key": "text/plain",
+    "GET /log/checkpoint": "text/plain",
+    "GET /log/tile/{tile}": "application/octet-stream",
+    "GET /log/proof": "text/plain",
+}
 """Media types other than JSON."""
 
 MORE = {
     "POST /symbols": {"201", "409"},
+    "PATCH /symbols/{symbol}": {"409"},
     "POST /trades": {"409"},
     "POST /trades/cancel": {"404"},
     "POST /trades/correct": {"404"},
     "GET /trades/changes": {"403"},
+    "GET /log/key": {"404"},
+    "GET /log/checkpoint": {"404"},
+    "GET /log/proof": {"409", "410"},
 }
 """Statuses of an operation besides those of its kind."""
 
-NOT_SENT = ("page_token", "format", "fill", "partial", "last_event_id", "Last-Event-ID")
+NOT_SENT = (
+    "page_token",
+    "format",
+    "fill",
+    "tz",
+    "order",
+    "limit",
+    "end",
+    "as_of",
+    "grace",
+    "partial",
+    "last_event_id",
+    "from",
+    "to",
+    "speed",
+    "Last-Event-ID",
+    "trade_id",
+    "version",
+)
+"""Parameters that the documentation page sends only if they are filled in; and `symbols` if there is `symbol`."""
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
@@ -58,12 +99,14 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         for name, operation in operations(document)
     }
     ranged = {
-        "symbol": True,
-        "start": True,
-        "end": True,
+        "symbol": False,
+        "symbols": False,
+        "start": False,
+        "end": False,
         "order": False,
         "limit": False,
         "page_token": False,
+        "as_of": False,
         "format": False,
     }
     assert found == {
@@ -72,20 +115,41 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /health/live": {},
         "GET /health/ready": {},
         "GET /status/ingestion": {},
+        "GET /status/audit": {},
         "GET /metrics": {},
         "GET /symbols": {},
-        "GET /price": {"symbol": True},
-        "GET /price/latest": {"symbol": True},
-        "GET /prices/latest": {"symbols": False},
+        "GET /price": {"symbol": True, "as_of": False},
+        "GET /price/latest": {"symbol": True, "as_of": False},
+        "GET /prices/latest": {"symbols": False, "as_of": False},
+        "GET /snapshots": {"symbols": False, "as_of": False},
         "GET /trades": ranged,
-        "GET /candles": ranged | {"interval": True, "fill": False},
+        "GET /candles/explain": {"symbol": True, "interval": True, "timestamp": True, "tz": False, "as_of": False},
+        "GET /candles": ranged | {"interval": True, "fill": False, "tz": False, "grace": False},
+        "GET /revisions": {
+            "symbol": False,
+            "symbols": False,
+            "interval": True,
+            "since_version": False,
+            "start": False,
+            "end": False,
+            "limit": False,
+            "page_token": False,
+            "format": False,
+        },
         "POST /symbols": {},
+        "GET /symbols/{symbol}": {"symbol": True},
         "PATCH /symbols/{symbol}": {"symbol": True},
         "POST /trades": {"partial": False},
         "POST /trades/cancel": {},
         "POST /trades/correct": {},
         "GET /trades/changes": {"symbol": False, "limit": False, "page_token": False},
-        "GET /stream": {"symbols": False, "channels": False, "last_event_id": False, "Last-Event-ID": False},
+        "GET /log/key": {},
+        "GET /log/checkpoint": {},
+        "GET /log/tile/{tile}": {"tile": True},
+        "GET /log/proof": {"symbol": True, "timestamp": True, "trade_id": False, "interval": False, "version": False},
+        "GET /stream": dict.fromkeys(
+            ["symbols", "channels", "last_event_id", "Last-Event-ID", "from", "to", "speed", "order"], False
+        ),
     }
 
 
@@ -111,7 +175,9 @@ def test_parameters_have_valid_examples_except_those_that_the_page_should_not_se
     for name, operation in operations(document):
         for parameter in operation["parameters"]:
             examples = [example["value"] for example in parameter.get("examples", {}).values()]
-            assert bool(examples) == (parameter["name"] not in NOT_SENT), name
+            sent = parameter["name"] not in NOT_SENT and (name not in PAGES or parameter["name"] != "symbols")
+            sent = sent and (name, parameter["name"]) != ("GET /log/proof", "interval")  # it chooses a candle
+            assert bool(examples) == sent, name
             for example in examples:
                 valid(parameter["schema"], example)
 
@@ -122,9 +188,9 @@ def test_every_error_is_a_problem_with_a_valid_example(document: Document, valid
         for status, response in operation["responses"].items():
             if status in ("200", "201") or (name, status) in (("GET /health", "503"), ("GET /health/ready", "503")):
                 form = FORMS.get(name, "application/json")
-                assert response["content"].keys() == {form, *(ROW_FORMS if name in ROWS else ())}
+                assert response["content"].keys() == {form, *(ROW_FORMS if name in PAGES else ())}
                 continue
-            if status == "304":
+            if status in ("206", "304"):
                 assert "content" not in response
                 continue
             (media_type,) = response["content"]
@@ -142,19 +208,23 @@ def test_every_operation_documents_its_errors(document: Document):
     found = {name: set(operation["responses"]) for name, operation in operations(document)}
     operation_has_parameters = {name: bool(operation["parameters"]) for name, operation in operations(document)}
     for name, statuses in found.items():
-        expected = {"200", "500"} | MORE.get(name, set())
+        expected = {"200", "400", "500"} | MORE.get(name, set()) | ({"410"} if name in PAST else set())
         if name not in ("GET /", "GET /health/live", "GET /metrics"):
             expected.add("503")
         if operation_has_parameters[name] and name != "POST /trades":
-            expected |= {"400", "404"}
+            expected.add("404")
         if name in ROWS:
             expected.add("304")
+        if name in RANGES:
+            expected |= {"206", "412", "416"}
+        if name not in ("GET /health/live", "GET /health/ready"):
+            expected.add("421")
         if not name.startswith("GET /health"):
             expected.add("429")
             if name != "GET /":
                 expected.add("401")
         if name.partition(" ")[0] in ("POST", "PATCH"):
-            expected |= {"400", "403", "413", "415"}
+            expected |= {"403", "413", "415"}
         assert statuses == expected, name
 
 
@@ -172,8 +242,15 @@ def test_examples_of_fields_are_valid(document: Document, valid: Validate):
 def test_headers_of_rows_are_documented(document: Document, path: str):
     responses = document["paths"][path]["get"]["responses"]
     limits = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"}
-    assert responses["200"]["headers"].keys() == {"Cache-Control", "Vary", "Link", "ETag"} | limits
-    assert responses["304"]["headers"].keys() == {"Cache-Control", "Vary", "ETag"}
+    assert responses["200"]["headers"].keys() == limits | {
+        "Cache-Control",
+        "Data-Version",
+        "Vary",
+        "Link",
+        "ETag",
+        "Last-Modified",
+    }
+    assert responses["304"]["headers"].keys() == {"Cache-Control", "Data-Version", "Vary", "ETag", "Last-Modified"}
     assert responses["503"]["headers"]["Retry-After"]["required"]
 
 

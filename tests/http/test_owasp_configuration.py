@@ -23,14 +23,16 @@ MakeClient = Callable[[Settings], TestClient]
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
-@pytest.mark.parametrize("host", ["http://127.0.0.1:1/x", "a:b", "a:65536", "[::1", "a b", "a/b?c#d", "\x7f", "a,b:1:2"])
+@pytest.mark.parametrize(
+    "host", ["", ":80", "http://127.0.0.1:1/x", "a:b", "a:65536", "[::1", "a b", "a/b?c#d", "\x7f", "a,b:1:2"]
+)
 def test_api8_an_invalid_host_is_400(service: TestClient, host: str):
     """Litestar would answer 500 and log a traceback."""
     for path in (f"/trades?symbol=AAPL&{RANGE}", "/nothing"):
         answer = service.get(path, headers={"Host": host})
         assert answer.status_code == 400
         assert [each["name"] for each in answer.json()["errors"]] == ["Host"]
-    for other in ("a", "a:", "a_b.c-d:65535", "127.0.0.1:8000", "[::1]:80", ""):
+    for other in ("a", "a:", "a_b.c-d:65535", "127.0.0.1:8000", "[::1]:80"):
         assert service.get("/nothing", headers={"Host": other}).status_code == 404
 
 
@@ -75,6 +77,7 @@ UNDOCUMENTED = {
     "/dashboard": "a page",
     "/docs": "a page",
     "/redoc": "a page",
+    "/openapi.json": "the document itself",
     "/schema": "the document itself, and Litestar's 404",
     "/ws": "a WebSocket, which OpenAPI cannot describe; see /stream",
 }
@@ -92,7 +95,7 @@ def test_api9_every_route_is_documented_or_listed_here_with_a_reason(service: Te
 
 
 COMMON_PATHS = """
-    /debug /admin /console /graphql /swagger.json /openapi.json /api /v1/trades /internal /.env /.git/config /server-status
+    /debug /admin /console /graphql /swagger.json /api /v1/trades /internal /.env /.git/config /server-status
     /actuator/health /phpinfo.php /robots.txt /keys /backup /docs/oauth2-redirect.html
 """
 
@@ -115,6 +118,8 @@ def test_api10_the_payload_of_a_notification_is_ignored(address: str, two_trades
             two_trades.execute("SELECT pg_notify('market_data_stream', %s)", (payload,))
         store(two_trades, trade(1, "7"))
         (event,) = events.take(1)
+        while event.data["price"] == 1.5:  # the trades before, if the hub has not got to them yet
+            (event,) = events.take(1)
         assert (event.name, event.data["price"]) == ("trade", 7)
 
 

@@ -1,9 +1,10 @@
-"""`GET /price/latest`, `GET /price` and `GET /prices/latest`."""
+"""`GET /price/latest`, `GET /price`, `GET /prices/latest` and `GET /snapshots`."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
-from helpers.support import Connection, store, trade
+from helpers.support import Connection, now_within_minute, store, trade
 from litestar.testing import TestClient
 
 
@@ -100,6 +101,29 @@ def test_latest_prices_of_an_empty_database_are_an_empty_list(client: TestClient
     assert client.get("/prices/latest").text == '{"prices":[],"count":0}'
 
 
+def test_snapshots_agree_with_the_latest_price_and_the_candles(client: TestClient, connection: Connection):
+    now = now_within_minute()
+    store(connection, *(trade(0, price, symbol=symbol) for symbol, price in (("AAPL", "0.30"), ("MSFT", "8"))))
+    store(connection, (now, "AAPL", 0, Decimal("0.1"), Decimal("2.50")), (now, "AAPL", 1, Decimal("0.20"), Decimal(1)))
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('IDLE', 'Never traded')")
+    response = client.get("/snapshots")
+    assert response.headers["content-type"] == "application/json"
+    assert (response.json()["count"], client.get("/snapshots?symbols=msft,idle").json()["count"]) == (2, 1)
+    snapshot, other = response.json()["snapshots"]
+    assert (snapshot["symbol"], other["symbol"]) == ("AAPL", "MSFT")
+    assert snapshot["latest"] == client.get("/price/latest?symbol=AAPL").json()
+    for name, interval in (("day", "1d"), ("minute", "1m")):
+        (candle,) = client.get(f"/candles?symbol=AAPL&interval={interval}&limit=1").json()["candles"]
+        assert snapshot[name] == candle
+    assert '"change":-0.1,"change_percent":-33.3333333333333333,"price_24h_ago":0.3,' in response.text
+
+
+@pytest.mark.usefixtures("database_url")
+def test_snapshots_of_an_empty_database_are_an_empty_list(client: TestClient):
+    assert client.get("/snapshots").text == '{"snapshots":[],"count":0}'
+
+
+@pytest.mark.parametrize("path", ["/prices/latest", "/snapshots"])
 @pytest.mark.parametrize(
     ("unknown", "expected"),
     [
@@ -108,9 +132,11 @@ def test_latest_prices_of_an_empty_database_are_an_empty_list(client: TestClient
         ([f"X{number:04}" for number in range(1234)], "X0008, X0009 and 1,224 more; GET"),
     ],
 )
-def test_unknown_symbols_in_a_list_are_named(client: TestClient, connection: Connection, unknown: list[str], expected: str):
+def test_unknown_symbols_in_a_list_are_named(
+    client: TestClient, connection: Connection, path: str, unknown: list[str], expected: str
+):
     store(connection, trade(0, "1"))
-    response = client.get("/prices/latest", params={"symbols": ",".join(["AAPL", *unknown])})
+    response = client.get(path, params={"symbols": ",".join(["AAPL", *unknown])})
     assert response.status_code == 404
     assert expected in response.json()["detail"]
 
@@ -119,4 +145,5 @@ def test_ten_thousand_symbols_can_be_requested(client: TestClient, connection: C
     symbols = [f"S{number:04}" for number in range(10_000)]
     connection.execute("INSERT INTO symbols (symbol, name) SELECT s, s FROM unnest(%s::text[]) AS s", (symbols,))
     store(connection, trade(0, "1", symbol="S5000"))
-    assert client.get(f"/prices/latest?symbols={','.join(symbols)}").json()["count"] == 1
+    for path in ("/prices/latest", "/snapshots"):
+        assert client.get(f"{path}?symbols={','.join(symbols)}").json()["count"] == 1

@@ -52,7 +52,7 @@ def test_each_response_has_the_remaining_requests(limited: Callable[..., TestCli
 def test_requests_above_the_limit_are_429(limited: Callable[..., TestClient]):
     with limited(2, rate_limit_seconds=90.5) as client:
         assert [client.get("/").status_code for _ in range(2)] == [200, 200]
-        for path in ("/", "/nothing", "/docs", "/assets/dashboard/app.js", "/metrics", "/price/latest?symbol=AAPL"):
+        for path in ("/", "/nothing", "/metrics", "/price/latest?symbol=AAPL"):
             answer = client.get(path)
             assert answer.status_code == 429
             assert answer.headers["content-type"] == "application/problem+json"
@@ -71,6 +71,20 @@ def test_requests_above_the_limit_are_429(limited: Callable[..., TestClient]):
                 "detail": "The rate limit of 2 requests in 90.5 s is used up.",
                 "request_id": answer.headers["x-request-id"],
             }
+
+
+def test_pages_and_their_files_are_free(limited: Callable[..., TestClient]):
+    with limited(2) as client:
+        for path in ("/dashboard", "/docs", "/redoc", "/assets/dashboard/app.js", "/assets/redoc.standalone.js") * 2:
+            answer = client.get(path)
+            assert (answer.status_code, limits(answer)) == (200, {})
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+        assert client.get("/dashboard").status_code == 200
+
+
+def test_keys_can_not_be_guessed_at_unknown_files(limited: Callable[..., TestClient]):
+    with limited(2) as client:
+        assert [client.get("/assets/nothing", headers=bearer("guess")).status_code for _ in range(3)] == [401, 401, 429]
 
 
 def test_retry_after_is_the_time_until_the_next_request(limited: Callable[..., TestClient]):

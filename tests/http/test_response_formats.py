@@ -1,4 +1,4 @@
-"""CSV and Arrow of `/trades` and `/candles`."""
+"""NDJSON, CSV, Arrow and Parquet of `/trades` and `/candles`."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
@@ -67,7 +68,8 @@ def from_arrow(body: bytes) -> list[dict[str, Any]]:
 def test_csv_has_the_rows_of_json_with_the_same_names(client: TestClient, path: str, parameters: dict[str, Any]):
     response = client.get(path, params=parameters | {"format": "csv"})
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert int(response.headers["content-length"]) == len(response.content)
+    plain = client.get(path, params=parameters | {"format": "csv"}, headers={"Accept-Encoding": "identity"})
+    assert int(plain.headers["content-length"]) == len(response.content)
     assert from_csv(response.text) == as_json(client, path, parameters)
     assert response.text.splitlines()[0] == ",".join(as_json(client, path, parameters)[0])
 
@@ -80,6 +82,58 @@ def test_arrow_has_the_rows_of_json_with_the_same_names(client: TestClient, path
     found = from_arrow(response.content)
     assert found == as_json(client, path, parameters)
     assert list(found[0]) == list(as_json(client, path, parameters)[0])
+
+
+@ALL
+@pytest.mark.usefixtures("filled")
+def test_parquet_has_the_rows_and_types_of_arrow(client: TestClient, path: str, parameters: dict[str, Any]):
+    response = client.get(path, params=parameters | {"format": "parquet"})
+    assert response.headers["content-type"] == "application/vnd.apache.parquet"
+    assert response.headers["accept-ranges"] == "bytes"
+    arrow = pa.ipc.open_stream(client.get(path, params=parameters | {"format": "arrow"}).content).read_all()
+    assert pq.read_table(io.BytesIO(response.content)) == arrow
+    assert arrow.num_rows
+
+
+@ALL
+@pytest.mark.usefixtures("filled")
+def test_ndjson_has_a_row_of_json_per_line(client: TestClient, path: str, parameters: dict[str, Any]):
+    response = client.get(path, params=parameters | {"format": "ndjson"})
+    assert response.headers["content-type"] == "application/x-ndjson"
+    assert response.text.endswith("}\n")
+    rows = [json.loads(line) for line in response.text.splitlines()]
+    rarely_false = {"settled": True} if path == "/candles" else {}
+    assert [{**row, "timestamp": short(row["timestamp"])} | rarely_false for row in rows] == as_json(
+        client, path, parameters
+    )
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "arrow", "parquet"])
+@pytest.mark.usefixtures("filled")
+def test_formats_have_pages_if_a_limit_is_given(client: TestClient, form: str):
+    for parameters in ({"order": "asc"}, {"order": "desc"}, {"order": "asc", "start": None}):
+        asked = {name: value for name, value in (HOUR | parameters).items() if value}
+        asked["symbol"] = "AAPL"
+        whole = client.get("/trades", params=asked | {"format": "csv", "limit": 1000}).text.splitlines()[1:]
+        found: list[list[str]] = []
+        url = str(client.build_request("GET", "/trades", params=asked | {"format": form, "limit": 4}).url)
+        while url:
+            response = client.get(url)
+            found.append([f"{row['price']:g}|{row['trade_id']}" for row in rows_of(form, response.content)])
+            url = response.links.get("next", {}).get("url")
+        pages = found[::-1] if "start" in parameters else found
+        expected = [f"{float(line.split(',')[1]):g}|{line.split(',')[4]}" for line in whole]
+        assert [row for page in pages for row in page] == expected
+        assert len(expected) == 16
+        assert len(pages) == 4
+
+
+def rows_of(form: str, body: bytes) -> list[dict[str, Any]]:
+    if form == "csv":
+        return from_csv(body.decode())
+    if form == "ndjson":
+        return [json.loads(line) for line in body.splitlines()]
+    return from_arrow(body) if form == "arrow" else pq.read_table(io.BytesIO(body)).to_pylist()
 
 
 @pytest.mark.usefixtures("filled")
@@ -134,7 +188,7 @@ def test_accept_chooses_the_format_with_json_as_default(
     headers = {"accept": accept} if accept is not None else {}
     response = client.get(path, params=parameters, headers=headers)
     assert response.headers["content-type"].partition(";")[0] == expected
-    assert response.headers["vary"] == "Accept"
+    assert response.headers["vary"] == "Accept, Accept-Encoding"
     forced = client.get(path, params=parameters | {"format": "json"}, headers=headers)
     assert forced.headers["content-type"] == JSON
 

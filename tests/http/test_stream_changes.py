@@ -30,16 +30,24 @@ def opened(request: pytest.FixtureRequest, address: str) -> Opened:
         with ExitStack() as stack:
             if request.param == "stream":
                 events = stack.enter_context(listening(address, **parameters))
-                yield lambda: events.next()[1:]
+                yield lambda: without_version(*events.next())
             else:
                 client = stack.enter_context(open_websocket(address, **parameters))
-                yield lambda: name_and_data(receive(client))
+                yield lambda: without_version(*id_name_and_data(receive(client)))
 
     return open_stream
 
 
-def name_and_data(message: Message) -> tuple[str, dict[str, Any]]:
-    return message["event"], message["data"]
+def id_name_and_data(message: Message) -> tuple[str, str, dict[str, Any]]:
+    return message["id"], message["event"], message["data"]
+
+
+def without_version(event_id: str, name: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return name and data without the version, which is at least that of the event; candles that wait have none."""
+    version = data.pop("version", None)
+    assert version is None or version >= int(event_id.partition("-")[0])
+    assert (version is None) == (data.get("settled") is False)
+    return name, data
 
 
 def latest(address: str) -> dict[str, Any]:
@@ -109,9 +117,10 @@ def refresh(connection: Connection) -> None:
 
 
 def test_closed_candles_are_revised_and_removed_once_they_are_refreshed(opened: Opened, connection: Connection):
-    store(connection, trade(0, "100"), trade(1, "200"))
-    refresh(connection)
     with opened(symbols="AAPL", channels="trades,candles_1m") as following:
+        store(connection, trade(0, "100"), trade(1, "200"))
+        assert [following()[1]["price"] for _ in range(2)] == [100, 200]
+        refresh(connection)
         event = following()
         assert (event[0], event[1]["revised"], event[1]["high"]) == ("candle", True, 200)
         connection.execute("DELETE FROM trades WHERE price = 200")

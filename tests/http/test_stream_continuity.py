@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from market_data.app import create_app
 from market_data.settings import Settings
-from market_data.streaming import hub
+from market_data.streaming import hub, replay
 from market_data.trade_validation import rfc3339
 
 SEVERAL = """
@@ -58,13 +59,13 @@ def test_resuming_within_a_large_commit_continues_with_small_ones(
 
 
 class HeldReads:
-    """Reads of the hub that wait until they are released."""
+    """Reads of a stream that wait until they are released."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
         self.waiting = False
         self.released = False
-        self._read = getattr(hub, name)
-        monkeypatch.setattr(hub, name, self.read)
+        self._read = getattr(module, name)
+        monkeypatch.setattr(module, name, self.read)
 
     async def read(self, *arguments: Any, **limits: Any) -> Any:
         while not self.released:
@@ -76,7 +77,7 @@ class HeldReads:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch, address: str) -> Iterator[HeldReads]:
     assert address
-    held = HeldReads(monkeypatch, "read_stream_candles")
+    held = HeldReads(monkeypatch, replay, "read_stream_candles")
     yield held
     held.released = True
 
@@ -119,7 +120,7 @@ def test_resuming_by_command_with_an_id_of_a_worker_that_is_ahead_loses_and_repe
     address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ):
     with open_websocket(address, symbols="AAPL", channels="trades") as client:
-        held = HeldReads(monkeypatch, "read_stream_events")
+        held = HeldReads(monkeypatch, hub, "read_stream_events")
         store(connection, current_trade("1"))
         store(connection, current_trade("2", symbol="MSFT"))
         last_id = f"{one(connection, 'SELECT newest_version()')}-1-0"

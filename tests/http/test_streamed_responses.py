@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from helpers.raw_http import connect, half_closed, read_all, request
 from helpers.service import running
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, patient, serving, store, trade
 
 from market_data.app import create_app
 from market_data.settings import Settings
@@ -36,14 +36,14 @@ def many(connection: Connection) -> Connection:
 
 @pytest.fixture
 def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(settings)) as address:
+    with serving(create_app(patient(settings))) as address:
         yield address
 
 
 def slow_client(address: str) -> httpx.Client:
-    """Return a client with a small receive buffer, so that the service has to wait for it."""
+    """Return a client with a small receive buffer and without compression, so that the service has to wait for it."""
     transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
-    return httpx.Client(base_url=address, transport=transport, timeout=60)
+    return httpx.Client(base_url=address, transport=transport, timeout=60, headers={"Accept-Encoding": "identity"})
 
 
 EVERYTHING = {"symbol": "AAPL", "start": "2026-01-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
@@ -105,7 +105,7 @@ def test_response_that_fails_is_aborted(address: str, many: Connection):
 
 @pytest.mark.usefixtures("many")
 def test_slow_clients_hold_no_database_connection(settings: Settings):
-    one_connection = msgspec.structs.replace(settings, pool_size=1)
+    one_connection = msgspec.structs.replace(patient(settings), pool_size=1)
     with serving(create_app(one_connection)) as address, ExitStack() as stack:
         unread: list[Iterator[bytes]] = []
         for _ in range(3):
@@ -119,10 +119,11 @@ def test_slow_clients_hold_no_database_connection(settings: Settings):
 @pytest.mark.usefixtures("many")
 def test_service_stops_while_a_client_does_not_read(database_url: str, tmp_path: Path):
     with (
-        running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false") as (service, quick),
+        running(tmp_path, DATABASE_URL=database_url, FEED_ENABLED="false", POOL_TIMEOUT_SECONDS="30") as (service, quick),
         slow_client(str(quick.base_url)) as client,
         client.stream("GET", "/trades", params=EVERYTHING | {"format": "csv"}) as response,
     ):
+        assert response.status_code == 200
         unread = response.iter_raw(1000)
         next(unread)
         service.signal(signal.SIGTERM)

@@ -127,7 +127,7 @@ def test_an_incomplete_body_is_408_and_closes_the_connection():
     with serve_with_timeout(Application()) as address:
         url = httpx.URL(address)
         with socket.create_connection((url.host, url.port or 80), timeout=5) as client:
-            client.sendall(b"POST /trades HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
+            client.sendall(b"POST /trades HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n[")
             received = b""
             while piece := client.recv(65536):
                 received += piece

@@ -40,6 +40,7 @@ def test_cancelled_trade_is_deleted_and_the_previous_trade_becomes_the_latest(tr
         "after": None,
         "actor": "tester",
         "reason": "fat finger",
+        "database_role": connection.info.user,
         "changed": True,
     }
     assert price(traded) == 100

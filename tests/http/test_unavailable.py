@@ -19,6 +19,7 @@ READS = [
     "/price?symbol=AAPL",
     "/price/latest?symbol=AAPL",
     "/prices/latest",
+    "/snapshots",
     f"/trades?{RANGE}",
     f"/candles?{RANGE}&interval=1m",
 ]
@@ -118,7 +119,7 @@ def busy(settings: Settings, database_url: str, make_client: MakeClient) -> Iter
 
 def test_an_exhausted_pool_is_503_and_recovers(busy: TestClient, connection: Connection):
     store(connection, trade(0, "1"))
-    assert busy.get(READS[1]).status_code == 200
+    wait_for_success(busy)
 
     def timed(path: str) -> tuple[httpx.Response, float]:
         start = time.monotonic()
@@ -140,8 +141,13 @@ def test_an_exhausted_pool_is_503_and_recovers(busy: TestClient, connection: Con
         assert 0.25 < waited_after < 1, "waited for a connection until the pool's time-out"
         assert 1 < held_after < 4, "waited for the database until the query's time-out"
 
+    wait_for_success(busy)
+
+
+def wait_for_success(client: TestClient) -> None:
+    """Repeat a request until it has a connection of the pool."""
     deadline = time.monotonic() + 10
-    while busy.get(READS[1]).status_code != 200:
+    while client.get(READS[1]).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

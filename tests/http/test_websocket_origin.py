@@ -50,7 +50,6 @@ def test_pages_of_allowed_origins_and_other_clients_open_a_websocket(address: st
         ("https://h.example", "h.example:4430", False),
         ("https://h.example", "evil.example:443", False),
         ("null", "h.example:443", False),
-        ("https://", ":443", False),
     ],
 )
 def test_the_default_port_of_an_origin_may_be_in_host(address: str, origin: str, host: str, allowed: bool):

@@ -13,10 +13,11 @@ from helpers.simulation.stream_client import StreamClient
 from helpers.simulation.stream_database import StreamDatabase
 
 from market_data.settings import Settings
-from market_data.streaming import clients, hub, replay
+from market_data.streaming import clients, hub, recent_rows, replay
 from market_data.streaming.clients import TOO_SLOW
+from market_data.streaming.disconnections import AWAY, STOPPING
 from market_data.streaming.events import EventId
-from market_data.streaming.hub import AWAY, HEARTBEAT_SECONDS, STOPPING, Hub
+from market_data.streaming.hub import HEARTBEAT_SECONDS, Hub
 from market_data.streaming.replay import TOO_OLD
 
 SETTINGS = Settings(query_timeout_seconds=1, pool_timeout_seconds=1, pool_size=2)
@@ -31,6 +32,9 @@ SMALL = {
     (replay, "PAGE_ROWS"): 4,
     (hub, "MAX_AWAITING_ROWS"): 12,
     (replay, "MAX_VERSIONS"): 7,
+    (recent_rows, "MAX_ROWS"): 12,
+    (recent_rows, "RECENT_VERSIONS"): 5,
+    (hub, "KEEP_SECONDS"): 5,
     (clients, "MAX_PENDING_BYTES"): 1_000,
     (clients, "BATCH_BYTES"): 500,
 }
@@ -61,7 +65,7 @@ class Workers:
 
     def restart_worker(self) -> None:
         """Stop a worker, and start another one."""
-        self.hubs.pop(0).stop()
+        self.hubs.pop(0).clients.stop()
         self._running.pop(0).cancel()
         self._start_worker()
 
@@ -131,7 +135,7 @@ class Workers:
         for task in self._following:
             task.cancel()
         await asyncio.gather(*self._following, return_exceptions=True)
-        assert not any(each._subscribers or each._clients for each in self.hubs)
+        assert not any(each._subscribers or len(each.clients) for each in self.hubs)
 
 
 async def follow(random: Random, seen: Counter[str]) -> None:
@@ -162,7 +166,7 @@ def test_each_client_receives_each_event_once_and_in_order(
 
     for (module, name), value in SMALL.items():
         monkeypatch.setattr(module, name, value)
-    run_schedules(scenario, 100)
+    run_schedules(scenario, 200)
     assert seen.keys() >= {"trade", "candle", "reload", "removed", "heartbeat", "left", "lost", "subscribed", "unavailable"}
     assert 10 * seen["fast client disconnected"] < seen[TOO_SLOW]
     assert seen.keys() >= {TOO_SLOW, STOPPING, AWAY, TOO_OLD}

@@ -1,15 +1,21 @@
 """compose.yaml, compared with the code. Needs no container engine."""
 
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
 import msgspec
 import pytest
-from helpers.containers import compose, compose_file, published
+import yaml
+from helpers.containers import PASSWORDS, compose, compose_file, published
 from helpers.support import PROJECT
 from psycopg.conninfo import conninfo_to_dict
 
 from market_data.settings import Settings, read_settings
 
-EMBEDDED_ONLY = {"MARKET_DATA_HOME", "EMBEDDED_PORT", "DOCS_ASSETS"}
-"""Settings that compose does not pass: the image has no embedded engine, and sets the path of its scripts itself."""
+NOT_PASSED = {"MARKET_DATA_HOME", "EMBEDDED_PORT", "DOCS_ASSETS", "LISTEN_HOST", "PORT", "LOG_KEY_FILE"}
+"""Settings that compose does not pass: the image has no embedded engine, and sets its address and its scripts."""
 
 
 def test_compose_uses_the_documented_names() -> None:
@@ -45,7 +51,9 @@ def test_the_service_connects_to_the_database_with_any_password(given: dict[str,
         "user": database["POSTGRES_USER"],
         "dbname": database["POSTGRES_DB"],
     }
-    assert api["PGPASSWORD"] == database["POSTGRES_PASSWORD"] == given.get("POSTGRES_PASSWORD", "marketdata")
+    assert (
+        api["PGPASSWORD"] == database["POSTGRES_PASSWORD"] == given.get("POSTGRES_PASSWORD", "given for POSTGRES_PASSWORD")
+    )
 
 
 def test_the_service_waits_until_the_database_accepts_tcp_connections() -> None:
@@ -57,20 +65,49 @@ def test_the_service_waits_until_the_database_accepts_tcp_connections() -> None:
 
 def test_the_data_outlives_its_containers() -> None:
     mounts = [mount for service in compose().values() for mount in service.get("volumes", [])]
-    assert mounts == ["database:/var/lib/postgresql/data", "metrics:/prometheus"]
+    assert mounts == ["log-key:/var/lib/market-data", "database:/var/lib/postgresql/data", "metrics:/prometheus"]
     assert {mount.partition(":")[0] for mount in mounts} == set(compose_file()["volumes"])
 
 
 def test_compose_leaves_the_settings_at_their_defaults() -> None:
     environment = compose()["api"]["environment"]
-    assert read_settings(environment) == Settings(database_url=environment["DATABASE_URL"])
+    hosts = environment["ALLOWED_HOSTS"]
+    assert read_settings(environment) == Settings(database_url=environment["DATABASE_URL"], allowed_hosts=hosts)
 
 
-def test_compose_passes_every_setting_except_those_of_the_embedded_engine() -> None:
+def test_the_service_accepts_loopback_names_and_the_one_that_prometheus_uses() -> None:
+    config = yaml.safe_load((PROJECT / ".observability" / "prometheus.yml").read_text())
+    targets = {target for job in config["scrape_configs"] for each in job["static_configs"] for target in each["targets"]}
+    assert compose()["api"]["environment"]["ALLOWED_HOSTS"].split(",") == ["localhost", "api"]
+    assert "api:8000" in targets
+
+
+def test_no_password_has_a_default_and_the_readme_has_a_command_that_makes_them_all() -> None:
+    text = (PROJECT / "compose.yaml").read_text()
+    assert set(re.findall(r"\$\{(\w*PASSWORD):\?", text)) == set(PASSWORDS)
+    assert re.findall(r"\$\{\w*PASSWORD(?!:\?)", text) == []
+    readme = (PROJECT / "src/market_data/cli/README.md").read_text()
+    (line,) = [line.strip() for line in readme.splitlines() if "openssl rand" in line]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["/bin/sh", "-c", line], cwd=folder, check=True)
+        made = dict(each.split("=") for each in Path(folder, ".env").read_text().splitlines())
+        assert Path(folder, ".env").stat().st_mode & 0o777 == 0o600
+    assert set(made) == set(PASSWORDS)
+    assert len(set(made.values())) == 3
+    assert all(re.fullmatch("[0-9a-f]{48}", password) for password in made.values())
+
+
+def test_grafana_needs_a_login() -> None:
+    environment = compose()["grafana"]["environment"]
+    assert environment["GF_SECURITY_ADMIN_PASSWORD"] == "given for GRAFANA_PASSWORD"
+    assert not [name for name in environment if name.startswith("GF_AUTH_")]
+
+
+def test_compose_passes_every_setting_except_those_of_the_image() -> None:
     settings = {field.encode_name for field in msgspec.structs.fields(Settings)}
-    assert settings >= EMBEDDED_ONLY
-    assert set(compose()["api"]["environment"]) == settings - EMBEDDED_ONLY | {"PGPASSWORD"}
-    passed = settings - EMBEDDED_ONLY - {"DATABASE_URL"}
+    assert settings >= NOT_PASSED
+    assert set(compose()["api"]["environment"]) == settings - NOT_PASSED | {"PGPASSWORD"}
+    passed = settings - NOT_PASSED - {"DATABASE_URL"}
     given = {name: f"given for {name}" for name in passed}
     environment = compose(given)["api"]["environment"]
     assert {name: environment[name] for name in passed} == given
@@ -96,7 +133,9 @@ def test_observability_is_a_separate_profile() -> None:
 def test_every_configuration_file_exists_and_is_mounted() -> None:
     files = {name: PROJECT / config["file"] for name, config in compose_file()["configs"].items()}
     assert [path for path in files.values() if not path.is_file()] == []
-    assert set(files.values()) == set((PROJECT / ".observability").iterdir())
+    assert set(files.values()) == set((PROJECT / ".observability").iterdir()) - {
+        PROJECT / ".observability/kustomization.yaml"
+    }
     mounts = [mount for service in compose().values() for mount in service.get("configs", [])]
     assert {mount["source"] for mount in mounts} == set(files)
     # Inline contents, unlike files, can't be mounted into a read-only container.

@@ -10,11 +10,12 @@ from pathlib import PurePosixPath
 from threading import Thread
 
 import pytest
-from helpers.containers import command, compose, health_check, image, in_context, stages
+from helpers.containers import Stage, command, compose, health_check, image, in_context, stages
 from helpers.support import PROJECT
 
 from market_data.api.docs import REDOC, SCRIPTS, SWAGGER
 from market_data.cli import main
+from market_data.settings import read_settings
 
 
 def test_every_image_is_pinned_to_a_release() -> None:
@@ -25,8 +26,21 @@ def test_every_image_is_pinned_to_a_release() -> None:
     assert [image for image in images if not re.search(r":v?\d+\.\d+\.\d+(-\w|$)", image)] == []
 
 
-def test_the_image_does_not_run_as_root() -> None:
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image().last("USER"))
+@pytest.mark.parametrize("name", ["service", "tools"])
+def test_the_images_do_not_run_as_root(name: str) -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image(name).last("USER"))
+
+
+def test_a_build_without_a_target_is_the_service() -> None:
+    assert stages()[-1] == Stage("service", "", [])
+
+
+def test_the_tools_are_of_the_version_of_the_server() -> None:
+    tools = image("tools")
+    assert tools.image == "service"
+    (install,) = [arguments for each, arguments in tools.steps if each == "RUN"]
+    server = compose()["postgres"]["image"].rpartition("-pg")[2]
+    assert {"pgbouncer", f"postgresql-client-{server}"} <= set(install.split())
 
 
 def test_the_image_has_no_embedded_engine_and_no_development_tools() -> None:
@@ -39,7 +53,14 @@ def test_the_image_has_no_embedded_engine_and_no_development_tools() -> None:
     assert "--no-editable" in syncs[-1]
 
 
-def test_the_final_stage_is_python_and_only_copies() -> None:
+def test_bytecode_is_compiled_for_the_image_only() -> None:
+    """In a checkout, uv would print a line before the output of each command."""
+    assert "compile-bytecode" not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["uv"]
+    (build,) = [stage for stage in stages() if stage.name == "build"]
+    assert build.environment()["UV_COMPILE_BYTECODE"] == "1"
+
+
+def test_the_image_of_the_service_is_python_and_only_copies() -> None:
     base = {stage.name: stage for stage in stages()}[image().image]
     assert base.image.startswith("python:")
     assert "-slim-" in base.image
@@ -107,26 +128,30 @@ def test_the_port_is_the_same_in_command_health_check_image_and_compose() -> Non
     program, *arguments = command()
     assert program in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
     parsed = main._parser().parse_args(arguments)
-    assert (parsed.host, str(parsed.port)) == ("0.0.0.0", image().last("EXPOSE"))
-    assert f"'127.0.0.1', {parsed.port}" in health_check()[-1]
-    assert compose()["api"]["ports"] == [f"127.0.0.1:8000:{parsed.port}"]
+    assert (parsed.host, parsed.port) == (None, None), "an option would win over the environment of a container"
+    settings = read_settings({name: value for name, value in image().environment().items() if name != "DOCS_ASSETS"})
+    assert (settings.listen_host, str(settings.port)) == ("0.0.0.0", image().last("EXPOSE"))
+    assert f"or {settings.port})" in health_check()[-1]
+    assert compose()["api"]["ports"] == [f"127.0.0.1:8000:{settings.port}"]
 
 
+@pytest.mark.parametrize("in_text", [True, False], ids=["default port", "PORT"])
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (404, False), (None, False)])
-def test_the_health_check_passes_only_if_health_is_200(status: int | None, healthy: bool) -> None:
+def test_the_health_check_passes_only_if_health_is_200(status: int | None, healthy: bool, in_text: bool) -> None:
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status if status and self.path == "/health" else 404)
             self.end_headers()
 
     with HTTPServer(("127.0.0.1", 0), Health) as server:
-        program, *arguments = [part.replace("8000", str(server.server_port)) for part in health_check()]
+        port = str(server.server_port) if in_text else "8000"
+        program, *arguments = [part.replace("8000", port) for part in health_check()]
         if status is None:
             server.server_close()
         else:
             Thread(target=server.handle_request, daemon=True).start()
         assert program == "python"
         # The health check ignores a proxy in the environment.
-        environment = {"http_proxy": "http://127.0.0.1:9"}
+        environment = {"http_proxy": "http://127.0.0.1:9"} | ({} if in_text else {"PORT": str(server.server_port)})
         ended = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False)
     assert (ended.returncode == 0) is healthy

@@ -22,7 +22,7 @@ def row(version: int, kind: Any = "trade", *, late: bool = False, symbol: str = 
     interval = "1m" if kind == "closing" else None
     data = {"trade": '{"price":1}', "reload": '{"start":"x"}'}.get(kind)
     closed_until = T0 + timedelta(minutes=1 if closed else 0)
-    return StreamRow(version, 1, kind, symbol, T0, interval, closed_until, late, data)
+    return StreamRow(version, T0, 1, kind, symbol, T0, interval, closed_until, late, data)
 
 
 def candles_of(*rows: StreamRow, existing: Sequence[str] = ()) -> list[Event]:
@@ -30,7 +30,7 @@ def candles_of(*rows: StreamRow, existing: Sequence[str] = ()) -> list[Event]:
 
     async def read(interval: str, symbols: Sequence[str], first: datetime, last: datetime) -> list[StreamedCandle]:
         assert (interval, first, last) == ("1m", T0, T0)
-        return [StreamedCandle(symbol, T0, '"close":1') for symbol in symbols if symbol in existing]
+        return [StreamedCandle(symbol, T0, '"close":1', 9) for symbol in symbols if symbol in existing]
 
     return asyncio.run(candle_events(rows, MINUTES, read))
 
@@ -44,6 +44,7 @@ def test_change_that_leaves_no_candle_removes_it():
         "timestamp": "2026-02-08T10:30:00Z",
         "closed": False,
         "removed": True,
+        "version": 7,
     }
 
 
@@ -74,7 +75,7 @@ def test_trade_that_waits_for_the_refresh_and_reload_do_not_touch_the_candle():
 
 def test_reload_is_for_the_symbol_in_any_channel():
     (event,) = row_events([row(8, "reload")])
-    assert (event.name, event.id, event.data) == ("reload", EventId(8, 1, 0), '{"start":"x"}')
+    assert (event.name, event.id, event.data) == ("reload", EventId(8, 1, 0), '{"start":"x","version":8}')
     for channel in ("trades", "candles_1w"):
         assert Subscription.to([channel], frozenset(["AAPL"])).includes(event.channel, event.symbol)
         assert not Subscription.to([channel], frozenset(["MSFT"])).includes(event.channel, event.symbol)
@@ -83,4 +84,4 @@ def test_reload_is_for_the_symbol_in_any_channel():
 
 def test_trades_are_for_the_channel_of_trades():
     (event,) = row_events([row(7), row(8, "revision"), row(9, "closing")])
-    assert (event.name, event.channel, event.data) == ("trade", "trades", '{"price":1}')
+    assert (event.name, event.channel, event.data) == ("trade", "trades", '{"price":1,"version":7}')

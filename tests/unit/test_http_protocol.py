@@ -168,11 +168,12 @@ def test_a_client_that_closes_its_side_within_a_body_gets_only_the_responses_bef
 
 INVALID = {
     "method": b"N\0PE / HTTP/1.1\r\n\r\n",
-    "header": request("/invalid").replace(b"Host: test", b"Host test"),
+    "header": request("/invalid").replace(b"Host: localhost", b"Host localhost"),
     "chunk": request("/invalid", b"", "Transfer-Encoding: chunked") + b"zz\r\n",
     "both lengths": request("/invalid", b"12", "Transfer-Encoding: chunked"),
     "not HTTP": b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "version": b"GET / HTTP/0.9\r\nHost: test\r\n\r\n",
     "path": b"GET http://[ HTTP/1.1\r\nHost: test\r\n\r\n",
 }
 

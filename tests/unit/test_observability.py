@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.grafana_dashboards import DASHBOARDS, FOLDER
+from helpers.grafana_dashboards import DASHBOARDS, FOLDER, data_sources, imported
 from helpers.support import PROJECT
 
 ALERTS = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -64,14 +64,37 @@ def test_dashboards_and_their_panels_have_unique_ids_and_titles():
         assert [panel["title"] for panel in panels if not panel["description"]] == []
 
 
-def test_dashboards_use_provisioned_data_sources():
-    sources = {
-        source["uid"]: source["type"] for source in yaml.safe_load((FOLDER / "datasources.yml").read_text())["datasources"]
-    }
+SOURCES = {
+    source["uid"]: source["type"] for source in yaml.safe_load((FOLDER / "datasources.yml").read_text())["datasources"]
+}
+
+
+def test_provisioned_dashboards_use_the_provisioned_data_sources():
     for dashboard in DASHBOARDS.values():
-        asked = [panel["datasource"] for panel in dashboard["panels"]]
-        asked += [each["datasource"] for each in dashboard["templating"]["list"] if "datasource" in each]
-        assert [each for each in asked if sources.get(each["uid"]) != each["type"]] == []
+        used = data_sources(dashboard)
+        assert len(used) >= len(dashboard["panels"])
+        assert [each for each in used if SOURCES.get(each["uid"]) != each["type"]] == []
+
+
+def test_imported_dashboards_use_the_chosen_data_sources():
+    """Grafana asks for the `__inputs` of a file, and offers the data sources of their plug-in."""
+    for dashboard in DASHBOARDS.values():
+        plugins = {each["name"]: each["pluginId"] for each in dashboard["__inputs"]}
+        assert {each["type"] for each in dashboard["__inputs"]} == {"datasource"}
+        chosen = {name: f"chosen for {plugin}" for name, plugin in plugins.items()}
+        used = data_sources(imported(dashboard, chosen))
+        assert [each for each in used if each["uid"] != f"chosen for {each['type']}"] == []
+        assert {each["type"] for each in used} == set(plugins.values())
+
+
+def test_dashboards_require_the_plugins_that_they_use():
+    grafana = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]["grafana"]["image"].partition(":")[2]
+    for dashboard in DASHBOARDS.values():
+        required = {(each["type"], each["id"]) for each in dashboard["__requires"]}
+        plugins = {("panel", panel["type"]) for panel in dashboard["panels"]}
+        plugins |= {("datasource", each["pluginId"]) for each in dashboard["__inputs"]}
+        assert required == plugins | {("grafana", "grafana")}
+        assert dashboard["__requires"][0]["version"] == grafana
 
 
 def test_panels_do_not_overlap():

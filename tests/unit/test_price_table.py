@@ -140,3 +140,20 @@ def test_missed_trades_are_reported():
     table = PriceTable("http://here", [])
     table.report_gap("older than an hour")
     assert rendered(table)[0].endswith("trades were missed: older than an hour")
+
+
+def test_change_has_no_percentage_if_the_first_price_is_not_positive():
+    table = PriceTable("http://x", [])
+    for symbol, price in (("ZERO", "0"), ("BELOW", "-37.63")):
+        table.set_prices([trade(symbol, price)])
+        table.add_trade(trade(symbol, "2.00", 1))
+        assert rows(table)[0][:4] == [symbol, "2.00", f"{2 - Decimal(price):+,.2f}", "-"]
+    table.set_prices([trade("CL", "10.01")])
+    table.add_trade(trade("CL", "-37.63", 1))
+    assert rows(table)[0][:4] == ["CL", "-37.63", "-47.64", "-475.92"]
+
+
+def test_symbols_are_not_read_as_markup():
+    table = PriceTable("http://x", ["X:HEART:Y", "ES 03-26"])
+    table.set_prices([trade("X:HEART:Y", "1")])
+    assert [line[:9] for line in rendered(table)[3:]] == ["X:HEART:Y", "ES 03-26 "]

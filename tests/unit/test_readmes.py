@@ -13,19 +13,25 @@ READMES = [
     PROJECT / "README.md",
     *(
         path
-        for folder in ("alembic", "src", "tests")
+        for folder in (".kubernetes", "alembic", "src", "tests")
         for path in sorted((PROJECT / folder).rglob("README.md"))
         if "node_modules" not in path.parts
     ),
 ]
 
 SUBJECTS = (
+    ".kubernetes",
     "alembic",
     "src/market_data",
     "src/market_data/api",
+    "src/market_data/auth",
     "src/market_data/cli",
+    "src/market_data/cli/data",
     "src/market_data/dashboard",
     "src/market_data/embedded",
+    "src/market_data/proof",
+    "src/market_data/server",
+    "src/market_data/streaming",
     "tests",
 )
 """Folders with a README."""

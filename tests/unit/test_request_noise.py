@@ -21,7 +21,7 @@ from litestar.testing import RequestFactory
 
 from market_data.api.candles import candles
 from market_data.api.http.bodies import read_object
-from market_data.api.http.parameters import read_parameters
+from market_data.api.http.query_string import read_parameters
 from market_data.api.http.response_formats import MEDIA_TYPES, accepted_format
 from market_data.api.http.trade_bodies import TradeBody, read_trades
 from market_data.api.stream import stream

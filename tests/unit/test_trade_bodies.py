@@ -50,13 +50,16 @@ NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,34})(\.[0-9]{1,34})?([eE][+-]?[0-9]{
 @example("1e30", False)
 @example("1.5e-30", False)
 @example("0e999", True)
+@example("-1e-30", True)
+@example("-1e30", False)
+@example("-0.0", False)
 def test_number_is_read_exactly_or_refused_with_the_field_name(number: str, quoted: bool):
     text = json.dumps(number) if quoted else number
     row = with_numbers(text)
     written = Decimal(number)
     *_, exponent = written.normalize(Context(prec=500)).as_tuple()
     assert isinstance(exponent, int)
-    fits = 0 < written < Decimal("1e30") and exponent >= -30
+    fits = not written or (abs(written) < Decimal("1e30") and exponent >= -30)
     if fits:
         assert isinstance(row, TradeIn)
         assert row.price == written
@@ -64,7 +67,7 @@ def test_number_is_read_exactly_or_refused_with_the_field_name(number: str, quot
         assert isinstance(row, InvalidTrade)
         assert row.part == "price"
     volume = with_numbers("1", text)
-    assert isinstance(volume, TradeIn) == (fits or not written)
+    assert isinstance(volume, TradeIn) == (fits and written >= 0)
 
 
 @steady

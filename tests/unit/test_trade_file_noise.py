@@ -5,6 +5,7 @@ import re
 from contextlib import redirect_stderr
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,9 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from market_data.cli import console
-from market_data.cli.data.import_trades import validated_batches
+from market_data.cli.data.csv_files import CsvSource
 from market_data.cli.data.parquet import ParquetSource
-from market_data.cli.data.trade_files import CsvSource, NdjsonSource
+from market_data.cli.data.presets import PRESETS
+from market_data.cli.data.read_options import ReadOptions
+from market_data.cli.data.trade_batches import validated_batches
+from market_data.cli.data.trade_files import NdjsonSource
 from market_data.cli.data.trade_source import Source
 from market_data.errors import CommandFailed
 from market_data.trade_validation import SYMBOL
@@ -64,6 +68,32 @@ CSV = b"symbol,timestamp,price,volume,trade_id\nAAPL,2026-02-08T10:30:00.5Z,1.5,
 def test_any_csv_has_valid_or_rejected_rows(data: bytes):
     assert_valid_or_rejected(CsvSource("x", io.BytesIO(data)))
     assert_valid_or_rejected(CsvSource("x", io.BytesIO(CSV + data)))
+
+
+VENDOR_ROWS = {
+    "binance": b"51175358,17.8,5.69,101.2,1736899200123456,True,True\n",
+    "databento": b"ts_event,action,price,size,symbol\n1696000335227854084,T,259900000,8,GCTK\n",
+    "kibot": b"01/15/2024,09:30:00.5,189.11,189.10,189.12,100\n",
+    "kraken": b"1700000000.1234,36500.1,-0.001\n",
+    "massive": b"ticker,correction,participant_timestamp,price,size\nMSFT,0,1679990400018025984,276.16,55\n",
+    "tardis": b"symbol,timestamp,id,price,amount\nBTCUSDT,1640995200000000,7001,50000.0,1.0\n",
+}
+
+
+@steady
+@given(st.sampled_from(sorted(PRESETS)), st.data())
+def test_any_file_read_with_a_preset_has_valid_or_rejected_rows(preset: str, data: st.DataObject):
+    text = data.draw(BYTES | damaged(VENDOR_ROWS[preset] * 2))
+    options = ReadOptions(preset, symbol="A" if preset in {"binance", "kibot", "kraken"} else None)
+    assert_valid_or_rejected(CsvSource("x", io.BytesIO(text), options))
+    assert_valid_or_rejected(CsvSource("x", io.BytesIO(VENDOR_ROWS[preset] + text), options))
+    assert_valid_or_rejected(CsvSource("x", io.BytesIO((VENDOR_ROWS[preset] + text).decode("latin-1").encode("utf-16"))))
+
+
+@steady
+@given(damaged(CSV.replace(b"Z", b"").replace(b",", b";").replace(b"1.5", b"1.500,5")))
+def test_any_spreadsheet_has_valid_or_rejected_rows(data: bytes):
+    assert_valid_or_rejected(CsvSource("x", io.BytesIO(data), ReadOptions(timezone=ZoneInfo("America/New_York"))))
 
 
 @steady

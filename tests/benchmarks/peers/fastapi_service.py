@@ -89,7 +89,8 @@ def _after(page_token: str | None = None) -> Key | None:
         raise HTTPException(400, "page_token is none; give next_page_token of the answer before, unchanged.") from None
 
 
-Symbol: TypeAlias = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z0-9^][A-Za-z0-9._/^=-]{0,31}$")]
+SYMBOL = r"^(?:\.?[A-Za-z0-9]|[$^])(?: ?[A-Za-z0-9._/^=:+&#@!*$()-])*$"
+Symbol: TypeAlias = Annotated[str, StringConstraints(to_upper=True, pattern=SYMBOL, max_length=64)]
 Time: TypeAlias = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 Session: TypeAlias = Annotated[AsyncSession, Depends(_session, scope="function")]  # returned before the response is sent
 After: TypeAlias = Annotated[Key | None, Depends(_after)]

@@ -1,27 +1,14 @@
-"""A service without a feed, so that the dashboard shows only the trades that a test stores."""
+"""Pages of a service without a feed: the dashboard shows only the trades that a test stores."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
-from browser.dashboard.market import INGESTION_INTERVAL_SECONDS, Market
+from browser.dashboard.market import Market
 from browser.recorded_page import RecordedPage, recorded_page
-from helpers.support import Connection, serving
+from helpers.support import Connection
+from helpers.tcp_proxy import Proxy, proxy_to
 from playwright.sync_api import Browser
-
-from market_data.app import create_app
-from market_data.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def address(session_database: str, assets: str) -> Iterator[str]:
-    settings = Settings(
-        database_url=session_database,
-        feed_enabled=False,
-        ingestion_interval_seconds=INGESTION_INTERVAL_SECONDS,
-        docs_assets=assets,
-    )
-    with serving(create_app(settings)) as address:
-        yield address
 
 
 @pytest.fixture
@@ -37,3 +24,12 @@ def recorded(browser: Browser, address: str, market: Market) -> Iterator[Recorde
         yield recorded
     assert recorded.third_party_requests(address) + recorded.blocked == []
     assert recorded.problems == []
+
+
+@pytest.fixture
+def proxy(address: str) -> Iterator[Proxy]:
+    url = urlsplit(address)
+    assert url.hostname
+    assert url.port
+    with proxy_to(url.hostname, url.port) as proxy:
+        yield proxy

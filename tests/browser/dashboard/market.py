@@ -7,9 +7,6 @@ from helpers.support import Connection, store
 
 from market_data.cli.data.statements import NOT_STREAMED
 
-INGESTION_INTERVAL_SECONDS = 1
-"""The service reports data as stale after three intervals."""
-
 INSERT_SYMBOL = "INSERT INTO symbols (symbol, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 INSERT_TRADE_PER_MINUTE = """
     INSERT INTO trades (time, symbol, trade_id, price, volume)

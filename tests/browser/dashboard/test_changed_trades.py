@@ -1,16 +1,10 @@
 """The panels follow corrected, cancelled and moved trades, and bulk history, and then show what the API has."""
 
-import random
 import re
-from datetime import timedelta
-from typing import Any
 
-import httpx
 from browser.dashboard.market import Market, now
 from browser.dashboard.page import expect_chart, legend_value, open_dashboard, watch_list_row
 from browser.recorded_page import RecordedPage
-from helpers.service import eventually
-from helpers.support import Connection
 from playwright.sync_api import Page, expect
 
 
@@ -120,74 +114,3 @@ def test_imported_history_appears_without_a_reload(recorded: RecordedPage, marke
     expect_chart(page, candles=4, first=int(market.minute(ago=600).timestamp()))
     market.import_trades("5", [now()], symbol="NEW")
     expect(page.get_by_role("row", name=re.compile("^NEW "))).to_contain_text("5.00")
-
-
-def random_write(market: Market, connection: Connection, choose: random.Random) -> None:
-    """Store, correct, cancel or move a trade of AAPL; prices are unique."""
-    known = [str(price) for (price,) in connection.execute("SELECT price FROM trades ORDER BY time DESC").fetchall()]
-    write = choose.choice(["store", "store", "late", "correct", "cancel", "cancel latest", "move"])
-    price = str(choose.randint(1, 999_999))
-    if write == "store" or not known:
-        market.trade(price)
-    elif write == "late":
-        market.trade(price, at=now() - timedelta(minutes=choose.uniform(1, 200)))
-    elif write == "correct":
-        market.correct(choose.choice(known), price)
-    elif write == "move":
-        moved = "UPDATE trades SET time = time + %s WHERE price = %s"
-        connection.execute(moved, (choose.choice([timedelta(seconds=2), -timedelta(minutes=2)]), choose.choice(known)))
-    else:
-        market.cancel(known[0] if write == "cancel latest" else choose.choice(known))
-
-
-def shown(page: Page) -> dict[str, Any]:
-    """Return price, prices of the tape, and number and last close of the candles on the page."""
-    texts = page.locator("#tape tr td:nth-child(2)").all_inner_texts()
-    return {
-        "price": number(page.locator("#price").inner_text()),
-        "tape": [number(text) for text in texts],
-        "candles": int(page.locator("#chart").get_attribute("data-candles") or -1),
-        "close": number(legend_value(page, "close")),
-        "high": number(page.locator("#day-high").inner_text()),
-    }
-
-
-def number(text: str) -> float | None:
-    digits = re.sub(r"[^\d.]", "", text)
-    return float(digits) if digits else None
-
-
-def expected(api: httpx.Client) -> dict[str, Any]:
-    """Return the same from the API."""
-    price = api.get("/price/latest", params={"symbol": "AAPL"})
-    since, until = (now() - timedelta(hours=24)).isoformat(), (now() + timedelta(hours=1)).isoformat()
-    common = {"symbol": "AAPL", "start": since, "end": until}
-    trades = api.get("/trades", params={**common, "limit": 60}).json()["trades"]
-    candles = api.get("/candles", params={**common, "interval": "1m"}).json()["candles"]
-    return {
-        "price": price.json()["price"] if price.is_success else None,
-        "tape": [trade["price"] for trade in trades],
-        "candles": len(candles),
-        "close": candles[-1]["close"] if candles else None,
-        "high": max((candle["high"] for candle in candles), default=None),
-    }
-
-
-def test_page_shows_what_the_api_has_after_random_histories(
-    recorded: RecordedPage, market: Market, connection: Connection, address: str
-):
-    choose = random.Random(7)
-    market.trade("100")
-    page = recorded.page
-    open_dashboard(page)
-    with httpx.Client(base_url=address) as api:
-        for _ in range(6):
-            for _ in range(15):
-                random_write(market, connection, choose)
-            market.refresh()
-
-            def is_same() -> bool:
-                page.wait_for_timeout(50)
-                return shown(page) == expected(api)
-
-            eventually(is_same, 20)

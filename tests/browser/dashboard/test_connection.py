@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from browser.dashboard.market import INGESTION_INTERVAL_SECONDS, Market, now
+from browser.dashboard.market import Market, now
 from browser.dashboard.page import expect_chart, open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from helpers.service import Service, eventually
@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, Route, expect
 
 
 def test_stale_data_is_marked_until_the_next_trade(recorded: RecordedPage, market: Market):
-    market.trade("10", at=now() - timedelta(hours=2))
+    for seconds in (0, 3, 6, 9):
+        market.trade("10", at=now() - timedelta(hours=2, seconds=seconds))
     page = recorded.page
+    page.clock.install()
     open_dashboard(page)
     html, freshness = page.locator("html"), page.locator("#freshness")
     expect(html).to_have_attribute("data-freshness", "stale")
@@ -28,7 +30,8 @@ def test_stale_data_is_marked_until_the_next_trade(recorded: RecordedPage, marke
     expect(html).to_have_attribute("data-freshness", "fresh")
     expect(page.locator("#price-as-of")).to_be_hidden()
     assert page.locator("#price").evaluate("element => getComputedStyle(element).color") != stale
-    expect(html).to_have_attribute("data-freshness", "stale", timeout=10_000)
+    page.clock.fast_forward(11_000)
+    expect(html).to_have_attribute("data-freshness", "stale")
     expect(page.locator("#price-as-of")).to_have_text(re.compile(r"^as of \d\d:\d\d:\d\d$"))
     expect(page.locator("#chart-as-of")).to_contain_text("Stale, as of")
     assert page.locator("#price").evaluate("element => getComputedStyle(element).color") == stale
@@ -36,8 +39,8 @@ def test_stale_data_is_marked_until_the_next_trade(recorded: RecordedPage, marke
     age = re.compile(r"last trade (\d+) s ago")
     first = age.search(freshness.inner_text())
     assert first
-    assert int(first[1]) >= 3 * INGESTION_INTERVAL_SECONDS
-    expect(freshness).to_contain_text(f"last trade {int(first[1]) + 1} s ago")
+    assert int(first[1]) >= 10
+    eventually(lambda: (later := age.search(freshness.inner_text())) and int(later[1]) > int(first[1]), 20)
 
 
 def test_missing_heartbeat_is_shown_and_dead_connection_is_replaced(recorded: RecordedPage, market: Market):
@@ -48,7 +51,7 @@ def test_missing_heartbeat_is_shown_and_dead_connection_is_replaced(recorded: Re
     streams = recorded.requests_with("/stream?")
     page.clock.fast_forward(15_000)
     assert page.locator("html").get_attribute("data-connection") == "late"
-    assert re.match(r"No heartbeat for 1[45] s", page.locator("#connection").inner_text())
+    assert re.match(r"No heartbeat for 1[4-9] s", page.locator("#connection").inner_text())
     assert re.match(r"as of \d\d:\d\d:\d\d", page.locator("#price-as-of").inner_text())
 
     def is_replaced() -> bool:  # repeated, because a heartbeat may arrive between two calls
@@ -138,6 +141,7 @@ def test_restart_of_the_service_loses_no_data(
             ((minutes,),) = connection.execute("SELECT count(DISTINCT date_trunc('minute', time)) FROM trades").fetchall()
             expect_chart(page, candles=minutes, first=int(market.minute(ago=7).timestamp()))
             assert [url for url in recorded.requests[requests_before:] if "last_event_id=" in url]
+            market.trade("103")  # the start may have taken longer than a price is fresh
             expect(page.locator("#chart-as-of")).to_be_hidden()
     finally:
         service.end()
@@ -158,3 +162,8 @@ def test_problem_detail_and_request_id_are_shown(browser: Browser, address: str,
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#overlay")).to_be_hidden()
         expect_chart(page, candles=1)
+        expect(page.locator("#history")).to_contain_text("1 candle of 1 minute")
+        page.route("**/candles?*", lambda route: route.fulfill(**response))
+        page.get_by_role("button", name="5m, 5 minutes").click()
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        expect(page.locator("#history")).to_have_text("")

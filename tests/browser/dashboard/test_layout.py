@@ -4,6 +4,7 @@ from browser.dashboard.market import Market
 from browser.dashboard.page import expect_chart, open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from helpers.service import eventually
+from helpers.support import Connection
 from playwright.sync_api import Browser, Page, expect
 
 DESKTOPS = [(1440, 900), (1024, 768)]
@@ -49,8 +50,47 @@ def test_theme_follows_the_system_until_toggled(recorded: RecordedPage, market: 
     assert page.evaluate("localStorage.length") == 0  # the system's theme needs no override
 
 
-OVERFLOWING = """() => [...document.querySelectorAll("button, input, h1, #price, .status, .row, .legend > div, footer a")]
-    .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 1)
+def test_text_size_of_the_browser_enlarges_the_page(recorded: RecordedPage, market: Market):
+    market.trade_each_minute(90)
+    page = recorded.page
+    open_dashboard(page)
+    expect_chart(page, candles=90)
+    row = page.locator("#row-AAPL").bounding_box()
+    client = page.context.new_cdp_session(page)
+    client.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+    expect(page.locator("#price")).to_have_css("font-size", "52px")
+    assert page.evaluate("document.documentElement.scrollWidth") == 1440
+    assert page.evaluate(OVERFLOWING) == []
+    eventually(lambda: (page.locator("#row-AAPL").bounding_box() or {})["height"] > 1.9 * (row or {})["height"], 5)
+
+
+def test_long_names_and_symbols_fit(recorded: RecordedPage, market: Market, connection: Connection):
+    symbol, name = "BRK.B-WARRANTS-SERIES-2026-XYZ", "Berkshire Hathaway Incorporated Class B Preference Shares " * 2
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES (%s, %s)", (symbol, name.strip()))
+    market.trade("1234567.25", symbol=symbol)
+    page = recorded.page
+    open_dashboard(page)
+    expect_chart(page, symbol=symbol, candles=1)
+    for width, height in [*DESKTOPS, *PHONES, (1920, 1080), (3840, 2160)]:
+        expect_fit(page, width, height)
+    longest = "ABCDEFGH" * 8
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES (%s, %s)", (longest, name.strip()))
+    market.trade("123456789.25", symbol=longest)
+    expect(page.get_by_role("row", name=longest)).to_be_visible()
+    page.get_by_role("row", name=longest).click()
+    expect_chart(page, symbol=longest, candles=1)
+    for width, height in [*PHONES, *DESKTOPS]:
+        expect_fit(page, width, height)
+    assert page.locator(".quote").evaluate("element => element.clientHeight") < 180
+
+
+OVERFLOWING = """() => [
+    ...document.querySelectorAll("button, input, h1, #price, .status, .row, .legend > div, .day > div, footer a")
+]
+    .filter((each) => {
+        const right = each.closest(".instrument, body").getBoundingClientRect().right;
+        return each.checkVisibility() && each.getBoundingClientRect().right > right + 1;
+    })
     .map((each) => each.textContent)"""
 SMALL_TOUCH_TARGETS = """() => [...document.querySelectorAll("button, input, .row")]
     .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 40)
@@ -61,7 +101,7 @@ def expect_fit(page: Page, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate(OVERFLOWING) == []
+    assert (width, page.evaluate(OVERFLOWING)) == (width, [])
     chart = page.locator("#chart").bounding_box()
     assert chart
     assert chart["width"] > 0.6 * min(width, 900)

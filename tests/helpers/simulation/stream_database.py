@@ -12,14 +12,15 @@ from typing import Any
 from helpers.simulation.connection import SimulatedConnection
 
 from market_data.queries.intervals import INTERVALS, WEEK_START
+from market_data.queries.revisions import STREAM_REVISIONS
 from market_data.queries.stream import (
     ADVANCE_STREAM,
+    CONTAINS,
     LISTEN_TO_STREAM,
     STREAM_CANDLES,
     STREAM_EVENTS,
     STREAM_RANGE,
     StreamedCandle,
-    StreamRange,
     StreamRow,
 )
 from market_data.streaming.event_batches import LEVELS
@@ -66,7 +67,9 @@ class StreamDatabase:
         self._listeners: list[SimulatedConnection] = []
         self._answers: dict[str, Callable[[Any], list[Any]]] = {
             STREAM_EVENTS: lambda given: self._events(**given),
-            STREAM_RANGE: lambda _: [StreamRange(self.trimmed_before, self.version)],
+            STREAM_REVISIONS: lambda _: [],
+            STREAM_RANGE: lambda _: [(self.trimmed_before, self.version, START)],
+            CONTAINS: lambda commit: [commit.version <= self.version],
             ADVANCE_STREAM: lambda _: self._advance(),
         }
         for interval, query in STREAM_CANDLES.items():
@@ -116,12 +119,12 @@ class StreamDatabase:
             candle.changes.append(event_id)
             candle.last_event = event_id
         text = f'{{"symbol":"{symbol}"}}'
-        self._add(StreamRow(self.version, 1, "reload", symbol, start, None, self.closed_until, False, text))
+        self._add(StreamRow(self.version, START, 1, "reload", symbol, start, None, self.closed_until, False, text))
         self._commit()
 
     def _change_trade(self, number: int, symbol: str, time: datetime, trades: int, *, late: bool) -> None:
         text = f'{{"symbol":"{symbol}","version":{self.version},"number":{number}}}'
-        row = StreamRow(self.version, number, "trade", symbol, time, None, self.closed_until, late, text)
+        row = StreamRow(self.version, START, number, "trade", symbol, time, None, self.closed_until, late, text)
         self._add(row)
         if late:
             self._late.append((self.loop.time() + self.random.uniform(0.5, 6), symbol, _bucket("1m", time), trades))
@@ -162,15 +165,19 @@ class StreamDatabase:
         """Publish closed candles, and the candles of late trades that have been refreshed."""
         closed = _bucket("1m", self.now - timedelta(seconds=1))
         if closed > self.closed_until:
+            minutes = (closed - self.closed_until) // MINUTE
+            ends = [self.closed_until + number * MINUTE for number in range(1, minutes + 1)]
             self.closed_until = closed
             ended = [
-                (symbol, interval, closed - width)
-                for symbol in SYMBOLS
+                (symbol, interval, end - width)
+                for end in ends
                 for interval, width in INTERVALS.items()
-                if (closed - WEEK_START) % width == timedelta(0)
+                for symbol in SYMBOLS
+                if (end - WEEK_START) % width == timedelta(0)
             ]
             for row in self._publish("closing", ended):
-                if row.interval and (candle := self.candles.get((row.interval, row.symbol, row.time))):
+                candle = self.candles.get((row.interval, row.symbol, row.time)) if row.interval else None
+                if row.interval and candle and candle.trades:  # the end of a bucket without trades has no event
                     candle.last_event = EventId(row.version, row.number, LEVELS[row.interval])
         due = Counter[tuple[str, datetime]]()
         for at, symbol, bucket, trades in self._late:
@@ -186,7 +193,8 @@ class StreamDatabase:
         if candles:
             self.version += 1
             for number, (symbol, interval, bucket) in enumerate(candles, start=1):
-                rows.append(StreamRow(self.version, number, kind, symbol, bucket, interval, self.closed_until, False, None))
+                row = self.version, START, number, kind, symbol, bucket, interval, self.closed_until, False, None
+                rows.append(StreamRow(*row))
                 self._add(rows[-1])
             self._commit()
         return rows
@@ -205,7 +213,9 @@ class StreamDatabase:
 
     def _read_candles(self, interval: str, symbols: list[str], first: datetime, last: datetime) -> list[StreamedCandle]:
         return [
-            StreamedCandle(symbol, bucket, f'"timestamp":"{bucket.isoformat()}","changes":{len(candle.changes)}')
+            StreamedCandle(
+                symbol, bucket, f'"timestamp":"{bucket.isoformat()}","changes":{len(candle.changes)}', self.version
+            )
             for (each, symbol, bucket), candle in self.candles.items()
             if candle.trades and each == interval and symbol in symbols and first <= bucket <= last
         ]
