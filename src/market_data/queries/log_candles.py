@@ -34,9 +34,9 @@ class Changed(NamedTuple):
     weeks: TimestamptzMultirange
     """Weeks of these times."""
     stale: timedelta
-    """Length of the parts of these weeks that are yet to be refreshed."""
+    """Length of the parts of `ranges` that are yet to be refreshed."""
     is_stale: bool
-    """True if some of their candles of any interval are yet to be refreshed."""
+    """True if some candles of these weeks are yet to be refreshed."""
 
 
 def _buckets(width: LiteralString) -> LiteralString:
@@ -57,7 +57,7 @@ CHANGED = f"""
         write_ids,
         ranges,
         weeks,
-        coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(weeks * stale_times(1)) AS r), '0'),
+        coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(ranges * stale_times(1)) AS r), '0'),
         NOT isempty(weeks * stale_times(8))
     FROM (
         SELECT
