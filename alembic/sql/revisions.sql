@@ -237,6 +237,41 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION revised_buckets("interval" text, symbol text, since timestamptz, until timestamptz)
+RETURNS TABLE (bucket timestamptz, changed_at timestamptz, change_count bigint)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    names constant text[] := '{1m,5m,15m,30m,1h,4h,1d,1w}';
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours,168 hours}';
+    width constant interval := lengths[array_position(names, "interval")];
+    first_version bigint;
+BEGIN
+    -- Only buckets that start in the range. No bucket of the range had ended before the first version.
+    since := public.time_bucket(width, since - INTERVAL '1 microsecond') + width;
+    until := public.time_bucket(width, until - INTERVAL '1 microsecond') + width;
+    first_version := public.version_until(since + width);
+    RETURN QUERY
+    SELECT found.bucket, max(c.committed_at), count(DISTINCT c.write_id)
+    FROM public.commits AS c
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT public.time_bucket(width, time) AS bucket
+        FROM public.touched_times(
+            c.write_id, revised_buckets.symbol, greatest(c.first_time, since),
+            least(c.last_time + INTERVAL '1 microsecond', until)
+        ) AS time
+    ) AS found
+    WHERE c.version > first_version AND c.kind IN ('store', 'correct', 'cancel')
+        AND c.committed_at - c.first_time > INTERVAL '30 seconds'  -- of the index commits_late
+        AND c.last_time >= since AND c.first_time < until
+        AND found.bucket + width + INTERVAL '30 seconds' < c.committed_at
+        AND NOT EXISTS (SELECT FROM public.reloads AS r WHERE r.write_id = c.write_id)
+    GROUP BY 1
+    ORDER BY 1;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION candles_as_of_close(
     "interval" text, grace interval, version bigint, symbol text,
     since timestamptz DEFAULT '-infinity', until timestamptz DEFAULT 'infinity'

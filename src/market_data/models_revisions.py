@@ -51,6 +51,27 @@ class RevisionList(Struct, frozen=True):
     next_page_token: NextPageToken
 
 
+class RevisedBucket(Struct, frozen=True):
+    """A bucket in which trades changed after it had ended."""
+
+    timestamp: BucketStart
+    changed_at: Annotated[datetime, doc("Time at which the newest change was committed.", "2026-02-08T11:00:00Z")]
+    change_count: Annotated[
+        int, doc("Number of the statements that stored, corrected or cancelled trades of the bucket.", 1)
+    ]
+
+
+class RevisedBuckets(Struct, frozen=True):
+    """Buckets of a symbol that were changed after they had ended, sorted by time."""
+
+    symbol: SymbolName
+    interval: IntervalName
+    start: Annotated[datetime, doc("Start of the range, inclusive.", "2026-02-08T10:00:00Z")]
+    end: Annotated[datetime, doc("End of the range, exclusive.", "2026-02-08T11:00:00Z")]
+    buckets: Annotated[list[RevisedBucket], doc("The buckets.")]
+    count: Count
+
+
 class RevisionEvent(Struct, frozen=True):
     """The changes of closed candles of a symbol by one version: the event `revision` of a stream."""
 

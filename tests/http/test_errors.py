@@ -18,6 +18,7 @@ PATHS = [
     "/status/ingestion",
     "/status/audit",
     "/candles/explain",
+    "/candles/revised",
     "/revisions",
     "/log/key",
     "/log/checkpoint",

@@ -153,6 +153,7 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     answer = call("get_candle_explanation", symbol="AAPL", interval=models.Interval.MONTH_1, timestamp="2026-01-01")
     assert answer.late_trade_count == 10
     assert call("get_revisions", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").version > 0
+    assert call("get_revised_buckets", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").count > 0
     assert call("get_audit_status").open_differences == 0
     for name, arguments in LOG_OPERATIONS.items():  # 404 until the log has begun
         assert call(name, **arguments)
@@ -288,6 +289,7 @@ def test_typescript_calls_every_operation(
             "ready": "ready",
             "ingestion": "disabled",
             "late": MONTH_MINUTES,
+            "revised": 0,
             "revisions": None,
             "differences": 0,
             "log": True,

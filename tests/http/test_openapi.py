@@ -124,6 +124,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /snapshots": {"symbols": False, "as_of": False},
         "GET /trades": ranged,
         "GET /candles/explain": {"symbol": True, "interval": True, "timestamp": True, "tz": False, "as_of": False},
+        "GET /candles/revised": {"symbol": True, "interval": True, "start": True, "end": False},
         "GET /candles": ranged | {"interval": True, "fill": False, "tz": False, "grace": False},
         "GET /revisions": {
             "symbol": False,

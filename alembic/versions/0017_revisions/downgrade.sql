@@ -2,6 +2,7 @@
 
 DROP TRIGGER trades_reloaded ON trades;
 DROP FUNCTION candles_as_of_close(text, interval, bigint, text, timestamptz, timestamptz);
+DROP FUNCTION revised_buckets(text, text, timestamptz, timestamptz);
 DROP FUNCTION candle_revisions(text, text, bigint, bigint, timestamptz, timestamptz, timestamptz, bigint);
 DROP FUNCTION touched_times(bigint, text, timestamptz, timestamptz);
 DROP FUNCTION version_until(timestamptz);
@@ -334,3 +335,4 @@ $$;
 
 DROP FUNCTION past_candles(text, bigint, bigint, bigint[], timestamptz, text, timestamptz, timestamptz);
 DROP TABLE reloads, pins;
+DROP INDEX commits_late;

@@ -17,6 +17,9 @@ COMMENT ON COLUMN reloads.symbol IS 'Traded symbol; null for all symbols: of TRU
 COMMENT ON COLUMN reloads.since IS 'Start of the range, inclusive.';
 COMMENT ON COLUMN reloads.until IS 'End of the range, exclusive.';
 
+CREATE INDEX commits_late ON commits (version) WHERE committed_at - first_time > INTERVAL '30 seconds';
+COMMENT ON INDEX commits_late IS 'Finds the few commits that revised a candle more than 30 seconds after its bucket had ended.';
+
 INSERT INTO reloads (write_id, since, until)
 SELECT write_id, min(first_time), max(last_time) + INTERVAL '1 microsecond'
 FROM commits
@@ -258,6 +261,41 @@ BEGIN
             number := number + added;
         END LOOP;
     END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION revised_buckets("interval" text, symbol text, since timestamptz, until timestamptz)
+RETURNS TABLE (bucket timestamptz, changed_at timestamptz, change_count bigint)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    names constant text[] := '{1m,5m,15m,30m,1h,4h,1d,1w}';
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours,168 hours}';
+    width constant interval := lengths[array_position(names, "interval")];
+    first_version bigint;
+BEGIN
+    -- Only buckets that start in the range. No bucket of the range had ended before the first version.
+    since := public.time_bucket(width, since - INTERVAL '1 microsecond') + width;
+    until := public.time_bucket(width, until - INTERVAL '1 microsecond') + width;
+    first_version := public.version_until(since + width);
+    RETURN QUERY
+    SELECT found.bucket, max(c.committed_at), count(DISTINCT c.write_id)
+    FROM public.commits AS c
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT public.time_bucket(width, time) AS bucket
+        FROM public.touched_times(
+            c.write_id, revised_buckets.symbol, greatest(c.first_time, since),
+            least(c.last_time + INTERVAL '1 microsecond', until)
+        ) AS time
+    ) AS found
+    WHERE c.version > first_version AND c.kind IN ('store', 'correct', 'cancel')
+        AND c.committed_at - c.first_time > INTERVAL '30 seconds'  -- of the index commits_late
+        AND c.last_time >= since AND c.first_time < until
+        AND found.bucket + width + INTERVAL '30 seconds' < c.committed_at
+        AND NOT EXISTS (SELECT FROM public.reloads AS r WHERE r.write_id = c.write_id)
+    GROUP BY 1
+    ORDER BY 1;
 END
 $$;
 
@@ -735,6 +773,10 @@ COMMENT ON FUNCTION candle_revisions(text, text, bigint, bigint, timestamptz, ti
     'since_version itself, those after since_bucket. Stops after the version in which it has max_count rows. Cause is late, '
     'correct or cancel; of bulk history there is one row with cause reload, whose candles from bucket to reload_until may '
     'have changed. An error if trades that it needs have been dropped. Nothing is listed before a TRUNCATE.';
+COMMENT ON FUNCTION revised_buckets(text, text, timestamptz, timestamptz) IS
+    'Buckets of a symbol, that start since a time and before another, in which trades were stored, corrected or cancelled '
+    'more than 30 seconds after the end of the bucket: by how many statements, and when the newest was committed. Bulk '
+    'history is left out; so are trades that have been dropped.';
 COMMENT ON FUNCTION candles_as_of_close(text, interval, bigint, text, timestamptz, timestamptz) IS
     'Candles of a symbol whose buckets start since a time and before another, each as it stood when a grace period had passed '
     'since the end of its bucket, in no order. Commits after a version do not count. A bucket without a trade by then, or '

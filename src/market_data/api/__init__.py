@@ -16,6 +16,7 @@ from market_data.api.http.query_string import check_names
 from market_data.api.log import log_checkpoint, log_key, log_proof, log_tile
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices, snapshots
+from market_data.api.revised_buckets import revised_buckets
 from market_data.api.revisions import revisions
 from market_data.api.root import root
 from market_data.api.status import audit_status, ingestion_status
@@ -51,6 +52,7 @@ _HANDLERS: list[Any] = [
     trade_changes,
     candles,
     candle_explanation,
+    revised_buckets,
     revisions,
     log_key,
     log_checkpoint,

@@ -183,7 +183,8 @@ def _stale_candles() -> LiteralString:
         """
         for interval in intervals
     ]
-    parts += [STALE_MINUTES, *[_rolled_up(finer, interval) for finer, interval in pairwise(intervals)]]
+    parts.append(STALE_MINUTES)
+    parts.extend(_rolled_up(finer, interval) for finer, interval in pairwise(intervals))
     comma: LiteralString = ", "
     union: LiteralString = " UNION ALL "
     leaves = union.join(

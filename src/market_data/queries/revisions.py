@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
 
-from psycopg.rows import tuple_row
+from psycopg.rows import args_row, tuple_row
 
 from market_data.models import Candle
-from market_data.models_revisions import Revision
+from market_data.models_revisions import RevisedBucket, Revision
 from market_data.queries.past import read_version
 from market_data.queries.row_pages import Connection, exact_number
 
@@ -123,6 +123,15 @@ async def read_revision_page(
             found.pop()
             return RevisionPage(found, until, (found[-1].symbol, key_of(found[-1])))
     return RevisionPage(found, until, None)
+
+
+async def read_revised_buckets(
+    connection: Connection, symbol: str, interval: str, start: datetime, end: datetime
+) -> list[RevisedBucket]:
+    """Return the buckets of a range in which trades changed more than 30 seconds after the end of the bucket."""
+    cursor = connection.cursor(row_factory=args_row(RevisedBucket))
+    await cursor.execute("SELECT * FROM revised_buckets(%s, %s, %s, %s)", (interval, symbol, start, end))
+    return await cursor.fetchall()
 
 
 class SymbolRevisions(NamedTuple):

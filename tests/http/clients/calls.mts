@@ -105,6 +105,11 @@ const service = {
       client.GET('/candles/explain', { params: { query: { symbol: 'AAPL', interval: '1M', timestamp: '2026-01-01' } } }),
     )
   ).late_trade_count,
+  revised: (
+    await data(
+      client.GET('/candles/revised', { params: { query: { symbol: 'AAPL', interval: '1w', start: '2026-01-01' } } }),
+    )
+  ).count,
   revisions: (
     await data(client.GET('/revisions', { params: { query: { symbol: 'AAPL', interval: '1w', start: '2026-01-01' } } }))
   ).next_page_token,

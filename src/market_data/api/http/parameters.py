@@ -170,6 +170,12 @@ RevisedStartParameter = Annotated[
     query("start", "Buckets that start at this time or later; notations as at `/candles`.", "now-1h", **TIME_SCHEMA),
 ]
 RevisedEndParameter = Annotated[OptionalTime, query("end", "Buckets that start before this time.", **TIME_SCHEMA)]
+StartOfRevisedParameter = Annotated[
+    Time, query("start", "Buckets that start at this time or later; notations as at `/candles`.", "now-1h", **TIME_SCHEMA)
+]
+EndOfRevisedParameter = Annotated[
+    OptionalTime, query("end", "Buckets that start before this time. Default: now.", **TIME_SCHEMA)
+]
 RevisionsLimitParameter = Annotated[TradesLimit, _limit("changes", DEFAULT_TRADES_LIMIT, MAX_TRADES_LIMIT)]
 ZoneParameter = Annotated[
     OptionalZone,
