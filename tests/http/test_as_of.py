@@ -137,6 +137,24 @@ def test_answer_that_depends_on_an_earlier_candle_has_no_version_until_that_is_s
         )
 
 
+@pytest.mark.parametrize(("path", "wanted"), [("/trades", DAY), ("/candles", HOUR)])
+def test_pages_of_a_relative_time_have_the_version_of_the_first_one(
+    client: TestClient, connection: Connection, path: str, wanted: dict[str, str]
+):
+    store(connection, trade(0, "10"), trade(60, "20"), trade(120, "30"))
+    parameters = wanted | {"limit": "1", "as_of": "now-0s"}
+    first = client.get(path, params=parameters)
+    store(connection, trade(121, "40"))
+    following = client.get(path, params=parameters | {"page_token": first.json()["next_page_token"]})
+    assert following.status_code == 200, following.text
+    last = client.get(following.links["next"]["url"])
+    assert {each.headers["data-version"] for each in (first, following, last)} == {first.headers["data-version"]}
+    rows = [row for page in (first, following, last) for row in page.json()[path[1:]]]
+    assert [row.get("close", row.get("price")) for row in sorted(rows, key=lambda row: row["timestamp"])] == [10, 20, 30]
+    changed = parameters | {"as_of": "now-1s", "page_token": first.json()["next_page_token"]}
+    assert client.get(path, params=changed).status_code == 400
+
+
 def test_late_corrected_and_cancelled_trades_are_as_they_were(client: TestClient, connection: Connection):
     store(connection, trade(0, "10"), trade(10, "12"), trade(20, "11"))
     before = client.get("/candles", params=HOUR)

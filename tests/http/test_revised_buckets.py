@@ -39,9 +39,8 @@ def test_buckets_with_late_corrected_and_cancelled_trades_are_listed(client: Tes
     ]
     assert found["2026-02-08T10:32:00Z"]["changed_at"] > found["2026-02-08T10:31:00Z"]["changed_at"]
     assert [*revised(client, HOUR | {"interval": "5m"})] == ["2026-02-08T10:30:00Z"]
-    assert [*revised(client, HOUR | {"start": "2026-02-08T10:30:30Z", "end": "2026-02-08T10:31:01Z"})] == [
-        "2026-02-08T10:01:00Z"
-    ]
+    part = {"start": "2026-02-08T10:30:30Z", "end": "2026-02-08T10:31:01Z"}
+    assert [*revised(client, HOUR | part)] == ["2026-02-08T10:31:00Z"]
 
 
 def test_trades_on_time_revise_nothing(client: TestClient, connection: Connection):

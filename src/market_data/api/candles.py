@@ -88,7 +88,7 @@ async def candles(
 ) -> ASGIResponse:
     order = order or "asc"
     check_zone(interval, tz)
-    past = await _find_past(request, as_of, grace, plain=interval in INTERVALS and not tz and not fill)
+    past = await _find_past(request, as_of, grace, page_token, plain=interval in INTERVALS and not tz and not fill)
     given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
     selection = select(
         request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *([grace] if grace else [])
@@ -117,13 +117,18 @@ async def candles(
 
 
 async def _find_past(
-    request: Request[Any, Any, Any], moment: PastMoment | None, grace: timedelta | None, *, plain: bool
+    request: Request[Any, Any, Any],
+    moment: PastMoment | None,
+    grace: timedelta | None,
+    page_token: str | None,
+    *,
+    plain: bool,
 ) -> AsOf | None:
     is_close = moment is not None and moment.is_close
     if grace is not None and not is_close:
         raise BadParameters([ParameterProblem("grace", "needs as_of=close")])
     if not is_close:
-        return await find_version(request, moment)
+        return await find_version(request, moment, page_token)
     if not plain:
         detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz and fill"
         raise BadParameters([ParameterProblem("as_of", detail)])

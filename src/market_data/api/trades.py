@@ -52,7 +52,7 @@ async def trades(
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "desc"
-    past = await find_version(request, as_of)
+    past = await find_version(request, as_of, page_token)
     given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
     selection = select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT)
     from_end = selection.is_newest and order == "asc"

@@ -65,7 +65,7 @@ const tape = new Tape((trades) => {
 });
 const chart = new Chart(byId("chart"), {
   onNearOldest: (until) => view?.loadOlder(until),
-  onCrosshair: (bar, byKeyboard) => showCandle(symbol, interval, bar ?? view?.candles.bars.at(-1), byKeyboard),
+  onCrosshair: (bar, byKeyboard) => view && showCandle(view.candles, bar ?? view.candles.bars.at(-1), byKeyboard),
   onScroll: (away) => (byId("latest").hidden = !away),
   onChoose: (time) => explainCandle(symbol, interval, time),
 });
@@ -256,7 +256,7 @@ function show(newSymbol, newInterval) {
   [symbol, interval] = [newSymbol, newInterval];
   view?.close();
   view = new CandleView(chart, symbol, interval, showHistory);
-  showCandle(symbol, interval, undefined);
+  showCandle(view.candles, undefined);
   byId("history").textContent = "\u00a0";
   subscribe(); // before the requests: the new connection continues after the last event until now
   view.load();
@@ -271,7 +271,7 @@ function showHistory() {
   if (!view) return;
   const { candles } = view;
   const { bars, complete } = candles;
-  showCandle(symbol, interval, chart.crosshairBar ?? bars.at(-1));
+  showCandle(candles, chart.crosshairBar ?? bars.at(-1));
   const since = bars.length ? ` since ${dateText(bars[0].time * 1000)}${complete ? " (complete)" : ""}` : "";
   byId("history").textContent = `${quantityText(bars.length, "candle")} of ${interval.title}${since}`;
 }

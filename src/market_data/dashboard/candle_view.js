@@ -4,6 +4,7 @@ import { CandleReader } from "./candle_reader.js";
 import { Candles } from "./candles.js";
 import { hideOverlay, retryClicked, showOverlay } from "./chart_overlay.js";
 import { dismissNotice, showNotice } from "./notices.js";
+import { RevisedMarks } from "./revised_marks.js";
 
 export class CandleView {
   #chart;
@@ -11,6 +12,7 @@ export class CandleView {
   /** Aborts all requests when another view replaces this one. */
   #closed = new AbortController();
   #reader;
+  #marks;
   #redrawQueued = false;
 
   /**
@@ -27,6 +29,10 @@ export class CandleView {
       onRead: (first) => this.#show({ keepRange: !first }),
       onError: (error) => this.#showError(error),
     });
+    this.#marks = new RevisedMarks(this.candles, this.#closed.signal, {
+      onRead: () => this.#showMarks(),
+      onError: ({ message }) => showNotice("revised", `Can't read which candles were revised. ${message}`, "info"),
+    });
   }
 
   /** Load and show the newest candles. */
@@ -38,6 +44,7 @@ export class CandleView {
 
   /** Read all loaded candles again, because events were missed. */
   reload() {
+    this.#marks.reload();
     this.#reader.reload();
   }
 
@@ -55,6 +62,7 @@ export class CandleView {
   apply(candle) {
     const applied = this.#reader.apply(candle);
     if (!applied) return;
+    this.#marks.apply(candle);
     const { bar, change } = applied;
     if (change === "moved" || this.#redrawQueued) return this.#queueRedraw();
     this.#chart.update(bar, change === "earlier");
@@ -66,6 +74,13 @@ export class CandleView {
   close() {
     this.#closed.abort();
     dismissNotice("candles");
+    dismissNotice("revised");
+  }
+
+  #showMarks() {
+    dismissNotice("revised");
+    this.#chart.showMarks();
+    this.#onChange();
   }
 
   /** Draw all candles with the next frame: a burst of removals costs one drawing. */
@@ -81,6 +96,7 @@ export class CandleView {
   #show({ keepRange = false } = {}) {
     if (this.#closed.signal.aborted) return;
     this.#chart.show({ keepRange });
+    this.#marks.extend();
     dismissNotice("candles");
     if (this.candles.bars.length) hideOverlay();
     else showOverlay("empty", "No trades yet. Candles appear with the first trade.");

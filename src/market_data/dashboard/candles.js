@@ -29,14 +29,16 @@ function toBar(candle) {
   return { time: Date.parse(timestamp) / 1000, open, high, low, close, volume, vwap, trades };
 }
 
-/** @param {number} seconds */
-function isoTime(seconds) {
+/** @param {number} seconds @returns {string} */
+export function isoTime(seconds) {
   return new Date(seconds * 1000).toISOString();
 }
 
 export class Candles {
   /** @type {Bar[]} Oldest first. */
   bars = [];
+  /** @type {Set<number>} Times of candles that were revised, some of which need not be loaded. */
+  revised = new Set();
   /** True if the oldest candle of the service is loaded. */
   complete = false;
 

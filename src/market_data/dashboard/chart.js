@@ -124,6 +124,10 @@ export class Chart {
     this.#exposeState();
   }
 
+  showMarks() {
+    this.#series.showMarks();
+  }
+
   /** Show the range that the user has chosen. */
   applyRange() {
     const { name, from, to } = choices.range;
@@ -151,8 +155,7 @@ export class Chart {
     // The keyboard moves from candle to candle, also if the one that it has selected is removed.
     if (bar?.time === time || this.#keyboard.active) return bar;
     const missing = /** @type {any} */ (null);
-    const [open, high, low, close, volume] = [missing, missing, missing, missing, 0];
-    return { time, open, high, low, close, volume, vwap: null, trades: 0 };
+    return { time, open: missing, high: missing, low: missing, close: missing, volume: 0, vwap: null, trades: 0 };
   }
 
   /** @returns {number} Candles that the width has room for. */

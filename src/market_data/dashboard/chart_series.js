@@ -3,6 +3,7 @@
 import {
   AreaSeries,
   CandlestickSeries,
+  createSeriesMarkers,
   HistogramSeries,
   LineSeries,
 } from "./lightweight-charts.standalone.production.mjs";
@@ -19,11 +20,14 @@ const [PRICE_PANE_SHARE, VOLUME_PANE_SHARE] = [4, 1];
 const CANDLES_FOR_DECIMALS = 200;
 /** A click so far above or below a candle is on it. */
 const CLICK_MARGIN_PX = 12;
+const MARK_SIZE = 0.6;
 
 export class ChartSeries {
   #chart;
   #prices;
   #volumes;
+  /** @type {any} Of the library: the marks of revised candles. */
+  #marks;
   #volumeCuts;
   /** @type {Style} */
   #style;
@@ -39,6 +43,7 @@ export class ChartSeries {
     this.#chart = chart;
     this.#style = style;
     this.#prices = this.#addPrices();
+    this.#marks = createSeriesMarkers(this.#prices, []);
     this.#volumes = this.#addVolumes(visibleBars);
     this.#volumeCuts = new VolumeCuts(chart.timeScale(), this.#volumes, visibleBars);
     this.#volumes.attachPrimitive(this.#volumeCuts);
@@ -47,10 +52,17 @@ export class ChartSeries {
     volumePane.setStretchFactor(VOLUME_PANE_SHARE);
   }
 
-  /** @returns {any[][]} Points of the prices, without those of gaps, and of the volumes. */
+  /** @returns {any[][]} Points of the prices, without those of gaps, of the volumes, and of the marks. */
   get points() {
     const hasPrice = (/** @type {any} */ point) => point.open !== undefined || point.value !== undefined;
-    return [this.#prices.data().filter(hasPrice), this.#volumes.data()];
+    return [this.#prices.data().filter(hasPrice), this.#volumes.data(), this.#marks.markers()];
+  }
+
+  /** Mark the revised candles. */
+  showMarks() {
+    const { bars, revised } = this.#candles ?? { bars: [], revised: new Set() };
+    const mark = { position: "aboveBar", shape: "circle", color: this.#colours.muted, size: MARK_SIZE };
+    this.#marks.setMarkers(bars.filter(({ time }) => revised.has(time)).map(({ time }) => ({ ...mark, time })));
   }
 
   /** @param {Style} style */
@@ -59,6 +71,7 @@ export class ChartSeries {
     const previous = this.#prices;
     this.#style = style;
     this.#prices = this.#addPrices();
+    this.#marks = createSeriesMarkers(this.#prices, []);
     this.#chart.removeSeries(previous); // after the addition, because a pane without series disappears
     this.#prices.setSeriesOrder(0);
     this.applyColours(this.#colours);
@@ -91,11 +104,13 @@ export class ChartSeries {
     this.#prices.setData(withGaps(bars, interval.seconds, pointOf(this.#style, this.#colours)));
     this.#volumes.setData(bars.map((bar) => this.#volumeBar(bar)));
     this.#drawnUntil = bars.at(-1)?.time;
+    this.showMarks();
     this.#colourPriceLabel();
   }
 
   /** Empty both series: the time axis computes its ticks again only for new points. */
   clear() {
+    this.#marks.setMarkers([]);
     this.#prices.setData([]);
     this.#volumes.setData([]);
     this.#drawnUntil = undefined;
@@ -109,7 +124,8 @@ export class ChartSeries {
       for (const point of gap(last, bar.time, this.#candles?.interval.seconds ?? 0)) this.#prices.update(point);
     this.#prices.update(pointOf(this.#style, this.#colours)(bar), earlier);
     this.#volumes.update(this.#volumeBar(bar), earlier);
-    if (!earlier) {
+    if (earlier) this.showMarks();
+    else {
       this.#drawnUntil = bar.time;
       this.#colourPriceLabel();
     }

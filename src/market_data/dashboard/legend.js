@@ -43,18 +43,17 @@ function clear() {
 }
 
 /**
- * @param {string} symbol
- * @param {{seconds: number}} interval
- * @param {import("./candles.js").Bar | undefined} bar
+ * @param {import("./candles.js").Candles} candles
+ * @param {import("./candles.js").Bar | undefined} bar One of the candles, or without values.
  * @param {boolean} [announced] True to announce the candle to screen readers.
  */
-export function showCandle(symbol, interval, bar, announced = false) {
+export function showCandle({ symbol, interval, revised }, bar, announced = false) {
   if (!bar) return clear();
   legend.classList.remove("no-candle");
   const difference = bar.close - bar.open;
   const ratio = changeRatio(bar.close, bar.open);
   const texts = {
-    time: bucketText(bar.time, interval.seconds),
+    time: bucketText(bar.time, interval.seconds) + (revised.has(bar.time) ? " revised" : ""),
     open: priceText(symbol, bar.open),
     high: priceText(symbol, bar.high),
     low: priceText(symbol, bar.low),

@@ -48,7 +48,7 @@ def numbers(text: str) -> list[float]:
 def shown(page: Page) -> dict[str, Any]:
     """Return the numbers in all panels at one moment."""
     panels = page.evaluate(READ_PANELS)
-    prices, volumes = panels["chart"]["series"]
+    prices, volumes, _ = panels["chart"]["series"]
     bars = [(bar["time"], *(bar[field] for field in PRICE_FIELDS)) for bar in prices]
     return {
         "symbol": (panels["symbol"], panels["chart"]["symbol"]),

@@ -28,6 +28,8 @@ class PageStart(NamedTuple):
     """Positions of symbols in the list of the request, each with the key of its last row before the page, if it has one."""
     start: _Time | None = None
     end: _Time | None = None
+    version: _Number | None = None
+    """Version that a relative `as_of` named at the first request."""
 
 
 _decode = msgspec.msgpack.Decoder(tuple[bytes, PageStart]).decode
@@ -45,18 +47,31 @@ def read_page_token(token: str, parameters: Sequence[object]) -> PageStart:
     Raises:
         BadParameters: The token is malformed, changed, or belongs to other parameters.
     """
-    try:
-        _, page = _decode(urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)))
-    except (ValueError, msgspec.DecodeError):
-        raise invalid_page_token("is not a page token; send next_page_token of the page before, unchanged") from None
+    page = _page_of(token)
+    if page is None:
+        raise invalid_page_token("is not a page token; send next_page_token of the page before, unchanged")
     if token != make_page_token(parameters, page):
         raise invalid_page_token("was changed, or belongs to other parameters; between pages change no parameter but limit")
     return page
 
 
+def version_of_page(token: str) -> int | None:
+    """Return the version of a token, before it is known that it belongs to the request; None if it has none."""
+    page = _page_of(token)
+    return page and page.version
+
+
 def invalid_page_token(detail: str) -> BadParameters:
     """Return the error for an invalid token."""
     return BadParameters([ParameterProblem("page_token", detail)])
+
+
+def _page_of(token: str) -> PageStart | None:
+    try:
+        _, page = _decode(urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)))
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return page
 
 
 def next_link(path: str, pairs: Sequence[tuple[str, str]], token: str) -> dict[str, str]:

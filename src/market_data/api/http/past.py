@@ -8,6 +8,7 @@ from litestar import Request
 
 from market_data.api.http.caching import IMMUTABLE, NO_STORE, PRIVATE_IMMUTABLE
 from market_data.api.http.consistency import read_from_primary, read_source
+from market_data.api.http.paging import version_of_page
 from market_data.api.http.parameter_types import VERSION, read_time_bound
 from market_data.errors import BadParameters, FutureVersion
 from market_data.models import ParameterProblem
@@ -30,10 +31,18 @@ class PastMoment(NamedTuple):
 
     version: int | None
     time: datetime | None = None
-    is_relative: bool = False
-    """True if the time depends on that of the request."""
-    is_close: bool = False
-    """True if each candle is that of its own close."""
+    relative: str | None = None
+    """Notation of a value that depends on the time of the request, such as `now-1h`."""
+
+    @property
+    def is_close(self) -> bool:
+        """True if each candle is that of its own close."""
+        return self.relative == CLOSE
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """The value as the client gave it."""
+        return (self.version, self.relative or self.time)
 
 
 def read_moment(text: str) -> PastMoment:
@@ -46,13 +55,13 @@ def read_moment(text: str) -> PastMoment:
         if str(error).startswith("must be"):
             raise ValueError(f"must be {MOMENT_FORMS}, not {shown(text)}") from None
         raise
-    return PastMoment(None, bound.time, bound.relative is not None)
+    return PastMoment(None, bound.time, bound.relative)
 
 
 def read_close(text: str) -> PastMoment:
     """Return the value of `as_of` of candles, which may be `close`, too."""
     if text == CLOSE:
-        return PastMoment(None, is_relative=True, is_close=True)
+        return PastMoment(None, relative=CLOSE)
     try:
         return read_moment(text)
     except ValueError as error:
@@ -66,8 +75,10 @@ async def find_close(request: Request[Any, Any, Any], grace: timedelta) -> AsOf:
     return as_of._replace(grace=grace)
 
 
-async def find_version(request: Request[Any, Any, Any], moment: PastMoment | None) -> AsOf | None:
-    """Return the version that `as_of` names; None without one.
+async def find_version(
+    request: Request[Any, Any, Any], moment: PastMoment | None, page_token: str | None = None
+) -> AsOf | None:
+    """Return the version that `as_of` names; None without one. All pages of a relative time have that of the first page.
 
     The reads of the request then go to the primary if the replica does not have the version yet.
 
@@ -80,8 +91,10 @@ async def find_version(request: Request[Any, Any, Any], moment: PastMoment | Non
     primary = services_of(request).database
     version = moment.version or 0
     try:
-        if moment.time:  # of the primary, because a replica may lack commits of that time
-            version = await primary.read(read_version_at, moment.time, is_relative=moment.is_relative)
+        if moment.relative and page_token and (found := version_of_page(page_token)) is not None:
+            version = found
+        elif moment.time:  # of the primary, because a replica may lack commits of that time
+            version = await primary.read(read_version_at, moment.time, is_relative=moment.relative is not None)
         try:
             return await read_source(request).read(read_as_of, version, moment.time)
         except FutureVersion:
@@ -98,6 +111,6 @@ def version_headers(version: int | None) -> Mapping[str, str]:
 
 def caching_of(request: Request[Any, Any, Any], moment: PastMoment | None) -> Mapping[str, str]:
     """Return the `Cache-Control` of an answer that has no entity tag of its own. One of the past never changes."""
-    if moment is None or moment.is_relative or (moment.time and moment.time > datetime.now(UTC) - SETTLED_AFTER):
+    if moment is None or moment.relative or (moment.time and moment.time > datetime.now(UTC) - SETTLED_AFTER):
         return NO_STORE
     return PRIVATE_IMMUTABLE if services_of(request).settings.auth == "required" else IMMUTABLE

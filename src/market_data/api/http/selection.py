@@ -71,7 +71,8 @@ class Selection:
     def page_start(self, following: Sequence[SymbolKey]) -> PageStart:
         """Return the contents of the token of the next page."""
         keys = [(self.symbols.index(symbol), key and key[0], key[1] if key else 0) for symbol, key in following]
-        return PageStart(keys, self.start, self.end)
+        version = self.as_of.version if self.as_of and self.moment and self.moment.relative else None
+        return PageStart(keys, self.start, self.end, version)
 
 
 def select(
@@ -88,7 +89,7 @@ def select(
     bounds = given.start and given.start.notation, given.end and given.end.notation
     parameters = path, symbols, *bounds, order, *more
     if given.moment:
-        parameters = (*parameters, *given.moment[:3])
+        parameters = (*parameters, *given.moment.identity)
     now = given.as_of.time if given.as_of else datetime.now(UTC)
     start, end = given.start.time if given.start else BEGINNING, given.end.time if given.end else now
     after: list[SymbolKey] = []
