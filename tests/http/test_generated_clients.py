@@ -289,7 +289,7 @@ def test_typescript_calls_every_operation(
             "ready": "ready",
             "ingestion": "disabled",
             "late": MONTH_MINUTES,
-            "revised": 0,
+            "revised": 1,
             "revisions": None,
             "differences": 0,
             "log": True,

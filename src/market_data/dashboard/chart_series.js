@@ -21,6 +21,8 @@ const CANDLES_FOR_DECIMALS = 200;
 /** A click so far above or below a candle is on it. */
 const CLICK_MARGIN_PX = 12;
 const MARK_SIZE = 0.6;
+/** Marks, which arrive after the candles, don't move these. */
+const MARKS = { autoScale: false };
 
 export class ChartSeries {
   #chart;
@@ -43,7 +45,7 @@ export class ChartSeries {
     this.#chart = chart;
     this.#style = style;
     this.#prices = this.#addPrices();
-    this.#marks = createSeriesMarkers(this.#prices, []);
+    this.#marks = createSeriesMarkers(this.#prices, [], MARKS);
     this.#volumes = this.#addVolumes(visibleBars);
     this.#volumeCuts = new VolumeCuts(chart.timeScale(), this.#volumes, visibleBars);
     this.#volumes.attachPrimitive(this.#volumeCuts);
@@ -71,7 +73,7 @@ export class ChartSeries {
     const previous = this.#prices;
     this.#style = style;
     this.#prices = this.#addPrices();
-    this.#marks = createSeriesMarkers(this.#prices, []);
+    this.#marks = createSeriesMarkers(this.#prices, [], MARKS);
     this.#chart.removeSeries(previous); // after the addition, because a pane without series disappears
     this.#prices.setSeriesOrder(0);
     this.applyColours(this.#colours);

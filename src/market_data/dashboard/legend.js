@@ -10,6 +10,7 @@ const values = new Map();
 
 for (const [field, term, abbreviation] of [
   ["time", "Candle", ""],
+  ["revised", "State", ""],
   ["open", "Open", "O"],
   ["high", "High", "H"],
   ["low", "Low", "L"],
@@ -39,7 +40,7 @@ clear();
 /** Hide the legend, but keep its height. */
 function clear() {
   legend.classList.add("no-candle");
-  for (const [field, value] of values) value.textContent = field === "time" ? "" : "—";
+  for (const [field, value] of values) value.textContent = ["time", "revised"].includes(field) ? "" : "—";
 }
 
 /**
@@ -53,7 +54,8 @@ export function showCandle({ symbol, interval, revised }, bar, announced = false
   const difference = bar.close - bar.open;
   const ratio = changeRatio(bar.close, bar.open);
   const texts = {
-    time: bucketText(bar.time, interval.seconds) + (revised.has(bar.time) ? " revised" : ""),
+    time: bucketText(bar.time, interval.seconds),
+    revised: revised.has(bar.time) ? "revised" : "",
     open: priceText(symbol, bar.open),
     high: priceText(symbol, bar.high),
     low: priceText(symbol, bar.low),
