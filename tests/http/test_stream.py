@@ -129,8 +129,11 @@ def test_missed_changes_of_a_candle_are_one_event(address: str, connection: Conn
         first = current_trade("1")
         store(connection, first)
         last = events.next().id
-    for number in range(1, 4):
-        store(connection, (first[0], "AAPL", number, Decimal(number), Decimal(1)))
+    with listening(address, channels="trades") as trades:
+        for number in range(1, 4):
+            store(connection, (first[0], "AAPL", number, Decimal(number), Decimal(1)))
+        while trades.next().data["price"] < 3:  # the worker has read all of them then
+            pass
     with listening(address, last, channels="candles_1m") as events:
         assert events.next().data["trade_count"] == 4
         assert events.any().name == "heartbeat"
