@@ -36,7 +36,7 @@ class Changed(NamedTuple):
     stale: timedelta
     """Length of the parts of `ranges` that are yet to be refreshed."""
     is_stale: bool
-    """True if some candles of these weeks are yet to be refreshed."""
+    """True if some candles of these weeks are yet to be refreshed; of any interval, as each has its own watermark."""
 
 
 def _buckets(width: LiteralString) -> LiteralString:
@@ -58,7 +58,7 @@ CHANGED = f"""
         ranges,
         weeks,
         coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(ranges * stale_times(1)) AS r), '0'),
-        NOT isempty(weeks * stale_times(8))
+        EXISTS (SELECT FROM generate_series(1, 8) AS level WHERE weeks && stale_times(level))
     FROM (
         SELECT
             coalesce(array_agg(write_id), '{{}}') AS write_ids,
