@@ -70,6 +70,17 @@ CHANGED = f"""
 """
 
 
+async def read_watermarks(connection: Connection) -> list[Any]:
+    """Return the watermarks of all intervals.
+
+    A view of candles is planned with the newest watermark, also in an older snapshot, which lacks the candles that were
+    materialized since: what is read in a snapshot is complete only if the watermarks are the same before and after.
+    """
+    cursor = connection.cursor()
+    await cursor.execute("SELECT candles_watermark(name) FROM unnest(%s::text[]) AS name", ([*LENGTHS],))
+    return await cursor.fetchall()
+
+
 async def read_changed(connection: Connection, since: int) -> Changed:
     """Return which candles have changed since a version."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Changed))

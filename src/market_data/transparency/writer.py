@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from secrets import token_hex
+from typing import NamedTuple
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,7 +36,7 @@ from market_data.queries.log_appends import (
     read_log_keys,
     read_position,
 )
-from market_data.queries.log_candles import MAX_STALE, read_candle_leaves, read_changed
+from market_data.queries.log_candles import MAX_STALE, read_candle_leaves, read_changed, read_watermarks
 from market_data.queries.log_leaves import read_commits
 from market_data.queries.log_tree import read_root
 from market_data.settings import Settings
@@ -48,6 +50,9 @@ BATCH = 256
 
 STATEMENT_SECONDS = 600.0
 """Time-out of statements: those of a large commit take long."""
+
+CANDLE_ATTEMPTS = 5
+"""Attempts to read candles while none are materialized."""
 
 MINUTE = 60.0
 
@@ -168,32 +173,25 @@ class LogWriter:
             await append_commits(connection, self._holder, position.size, computed)
 
     async def _add_candles(self, connection: Connection) -> None:
-        """Add the candles that have changed since the last entry of candles, after the commits that changed them."""
+        """Add the candles that have changed since the last entry of candles, after the commits that changed them.
+
+        If candles are materialized during each attempt to read them, the next entry has these candles.
+        """
         since = (await read_position(connection)).candles_version
-        hashes: list[bytes] = []
-        texts: list[str] = []
-        count = 0
-        page: list[str] = []
-        async with connection.transaction():
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            changed = await read_changed(connection, since)
-            if not changed.write_ids or changed.stale > MAX_STALE or changed.committed_at is None:
-                return
-            async for leaves in read_candle_leaves(connection, changed):
-                page += leaves
-                count += len(leaves)
-                while len(page) >= PART:
-                    hashes.append(_part_hash(page[:PART]))
-                    texts.append("\n".join(page[:PART]))
-                    page = page[PART:]
-        if page:
-            hashes.append(_part_hash(page))
-            texts.append("\n".join(page))
-        root = root_of(hashes) if hashes else EMPTY_ROOT
-        entry = CandlesEntry(changed.version, since, changed.committed_at, count, root)
-        position = await self._add_commits(connection, changed.version)
-        logged = LoggedEntry(position.size, "candles", changed.version, bytes(entry))
-        await append_candles(connection, self._holder, logged, hashes, texts)
+        for _ in range(CANDLE_ATTEMPTS):
+            watermarks = await read_watermarks(connection)
+            found = await _read_candles(connection, since)
+            if await read_watermarks(connection) == watermarks:
+                break
+        else:
+            return
+        if found is None:
+            return
+        root = root_of(found.hashes) if found.hashes else EMPTY_ROOT
+        entry = CandlesEntry(found.version, since, found.committed_at, found.leaf_count, root)
+        position = await self._add_commits(connection, found.version)
+        logged = LoggedEntry(position.size, "candles", found.version, bytes(entry))
+        await append_candles(connection, self._holder, logged, found.hashes, found.texts)
 
     async def _sign(self, connection: Connection, size: int, origin: str, keys: list[Ed25519PrivateKey]) -> None:
         root = await read_root(connection, Range(0, size))
@@ -205,6 +203,30 @@ class LogWriter:
         """Let another process write at once."""
         async with await connect(self._database_url, LEASE_SECONDS) as connection:
             await release_lease(connection, LOG_LEASE, self._holder)
+
+
+class _Candles(NamedTuple):
+    version: int
+    committed_at: datetime
+    leaf_count: int
+    hashes: list[bytes]
+    texts: list[str]
+    """Leaves of each part."""
+
+
+async def _read_candles(connection: Connection, since: int) -> _Candles | None:
+    """Return the candles that have changed since a version; None if there are none, or too many to be refreshed yet."""
+    leaves: list[str] = []
+    async with connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        changed = await read_changed(connection, since)
+        if not changed.write_ids or changed.stale > MAX_STALE or changed.committed_at is None:
+            return None
+        async for page in read_candle_leaves(connection, changed):
+            leaves += page
+    parts = [leaves[start : start + PART] for start in range(0, len(leaves), PART)]
+    hashes, texts = [_part_hash(part) for part in parts], ["\n".join(part) for part in parts]
+    return _Candles(changed.version, changed.committed_at, len(leaves), hashes, texts)
 
 
 def _part_hash(leaves: list[str]) -> bytes:
