@@ -16,6 +16,7 @@ from market_data.api.http.parameters import (
     StoredIntervalParameter,
     SymbolParameter,
 )
+from market_data.api.http.selection import check_range
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
 from market_data.models_revisions import RevisedBuckets
@@ -46,8 +47,7 @@ async def revised_buckets(
     end: EndOfRevisedParameter = None,
 ) -> ASGIResponse:
     first, last = start.time, end.time if end else datetime.now(UTC)
-    if first >= last:
-        raise BadParameters([ParameterProblem("start", "must be before end; the range includes start and excludes end")])
+    check_range(first, last)
     if last - first > MAX_BUCKETS * INTERVALS[interval]:
         detail = f"is too early: the range has more than {MAX_BUCKETS:,} buckets of {interval}; ask for a part of it"
         raise BadParameters([ParameterProblem("start", detail)])

@@ -27,7 +27,7 @@ from market_data.api.http.past import version_headers
 from market_data.api.http.query_string import known_pairs
 from market_data.api.http.response_formats import MEDIA_TYPES, accepted_format
 from market_data.api.http.revision_formats import write_revisions
-from market_data.api.http.selection import chosen_symbols
+from market_data.api.http.selection import check_range, chosen_symbols
 from market_data.errors import BadParameters, FutureVersion
 from market_data.models import ParameterProblem
 from market_data.models_revisions import RevisionList
@@ -65,8 +65,8 @@ async def revisions(
     chosen = chosen_symbols(symbol, symbols)
     if since_version is None and start is None:
         raise BadParameters([ParameterProblem("since_version", "is required without start, for example since_version=0")])
-    if start and end and start.time >= end.time:
-        raise BadParameters([ParameterProblem("start", "must be before end; the range includes start and excludes end")])
+    if start and end:
+        check_range(start.time, end.time)
     parameters = PATH, chosen, interval, since_version, start and start.notation, end and end.notation
     first, last = start and start.time, end and end.time
     until, after = MAX_COUNT, None

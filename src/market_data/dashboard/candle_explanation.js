@@ -1,6 +1,7 @@
 /** Dialog that explains a candle: the trades behind it, late and changed ones, and its revisions. */
 
 import { getJson } from "./api_client.js";
+import { isoTime } from "./candles.js";
 import { byId } from "./dom.js";
 import { ageText, bucketText, countText, preciseTimestampText, priceText, quantityText, volumeText } from "./formats.js";
 import { now } from "./service_clock.js";
@@ -25,7 +26,7 @@ export async function explainCandle(symbol, interval, time) {
   title.textContent = `${symbol}, ${interval.title}, ${bucketText(time, interval.seconds)}`;
   content.replaceChildren(element("p", "Loading…"));
   if (!dialog.open) dialog.showModal();
-  const timestamp = new Date(time * 1000).toISOString();
+  const timestamp = isoTime(time);
   try {
     const explanation = await getJson("/candles/explain", { symbol, interval: interval.name, timestamp }, signal);
     if (!signal.aborted) content.replaceChildren(...sections(explanation));

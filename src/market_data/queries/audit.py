@@ -7,7 +7,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg.rows import args_row, scalar_row
 
 from market_data.proof.entries import UNKNOWN, parse_entry
-from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES
+from market_data.queries.derived_candles import FIGURES, FROM_CANDLES, FROM_TRADES
 from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
 from market_data.queries.log import compute_entries
 from market_data.queries.log_checks import read_dropped, read_entries_of
@@ -15,8 +15,6 @@ from market_data.queries.log_leaves import Commit
 from market_data.queries.row_pages import Connection
 
 DAY = timedelta(days=1)
-
-_FIGURES: LiteralString = "open, high, low, close, volume, turnover, trade_count, write_id"
 
 
 class CandleDifference(NamedTuple):
@@ -50,7 +48,7 @@ def _rolled_up(interval: LiteralString) -> LiteralString:
 
 def _stored(interval: LiteralString) -> LiteralString:
     return f"""
-        SELECT '{interval}' AS "interval", bucket, {_FIGURES}
+        SELECT '{interval}' AS "interval", bucket, {FIGURES}
         FROM candles_{interval}
         WHERE symbol = %(symbol)s AND bucket >= %(start)s AND bucket < %(end)s
     """

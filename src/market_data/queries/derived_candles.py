@@ -41,6 +41,9 @@ FUTURE = timedelta(days=366)
 EARLIEST = BEGINNING + timedelta(days=400)
 """Earlier buckets may start before the first time that Python knows."""
 
+FIGURES: LiteralString = "open, high, low, close, volume, turnover, trade_count, write_id"
+"""Columns of a stored candle that the following expressions compute, in the same order."""
+
 FROM_TRADES: LiteralString = """
     first(price, time ORDER BY trade_id) AS open,
     max(price) AS high,

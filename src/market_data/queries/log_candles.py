@@ -1,7 +1,7 @@
 """Leaves of the entries of candles: the candles of the commits since the entry before, as they stand in one snapshot."""
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import pairwise
@@ -12,7 +12,7 @@ from psycopg.rows import args_row
 from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import Range
 
-from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES
+from market_data.queries.derived_candles import FIGURES, FROM_CANDLES, FROM_TRADES
 from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
 
 Connection = AsyncConnection[Any]
@@ -70,6 +70,9 @@ CHANGED = f"""
 """
 
 
+WATERMARKS = "SELECT candles_watermark(name) FROM unnest(%s::text[]) AS name"
+
+
 async def read_watermarks(connection: Connection) -> list[Any]:
     """Return the watermarks of all intervals.
 
@@ -77,7 +80,7 @@ async def read_watermarks(connection: Connection) -> list[Any]:
     materialized since: what is read in a snapshot is complete only if the watermarks are the same before and after.
     """
     cursor = connection.cursor()
-    await cursor.execute("SELECT candles_watermark(name) FROM unnest(%s::text[]) AS name", ([*LENGTHS],))
+    await cursor.execute(WATERMARKS, ([*LENGTHS],))
     return await cursor.fetchall()
 
 
@@ -95,9 +98,6 @@ def _area(interval: LiteralString) -> LiteralString:
         SELECT area, (SELECT {buckets} FROM unnest(area * stale_times({LEVELS[interval]})) AS r)
         FROM (SELECT {buckets} AS area FROM few_ranges(%s::tstzmultirange) AS r) AS found
     """
-
-
-_FIGURES: LiteralString = "open, high, low, close, volume, turnover, trade_count, write_id"
 
 
 def _chosen(interval: LiteralString, found: LiteralString, stale: LiteralString) -> LiteralString:
@@ -130,7 +130,7 @@ def _fresh_candles(interval: LiteralString) -> LiteralString:
         FROM unnest(%(area)s::tstzmultirange) AS r
         CROSS JOIN symbols AS s
         CROSS JOIN LATERAL (
-            SELECT bucket, {_FIGURES}
+            SELECT bucket, {FIGURES}
             FROM candles_{interval} AS c
             WHERE c.symbol = s.symbol AND c.bucket >= lower(r) AND c.bucket < upper(r)
                 AND NOT (c.bucket <@ %(stale)s::tstzmultirange) IS TRUE
@@ -169,7 +169,7 @@ def _rolled_up(finer: LiteralString, interval: LiteralString) -> LiteralString:
                 CROSS JOIN area_{finer} AS fine
                 CROSS JOIN LATERAL unnest(coarse.times - fine.times) AS r
                 CROSS JOIN LATERAL (
-                    SELECT symbol, bucket, {_FIGURES}
+                    SELECT symbol, bucket, {FIGURES}
                     FROM candles_{finer} AS c
                     WHERE c.bucket >= lower(r) AND c.bucket < upper(r)
                 ) AS c
@@ -199,12 +199,22 @@ def _stale_candles() -> LiteralString:
     comma: LiteralString = ", "
     union: LiteralString = " UNION ALL "
     leaves = union.join(
-        f"""SELECT '{interval}' AS "interval", chosen.* FROM ({
-            _chosen(interval, f"SELECT * FROM stale_{interval}", f"{{bucket}} <@ (SELECT times FROM area_{interval})")
-        }) AS chosen"""
-        for interval in intervals
+        f"""SELECT '{interval}' AS "interval", chosen.symbol, chosen.bucket, chosen.leaf FROM ({chosen}) AS chosen"""
+        for interval, chosen in _chosen_stale_candles()
     )
-    return f"""WITH {comma.join(parts)} SELECT * FROM ({leaves}) AS leaves ORDER BY "interval", symbol COLLATE "C", bucket"""
+    return f"""
+        WITH {comma.join(parts)}
+        SELECT "interval", symbol, bucket, leaf
+        FROM ({leaves}) AS leaves
+        ORDER BY "interval", symbol COLLATE "C", bucket
+    """
+
+
+def _chosen_stale_candles() -> Iterator[tuple[LiteralString, LiteralString]]:
+    """Yield each interval and the SQL of its leaves."""
+    for interval in LENGTHS:
+        found: LiteralString = f"SELECT symbol, bucket, {FIGURES} FROM stale_{interval}"
+        yield interval, _chosen(interval, found, f"{{bucket}} <@ (SELECT times FROM area_{interval})")
 
 
 AREAS: Mapping[str, LiteralString] = {interval: _area(interval) for interval in LENGTHS}

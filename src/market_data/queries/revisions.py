@@ -125,12 +125,15 @@ async def read_revision_page(
     return RevisionPage(found, until, None)
 
 
+REVISED_BUCKETS = "SELECT bucket, changed_at, change_count FROM revised_buckets(%s, %s, %s, %s)"
+
+
 async def read_revised_buckets(
     connection: Connection, symbol: str, interval: str, start: datetime, end: datetime
 ) -> list[RevisedBucket]:
     """Return the buckets of a range in which trades changed more than 30 seconds after the end of the bucket."""
     cursor = connection.cursor(row_factory=args_row(RevisedBucket))
-    await cursor.execute("SELECT * FROM revised_buckets(%s, %s, %s, %s)", (interval, symbol, start, end))
+    await cursor.execute(REVISED_BUCKETS, (interval, symbol, start, end))
     return await cursor.fetchall()
 
 

@@ -97,9 +97,7 @@ def select(
         page = read_page_token(given.page_token, parameters)
         start, end = page.start or start, page.end or end
         after = [SymbolKey(symbols[index], time and (time, number)) for index, time, number in page.keys]
-    if start >= end:
-        detail = "must be before end; the range includes start and excludes end"
-        raise BadParameters([ParameterProblem("start", detail)])
+    check_range(start, end)
     is_list = given.symbols is not None
     is_fixed = bool(given.end) and not any(bound and bound.relative for bound in (given.start, given.end))
     past = given.moment, given.as_of
@@ -108,6 +106,12 @@ def select(
         detail = f"must be at least the number of symbols, {len(symbols)}, if start is not given"
         raise BadParameters([ParameterProblem("limit", detail)])
     return selection
+
+
+def check_range(start: datetime, end: datetime) -> None:
+    """Raise BadParameters if a half-open range is empty."""
+    if start >= end:
+        raise BadParameters([ParameterProblem("start", "must be before end; the range includes start and excludes end")])
 
 
 def chosen_symbols(symbol: str | None, symbols: tuple[str, ...] | None) -> tuple[str, ...]:
