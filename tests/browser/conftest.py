@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import pytest
 from browser.recorded_page import CHROMIUM, CHROMIUM_ARGUMENTS, RecordedPage, recorded_page
 from browser.settings import page_settings
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from market_data import embedded
-from market_data.app import create_app
 
 expect.set_options(timeout=20_000)  # Playwright's default of 5 s is too short on a busy machine
 
@@ -33,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(session_database: str, assets: str) -> Iterator[str]:
-    with serving(create_app(page_settings(session_database, assets))) as address:
+    with serving(create_patient_app(page_settings(session_database, assets))) as address:
         yield address
 
 

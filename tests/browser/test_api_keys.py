@@ -11,10 +11,9 @@ from browser.contrast import low_contrast_texts
 from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import revoke, store_key
-from helpers.support import Connection, serving, store
+from helpers.support import Connection, create_patient_app, serving, store
 from playwright.sync_api import Browser, Page, expect
 
-from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
 
 UNAUTHORIZED = "the server responded with a status of 401"
@@ -24,7 +23,7 @@ UNAUTHORIZED = "the server responded with a status of 401"
 @pytest.fixture(scope="module")
 def address(session_database: str, assets: str) -> Iterator[str]:
     settings = page_settings(session_database, assets, auth="required")
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

@@ -12,10 +12,9 @@ from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import store_key
 from helpers.nginx import PREFIX, PREFIX_REMOVED, PROGRAM, running_nginx
-from helpers.support import Connection, serving, store
+from helpers.support import Connection, create_patient_app, serving, store
 from playwright.sync_api import Browser, expect
 
-from market_data.app import create_app
 from market_data.settings import Auth
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed")
@@ -29,7 +28,7 @@ def auth(request: pytest.FixtureRequest) -> Auth:
 @pytest.fixture(scope="module")
 def address(auth: Auth, session_database: str, assets: str) -> Iterator[str]:
     settings = page_settings(session_database, assets, auth=auth, trusted_proxies="127.0.0.1")
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

@@ -151,6 +151,17 @@ def test_candles_of_an_entry_are_those_of_that_version(connection: Connection, l
     assert parse_entry(entries[1].encode())["root"] == encode64(root)
 
 
+def test_candles_of_an_entry_have_a_late_trade_at_the_start_of_their_bucket(connection: Connection, log: Log):
+    store(connection, "2026-02-08T12:00:29Z", symbols="AAPL")
+    connection.execute("CALL refresh_candles()")
+    log.write(candles=True)
+    store(connection, "2026-02-08T11:59:59Z", symbols="AAPL")
+    assert one(connection, STALE)
+    log.write(candles=True)
+    _, leaves = (leaves.split("\n") for (leaves,) in connection.execute(PARTS).fetchall())
+    assert [leaf.rpartition(", ")[2] for leaf in leaves] == ["2]"] * 8
+
+
 def test_log_can_not_be_changed_by_statements(connection: Connection, log: Log):
     store(connection, "2026-02-08T10:00:00Z")
     log.write(candles=True)

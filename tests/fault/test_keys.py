@@ -15,12 +15,11 @@ import pytest
 from helpers.api_keys import bearer, revoke, store_key
 from helpers.service import command, error_line, eventually, running
 from helpers.sse_client import Events
-from helpers.support import Connection, current_trade, serving, store
+from helpers.support import Connection, create_patient_app, current_trade, serving, store
 from helpers.tcp_proxy import Proxy
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from market_data.app import create_app
 from market_data.auth import api_keys
 from market_data.queries.api_keys import read_valid_keys
 from market_data.settings import Settings
@@ -68,7 +67,7 @@ def test_a_key_is_created_used_rotated_and_revoked_while_services_run(two: list[
 
 @pytest.fixture
 def address(database_url: str) -> Iterator[str]:
-    with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
+    with serving(create_patient_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
         yield address
 
 
@@ -128,7 +127,7 @@ def test_last_use_is_written_soon_and_then_once_a_minute(address: str, database_
 
 def test_last_use_is_written_when_the_service_stops(database_url: str, connection: Connection):
     secret = store_key(database_url, "read")
-    with serving(create_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
+    with serving(create_patient_app(Settings(database_url=database_url, auth="required", feed_enabled=False))) as address:
         assert httpx.get(f"{address}/symbols", headers=bearer(secret)).status_code == 200
     (used,) = connection.execute(
         "SELECT last_used_at FROM api_keys WHERE prefix = %s", (api_keys.parse_prefix(secret),)
@@ -170,7 +169,7 @@ def test_keys_are_rejected_while_the_database_is_unavailable(
     caplog.set_level(logging.DEBUG)
     secret = store_key(database_url, "read")
     settings = Settings(database_url=proxied, auth="required", feed_enabled=False, pool_timeout_seconds=0.5)
-    with serving(create_app(settings)) as address, httpx.Client(base_url=address, timeout=20) as client:
+    with serving(create_patient_app(settings)) as address, httpx.Client(base_url=address, timeout=20) as client:
 
         def ask() -> int:
             return client.get("/metrics", headers=bearer(secret)).status_code

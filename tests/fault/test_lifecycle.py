@@ -83,9 +83,8 @@ def test_a_body_that_is_on_its_way_at_the_shutdown_may_arrive_or_is_answered_503
 
 def test_a_request_that_outlasts_the_shutdown_is_answered_503(database_url: str, connection: Connection, tmp_path: Path):
     store(connection, trade(0, "1"))
-    patient = {"QUERY_TIMEOUT_SECONDS": "60", "POOL_TIMEOUT_SECONDS": "60"}
     with (
-        running(tmp_path, DATABASE_URL=database_url, **QUIET, **patient) as (service, client),
+        running(tmp_path, DATABASE_URL=database_url, **QUIET) as (service, client),
         psycopg.connect(database_url) as blocking,
         ThreadPoolExecutor() as threads,
     ):

@@ -15,7 +15,7 @@ import httpx
 from helpers.environments import Environment, lasting_port
 from helpers.nginx import Nginx, nginx_for
 from helpers.service import Service
-from helpers.support import PROJECT, Databases
+from helpers.support import LONG_TIMEOUTS, PROJECT, Databases
 
 from market_data.database import migrations
 
@@ -61,8 +61,7 @@ class RollingEnvironment(Environment):
 
     def __init__(self, folder: Path, url: str, nginx: Nginx) -> None:
         # The database is not at fault.
-        patient = {"POOL_TIMEOUT_SECONDS": "30", "QUERY_TIMEOUT_SECONDS": "30", "REQUEST_TIMEOUT_SECONDS": "60"}
-        super().__init__(folder, lambda: url, DATABASE_URL=url, TRUSTED_PROXIES="127.0.0.1", **patient)
+        super().__init__(folder, lambda: url, DATABASE_URL=url, TRUSTED_PROXIES="127.0.0.1", **LONG_TIMEOUTS)
         self.address = nginx.url
         self._nginx = nginx
         self._serving: dict[str, Service] = {}

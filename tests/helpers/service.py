@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+from helpers.support import LONG_TIMEOUTS
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Service(Process):
     """A running `market-data serve`."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        super().__init__(folder, "serve", "--port", "0", *arguments, **environment)
+        super().__init__(folder, "serve", "--port", "0", *arguments, **{**LONG_TIMEOUTS, **environment})
 
     def wait_until_ready(self, seconds: float = 60) -> str:
         """Wait for the line that reports readiness, and return the base URL."""

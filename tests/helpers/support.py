@@ -14,8 +14,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import psycopg
 import uvicorn
+from litestar import Litestar
 from litestar.types import ASGIApp
 
+from market_data.app import create_app
 from market_data.server.http_protocol import HttpProtocol
 from market_data.server.serve import MAX_WEBSOCKET_MESSAGE_BYTES
 from market_data.server.websocket_protocol import WebSocketProtocol
@@ -93,9 +95,16 @@ def with_options(url: str, options: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
 
 
-def patient(settings: Settings) -> Settings:
-    """Return the settings with long time-outs, for reads that take long on a busy machine."""
-    return msgspec.structs.replace(settings, pool_timeout_seconds=60, query_timeout_seconds=60, request_timeout_seconds=60)
+TIMEOUTS = ("pool_timeout_seconds", "query_timeout_seconds", "request_timeout_seconds")
+LONG_TIMEOUTS = {name.upper(): "60" for name in TIMEOUTS}
+"""Environment variables of a service under test: a busy machine needs more time than the defaults give."""
+
+
+def create_patient_app(settings: Settings) -> Litestar:
+    """Create the application with long time-outs, where the settings have the defaults: see LONG_TIMEOUTS."""
+    defaults = Settings()
+    replaced = {name: 60.0 for name in TIMEOUTS if getattr(settings, name) == getattr(defaults, name)}
+    return create_app(msgspec.structs.replace(settings, **replaced))
 
 
 @contextmanager

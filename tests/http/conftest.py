@@ -10,10 +10,9 @@ import httpx
 import jsonschema_rs
 import pytest
 from helpers.api_keys import bearer, store_key
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 from litestar.testing import TestClient
 
-from market_data.app import create_app
 from market_data.auth.api_keys import Scope
 from market_data.settings import Settings
 
@@ -39,7 +38,7 @@ def settings(session_database: str, assets: Path) -> Settings:
 @pytest.fixture(scope="session")
 def document() -> Document:
     """Return the OpenAPI document."""
-    app = create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
+    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
     return json.loads(json.dumps(app.openapi_schema.to_schema()))
 
 
@@ -59,7 +58,7 @@ def make_client(document: Document) -> Callable[[Settings], TestClient]:
 
     def make(settings: Settings) -> TestClient:
         # Exceptions become responses, as for any client.
-        client = TestClient(create_app(settings), raise_server_exceptions=False)
+        client = TestClient(create_patient_app(settings), raise_server_exceptions=False)
         client.event_hooks = {"response": [check]}
         return client
 
@@ -101,7 +100,7 @@ def writer(writing_service: TestClient, database_url: str) -> TestClient:
 @pytest.fixture(scope="module")
 def base(settings: Settings) -> Iterator[str]:
     """URL of a service that listens on a port."""
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

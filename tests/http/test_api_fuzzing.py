@@ -10,19 +10,18 @@ import psycopg
 import pytest
 import schemathesis
 from helpers.api_keys import bearer, store_key
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 Document = dict[str, Any]
 
 nowhere = Settings(database_url="postgresql:///nowhere", feed_enabled=False)
-document: Document = json.loads(json.dumps(create_app(nowhere).openapi_schema.to_schema()))
+document: Document = json.loads(json.dumps(create_patient_app(nowhere).openapi_schema.to_schema()))
 
 # The service also accepts numbers as strings, which the document leaves out for the sake of generated clients.
 NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
@@ -58,7 +57,7 @@ def database(session_database: str) -> str:
 @pytest.fixture(scope="module")
 def address(database: str) -> Iterator[str]:
     """URL of a service on that database."""
-    with serving(create_app(Settings(database_url=database, feed_enabled=False))) as address:
+    with serving(create_patient_app(Settings(database_url=database, feed_enabled=False))) as address:
         yield address
 
 

@@ -9,13 +9,12 @@ import httpx
 import msgspec
 import pytest
 from helpers.api_keys import bearer, store_key
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.testing import TestClient
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
 
@@ -51,7 +50,7 @@ class Endpoint(NamedTuple):
 
 def endpoints() -> list[Endpoint]:
     """Return every method of every path, in the same order in all processes of a test run."""
-    app = create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
+    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
     return sorted(
         Endpoint(method, route.path_format)
         for route in app.routes
@@ -205,13 +204,13 @@ def test_the_openapi_document_lists_the_required_keys(service_client: TestClient
 
 @pytest.fixture(scope="module")
 def address(auth: str, settings: Settings) -> Iterator[str]:
-    with serving(create_app(msgspec.structs.replace(settings, auth=auth))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, auth=auth))) as address:
         yield address
 
 
 SOCKETS = [
     route.path
-    for route in create_app(Settings(database_url="postgresql:///nowhere")).routes
+    for route in create_patient_app(Settings(database_url="postgresql:///nowhere")).routes
     if isinstance(route, WebSocketRoute)
 ]
 

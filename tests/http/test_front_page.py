@@ -8,9 +8,8 @@ import httpx
 import msgspec
 import pytest
 from helpers.security_headers import SECURE
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
@@ -84,7 +83,7 @@ def test_commands_work_as_they_are(client: httpx.Client, connection: Connection)
 def test_links_and_commands_have_the_path_prefix(settings: Settings, database_url: str):
     changed = msgspec.structs.replace(settings, database_url=database_url, trusted_proxies="127.0.0.1")
     proxy = {"Accept": BROWSER, "X-Forwarded-Prefix": "/md", "X-Forwarded-Proto": "https", "Host": "localhost"}
-    with serving(create_app(changed)) as address:
+    with serving(create_patient_app(changed)) as address:
         text = httpx.get(address, headers=proxy).text
         urls = re.findall(r'(?:href|src)="([^"]+)"', text)
         assert {"/md/dashboard", "/md/docs", "/md/redoc", "/md/openapi.json", "/md/health", "/md/metrics"} <= set(urls)
@@ -98,12 +97,12 @@ def test_page_without_a_price_says_why(settings: Settings, connection: Connectio
     assert "There are no trades yet." in client.get("/", headers={"Accept": BROWSER}).text
     store(connection, trade(0, "123.75"))
     changed = msgspec.structs.replace(settings, database_url=database_url, auth="required")
-    with serving(create_app(changed)) as address:
+    with serving(create_patient_app(changed)) as address:
         text = httpx.get(address, headers={"Accept": BROWSER}).text
     assert "Reading prices needs an API key." in text
     assert "123.75" not in text
     nowhere = Settings(database_url="postgresql://127.0.0.1:9/none", feed_enabled=False, pool_timeout_seconds=0.2)
-    with serving(create_app(nowhere)) as address:
+    with serving(create_patient_app(nowhere)) as address:
         response = httpx.get(address, headers={"Accept": BROWSER})
     assert response.status_code == 200
     assert "The prices can't be read" in response.text

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 from helpers.api_keys import store_key
-from helpers.support import Connection, patient, serving
+from helpers.support import Connection, create_patient_app, serving
 
-from market_data.app import create_app
 from market_data.embedded import node_modules
 from market_data.embedded.packages import node_binary
 from market_data.settings import Settings
@@ -55,7 +54,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def base(settings: Settings) -> Iterator[str]:
     """URL of a service that waits for the answers about a month of trades on a busy machine."""
-    with serving(create_app(patient(settings))) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

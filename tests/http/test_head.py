@@ -11,11 +11,10 @@ import pytest
 from helpers.api_keys import bearer
 from helpers.raw_http import exchange
 from helpers.service import eventually
-from helpers.support import Connection, serving
+from helpers.support import Connection, create_patient_app, serving
 from litestar.routes import HTTPRoute
 
 from market_data.api.docs import SCRIPTS
-from market_data.app import create_app
 from market_data.queries import candles as candle_queries
 from market_data.queries import trades as trade_queries
 from market_data.settings import Settings
@@ -55,7 +54,9 @@ def client(address: str, two_trades: Connection) -> Iterator[httpx.Client]:
 
 def readable(settings: Settings) -> list[str]:
     """Return the paths that have GET and end by themselves, with their queries."""
-    routes = [route for route in create_app(settings).routes if isinstance(route, HTTPRoute) and "GET" in route.methods]
+    routes = [
+        route for route in create_patient_app(settings).routes if isinstance(route, HTTPRoute) and "GET" in route.methods
+    ]
     paths = {route.path.replace("{path:path}", "openapi.json").replace("{symbol:path}", "AAPL") for route in routes}
     assert len(paths) > 50
     return [f"{path}?{QUERIES.get(path, '')}".rstrip("?") for path in sorted(paths - {"/stream"})]
@@ -149,7 +150,7 @@ def test_pages_of_other_origins_may_send_head(client: httpx.Client):
 
 def test_keys_and_the_rate_limit_count_for_head_as_for_get(settings: Settings, keys: dict[str, str]):
     limited = msgspec.structs.replace(settings, auth="required", rate_limit=4)
-    with serving(create_app(limited)) as base, httpx.Client(base_url=base) as client:
+    with serving(create_patient_app(limited)) as base, httpx.Client(base_url=base) as client:
         assert [client.head("/symbols", headers=bearer(key)).status_code for key in ("md_wrong", keys["read"])] == [401, 200]
         assert client.head("/trades/changes", headers=bearer(keys["read"])).status_code == 403
         assert [client.head("/symbols").status_code for _ in range(5)] == [401, 401, 401, 429, 429]

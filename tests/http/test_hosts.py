@@ -8,9 +8,8 @@ import msgspec
 import pytest
 from helpers.raw_http import exchange, statuses
 from helpers.service import running
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 
-from market_data.app import create_app
 from market_data.errors import SettingsError
 from market_data.settings import Settings, read_settings
 
@@ -21,7 +20,7 @@ KEY = b64encode(b"0123456789abcdef").decode()
 
 @pytest.fixture(scope="module")
 def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(msgspec.structs.replace(settings, allowed_hosts=ALLOWED))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, allowed_hosts=ALLOWED))) as address:
         yield address
 
 
@@ -91,9 +90,9 @@ def test_a_request_has_one_host(address: str):
 
 
 def test_without_the_setting_all_hosts_are_allowed(settings: Settings):
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         assert status(address, "evil.example") == 200
-    with serving(create_app(msgspec.structs.replace(settings, allowed_hosts="*"))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, allowed_hosts="*"))) as address:
         assert status(address, "evil.example") == status(address, "192.0.2.1") == 200
 
 

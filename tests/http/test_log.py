@@ -13,11 +13,10 @@ import metamorphic_log
 import psycopg
 import pytest
 from helpers.service import eventually
-from helpers.support import Connection, serving
+from helpers.support import Connection, create_patient_app, serving
 from helpers.transparency import Log, foreign_tool
 from litestar.testing import TestClient
 
-from market_data.app import create_app
 from market_data.proof.merkle import leaf_hash
 from market_data.proof.notes import parse_checkpoint, parse_key, parse_note
 from market_data.proof.receipts import verify_receipt
@@ -196,7 +195,7 @@ def test_checkpoint_inclusion_and_consistency_are_verified_by_metamorphic_log(
 def served(url: str, log: Log) -> Iterator[str]:
     """Base URL of a service on loopback."""
     log.write(candles=True)
-    with serving(create_app(Settings(database_url=url, feed_enabled=False, log_key_file="/dev/null/none"))) as base:
+    with serving(create_patient_app(Settings(database_url=url, feed_enabled=False, log_key_file="/dev/null/none"))) as base:
         yield base
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from helpers.service import running
 from helpers.sse_client import listening
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 from helpers.write_requests import GIVEN, unchanged
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.testing import TestClient
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 Document = dict[str, Any]
@@ -86,7 +85,7 @@ UNDOCUMENTED = {
 def test_api9_every_route_is_documented_or_listed_here_with_a_reason(service: TestClient, document: Document):
     routes = {
         route.path_format if isinstance(route, HTTPRoute) else route.path
-        for route in create_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False)).routes
+        for route in create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False)).routes
         if isinstance(route, HTTPRoute | WebSocketRoute)
     }
     others = {re.sub(r"^(/assets|/schema)/.*", r"\1", route) for route in routes - set(document["paths"])}
@@ -108,7 +107,7 @@ def test_api9_common_paths_of_other_software_do_not_exist(service: TestClient, p
 
 @pytest.fixture(scope="module")
 def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

@@ -6,10 +6,9 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 import pytest
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 from websockets.sync.client import connect
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 RANGE = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z"}
@@ -23,7 +22,7 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[httpx
     by_header = request.param == "header"
     changed = {"trusted_proxies": "127.0.0.1"} if by_header else {"root_path": "/md"}
     with (
-        serving(create_app(msgspec.structs.replace(settings, **changed))) as address,
+        serving(create_patient_app(msgspec.structs.replace(settings, **changed))) as address,
         httpx.Client(base_url=address, headers=HEADER if by_header else {}) as client,
     ):
         yield client

@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from helpers.api_keys import bearer
-from helpers.support import Connection, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 from litestar import Litestar
 
 from market_data import body_store
 from market_data.api.http import row_responses
-from market_data.app import create_app
 from market_data.body_store import BodyStore
 from market_data.errors import DatabaseUnavailable
 from market_data.settings import Settings
@@ -41,7 +40,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def app(settings: Settings) -> Litestar:
-    return create_app(settings)
+    return create_patient_app(settings)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +276,7 @@ def test_workers_share_bodies(
 ):
     monkeypatch.setenv(body_store.FOLDER, str(tmp_path))
     before = client.get(LIVE).content
-    with serving(create_app(settings)) as first, serving(create_app(settings)) as second:
+    with serving(create_patient_app(settings)) as first, serving(create_patient_app(settings)) as second:
         assert size_of(client, first + LIVE) == len(before)
         store(connection, trade(0.5, "7"))
         assert read(client, second + LIVE, len(before)) == before

@@ -8,12 +8,11 @@ import httpx
 import msgspec
 import pytest
 from helpers.api_keys import bearer, revoke, store_key
-from helpers.support import Connection, serving
+from helpers.support import Connection, create_patient_app, serving
 from litestar.testing import TestClient
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 MakeClient = Callable[[Settings], TestClient]
@@ -183,7 +182,7 @@ def test_each_websocket_command_counts_as_a_request(
     headers = bearer(store_key(session_database, "read")) if with_key else {}
     command = '{"action": "unsubscribe", "symbols": ["AAPL"], "channels": ["trades"]}'
     limited = msgspec.structs.replace(settings, rate_limit=4)
-    with serving(create_app(limited)) as address:
+    with serving(create_patient_app(limited)) as address:
         with connect(f"{address.replace('http', 'ws')}/ws", additional_headers=headers) as socket:
             for _ in range(4):
                 socket.send(command)

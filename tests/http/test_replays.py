@@ -16,12 +16,11 @@ from helpers.candle_scenarios import INTERVALS
 from helpers.replays import bounds, played, recorded
 from helpers.service import eventually
 from helpers.sse_client import Event, listening
-from helpers.support import Connection, one, serving, store, trade
+from helpers.support import Connection, create_patient_app, one, serving, store, trade
 from helpers.websocket_client import Message, open_websocket
 from litestar.testing import TestClient
 from websockets.exceptions import ConnectionClosed
 
-from market_data.app import create_app
 from market_data.settings import Settings
 from market_data.streaming.playback.numbers import float_text, quotient
 
@@ -239,7 +238,7 @@ def test_dropped_history_is_gone(client: TestClient, connection: Connection, day
 
 def test_number_of_replays_is_limited(settings: Settings, day: tuple[datetime, datetime]):
     limited = msgspec.structs.replace(settings, max_replays=1)
-    with serving(create_app(limited)) as address:
+    with serving(create_patient_app(limited)) as address:
         with listening(address, speed="0.001", **bounds(*day)):
             response = httpx.get(f"{address}/stream", params={"from": "now-1h"})
             assert response.status_code == 503

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from helpers.histories import SYMBOLS, History
-from helpers.support import Connection, patient, store, trade
+from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
 
 from market_data.queries.intervals import INTERVALS
@@ -70,7 +70,7 @@ def test_each_candle_with_a_late_revision_is_listed(
     now = datetime.now(UTC)
     with (
         psycopg.connect(stopped_database, autocommit=True, options="-c timezone=UTC") as connection,
-        make_client(patient(Settings(database_url=stopped_database, feed_enabled=False))) as client,
+        make_client(Settings(database_url=stopped_database, feed_enabled=False)) as client,
     ):
         history = History(connection, number, truncates=False)
         choose = random.Random(number)

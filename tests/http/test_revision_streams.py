@@ -11,10 +11,9 @@ from helpers.histories import SYMBOLS, History
 from helpers.mirror import Mirror
 from helpers.service import eventually
 from helpers.sse_client import Events, listening
-from helpers.support import Connection, one, serving, store, trade
+from helpers.support import Connection, create_patient_app, one, serving, store, trade
 from helpers.websocket_client import open_websocket, receive
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 LATE: Any = "INSERT INTO trades (symbol, time, trade_id, price, volume) VALUES ('AAPL', '2026-02-08T10:30:01Z', %s, %s, 1)"
@@ -78,7 +77,7 @@ def test_copy_that_reads_once_and_follows_the_stream_stays_exact(stopped_databas
     with psycopg.connect(stopped_database, autocommit=True, options="-c timezone=UTC") as connection:
         history = History(connection, number, truncates=number % 2 == 1)
         settings = Settings(database_url=stopped_database, feed_enabled=False)
-        with serving(create_app(settings)) as address, httpx.Client(base_url=address, timeout=30) as client:
+        with serving(create_patient_app(settings)) as address, httpx.Client(base_url=address, timeout=30) as client:
             for _ in range(10):
                 history.write()
             with listening(address, channels="revisions", symbols=",".join(SYMBOLS)) as events:

@@ -12,9 +12,8 @@ import pytest
 from helpers.raw_http import connect, read_all, request
 from helpers.service import eventually
 from helpers.sse_client import Events, listening, next_trade, open_raw
-from helpers.support import Connection, current_trade, now_within_minute, serving, store, trade
+from helpers.support import Connection, create_patient_app, current_trade, now_within_minute, serving, store, trade
 
-from market_data.app import create_app
 from market_data.settings import Settings
 from market_data.streaming import clients, hub
 from market_data.streaming.recent_rows import RecentRows
@@ -211,7 +210,7 @@ def test_stream_is_neither_stored_nor_buffered_nor_compressed(address: str):
 
 def test_heartbeats_are_sent_without_events(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "HEARTBEAT_SECONDS", 0.5)
-    with serving(create_app(settings)) as address, listening(address) as events:
+    with serving(create_patient_app(settings)) as address, listening(address) as events:
         assert [events.any().name for _ in range(3)] == ["heartbeat"] * 3
 
 

@@ -16,12 +16,21 @@ import psycopg
 import pytest
 from helpers.service import eventually
 from helpers.sse_client import listening
-from helpers.support import Connection, Databases, changed_url, current_trade, now_within_minute, one, serving, store
+from helpers.support import (
+    Connection,
+    Databases,
+    changed_url,
+    create_patient_app,
+    current_trade,
+    now_within_minute,
+    one,
+    serving,
+    store,
+)
 from helpers.tcp_proxy import proxy_to
 from helpers.websocket_client import open_websocket, receive
 from psycopg.conninfo import conninfo_to_dict
 
-from market_data.app import create_app
 from market_data.settings import Settings
 from market_data.streaming import hub, replay
 from market_data.trade_validation import rfc3339
@@ -139,7 +148,7 @@ def test_idle_stream_asks_the_database_a_few_times_a_second(settings: Settings, 
     target = conninfo_to_dict(database_url)
     with proxy_to(str(target["host"]), int(str(target["port"]))) as proxy:
         proxied = msgspec.structs.replace(settings, database_url=changed_url(database_url, port=proxy.port))
-        with serving(create_app(proxied)) as address, ExitStack() as stack:
+        with serving(create_patient_app(proxied)) as address, ExitStack() as stack:
             for _ in range(clients):
                 stack.enter_context(listening(address))
             eventually(lambda: httpx.get(f"{address}/stream", params={"symbols": "NOPE"}).status_code == 404)
@@ -167,7 +176,7 @@ def test_trade_after_its_minute_revises_the_candle_of_that_minute(
     with (
         new_migrated_database() as url,
         psycopg.connect(url, autocommit=True) as connection,
-        serving(create_app(msgspec.structs.replace(settings, database_url=url))) as address,
+        serving(create_patient_app(msgspec.structs.replace(settings, database_url=url))) as address,
     ):
         minute = now_within_minute().replace(second=0, microsecond=0) - timedelta(minutes=minutes)
         store(connection, (minute, "AAPL", 0, Decimal(1), Decimal(1)))

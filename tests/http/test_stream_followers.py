@@ -12,9 +12,8 @@ from helpers.candle_scenarios import INTERVALS
 from helpers.follower import Follower, Market, Transport, read_market
 from helpers.histories import History
 from helpers.service import eventually
-from helpers.support import SERVER, Connection, Databases, one, serving
+from helpers.support import SERVER, Connection, Databases, create_patient_app, one, serving
 
-from market_data.app import create_app
 from market_data.settings import Settings
 from market_data.streaming import hub
 
@@ -58,7 +57,7 @@ def test_followers_have_the_trades_candles_and_prices_of_the_api(
         history = History(connection, history_seed)
         for _ in range(10):
             history.write()
-        address = stack.enter_context(serving(create_app(Settings(database_url=url, feed_enabled=False))))
+        address = stack.enter_context(serving(create_patient_app(Settings(database_url=url, feed_enabled=False))))
         followers: list[Follower] = []
         for drops in (None, None, random.Random(history_seed), random.Random(history_seed + 9)):
             followers.append(Follower(lambda: address, TRANSPORTS[len(followers) % 2], drops))

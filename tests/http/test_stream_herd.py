@@ -8,9 +8,8 @@ import httpx
 import pytest
 from helpers.service import eventually
 from helpers.sse_client import listening
-from helpers.support import Connection, current_trade, serving, store
+from helpers.support import Connection, create_patient_app, current_trade, serving, store
 
-from market_data.app import create_app
 from market_data.middleware import stream_starts
 from market_data.server.http_cycle import RequestCycle
 from market_data.server.http_protocol import HttpProtocol
@@ -89,7 +88,7 @@ def test_ended_stream_leaves_nothing_to_the_garbage_collection(settings: Setting
     def living() -> int:
         return sum(isinstance(each, Client | RequestCycle | HttpProtocol) for each in gc.get_objects())
 
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         gc.collect()
         idle = living()
         with listening(address):

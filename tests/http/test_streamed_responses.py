@@ -13,9 +13,8 @@ import pyarrow as pa
 import pytest
 from helpers.raw_http import connect, half_closed, read_all, request
 from helpers.service import running
-from helpers.support import Connection, patient, serving, store, trade
+from helpers.support import Connection, create_patient_app, serving, store, trade
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 
@@ -36,7 +35,7 @@ def many(connection: Connection) -> Connection:
 
 @pytest.fixture
 def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(patient(settings))) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 
@@ -105,8 +104,8 @@ def test_response_that_fails_is_aborted(address: str, many: Connection):
 
 @pytest.mark.usefixtures("many")
 def test_slow_clients_hold_no_database_connection(settings: Settings):
-    one_connection = msgspec.structs.replace(patient(settings), pool_size=1)
-    with serving(create_app(one_connection)) as address, ExitStack() as stack:
+    one_connection = msgspec.structs.replace(settings, pool_size=1)
+    with serving(create_patient_app(one_connection)) as address, ExitStack() as stack:
         unread: list[Iterator[bytes]] = []
         for _ in range(3):
             client = stack.enter_context(slow_client(address))

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 from helpers.api_keys import bearer, revoke, store_key
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from helpers.websocket_client import receive
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from market_data.app import create_app
 from market_data.auth.api_keys import generate_key
 from market_data.settings import Settings
 
@@ -24,14 +23,14 @@ BEARER = Subprotocol("bearer")
 
 @pytest.fixture(scope="module", params=["open", "required"])
 def address(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
-    with serving(create_app(msgspec.structs.replace(settings, auth=request.param))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, auth=request.param))) as address:
         yield address.replace("http", "ws")
 
 
 @pytest.fixture(scope="module")
 def closed_address(settings: Settings) -> Iterator[str]:
     """Address of a service that requires keys."""
-    with serving(create_app(msgspec.structs.replace(settings, auth="required"))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, auth="required"))) as address:
         yield address.replace("http", "ws")
 
 
@@ -39,7 +38,7 @@ def closed_address(settings: Settings) -> Iterator[str]:
 def limited_address(settings: Settings) -> Iterator[str]:
     """Address of a service that admits two connections with a command an hour."""
     limits = {"rate_limit": 4, "rate_limit_seconds": 3600.0}
-    with serving(create_app(msgspec.structs.replace(settings, auth="required", **limits))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, auth="required", **limits))) as address:
         yield address.replace("http", "ws")
 
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from helpers.raw_http import connect, exchange, request, statuses
-from helpers.support import serving, store, trade
+from helpers.support import create_patient_app, serving, store, trade
 from helpers.websocket_client import open_websocket, receive
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 MAX_ERROR_LENGTH = 1_000
@@ -25,7 +24,7 @@ def address(settings: Settings, session_database: str) -> Iterator[str]:
     """URL of a service with the symbol AAPL."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         connection.execute("INSERT INTO symbols (symbol, name) VALUES ('AAPL', 'Apple') ON CONFLICT DO NOTHING")
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 

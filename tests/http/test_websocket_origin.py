@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from market_data.app import create_app
 from market_data.settings import Settings
 
 OURS = "https://charts.example.com"
@@ -21,7 +20,7 @@ THEIRS = "https://evil.example.com"
 
 @pytest.fixture(scope="module")
 def address(settings: Settings) -> Iterator[str]:
-    with serving(create_app(msgspec.structs.replace(settings, cors_origins=OURS, rate_limit=10_000))) as address:
+    with serving(create_patient_app(msgspec.structs.replace(settings, cors_origins=OURS, rate_limit=10_000))) as address:
         yield address
 
 

@@ -44,7 +44,8 @@ def _buckets(width: LiteralString) -> LiteralString:
     return f"""
         coalesce(range_agg(tstzrange(
             time_bucket('{width}', lower(r)),
-            time_bucket('{width}', upper(r) - INTERVAL '1 microsecond') + '{width}'::interval
+            time_bucket('{width}', upper(r) - CASE WHEN upper_inc(r) THEN '0' ELSE INTERVAL '1 microsecond' END)
+                + '{width}'::interval
         )), '{{}}')
     """
 

@@ -9,10 +9,8 @@ from browser.dashboard.page import open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.page_load import Conditions, load
-from helpers.support import Connection, serving
+from helpers.support import Connection, create_patient_app, serving
 from playwright.sync_api import Browser, Route, expect
-
-from market_data.app import create_app
 
 MAX_BYTES = 150_000
 MAX_REQUESTS = 20
@@ -81,7 +79,7 @@ def test_a_page_that_loads_slowly_or_can_not_start_says_so(browser: Browser, add
 
 def test_the_page_starts_and_says_that_the_rate_limit_is_used_up(browser: Browser, session_database: str, assets: str):
     settings = page_settings(session_database, assets, rate_limit=2, rate_limit_seconds=3600)
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         while httpx.get(f"{address}/nothing").status_code != 429:
             pass
         with recorded_page(browser, address) as recorded:

@@ -12,11 +12,9 @@ from browser.dashboard.page import expect_chart, open_dashboard
 from browser.dashboard.panels import expect_panels_as_api
 from browser.recorded_page import RecordedPage
 from browser.settings import page_settings
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from litestar.types import ASGIApp, Receive, Scope, Send
 from playwright.sync_api import expect
-
-from market_data.app import create_app
 
 
 def without_events(app: ASGIApp) -> Any:
@@ -44,7 +42,7 @@ async def _disconnected(receive: Receive) -> None:
 @pytest.fixture(scope="module")
 def address(session_database: str, assets: str) -> Iterator[str]:
     settings = page_settings(session_database, assets)
-    with serving(without_events(create_app(settings))) as address:
+    with serving(without_events(create_patient_app(settings))) as address:
         yield address
 
 

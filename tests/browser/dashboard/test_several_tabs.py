@@ -10,11 +10,9 @@ from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import revoke, store_key
 from helpers.service import eventually
-from helpers.support import serving
+from helpers.support import create_patient_app, serving
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from prometheus_client import REGISTRY
-
-from market_data.app import create_app
 
 HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -109,7 +107,7 @@ def test_tabs_have_streams_of_their_own_in_a_browser_without_shared_workers(reco
 def protected(session_database: str, assets: str) -> Iterator[str]:
     """URL of a service that needs keys."""
     settings = page_settings(session_database, assets, auth="required")
-    with serving(create_app(settings)) as address:
+    with serving(create_patient_app(settings)) as address:
         yield address
 
 
