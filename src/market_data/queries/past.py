@@ -43,9 +43,9 @@ def translate_error(error: psycopg.DatabaseError) -> Exception:
     return error
 
 
-# Python has no infinite times, which are those of version 0.
+# Python has no infinite times, which are those of version 0; earlier ones than this leave no room for 24 hours before.
 AS_OF = """
-    SELECT %(version)s::bigint, greatest(committed_at, '0001-01-02Z'), greatest(newest_time, '0001-01-02Z')
+    SELECT %(version)s::bigint, greatest(committed_at, '1970-01-01Z'), greatest(newest_time, '1970-01-01Z')
     FROM writes_as_of(%(version)s, 'infinity')
 """
 
