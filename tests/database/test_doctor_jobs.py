@@ -10,7 +10,7 @@ import pytest
 from helpers.doctor import findings, problem, problems, remedy_works
 from helpers.schema import PARTS
 from helpers.service import eventually
-from helpers.support import SERVER, Connection, Databases, one
+from helpers.support import RUNNING_JOBS, SERVER, Connection, Databases, one
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Json
@@ -23,6 +23,8 @@ from market_data.cli.care.checks.policies import EXPECTED
 def url(new_migrated_database: Databases) -> Iterator[str]:
     """A database that is healthy after each test."""
     with new_migrated_database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            eventually(lambda: one(connection, RUNNING_JOBS) == 0)  # one that runs is cancelled when a test stops it
         yield url
 
 

@@ -19,8 +19,9 @@ def problems(url: str, **settings: Any) -> list[Finding]:
 
 def problem(url: str, **settings: Any) -> Finding:
     """Return the only finding that is not ok."""
-    (found,) = problems(url, **settings)
-    return found
+    found = problems(url, **settings)
+    assert len(found) == 1, found
+    return found[0]
 
 
 def remedy_works(connection: Connection, url: str) -> bool:

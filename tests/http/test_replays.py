@@ -124,12 +124,12 @@ class Remote:
 
 
 def test_step_plays_the_next_events(paused: Remote):
-    prices: list[float] = []
+    played: list[tuple[float, str]] = []
     for _ in range(3):
         paused.send("step")
-        prices.append(paused.price())
-    assert prices == [100, 101.5, 99]
-    assert paused.send("pause")["timestamp"] == "2026-02-08T10:31:01Z"
+        played.append((paused.price(), paused.next("clock")["data"]["timestamp"]))
+    assert [price for price, _ in played] == [100, 101.5, 99]
+    assert played[-1][1] == paused.send("pause")["timestamp"] == "2026-02-08T10:31:01Z"
 
 
 def test_seek_goes_back_and_forth(paused: Remote):

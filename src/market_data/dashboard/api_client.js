@@ -1,11 +1,14 @@
 /** Requests to the REST API. */
 
 import { authHeaders, requestKey } from "./api_key_dialog.js";
+import { replay } from "./replay.js";
 import { serviceUrl } from "./service_url.js";
 import { syncFromDateHeader } from "./service_clock.js";
 import { needsKey } from "./sse_reader.js";
 
 const TIMEOUT_MS = 15_000;
+/** Paths that a replay reads as of its virtual time. */
+const PAST = new Set(["/candles", "/candles/explain", "/snapshots", "/trades"]);
 /** With a replica, every read goes to the primary server: a replica may lack trades committed before the stream began. */
 const NEWEST = { "X-Read-After": "9223372036854775807" };
 
@@ -34,7 +37,8 @@ function takeEarlyRequest(url) {
  * @throws {ApiError} If the service rejects the request or can't be reached.
  */
 export async function getJson(path, parameters = {}, signal = undefined) {
-  const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
+  const past = replay && PAST.has(path) ? { as_of: replay.asOf } : {};
+  const query = new URLSearchParams(Object.entries({ ...parameters, ...past }).map(([name, value]) => [name, String(value)]));
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response;
   let body;

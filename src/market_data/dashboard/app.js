@@ -19,6 +19,7 @@ import { showCandle } from "./legend.js";
 import { dismissNotice, showNotice } from "./notices.js";
 import { Pace } from "./pace.js";
 import { Quote } from "./quote.js";
+import { bindReplay } from "./replay_bar.js";
 import { retryNow, sleep } from "./retry.js";
 import { now, syncFromHeartbeat, trustNextHeartbeat } from "./service_clock.js";
 import { bindShortcuts, setTooltip, showShortcuts } from "./shortcuts.js";
@@ -288,6 +289,7 @@ function bindControls() {
     showHistory();
   });
   preparePrinting(chart);
+  bindReplay(stream);
   choices.addEventListener("change", subscribe);
   byId("latest").addEventListener("click", () => chart.showLatest());
   byId("theme").addEventListener("click", toggleTheme);

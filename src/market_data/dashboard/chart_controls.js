@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 import { intervalFor, MAX_CANDLES, RANGES, rangeStart } from "./ranges.js";
 import { dismissNotice, showNotice } from "./notices.js";
 import { now } from "./service_clock.js";
-import { timeZone } from "./time_zone.js";
+import { dayStart } from "./time_zone.js";
 
 /** @typedef {import("./intervals.js").Interval} Interval @typedef {import("./ranges.js").RangeName} RangeName */
 
@@ -81,7 +81,7 @@ export class ChartControls {
   #goToDate() {
     const input = /** @type {HTMLInputElement} */ (byId("go-to-date"));
     if (!input.value || !input.validity.valid) return; // a year that is being typed
-    const from = Date.parse(timeZone() === "utc" ? `${input.value}T00:00Z` : `${input.value}T00:00`) / 1000;
+    const from = dayStart(input.value) / 1000;
     const { interval } = this.#selection();
     const age = now() / 1000 - from;
     const reaching = age / interval.seconds <= MAX_CANDLES ? interval : intervalFor(age, MAX_CANDLES);

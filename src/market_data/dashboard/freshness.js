@@ -7,6 +7,7 @@ import { announce } from "./announcer.js";
 import { getJson } from "./api_client.js";
 import { byId, setText } from "./dom.js";
 import { ageText, shortTimestampText, timeText } from "./formats.js";
+import { replay } from "./replay.js";
 import { elapsed, now } from "./service_clock.js";
 import { timeZoneLabel } from "./time_zone.js";
 
@@ -61,7 +62,7 @@ export class Freshness {
 
   /** @param {string} symbol @param {number} time Of its last trade. @returns {boolean} True if its price may not be current. */
   isStale(symbol, time) {
-    return !this.#live || now() - time > this.#pace.threshold(symbol);
+    return !replay && (!this.#live || now() - time > this.#pace.threshold(symbol));
   }
 
   #show() {
@@ -77,6 +78,7 @@ export class Freshness {
   #assess() {
     if (this.#lastTradeAt === undefined) return ["unknown", "No data yet"];
     if (this.#lastTradeAt === null) return ["none", "No trades yet"];
+    if (replay) return ["fresh", `Last trade at ${timeText(this.#lastTradeAt)}`];
     const age = now() - this.#lastTradeAt;
     if (age > this.#pace.threshold(this.#symbol)) return ["stale", `Stale: last trade ${ageText(age)} ago`];
     if (!this.#live) return ["unknown", `Last known trade ${ageText(age)} ago`];
@@ -94,7 +96,7 @@ export class Freshness {
 
   /** @param {Kind} kind @returns {string} Time up to which the page is complete; empty if it is current or has no data. */
   #asOf(kind) {
-    if (typeof this.#lastTradeAt !== "number") return "";
+    if (replay || typeof this.#lastTradeAt !== "number") return "";
     if (!this.#live && this.#lastMessageAt) return timeText(now() - (elapsed() - this.#lastMessageAt));
     return kind === "stale" || !this.#live ? shortTimestampText(this.#lastTradeAt, now()) : "";
   }

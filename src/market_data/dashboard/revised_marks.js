@@ -2,6 +2,7 @@
 
 import { getJson } from "./api_client.js";
 import { isoTime } from "./candles.js";
+import { replay } from "./replay.js";
 import { Reader, sleep } from "./retry.js";
 import { now } from "./service_clock.js";
 
@@ -41,6 +42,7 @@ export class RevisedMarks {
 
   /** Read the marks of candles that were loaded since. */
   extend() {
+    if (replay) return; // the marks of today would tell what was not known then
     if (this.#oldest < this.#since) this.#reader.request();
   }
 

@@ -8,8 +8,11 @@ const TOLERANCE_MS = 2000;
 /** Sum of the times for which `performance.now()` stood still, as it does in some browsers while the machine sleeps. */
 let asleep = 0;
 let lead = wallLead();
-/** Service's time minus `elapsed()`. */
+/** Service's time minus `elapsed()`; in a replay, minus the part of it that has passed in virtual time. */
 let offset = lead;
+/** Virtual time that passes in each unit of time of a replay; 1 on a live page. */
+let rate = 1;
+let isReplay = false;
 /** True after the first heartbeat: heartbeats are more precise than Date headers. */
 let synced = false;
 /** @type {number | null} Offset of a heartbeat that may have been delayed. */
@@ -31,9 +34,16 @@ export function elapsed() {
   return performance.now() + asleep;
 }
 
-/** @returns {number} Milliseconds since 1970. */
+/** @returns {number} Milliseconds since 1970: the service's time, or the virtual time of a replay. */
 export function now() {
-  return elapsed() + offset;
+  return elapsed() * rate + offset;
+}
+
+/** Set the clock to a virtual time, and let it pass at a speed. @param {number} time @param {number} speed 0 to hold it. */
+export function followReplay(time, speed) {
+  isReplay = true;
+  rate = speed;
+  offset = time - elapsed() * rate;
 }
 
 /**
@@ -42,6 +52,7 @@ export function now() {
  * @param {string} timestamp
  */
 export function syncFromHeartbeat(timestamp) {
+  if (isReplay) return;
   const newOffset = Date.parse(timestamp) - elapsed();
   if (Number.isNaN(newOffset)) return;
   const confirmed = unconfirmedOffset !== null && Math.abs(newOffset - unconfirmedOffset) < TOLERANCE_MS;
@@ -65,5 +76,5 @@ export function trustNextHeartbeat() {
  */
 export function syncFromDateHeader(date) {
   const newOffset = Date.parse(date ?? "") - elapsed();
-  if (!synced && Math.abs(newOffset - offset) > TOLERANCE_MS) offset = newOffset;
+  if (!isReplay && !synced && Math.abs(newOffset - offset) > TOLERANCE_MS) offset = newOffset;
 }

@@ -4,6 +4,8 @@
  */
 
 import { authHeaders, requestKey } from "./api_key_dialog.js";
+import { replay } from "./replay.js";
+import { ReplayReader } from "./replay_reader.js";
 import { serviceUrl } from "./service_url.js";
 import { SseReader } from "./sse_reader.js";
 import { streamQuery } from "./subscription.js";
@@ -11,7 +13,7 @@ import { streamQuery } from "./subscription.js";
 /**
  * @typedef {import("./subscription.js").Subscription} Subscription
  * @typedef {import("./sse_reader.js").Message} Message
- * @typedef {{close: () => void}} Reader
+ * @typedef {{close: () => void, send?: (command: Record<string, string | number>) => void}} Reader Replays have commands.
  * @typedef {{onMessage: (message: Message) => void, onEnd: () => void}} Callbacks
  */
 
@@ -46,6 +48,7 @@ export function watchForPeers(onPeer) {
  * @returns {Reader}
  */
 export function openStream(subscription, position, callbacks) {
+  if (replay) return new ReplayReader(replay, subscription, callbacks);
   const url = serviceUrl("/stream");
   const headers = authHeaders();
   if (!hasPeers) {

@@ -1,12 +1,13 @@
 /** Sparklines: the prices of the last 24 hours, as closes of hours. One request reads all symbols that are due. */
 
 import { getJson } from "./api_client.js";
+import { replay } from "./replay.js";
 import { delayed } from "./retry.js";
-import { now } from "./service_clock.js";
+import { elapsed, now } from "./service_clock.js";
 
 const HOUR_MS = 3_600_000;
 const PERIOD_MS = 24 * HOUR_MS;
-const REFRESH_MS = 300_000;
+const REFRESH_MS = replay ? 30_000 : 300_000; // hours may pass in a minute of a replay
 /** Wait after a failed request: the lines are the least important data of the page. */
 const FAILED_MS = 30_000;
 /** Collects the symbols that become visible while the user scrolls. */
@@ -16,7 +17,11 @@ const MAX_SYMBOLS = 100;
 const [WIDTH, HEIGHT, MARGIN] = [64, 24, 2];
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @typedef {{time: number, price: number}} Point @typedef {{points: Point[], readAt: number}} Line */
+/**
+ * @typedef {{time: number, price: number}} Point
+ * @typedef {{points: Point[], readAt: number, checkedAt: number}} Line `readAt` is the service's time, `checkedAt` is one of
+ *   `elapsed()`.
+ */
 
 export class Sparklines {
   /** @type {Map<string, Line>} */
@@ -48,7 +53,7 @@ export class Sparklines {
   }
 
   get #due() {
-    return this.#wanted.filter((symbol) => now() - (this.#lines.get(symbol)?.readAt ?? -Infinity) > REFRESH_MS);
+    return this.#wanted.filter((symbol) => elapsed() - (this.#lines.get(symbol)?.checkedAt ?? -Infinity) > REFRESH_MS);
   }
 
   #readSoon = delayed(() => this.#read(), COLLECT_MS);
@@ -57,11 +62,11 @@ export class Sparklines {
     const symbols = this.#due.slice(0, MAX_SYMBOLS);
     if (this.#reading || !symbols.length) return;
     this.#reading = true;
-    const readAt = now();
+    const [readAt, checkedAt] = [now(), elapsed()];
     const start = new Date(Math.floor((readAt - PERIOD_MS) / HOUR_MS) * HOUR_MS).toISOString();
     try {
       const { candles } = await getJson("/candles", { symbols: symbols.join(), interval: "1h", start });
-      for (const symbol of symbols) this.#lines.set(symbol, { points: [], readAt });
+      for (const symbol of symbols) this.#lines.set(symbol, { points: [], readAt, checkedAt });
       for (const { symbol, timestamp, open, close } of candles) {
         const points = /** @type {Line} */ (this.#lines.get(symbol)).points;
         const time = Date.parse(timestamp);
@@ -70,9 +75,9 @@ export class Sparklines {
       }
       this.#onRead();
     } catch {
-      const retryAt = readAt - REFRESH_MS + FAILED_MS;
-      for (const symbol of symbols)
-        this.#lines.set(symbol, { points: this.#lines.get(symbol)?.points ?? [], readAt: retryAt });
+      const points = (/** @type {string} */ symbol) => this.#lines.get(symbol)?.points ?? [];
+      const failed = { readAt, checkedAt: checkedAt - REFRESH_MS + FAILED_MS };
+      for (const symbol of symbols) this.#lines.set(symbol, { points: points(symbol), ...failed });
     } finally {
       this.#reading = false;
     }

@@ -6,6 +6,7 @@
  */
 
 import { isKeyRequired } from "./api_key_dialog.js";
+import { replay } from "./replay.js";
 import { openStream, watchForPeers } from "./shared_stream.js";
 import { elapsed } from "./service_clock.js";
 import { LATE_MS } from "./sse_reader.js";
@@ -21,7 +22,7 @@ const HIDDEN_MS = 60_000;
 const RETRY_DELAYS_MS = [300, 600, 1200, 2500, 5000, 8000];
 
 /**
- * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "unauthorized" | "paused"} Kind
+ * @typedef {"connecting" | "live" | "late" | "reconnecting" | "offline" | "unauthorized" | "paused" | "ended"} Kind
  * @typedef {{kind: Kind, since: number, lastMessageAt: number}} State Times of `elapsed()`; 0 for no message yet.
  * @typedef {"switched" | "resumed" | "restarted"} Opening How the connection began: it replaced one that was still live, it
  *   continued after the last event of one that was lost, or it missed events.
@@ -43,6 +44,8 @@ export class Stream {
   #hiddenTimer = 0;
   /** True from the release of the connection until a visible page has one again, or has lost it. */
   #paused = false;
+  /** True if a replay has reached its end. */
+  #ended = false;
   #callbacks;
 
   /**
@@ -79,12 +82,24 @@ export class Stream {
     this.#connect();
   }
 
+  /** Send a command to a replay. @param {Record<string, string | number>} command */
+  send(command) {
+    this.#current?.reader.send?.(command);
+  }
+
+  /** Begin again, at another time of a replay. */
+  restart() {
+    this.#disconnect();
+    this.#connect();
+  }
+
   /** @returns {State} */
   get state() {
     const now = elapsed();
     const lastMessageAt = this.#lastMessageAt;
     if (this.#current) return { kind: now - lastMessageAt > LATE_MS ? "late" : "live", since: lastMessageAt, lastMessageAt };
     if (this.#paused) return { kind: "paused", since: this.#lostAt, lastMessageAt };
+    if (this.#ended && !this.#next) return { kind: "ended", since: this.#lostAt, lastMessageAt };
     const offline = !navigator.onLine || now - this.#lostAt > OFFLINE_MS;
     const waiting = offline ? "offline" : lastMessageAt ? "reconnecting" : "connecting";
     return { kind: isKeyRequired() ? "unauthorized" : waiting, since: this.#lostAt, lastMessageAt };
@@ -94,7 +109,8 @@ export class Stream {
     clearTimeout(this.#retryTimer);
     if (isKeyRequired() || !this.#subscription || (this.#paused && document.hidden)) return;
     this.#next?.reader.close();
-    const resumed = this.#lastEventId !== "" && elapsed() - this.#lastMessageAt < MAX_RESUME_MS;
+    this.#ended = false;
+    const resumed = !replay && this.#lastEventId !== "" && elapsed() - this.#lastMessageAt < MAX_RESUME_MS;
     /** @type {Connection} */
     const connection = {
       reader: openStream(this.#subscription, resumed ? this.#lastEventId : "", {
@@ -111,7 +127,7 @@ export class Stream {
   /** @param {Connection} connection @param {import("./sse_reader.js").Message} message */
   #receive(connection, { name, id, data }) {
     const isFirst = connection === this.#next;
-    const how = this.#current ? "switched" : connection.resumed ? "resumed" : "restarted";
+    const how = this.#current && !replay ? "switched" : connection.resumed ? "resumed" : "restarted";
     if (isFirst) {
       this.#current?.reader.close();
       this.#current = connection;
@@ -128,6 +144,7 @@ export class Stream {
     }
     this.#callbacks.onEvent(name, JSON.parse(data));
     if (name === "bye") this.#close(connection);
+    if (name === "end") this.#end();
   }
 
   /** Close a connection that has failed or ended, and schedule the next attempt. @param {Connection} connection */
@@ -149,6 +166,12 @@ export class Stream {
     this.#notifyState();
   }
 
+  #end() {
+    this.#disconnect();
+    this.#ended = true;
+    this.#notifyState();
+  }
+
   #checkTimeouts() {
     const now = elapsed();
     if (this.#current && now - this.#lastMessageAt > DEAD_MS) {
@@ -163,7 +186,7 @@ export class Stream {
 
   /** Skip the retry delay: the network is back, or the page is visible again. */
   #reconnectNow() {
-    if (!this.#current && !this.#next) this.#connect();
+    if (!this.#current && !this.#next && !this.#ended) this.#connect();
   }
 
   #followVisibility() {

@@ -50,6 +50,11 @@ export function zonedIsoText(ms) {
   return zonedDate(ms).toISOString().slice(0, -1);
 }
 
+/** @param {string} day Such as 2026-02-08. @returns {number} Its beginning in the chosen zone, in milliseconds since 1970. */
+export function dayStart(day) {
+  return Date.parse(zone === "utc" ? `${day}T00:00Z` : `${day}T00:00`);
+}
+
 /** Name the zone in all elements with the class `time-zone`. */
 function showLabels() {
   for (const element of document.querySelectorAll(".time-zone")) {

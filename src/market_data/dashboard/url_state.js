@@ -32,7 +32,9 @@ export function setChartParameters(parameters, { write: now = true } = {}) {
 
 /** @param {Record<string, string>} selection @param {boolean} replace */
 function write(selection, replace) {
-  const url = `${location.pathname}?${new URLSearchParams({ ...selection, ...chartParameters })}`;
+  const replay = new URLSearchParams(location.search).get("replay");
+  const query = new URLSearchParams({ ...selection, ...chartParameters, ...(replay && { replay }) });
+  const url = `${location.pathname}?${query}`;
   if (url === location.pathname + location.search) return;
   if (replace) history.replaceState(null, "", url);
   else history.pushState(null, "", url);

@@ -58,6 +58,15 @@ def test_dashboard_and_its_dialogs_have_no_violations(
         assert wcag_violations(page) == []
 
 
+def test_replay_has_no_violations(browser: Browser, address: str, market: Market, screen: dict[str, Any]):
+    market.trade("100")
+    with recorded_page(browser, address, **screen) as recorded:
+        page = recorded.page
+        open_dashboard(page, f"?replay={market.minute(ago=5):%Y-%m-%dT%H:%M:%SZ}")
+        expect(page.get_by_role("region", name="Replay")).to_be_visible()
+        assert wcag_violations(page) == []
+
+
 def test_front_page_has_no_violations(browser: Browser, address: str, connection: Connection, screen: dict[str, Any]):
     store(connection, trade(0, "104.90"))
     with recorded_page(browser, address, **screen) as recorded:

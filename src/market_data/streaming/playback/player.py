@@ -41,6 +41,8 @@ class Player:
         self._anchor = start
         """Virtual time at `_anchored_at`."""
         self._anchored_at = 0.0
+        self._begun = False
+        """False while the virtual clock stands, because the first message is yet to be sent; commands may arrive before."""
         self._position: Position = start
         self._reopen = True
         self._next_heartbeat = self._next_clock = 0.0
@@ -48,7 +50,7 @@ class Player:
     @property
     def now(self) -> datetime:
         """Virtual time."""
-        if self._paused or isinf(self._speed):
+        if self._paused or isinf(self._speed) or not self._begun:
             return self._anchor
         passed = (asyncio.get_running_loop().time() - self._anchored_at) * self._speed
         left = (self._end - self._anchor).total_seconds()
@@ -110,7 +112,8 @@ class Player:
     async def messages(self) -> AsyncGenerator[list[Message]]:
         """Yield the messages until the end of the replay, or until the client is closed."""
         client = self.client
-        self._set_now(self._start)
+        self._begun = True
+        self._set_now(self._anchor)
         self._next_heartbeat = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
         yield [first_heartbeat(client.transport, client.delivered_up_to, self.now), self._clock()]
         try:
@@ -176,6 +179,8 @@ class Player:
             self._steps = max(0, self._steps - bool(moment.messages))
         if self._paused or isinf(self._speed):
             self._set_now(max(self._anchor, moment.time))
+        if self._paused and moment.is_whole and moment.messages:
+            self._reply()
 
     async def _wait_for(self, moment: Moment | None) -> AsyncGenerator[list[Message]]:
         """Yield clocks, heartbeats and replies until a moment is due; None is the end of the replay."""
