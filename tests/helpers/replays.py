@@ -11,7 +11,7 @@ from helpers.sse_client import Event, listening
 from helpers.websocket_client import open_websocket
 
 CANDLES = ",".join(f"candles_{interval}" for interval in INTERVALS)
-ALL = f"trades,{CANDLES}"
+ALL = f"trades,{CANDLES},revisions"
 NOT_RECORDED = {"heartbeat", "clock", "end"}
 
 

@@ -128,6 +128,6 @@ def test_random_history_is_replayed_as_it_was_streamed(address: str, connection:
         recorder.stopped = True
         streamed = recorded(list(recorder.events))
     replayed = recorded(played(transport, address, start, end, channels=ALL))
-    assert {event.name for event in streamed} >= {"trade", "candle"}
+    assert {event.name for event in streamed} >= {"trade", "candle", "revision"}
     streamed, replayed = comparable(streamed, replayed)
     assert replayed == streamed

@@ -198,7 +198,7 @@ def test_commands_of_replays_need_one(address: str):
         ({"from": "now-1h", "speed": "fast"}, "speed", "must be a number above 0"),
         ({"from": "now-1h", "order": "size"}, "order", "must be one of known, time"),
         ({"from": "now-1h", "last_event_id": "1-1-0"}, "last_event_id", "can't be combined with from"),
-        ({"from": "now-1h", "channels": "trades,revisions"}, "channels", "read them with GET /revisions"),
+        ({"from": "now-1h", "channels": "trades,revisions", "order": "time"}, "channels", "order=known has them"),
         ({"speed": "10"}, "speed", "belongs to a replay; give from="),
         ({"to": "now"}, "to", "belongs to a replay; give from="),
         ({"order": "time"}, "order", "belongs to a replay; give from="),

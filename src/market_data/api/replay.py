@@ -23,7 +23,7 @@ NO_RESUME = (
 )
 
 
-NO_REVISIONS = "can't have revisions together with from; read them with GET /revisions"
+NO_REVISIONS = "can't have revisions in order=time, which plays the trades as they are now; order=known has them"
 
 
 def read_replay(
@@ -69,19 +69,20 @@ async def prepare_replay(
     """Return the player of a replay; None without one.
 
     Raises:
-        BadParameters: The client has subscribed to revisions.
+        BadParameters: The client has subscribed to revisions, which order=time lacks.
         Overloaded: Too many replays run.
         Gone: Trades of the range have been dropped.
     """
     if request is None:
         return None
-    check_replayed(client.subscription)
-    return await services_of(connection).replays.prepare(client, request)
+    player = await services_of(connection).replays.prepare(client, request)
+    check_replayed(player, client.subscription)
+    return player
 
 
-def check_replayed(subscription: Subscription) -> None:
-    """Raise BadParameters if a subscription has a channel that replays lack."""
-    if REVISIONS in subscription.channels:
+def check_replayed(player: Player, subscription: Subscription) -> None:
+    """Raise BadParameters if a subscription has a channel that the replay lacks."""
+    if REVISIONS in subscription.channels and not player.has_revisions:
         raise BadParameters([ParameterProblem("channels", NO_REVISIONS)])
 
 

@@ -64,7 +64,8 @@ stream ends:
 * `end`: the replay has reached its end, the `timestamp`.
 
 In `order=known`, the default, ids are those of the live stream up to their middle number, which counts the subscribed rows
-of a commit. In `order=time`, they have the version that is played, and count the events.
+of a commit. In `order=time`, they have the version that is played, and count the events; there are no changes, and so no
+channel `revisions`.
 
 Ids follow the order of commits and are the same at all replicas. A client that reconnects with the id of the last event that
 it received (a browser's `EventSource` does so by itself) misses no event and receives none twice; of several missed changes
@@ -75,7 +76,7 @@ of a candle it receives the newest.
 "id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first. With `"last_event_id"`, `subscribe`
 first sends the events that were missed since. A page sends its key as a subprotocol, `new WebSocket(url, ["bearer", key])`,
 or in its first message, `{"action": "authenticate", "key": …}`. In a replay, it also takes `{"action": "pause"}`, `resume`,
-`step` (plays the next commit, and pauses), `{"action": "seek", "time": "2026-02-08T10:30:00Z"}` within the replay, and
+`step` (plays the next commit, sends a `clock` after it, and pauses), `{"action": "seek", "time": "2026-02-08T10:30:00Z"}` within the replay, and
 `{"action": "speed", "speed": 60}` or `"max"`; each is answered with a `clock`.
 
     curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'

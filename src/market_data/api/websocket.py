@@ -185,7 +185,7 @@ async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: 
     if player and command.last_event_id:
         raise BadParameters([ParameterProblem("last_event_id", NO_RESUME)])
     if player:
-        check_replayed(wanted)
+        check_replayed(player, wanted)
     if player or command.last_event_id is None:
         (player or hub_of(socket)).subscribe(client, wanted)
         _enqueue_subscription(client, wanted)

@@ -40,10 +40,11 @@ async def revision_events(rows: Sequence[StreamRow], wanted: Subscription, read:
     }
     if not numbers:
         return []
-    return [_event(found) for found in await read([(*key, number) for key, number in numbers.items()])]
+    return [revision_event(found) for found in await read([(*key, number) for key, number in numbers.items()])]
 
 
-def _event(found: SymbolRevisions) -> Event:
+def revision_event(found: SymbolRevisions) -> Event:
+    """Return the revisions of a symbol by a version as an event."""
     revisions: list[Revision] = []
     for _, group in groupby(found.revisions, attrgetter("interval")):
         changes = list(group)

@@ -112,6 +112,8 @@ class ChangedCandles:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, datetime], StreamRow] = {}
+        self.last_numbers: dict[str, int] = {}
+        """Number of the last row of each symbol."""
 
     def add(self, row: StreamRow) -> None:
         """Add a row, after those with smaller numbers."""

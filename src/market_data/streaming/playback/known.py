@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from market_data.queries.intervals import INTERVALS
 from market_data.queries.replay import (
     Area,
     PastCandle,
@@ -21,6 +22,7 @@ from market_data.queries.replay import (
     read_reloads,
     read_stored_trades,
 )
+from market_data.queries.revisions import read_stream_revisions
 from market_data.queries.stream import StreamRow
 from market_data.queries.trades import TradeKey
 from market_data.streaming.events import Event, EventId, Message
@@ -36,10 +38,15 @@ from market_data.streaming.playback.statements import (
     pages,
 )
 from market_data.streaming.playback.waiting import Load, WaitingCandles
+from market_data.streaming.revision_events import revision_event
+from market_data.streaming.subscriptions import REVISIONS
 from market_data.trade_validation import MICROSECOND
 
 Trades = Mapping[int, tuple[list[PlayedTrade], list[PlayedChange]]]
 """Trades that writes stored, and their changes, by write."""
+
+MAX_NUMBER = 2**31 - 1
+"""Number above those of all rows of the stream: the statement has been read to its end."""
 
 MAX_CLOSED_LATE = timedelta(hours=1)
 """Closings before this time were not streamed (`advance_stream` in `alembic/sql/stream.sql`)."""
@@ -131,7 +138,7 @@ class KnownSource:
     async def _of_trades(
         self, statement: Statement, stored: Sequence[PlayedTrade], changes: Sequence[PlayedChange]
     ) -> Moment:
-        if not changes and not self._candles:
+        if not changes and not self._candles and not self._audience.wants_revisions:
             return _moment_of(statement, self._audience.trades(statement.version, stored, 1))
         latest = await self._latest(statement, changes)
         changed = ChangedCandles()
@@ -164,9 +171,11 @@ class KnownSource:
                 name = "corrected" if change.is_correction else "cancelled"
                 members = f',"change":"{name}","latest":{latest.change(change, target)}' if latest else ""
                 messages += self._audience.trade(event_id, change.symbol, change.members + members)
+                changed.last_numbers[change.symbol] = number
                 self._note_change(statement, number, change.symbol, change, changed)
             elif stored:
                 messages += self._audience.trade(event_id, stored.symbol, stored.members)
+                changed.last_numbers[stored.symbol] = number
                 if self._candles:
                     self._candles.add(stored)
                     self._note_change(statement, number, stored.symbol, stored, changed)
@@ -183,10 +192,12 @@ class KnownSource:
         changed.add(StreamRow(version, committed_at, number, "trade", symbol, time, None, closed_until, False, None))
 
     async def _moment(self, statement: Statement, messages: list[Message], changed: ChangedCandles) -> Moment:
-        """Return the last moment of a statement, with its candles."""
+        """Return the last moment of a statement, with its candles and revisions."""
         if rows := changed.rows:
             messages += await self._candle_messages(statement, rows)
-            messages.sort(key=_by_id)
+        if self._audience.wants_revisions:
+            messages += await self._revision_messages(statement, changed.last_numbers)
+        messages.sort(key=_by_id)
         return _moment_of(statement, messages)
 
     async def _candle_messages(self, statement: Statement, rows: Sequence[StreamRow]) -> list[Message]:
@@ -194,6 +205,17 @@ class KnownSource:
             return await self._read(read_past_candles, interval, statement.version, keys)
 
         return await self._candles.messages(rows, statement.version, read)
+
+    async def _revision_messages(self, statement: Statement, numbers: Mapping[str, int]) -> list[Message]:
+        wanted = {
+            symbol: number for symbol, number in numbers.items() if self._audience.subscription.includes(REVISIONS, symbol)
+        }
+        if not wanted or not statement.has_closed:
+            return []
+        rows = [(statement.version, symbol, MAX_NUMBER) for symbol in wanted]
+        found = await self._read(read_stream_revisions, rows, [*INTERVALS])
+        events = [revision_event(each._replace(number=wanted[each.symbol])) for each in found]
+        return [event.message(self._audience.transport) for event in events]
 
     async def _large(self, statement: Statement) -> AsyncGenerator[Moment]:
         """Yield the moments of a statement with many trades, part by part; of bulk history, only newer trades are events."""

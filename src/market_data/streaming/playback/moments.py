@@ -10,7 +10,7 @@ from market_data.database.pool import Database
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.replay import PlayedTrade
 from market_data.streaming.events import EventId, Message, Transport, encode
-from market_data.streaming.subscriptions import Subscription
+from market_data.streaming.subscriptions import REVISIONS, Subscription
 from market_data.tasks import cancel_and_wait
 
 P = ParamSpec("P")
@@ -76,6 +76,7 @@ class Audience:
         self.subscription = subscription
         self.transport: Transport = transport
         self.wants_trades = "trades" in subscription.channels
+        self.wants_revisions = REVISIONS in subscription.channels
         channels = {interval: f"candles_{interval}" for interval in INTERVALS}
         self.intervals = {interval: channel for interval, channel in channels.items() if channel in subscription.channels}
 

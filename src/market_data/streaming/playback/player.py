@@ -29,9 +29,12 @@ Open = Callable[[Position], Awaitable[Source]]
 class Player:
     """The replay of one client."""
 
-    def __init__(self, client: Client, start: datetime, end: datetime, speed: float, open_source: Open) -> None:
-        """`speed` is virtual seconds per second, or infinite."""
+    def __init__(
+        self, client: Client, start: datetime, end: datetime, speed: float, open_source: Open, *, has_revisions: bool = True
+    ) -> None:
+        """`speed` is virtual seconds per second, or infinite. `has_revisions` is False if the source has none."""
         self.client = client
+        self.has_revisions = has_revisions
         self._start = start
         self._end = end
         self._speed = speed

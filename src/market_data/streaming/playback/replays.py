@@ -63,7 +63,7 @@ class Replays:
             open_source = await self._by_time(client, request)
         else:
             open_source = await self._known(client, request)
-        return Player(client, request.start, request.end, request.speed, open_source)
+        return Player(client, request.start, request.end, request.speed, open_source, has_revisions=request.order == "known")
 
     async def messages(self, player: Player) -> AsyncGenerator[list[Message]]:
         """Yield the messages of a replay until its end, or until the client is closed.

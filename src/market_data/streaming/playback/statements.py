@@ -34,6 +34,12 @@ class Statement(NamedTuple):
         return bool(self.kinds & {"store", "correct", "cancel"})
 
     @property
+    def has_closed(self) -> bool:
+        """True if some of its trades are of a minute that had ended."""
+        first = self.first_time
+        return first is not None and first.replace(second=0, microsecond=0) + timedelta(minutes=1) <= self.committed_at
+
+    @property
     def late_before(self) -> datetime:
         """Time of trades below which candles may have been materialized (`fresh_since`)."""
         minute = self.committed_at.replace(second=0, microsecond=0)
