@@ -13,8 +13,11 @@ from market_data.errors import BadParameters
 
 PARAMETERS = ("/trades", "AAPL", T0, T0)
 TIMES = st.datetimes(timezones=st.just(UTC))
-KEYS = st.tuples(st.integers(0, 99), st.none() | TIMES, st.integers(-(2**63), 2**63 - 1))
-PAGES = st.builds(PageStart, st.lists(KEYS, min_size=1, max_size=100), st.none() | TIMES, st.none() | TIMES)
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+KEYS = st.tuples(st.integers(0, 99), st.none() | TIMES, NUMBERS)
+PAGES = st.builds(
+    PageStart, st.lists(KEYS, min_size=1, max_size=100), st.none() | TIMES, st.none() | TIMES, st.none() | NUMBERS
+)
 
 
 @given(PAGES)

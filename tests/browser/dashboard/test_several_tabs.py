@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from browser.dashboard.market import Market
@@ -10,7 +11,7 @@ from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import revoke, store_key
 from helpers.service import eventually
-from helpers.support import create_patient_app, serving
+from helpers.support import create_patient_app, now_within_minute, serving
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from prometheus_client import REGISTRY
 
@@ -50,16 +51,18 @@ def test_eight_tabs_share_a_stream(recorded: RecordedPage, market: Market):
 
 
 def test_a_tab_receives_each_event_once_while_others_change_their_subscription(recorded: RecordedPage, market: Market):
-    market.trade("1", symbol="AAPL")
-    market.trade("1", symbol="MSFT")
+    start = now_within_minute(1)  # all trades are of one hour
+    market.trade("1", at=start, symbol="AAPL")
+    market.trade("1", at=start, symbol="MSFT")
     page = recorded.page
     open_dashboard(page, "?symbol=AAPL&interval=1h")
     other = page.context.new_page()
     open_dashboard(other, "?symbol=MSFT&interval=1h")
     for number in range(12):
-        market.trade(f"{10 + number}", symbol="AAPL")
+        time = start + timedelta(milliseconds=number)
+        market.trade(f"{10 + number}", at=time, symbol="AAPL")
         other.keyboard.press(str(1 + number % 8))
-        market.trade(f"{50 + number}", symbol="MSFT")
+        market.trade(f"{50 + number}", at=time, symbol="MSFT")
     expect(page.locator("#price")).to_have_text("21.00")
     expect(other.locator("#price")).to_have_text("61.00")
     for each in (page, other):
