@@ -76,8 +76,8 @@ of a candle it receives the newest.
 "id": …, "data": …}`. Without parameters, the client is subscribed to nothing at first. With `"last_event_id"`, `subscribe`
 first sends the events that were missed since. A page sends its key as a subprotocol, `new WebSocket(url, ["bearer", key])`,
 or in its first message, `{"action": "authenticate", "key": …}`. In a replay, it also takes `{"action": "pause"}`, `resume`,
-`step` (plays the next commit, sends a `clock` after it, and pauses), `{"action": "seek", "time": "2026-02-08T10:30:00Z"}` within the replay, and
-`{"action": "speed", "speed": 60}` or `"max"`; each is answered with a `clock`.
+`step` (plays the next commit, sends a `clock` after it, and pauses), `{"action": "seek", "time": "2026-02-08T10:30:00Z"}`
+within the replay, and `{"action": "speed", "speed": 60}` or `"max"`; each is answered with a `clock`.
 
     curl -N 'http://127.0.0.1:8000/stream?symbols=AAPL&channels=trades,candles_1m'
 """
