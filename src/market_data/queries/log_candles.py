@@ -1,14 +1,14 @@
 """Leaves of the entries of candles: the candles of the commits since the entry before, as they stand in one snapshot."""
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
-from psycopg.rows import args_row
+from psycopg.rows import args_row, scalar_row
 from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import Range
 
@@ -18,7 +18,7 @@ from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
 Connection = AsyncConnection[Any]
 
 MAX_STALE = timedelta(days=1)
-"""While more time than this is yet to be refreshed, as after an import, an entry of candles waits for it."""
+"""While more time than this is yet to be materialized or refreshed, as after an import, an entry of candles waits for it."""
 
 BATCH = 1024
 
@@ -30,13 +30,15 @@ class Changed(NamedTuple):
     committed_at: datetime | None
     write_ids: list[int]
     ranges: TimestamptzMultirange
-    """Times of their trades."""
+    """A few ranges with the times of their trades."""
     weeks: TimestamptzMultirange
-    """Weeks of these times."""
+    """Weeks of these ranges."""
     stale: timedelta
-    """Length of the parts of `ranges` that are yet to be refreshed."""
+    """Length of the times of their trades that are yet to be materialized or refreshed."""
     is_stale: bool
-    """True if some candles of these weeks are yet to be refreshed; of any interval, as each has its own watermark."""
+    """True if some candles of these weeks are; of any interval, as each has its own watermark."""
+    watermarks: Sequence[datetime | None]
+    """By level, as they were before the snapshot."""
 
 
 def _buckets(width: LiteralString) -> LiteralString:
@@ -50,24 +52,37 @@ def _buckets(width: LiteralString) -> LiteralString:
     """
 
 
+def _stale_times(level: LiteralString) -> LiteralString:
+    """Return the SQL of the times whose candles of a level are yet to be materialized or refreshed.
+
+    By watermarks that were read before the snapshot: in it, all earlier candles are there. The views would be planned with
+    the newest ones, and lack the candles that were materialized since.
+    """
+    watermark: LiteralString = f"(%(watermarks)s::timestamptz[])[{level}]"
+    return f"(stale_times({level}) + tstzmultirange(tstzrange({watermark}, NULL)))"
+
+
 # A cancelled trade has taken its write_id with it, so candles of cancelled trades are found by trade_changes.
 CHANGED = f"""
     SELECT
         newest_version(),
         (SELECT committed_at FROM commits WHERE version = newest_version()),
         write_ids,
-        ranges,
+        area,
         weeks,
-        coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(ranges * stale_times(1)) AS r), '0'),
-        EXISTS (SELECT FROM generate_series(1, 8) AS level WHERE weeks && stale_times(level))
+        coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(ranges * {_stale_times("1")}) AS r), '0'),
+        EXISTS (SELECT FROM generate_series(1, 8) AS level WHERE weeks && {_stale_times("level")}),
+        %(watermarks)s::timestamptz[]
     FROM (
         SELECT
             coalesce(array_agg(write_id), '{{}}') AS write_ids,
             coalesce(range_agg(tstzrange(first_time, last_time + INTERVAL '1 microsecond')), '{{}}') AS ranges
         FROM commits
-        WHERE version > %s AND kind IN ('store', 'correct', 'cancel') AND first_time IS NOT NULL
+        WHERE version > %(since)s AND kind IN ('store', 'correct', 'cancel') AND first_time IS NOT NULL
     ) AS found
-    CROSS JOIN LATERAL (SELECT {_buckets(LENGTHS["1w"])} AS weeks FROM unnest(ranges) AS r) AS whole
+    CROSS JOIN LATERAL (
+        SELECT coalesce(range_agg(r), '{{}}') AS area, {_buckets(LENGTHS["1w"])} AS weeks FROM few_ranges(ranges) AS r
+    ) AS whole
 """
 
 
@@ -75,20 +90,16 @@ WATERMARKS = "SELECT candles_watermark(name) FROM unnest(%s::text[]) AS name"
 
 
 async def read_watermarks(connection: Connection) -> list[Any]:
-    """Return the watermarks of all intervals.
-
-    A view of candles is planned with the newest watermark, also in an older snapshot, which lacks the candles that were
-    materialized since: what is read in a snapshot is complete only if the watermarks are the same before and after.
-    """
-    cursor = connection.cursor()
+    """Return the watermarks of all intervals: call it before the snapshot begins."""
+    cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(WATERMARKS, ([*LENGTHS],))
     return await cursor.fetchall()
 
 
-async def read_changed(connection: Connection, since: int) -> Changed:
+async def read_changed(connection: Connection, since: int, watermarks: Sequence[datetime | None]) -> Changed:
     """Return which candles have changed since a version."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Changed))
-    await cursor.execute(CHANGED, (since,))
+    await cursor.execute(CHANGED, {"since": since, "watermarks": list(watermarks)})
     (changed,) = await cursor.fetchall()
     return changed
 
@@ -96,8 +107,8 @@ async def read_changed(connection: Connection, since: int) -> Changed:
 def _area(interval: LiteralString) -> LiteralString:
     buckets = _buckets(LENGTHS[interval])
     return f"""
-        SELECT area, (SELECT {buckets} FROM unnest(area * stale_times({LEVELS[interval]})) AS r)
-        FROM (SELECT {buckets} AS area FROM few_ranges(%s::tstzmultirange) AS r) AS found
+        SELECT area, (SELECT {buckets} FROM unnest(area * {_stale_times(LEVELS[interval])}) AS r)
+        FROM (SELECT {buckets} AS area FROM unnest(%(ranges)s::tstzmultirange) AS r) AS found
     """
 
 
@@ -125,16 +136,17 @@ def _chosen(interval: LiteralString, found: LiteralString, stale: LiteralString)
     """
 
 
+# OFFSET 0: the planner would compute a view as a whole, and then choose the ranges, also if there are none.
 def _fresh_candles(interval: LiteralString) -> LiteralString:
     found: LiteralString = f"""
         SELECT s.symbol, c.*
-        FROM unnest(%(area)s::tstzmultirange) AS r
+        FROM unnest(%(area)s::tstzmultirange - %(stale)s::tstzmultirange) AS r
         CROSS JOIN symbols AS s
         CROSS JOIN LATERAL (
             SELECT bucket, {FIGURES}
             FROM candles_{interval} AS c
             WHERE c.symbol = s.symbol AND c.bucket >= lower(r) AND c.bucket < upper(r)
-                AND NOT (c.bucket <@ %(stale)s::tstzmultirange) IS TRUE
+            OFFSET 0
         ) AS c
     """
     chosen = _chosen(interval, found, "NOT ({bucket} <@ %(stale)s::tstzmultirange) IS TRUE")
@@ -173,6 +185,7 @@ def _rolled_up(finer: LiteralString, interval: LiteralString) -> LiteralString:
                     SELECT symbol, bucket, {FIGURES}
                     FROM candles_{finer} AS c
                     WHERE c.bucket >= lower(r) AND c.bucket < upper(r)
+                    OFFSET 0
                 ) AS c
             ) AS source
             GROUP BY 1, 2
@@ -181,16 +194,17 @@ def _rolled_up(finer: LiteralString, interval: LiteralString) -> LiteralString:
 
 
 def _stale_candles() -> LiteralString:
-    """Return the SQL of the leaves of the candles of all intervals that are yet to be refreshed.
+    """Return the SQL of the leaves of the candles of all intervals that are yet to be materialized or refreshed.
 
-    It computes each interval once, for all symbols and buckets: with `candles_as_of` it took 100 times as long.
+    It computes each interval once, for all symbols and buckets, from the finer one. The views would compute each from the
+    trades, and `candles_as_of` each bucket on its own.
     """
     intervals = tuple(LENGTHS)
     parts: list[LiteralString] = [
         f"""
             area_{interval} AS MATERIALIZED (
                 SELECT {_buckets(LENGTHS[interval])} AS times
-                FROM unnest(%(weeks)s::tstzmultirange * stale_times({LEVELS[interval]})) AS r
+                FROM unnest(%(weeks)s::tstzmultirange * {_stale_times(LEVELS[interval])}) AS r
             )
         """
         for interval in intervals
@@ -237,10 +251,10 @@ async def read_candle_leaves(connection: Connection, changed: Changed) -> AsyncG
     Finer candles are read where the coarser ones have changed only.
     """
     stale_leaves = await _read_stale_leaves(connection, changed)
-    ranges = changed.ranges
+    ranges, watermarks = changed.ranges, list(changed.watermarks)
     for interval in reversed(tuple(LENGTHS)):
         bounds = connection.cursor(binary=True)
-        await bounds.execute(AREAS[interval], (ranges,))
+        await bounds.execute(AREAS[interval], {"ranges": ranges, "watermarks": watermarks})
         ((area, stale),) = await bounds.fetchall()
         waiting = stale_leaves[interval]
         buckets = {leaf.bucket for leaf in waiting}
@@ -257,11 +271,12 @@ async def read_candle_leaves(connection: Connection, changed: Changed) -> AsyncG
 
 
 async def _read_stale_leaves(connection: Connection, changed: Changed) -> Mapping[str, list[Leaf]]:
-    """Return the leaves of changed candles that are yet to be refreshed, by interval; each list is sorted."""
+    """Return the leaves of changed candles that are yet to be materialized or refreshed, by interval, sorted."""
     found: dict[str, list[Leaf]] = {interval: [] for interval in LENGTHS}
     if changed.is_stale:
         cursor = connection.cursor(binary=True)
-        await cursor.execute(STALE_CANDLES, {"write_ids": changed.write_ids, "weeks": changed.weeks}, prepare=False)
+        parameters = {"write_ids": changed.write_ids, "weeks": changed.weeks, "watermarks": list(changed.watermarks)}
+        await cursor.execute(STALE_CANDLES, parameters, prepare=False)
         for interval, *leaf in await cursor.fetchall():
             found[interval].append(Leaf(*leaf))
     return found

@@ -51,9 +51,6 @@ BATCH = 256
 STATEMENT_SECONDS = 600.0
 """Time-out of statements: those of a large commit take long."""
 
-CANDLE_ATTEMPTS = 5
-"""Attempts to read candles while none are materialized."""
-
 MINUTE = 60.0
 
 RELEASE_SECONDS = 0.5
@@ -173,18 +170,9 @@ class LogWriter:
             await append_commits(connection, self._holder, position.size, computed)
 
     async def _add_candles(self, connection: Connection) -> None:
-        """Add the candles that have changed since the last entry of candles, after the commits that changed them.
-
-        If candles are materialized during each attempt to read them, the next entry has these candles.
-        """
+        """Add the candles that have changed since the last entry of candles, after the commits that changed them."""
         since = (await read_position(connection)).candles_version
-        for _ in range(CANDLE_ATTEMPTS):
-            watermarks = await read_watermarks(connection)
-            found = await _read_candles(connection, since)
-            if await read_watermarks(connection) == watermarks:
-                break
-        else:
-            return
+        found = await _read_candles(connection, since)
         if found is None:
             return
         root = root_of(found.hashes) if found.hashes else EMPTY_ROOT
@@ -217,9 +205,10 @@ class _Candles(NamedTuple):
 async def _read_candles(connection: Connection, since: int) -> _Candles | None:
     """Return the candles that have changed since a version; None if there are none, or too many to be refreshed yet."""
     leaves: list[str] = []
+    watermarks = await read_watermarks(connection)
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        changed = await read_changed(connection, since)
+        changed = await read_changed(connection, since, watermarks)
         if not changed.write_ids or changed.stale > MAX_STALE or changed.committed_at is None:
             return None
         async for page in read_candle_leaves(connection, changed):
