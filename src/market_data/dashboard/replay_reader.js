@@ -38,9 +38,11 @@ export class ReplayReader {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(command));
   }
 
+  /** Close the connection. The clock stands until the next one, as while the tab is hidden. */
   close() {
     this.#socket.onclose = this.#socket.onmessage = null;
     this.#socket.close();
+    this.#replay.hold();
   }
 
   /** @param {string} text */

@@ -9,6 +9,11 @@ CHART_PROPERTY = """async (name) => {
     for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
     return document.querySelector("#chart")[name];
 }"""
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""Script that hides the page, or shows it."""
 
 
 def open_dashboard(page: Page, query: str = "", *, connection: str = "live") -> None:

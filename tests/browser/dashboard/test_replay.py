@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser.dashboard.market import Market, now
-from browser.dashboard.page import expect_chart, legend_value, open_dashboard, watch_list_row
+from browser.dashboard.page import HIDE, expect_chart, legend_value, open_dashboard, watch_list_row
 from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import store_key
@@ -130,6 +130,21 @@ def test_day_is_played_to_its_end_and_again(recorded: RecordedPage, past: Past):
     bar(page, "Play").click()
     expect(page.locator("#connection")).to_have_text("Replay")
     expect(page.locator("#price")).to_have_text("100.00")
+
+
+def test_virtual_time_stands_while_the_tab_is_hidden(recorded: RecordedPage, past: Past):
+    page = recorded.page
+    page.clock.install()
+    open_replay(page, past.start)
+    page.evaluate(HIDE, True)
+    page.clock.fast_forward(61_000)
+    expect(page.locator("html")).to_have_attribute("data-connection", "paused")
+    time = int(page.locator("#replay-time").input_value())
+    page.clock.fast_forward(600_000)
+    assert int(page.locator("#replay-time").input_value()) == time
+    page.evaluate(HIDE, False)
+    expect(page.locator("#connection")).to_have_text("Replay")
+    assert int(page.locator("#replay-time").input_value()) < time + 600_000
 
 
 def test_day_is_chosen_below_the_chart(recorded: RecordedPage, past: Past):

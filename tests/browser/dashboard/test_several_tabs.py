@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from browser.dashboard.market import Market
-from browser.dashboard.page import expect_chart, legend_value, open_dashboard
+from browser.dashboard.page import HIDE, expect_chart, legend_value, open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import revoke, store_key
@@ -14,11 +14,6 @@ from helpers.service import eventually
 from helpers.support import create_patient_app, now_within_minute, serving
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from prometheus_client import REGISTRY
-
-HIDE = """(hidden) => {
-    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
 
 
 def open_streams() -> float:
