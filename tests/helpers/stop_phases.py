@@ -15,7 +15,7 @@ import pytest
 from helpers.pgbouncer import PROGRAM, pausable_pgbouncer
 from helpers.service import Process, Service, eventually
 from helpers.sse_client import listening
-from helpers.support import Databases, changed_url
+from helpers.support import DEFAULT_TIMEOUTS, Databases, changed_url
 from helpers.tcp_proxy import Proxy, proxy_to
 from helpers.websocket_client import open_websocket
 from psycopg.conninfo import conninfo_to_dict
@@ -52,7 +52,7 @@ class Site(NamedTuple):
 
     def start(self, *arguments: str, **settings: str) -> Service:
         """Start a service."""
-        service = Service(self.folder, *arguments, **{"DATABASE_URL": self.database_url, **settings})
+        service = Service(self.folder, *arguments, **{"DATABASE_URL": self.database_url, **DEFAULT_TIMEOUTS, **settings})
         self.stack.callback(service.end)
         return service
 

@@ -98,6 +98,8 @@ def with_options(url: str, options: str) -> str:
 TIMEOUTS = ("pool_timeout_seconds", "query_timeout_seconds", "request_timeout_seconds")
 LONG_TIMEOUTS = {name.upper(): "60" for name in TIMEOUTS}
 """Environment variables of a service under test: a busy machine needs more time than the defaults give."""
+DEFAULT_TIMEOUTS = {name.upper(): str(getattr(Settings(), name)) for name in TIMEOUTS}
+"""For tests of a service that loses its database."""
 
 
 def create_patient_app(settings: Settings) -> Litestar:

@@ -40,8 +40,10 @@ export class ReplayReader {
 
   /** Close the connection. The clock stands until the next one, as while the tab is hidden. */
   close() {
-    this.#socket.onclose = this.#socket.onmessage = null;
-    this.#socket.close();
+    const socket = this.#socket;
+    socket.onclose = socket.onmessage = null;
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(); // before, it would be an error
+    else socket.close();
     this.#replay.hold();
   }
 
