@@ -39,8 +39,9 @@ export class Replay {
 
   /** Parameters of the next stream. @returns {Record<string, string>} */
   get parameters() {
-    const to = this.isOver ? { to: new Date(this.end).toISOString() } : {};
-    return { from: this.from, ...to, speed: String(this.speed) };
+    /** @type {Record<string, string>} */
+    const end = this.isOver ? { to: new Date(this.end).toISOString() } : {};
+    return { from: this.from, ...end, speed: String(this.speed) };
   }
 
   /** Note the position of a message. @param {string} id */
