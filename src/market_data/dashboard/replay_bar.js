@@ -79,6 +79,5 @@ function bindBar(replay, stream) {
   onTimeZoneChange(show);
   setInterval(show, SHOW_MS);
   show();
-  document.documentElement.dataset.replay = "";
   byId("replay").hidden = false;
 }

@@ -1,7 +1,7 @@
 """Leaves of the entries of candles: the candles of the commits since the entry before, as they stand in one snapshot."""
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import pairwise
@@ -37,8 +37,6 @@ class Changed(NamedTuple):
     """Length of the times of their trades that are yet to be materialized or refreshed."""
     is_stale: bool
     """True if some candles of these weeks are; of any interval, as each has its own watermark."""
-    watermarks: Sequence[datetime | None]
-    """By level, as they were before the snapshot."""
 
 
 def _buckets(width: LiteralString) -> LiteralString:
@@ -55,8 +53,8 @@ def _buckets(width: LiteralString) -> LiteralString:
 def _stale_times(level: LiteralString) -> LiteralString:
     """Return the SQL of the times whose candles of a level are yet to be materialized or refreshed.
 
-    By watermarks that were read before the snapshot: in it, all earlier candles are there. The views would be planned with
-    the newest ones, and lack the candles that were materialized since.
+    The watermarks were read before the snapshot, so the snapshot has all earlier candles. The views are planned with the
+    newest watermarks, and would lack the candles that were materialized since.
     """
     watermark: LiteralString = f"(%(watermarks)s::timestamptz[])[{level}]"
     return f"(stale_times({level}) + tstzmultirange(tstzrange({watermark}, NULL)))"
@@ -71,8 +69,7 @@ CHANGED = f"""
         area,
         weeks,
         coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(ranges * {_stale_times("1")}) AS r), '0'),
-        EXISTS (SELECT FROM generate_series(1, 8) AS level WHERE weeks && {_stale_times("level")}),
-        %(watermarks)s::timestamptz[]
+        EXISTS (SELECT FROM generate_series(1, 8) AS level WHERE weeks && {_stale_times("level")})
     FROM (
         SELECT
             coalesce(array_agg(write_id), '{{}}') AS write_ids,
@@ -89,17 +86,17 @@ CHANGED = f"""
 WATERMARKS = "SELECT candles_watermark(name) FROM unnest(%s::text[]) AS name"
 
 
-async def read_watermarks(connection: Connection) -> list[Any]:
-    """Return the watermarks of all intervals: call it before the snapshot begins."""
+async def read_watermarks(connection: Connection) -> list[datetime | None]:
+    """Return the watermarks by level: call it before the snapshot begins."""
     cursor = connection.cursor(row_factory=scalar_row)
     await cursor.execute(WATERMARKS, ([*LENGTHS],))
     return await cursor.fetchall()
 
 
-async def read_changed(connection: Connection, since: int, watermarks: Sequence[datetime | None]) -> Changed:
+async def read_changed(connection: Connection, since: int, watermarks: list[datetime | None]) -> Changed:
     """Return which candles have changed since a version."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Changed))
-    await cursor.execute(CHANGED, {"since": since, "watermarks": list(watermarks)})
+    await cursor.execute(CHANGED, {"since": since, "watermarks": watermarks})
     (changed,) = await cursor.fetchall()
     return changed
 
@@ -245,13 +242,15 @@ class Leaf(NamedTuple):
     text: str
 
 
-async def read_candle_leaves(connection: Connection, changed: Changed) -> AsyncGenerator[list[str]]:
+async def read_candle_leaves(
+    connection: Connection, changed: Changed, watermarks: list[datetime | None]
+) -> AsyncGenerator[list[str]]:
     """Yield the leaves of changed candles, from the coarsest interval to the finest: call it in the snapshot of `changed`.
 
     Finer candles are read where the coarser ones have changed only.
     """
-    stale_leaves = await _read_stale_leaves(connection, changed)
-    ranges, watermarks = changed.ranges, list(changed.watermarks)
+    stale_leaves = await _read_stale_leaves(connection, changed, watermarks)
+    ranges = changed.ranges
     for interval in reversed(tuple(LENGTHS)):
         bounds = connection.cursor(binary=True)
         await bounds.execute(AREAS[interval], {"ranges": ranges, "watermarks": watermarks})
@@ -270,12 +269,14 @@ async def read_candle_leaves(connection: Connection, changed: Changed) -> AsyncG
         ranges = _narrowed(ranges, buckets, INTERVALS[interval])
 
 
-async def _read_stale_leaves(connection: Connection, changed: Changed) -> Mapping[str, list[Leaf]]:
+async def _read_stale_leaves(
+    connection: Connection, changed: Changed, watermarks: list[datetime | None]
+) -> Mapping[str, list[Leaf]]:
     """Return the leaves of changed candles that are yet to be materialized or refreshed, by interval, sorted."""
     found: dict[str, list[Leaf]] = {interval: [] for interval in LENGTHS}
     if changed.is_stale:
         cursor = connection.cursor(binary=True)
-        parameters = {"write_ids": changed.write_ids, "weeks": changed.weeks, "watermarks": list(changed.watermarks)}
+        parameters = {"write_ids": changed.write_ids, "weeks": changed.weeks, "watermarks": watermarks}
         await cursor.execute(STALE_CANDLES, parameters, prepare=False)
         for interval, *leaf in await cursor.fetchall():
             found[interval].append(Leaf(*leaf))

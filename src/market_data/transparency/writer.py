@@ -211,7 +211,7 @@ async def _read_candles(connection: Connection, since: int) -> _Candles | None:
         changed = await read_changed(connection, since, watermarks)
         if not changed.write_ids or changed.stale > MAX_STALE or changed.committed_at is None:
             return None
-        async for page in read_candle_leaves(connection, changed):
+        async for page in read_candle_leaves(connection, changed, watermarks):
             leaves += page
     parts = [leaves[start : start + PART] for start in range(0, len(leaves), PART)]
     hashes, texts = [_part_hash(part) for part in parts], ["\n".join(part) for part in parts]

@@ -12,7 +12,7 @@ from browser.dashboard.page import HIDE, expect_chart, legend_value, open_dashbo
 from browser.recorded_page import RecordedPage, recorded_page
 from browser.settings import page_settings
 from helpers.api_keys import store_key
-from helpers.support import Connection, create_patient_app, serving
+from helpers.support import Connection, create_patient_app, one, serving
 from helpers.tcp_proxy import Proxy
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -45,7 +45,7 @@ class Past:
     @contextmanager
     def _next_hour(self) -> Iterator[datetime]:
         self._hours += 1
-        (before,) = self._connection.execute(NEWEST).fetchone() or (0,)
+        before = one(self._connection, NEWEST)
         yield self.hour(self._hours)
         self._commit(before, self.hour(self._hours))
 
