@@ -10,6 +10,7 @@ from litestar import Litestar
 from litestar.middleware import DefineMiddleware
 
 from market_data.api import HANDLERS, openapi_config, pages
+from market_data.api.compat import selected_protocols
 from market_data.api.http import problems
 from market_data.auth.api_keys import ApiKeyCache
 from market_data.body_store import body_store
@@ -50,18 +51,25 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or read_settings()
     if settings.database_url is None:
         raise StartError("DATABASE_URL is not set; `market-data serve` starts the embedded engine and sets it.")
+    protocols = selected_protocols(settings.compatibility)
     request_log = RequestLog()
     tracer_provider = tracing.start_provider() if tracing.is_requested() else None
     app = Litestar(
-        [*HANDLERS, *pages(Path(settings.docs_assets) if settings.docs_assets else None)],
+        [
+            *HANDLERS,
+            *(protocol.router for protocol in protocols),
+            *pages(Path(settings.docs_assets) if settings.docs_assets else None),
+        ],
         lifespan=[lambda app: _run_services(app, settings, request_log, tracer_provider)],
         middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
         exception_handlers={Exception: problems.handle_exception},
-        openapi_config=openapi_config(required=settings.auth == "required"),
+        openapi_config=openapi_config([protocol.tag for protocol in protocols], required=settings.auth == "required"),
         logging_config=None,
         request_max_body_size=settings.max_body_bytes,
     )
-    app.asgi_handler = wrap(app.asgi_handler, settings, app.state, open_paths(app), request_log, tracer_provider)
+    app.state.base_urls = {name: path for protocol in protocols for name, path in protocol.base_urls.items()}
+    dialects = [protocol.dialect for protocol in protocols]
+    app.asgi_handler = wrap(app.asgi_handler, settings, app.state, open_paths(app), request_log, dialects, tracer_provider)
     return app
 
 

@@ -135,3 +135,7 @@ class Welcome(Struct, frozen=True):
     service: Annotated[str, doc("Name of the service.", SERVICE)]
     version: Annotated[str, doc("Version of the service.", "0.1.0")]
     links: Annotated[dict[str, str], doc("Paths of the service.", {"docs": "/docs"})]
+    base_urls: Annotated[
+        dict[str, str],
+        doc("Addresses to set in clients of other services, by protocol.", {"tradingview": "http://127.0.0.1:8000/udf"}),
+    ]

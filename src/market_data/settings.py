@@ -60,6 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     log_level: LogLevel = "INFO"
     auth: Auth = "open"
     """`required` if reads need an API key, too; writes always do."""
+    compatibility: str = "all"
+    """Comma-separated foreign protocols that are served, `all` or `none`; README lists them."""
     rate_limit: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Requests of an API key, or of an address without one, within `rate_limit_seconds`; 0 for no limit."""
     rate_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0

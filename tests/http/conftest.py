@@ -37,8 +37,8 @@ def settings(session_database: str, assets: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def document() -> Document:
-    """Return the OpenAPI document."""
-    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
+    """Return the OpenAPI document of the service's own API."""
+    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False, compatibility="none"))
     return json.loads(json.dumps(app.openapi_schema.to_schema()))
 
 

@@ -6,6 +6,7 @@ The content security policy enforces that.
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -126,8 +127,8 @@ async def _not_found_as_problem(response: Response[Any]) -> Response[Any]:
     return response
 
 
-def openapi_config(*, required: bool) -> OpenAPIConfig:
-    """Return the configuration of the document. `required` is True if reads need a key."""
+def openapi_config(tags: Sequence[Tag], *, required: bool) -> OpenAPIConfig:
+    """Return the configuration of the document, with further tags. `required` is True if reads need a key."""
     return DocumentConfig(
         title="Market Data Platform",
         version=__version__,
@@ -138,6 +139,7 @@ def openapi_config(*, required: bool) -> OpenAPIConfig:
             Tag("Candles", "Open, high, low, close and volume by bucket."),
             Tag("Live", "Events as they are committed."),
             Tag("Service", "The service itself."),
+            *tags,
         ],
         operation_id_creator=_operation_id,
         components=Components(security_schemes=SCHEMES),

@@ -1,5 +1,6 @@
 """`GET /`: name, version and links of the service, as a page for browsers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import MediaType, Request, get
@@ -45,4 +46,15 @@ async def root(request: Request[Any, Any, Any]) -> ASGIResponse:
     if accepted_media_type(request, (MediaType.JSON, MediaType.HTML)) == MediaType.HTML:
         return await front_page(request)
     links = {name: root_path(request) + path for name, path in LINKS.items()}
-    return json_response(Welcome(SERVICE, __version__, links), {**REVALIDATE, "Vary": "Accept"})
+    return json_response(Welcome(SERVICE, __version__, links, base_urls(request)), {**REVALIDATE, "Vary": "Accept"})
+
+
+def base_urls(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Return the addresses for clients of other services."""
+    scheme, host = request.base_url.scheme, request.base_url.netloc + root_path(request)
+    websocket = "wss" if scheme == "https" else "ws"
+    paths: Mapping[str, str] = request.app.state.base_urls
+    return {
+        name: f"{websocket}://{host}{path[3:]}" if path.startswith("ws:") else f"{scheme}://{host}{path}"
+        for name, path in paths.items()
+    }

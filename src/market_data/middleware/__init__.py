@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from market_data.api.http.dialects import Dialect
 from market_data.middleware.access_log import AccessLog
 from market_data.middleware.authentication import Authentication
 from market_data.middleware.authorization import RequireValidKey
 from market_data.middleware.compression import Compression
 from market_data.middleware.cors import AllowedOrigins, CorsPolicy
+from market_data.middleware.dialects import DialectPaths
 from market_data.middleware.head_method import HeadMethod
 from market_data.middleware.hosts import HostCheck
 from market_data.middleware.load_shedding import LoadShedder
@@ -40,6 +42,7 @@ def wrap(
     state: State,
     open_paths: Collection[str],
     request_log: RequestLog,
+    dialects: Collection[Dialect] = (),
     tracer_provider: "TracerProvider | None" = None,
 ) -> ASGIApp:
     """Return an application behind the middlewares. `state` holds the services once the lifespan has set them.
@@ -50,6 +53,7 @@ def wrap(
     origins = AllowedOrigins(settings)
     middlewares: list[Callable[[ASGIApp], ASGIApp] | None] = [
         partial(Proxies, settings=settings),
+        partial(DialectPaths, dialects=dialects) if dialects else None,
         partial(traced, provider=tracer_provider) if tracer_provider else None,
         RequestId,
         partial(AccessLog, request_log=request_log),
@@ -58,7 +62,7 @@ def wrap(
         StreamStarts,
         LoadShedder,
         partial(RequestTimeout, seconds=settings.request_timeout_seconds),
-        partial(Authentication, state=state, open_paths=open_paths),
+        partial(Authentication, state=state, open_paths=open_paths, required=settings.auth == "required"),
         partial(RateLimit, settings=settings) if settings.rate_limit else None,
         RequestLimits,
         partial(HostCheck, settings=settings),

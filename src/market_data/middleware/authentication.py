@@ -5,7 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from litestar.datastructures import State
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from market_data.api.http.dialects import dialect_of
 from market_data.api.http.websocket_messages import BEARER
+from market_data.auth.api_keys import parse_prefix
 from market_data.errors import Unauthorized
 from market_data.services import Services
 
@@ -17,33 +19,52 @@ class Authentication:
     address. Keys are ignored on open paths, which need none.
     """
 
-    def __init__(self, app: ASGIApp, state: State, open_paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, state: State, open_paths: Collection[str], *, required: bool) -> None:
         self.app = app
         self._state = state
         self._open_paths = frozenset(open_paths)
+        self._required = required
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in self._open_paths:
             state = scope["state"]
             state["key"] = None
             try:
-                if secret := given_key(scope["headers"], scope["subprotocols"] if scope["type"] == "websocket" else ()):
+                if secret := self._given_key(scope):
                     services: Services = self._state.services  # set by the lifespan, before any request
                     state["key"] = await services.api_keys.authenticate(secret)
             except Exception as error:  # also unexpected ones: `RequireValidKey` sends and logs them like any other
                 state["authentication_error"] = error
         await self.app(scope, receive, send)
 
+    def _given_key(self, scope: Scope) -> str | None:
+        subprotocols = scope["subprotocols"] if scope["type"] == "websocket" else ()
+        dialect = dialect_of(scope)
+        if dialect is None:
+            return given_key(scope["headers"], subprotocols)
+        in_path = scope["state"].get("key_in_path")
+        others = {*dialect.given_keys(scope, self._required), *([in_path] if in_path else [])}
+        # Foreign clients insist on a key, so without AUTH=required any text will do that is none of this service.
+        try:
+            secret = given_key(scope["headers"], subprotocols, others)
+        except Unauthorized:
+            if self._required:
+                raise
+            return None
+        return secret if self._required or (secret and parse_prefix(secret)) else None
 
-def given_key(headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return the API key in `Authorization: Bearer` or `X-API-Key` of an ASGI scope, or after the subprotocol `bearer`.
+
+def given_key(
+    headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[str] = (), others: Collection[str] = ()
+) -> str | None:
+    """Return the API key in `Authorization: Bearer` or `X-API-Key`, after the subprotocol `bearer`, or in `others`.
 
     Other schemes of `Authorization` are ignored: they are those of a proxy in front of the service.
 
     Raises:
         Unauthorized: An empty key, or two different keys.
     """
-    found: set[str] = set()
+    found = set(others)
     for name, value in headers:
         if name == b"authorization":
             scheme, _, credentials = value.decode("latin-1").strip().partition(" ")

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from market_data.streaming.turns import Turns
 
 STREAMS: Final = frozenset({"/stream", "/ws"})
+"""Paths of streams. WebSockets of other paths are streams, too."""
 
 PER_ITERATION: Final = 2
 """Streams that start in one iteration of the event loop: each takes about half a millisecond."""
@@ -39,7 +40,7 @@ class StreamStarts:
         self._is_frozen = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in STREAMS:
+        if scope["type"] != "websocket" and scope["path"] not in STREAMS:
             await self.app(scope, receive, send)
             return
         await self._turns.next()

@@ -74,6 +74,9 @@ CANDLE_COLUMNS = (
 SYMBOL_COLUMN = Column("symbol", "%(symbol)s::text", "text")
 """First column, which JSON has once for all rows of one symbol."""
 
+TURNOVER = Column("turnover", "turnover", "decimal")
+"""Sum of price times volume, exact; a further column of arrays."""
+
 CANDLE_FIELDS = json_members([column for column in CANDLE_COLUMNS if column.name != "closed"])
 """Members of a candle's JSON object, all but `closed`."""
 
@@ -105,7 +108,9 @@ ORDERS: Mapping[Order, LiteralString] = {"asc": "ASC", "desc": "DESC"}
 
 def columns_of(row_format: RowFormat, columns: Columns) -> Columns:
     """Return the columns of candles in a format."""
-    return columns if row_format == "json" else (SYMBOL_COLUMN, *columns)
+    if row_format in ("json", "arrays"):
+        return columns if row_format == "json" else (*columns, TURNOVER)
+    return (SYMBOL_COLUMN, *columns)
 
 
 def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> LiteralString:
@@ -121,7 +126,7 @@ CANDLES: Mapping[tuple[bool, bool, str, Order, Order, RowFormat], LiteralString]
             {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{length}'")}, {version_of(past=past)}
         FROM (
             SELECT
-                bucket, open, high, low, close, volume, trade_count, write_id,
+                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
                 bucket + INTERVAL '{length}' <= {now_of(past=past)} AS closed,
                 {SETTLED[interval]} AS settled

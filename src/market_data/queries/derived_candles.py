@@ -122,7 +122,7 @@ def _statement(
             {filled_version_of(fill, past=past)}
         FROM (
             SELECT
-                bucket, open, high, low, close, volume, trade_count, write_id,
+                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
                 bucket_end <= {now_of(past=past)} AS closed,
                 {"false" if fill is None else "filled"} AS filled,

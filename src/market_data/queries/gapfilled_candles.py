@@ -114,6 +114,7 @@ GAPFILLED_CANDLES: Mapping[tuple[bool, str, Fill, Order, RowFormat], LiteralStri
     for fill in FILLS
     for order in ORDERS
     for row_format in ROW_FORMATS
+    if row_format != "arrays"
 }
 """By whether the candles are those of a version."""
 

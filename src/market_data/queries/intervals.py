@@ -63,6 +63,35 @@ DERIVED: Mapping[str, Derived] = {
     "1M": Derived("1d", "1 month", timedelta(days=31), is_calendar=True),
 }
 
+_SECONDS: tuple[LiteralString, ...] = ("2", "3", "4", "6", "10", "12", "20", "30")
+_MINUTES: tuple[LiteralString, ...] = (
+    *("2", "4", "6", "8", "9", "10", "12", "16"),
+    *("18", "20", "24", "32", "36", "40", "45", "48"),
+)
+_DAYS: tuple[tuple[LiteralString, LiteralString], ...] = (("2", "48"), ("4", "96"), ("5", "120"), ("6", "144"))
+_MONTHS: tuple[LiteralString, ...] = ("2", "3", "4", "6", "12")
+
+
+def _coarsest(width: timedelta) -> LiteralString:
+    """Return the longest stored interval of which a length, which is no multiple of a week, is a multiple."""
+    fitting: list[LiteralString] = [name for name in LENGTHS if width % INTERVALS[name] == timedelta(0)]
+    return fitting[-1]
+
+
+def _minutes(number: int) -> timedelta:
+    return timedelta(minutes=number)
+
+
+MULTIPLES: Mapping[str, Derived] = {
+    **{f"{n}s": Derived("trades", f"{n} seconds", timedelta(seconds=int(n))) for n in _SECONDS},
+    **{f"{n}m": Derived(_coarsest(_minutes(int(n))), f"{n} minutes", _minutes(int(n))) for n in _MINUTES},
+    "3h": Derived("1h", "3 hours", timedelta(hours=3)),
+    **{f"{n}d": Derived("1d", f"{hours} hours", timedelta(days=int(n))) for n, hours in _DAYS},
+    **{f"{n}M": Derived("1d", f"{n} months", timedelta(days=31 * int(n)), is_calendar=True) for n in _MONTHS},
+}
+"""Further intervals, which foreign protocols have and `/candles` lacks: seconds, minutes and hours that divide the next unit
+or a day, days counted like weeks from a Monday, and months that divide a year."""
+
 LOCAL_LENGTHS: Mapping[str, tuple[LiteralString, timedelta]] = {
     "1d": ("1 day", timedelta(days=1, hours=1)),
     "3d": ("3 days", timedelta(days=3, hours=1)),
@@ -84,6 +113,9 @@ ALL_INTERVALS: Mapping[str, timedelta] = dict(
 )
 """Maximum length of the buckets of every interval that `/candles` knows, by rising length."""
 
+WIDTHS: Mapping[str, timedelta] = {**ALL_INTERVALS, **{name: derived.width for name, derived in MULTIPLES.items()}}
+"""The same of all intervals that can be read."""
+
 
 def derived(interval: str, tz: ZoneInfo | None, start: datetime, end: datetime) -> Derived | None:
     """Return how candles of a range are computed; None if they are stored.
@@ -91,7 +123,7 @@ def derived(interval: str, tz: ZoneInfo | None, start: datetime, end: datetime) 
     Days of a time zone are computed from hours, or from quarters of an hour if its offset is not of whole hours.
     """
     if tz is None:
-        return DERIVED.get(interval)
+        return DERIVED.get(interval) or MULTIPLES.get(interval)
     length, width = LOCAL_LENGTHS[interval]
     return Derived(_source_of(tz, start, end), length, width, is_calendar=True)
 
@@ -109,26 +141,28 @@ def _source_of(tz: ZoneInfo, start: datetime, end: datetime) -> LiteralString:
 
 def bucket_start(time: datetime, interval: str, tz: ZoneInfo | None) -> datetime:
     """Return the start of the bucket that contains a time."""
-    if tz is None and interval != "1M":
-        return time - (time - WEEK_START) % ALL_INTERVALS[interval]
+    if tz is None and not interval.endswith("M"):
+        return time - (time - WEEK_START) % WIDTHS[interval]
     local = time.astimezone(tz or UTC)
+    if interval.endswith("M"):
+        local = local.replace(day=1, month=local.month - (local.month - 1) % int(interval[:-1]))
     return _midnight(local, -_days_into_bucket(local, interval))
 
 
 def next_bucket(start: datetime, interval: str, tz: ZoneInfo | None) -> datetime:
     """Return the start of the bucket after the one that starts at a time."""
-    if tz is None and interval != "1M":
-        return start + ALL_INTERVALS[interval]
+    if tz is None and not interval.endswith("M"):
+        return start + WIDTHS[interval]
     local = start.astimezone(tz or UTC)
-    if interval != "1M":
+    if not interval.endswith("M"):
         return _midnight(local, DAYS[interval])
-    later = local.replace(day=1) + timedelta(days=32)
-    return _midnight(later, 1 - later.day)
+    years, month = divmod(local.month - 1 + int(interval[:-1]), 12)
+    return _midnight(local.replace(day=1, year=local.year + years, month=month + 1), 0)
 
 
 def _days_into_bucket(local: datetime, interval: str) -> int:
-    if interval == "1M":
-        return local.day - 1
+    if interval.endswith("M"):
+        return 0
     return (local.date() - WEEK_START.date()).days % DAYS[interval]
 
 

@@ -30,15 +30,17 @@ READING_ORDERS: tuple[tuple[Order, Order], ...] = (("asc", "asc"), ("desc", "des
 BEGINNING = datetime(1, 1, 1, microsecond=1, tzinfo=UTC)
 """Start of a range that has none: a time that no client names."""
 
-RowFormat = Literal["json", "ndjson", "csv", "packed", "none"]
-"""Elements of a JSON array; lines of JSON or CSV; packed rows of one width, each column in PostgreSQL's binary form
-(big-endian, times in microseconds since 2000, NaN for a number that is null); or no rows, only their `PageState`."""
-ROW_FORMATS: tuple[RowFormat, ...] = ("json", "ndjson", "csv", "packed", "none")
+RowFormat = Literal["json", "arrays", "ndjson", "csv", "packed", "none"]
+"""Elements of a JSON array: objects, or arrays whose times are microseconds since 1970 and whose decimals are strings; lines
+of JSON or CSV; packed rows of one width, each column in PostgreSQL's binary form (big-endian, times in microseconds since
+2000, NaN for a number that is null); or no rows, only their `PageState`."""
+ROW_FORMATS: tuple[RowFormat, ...] = ("json", "arrays", "ndjson", "csv", "packed", "none")
 
 Kind = Literal["text", "time", "bucket", "decimal", "float", "integer", "flag"]
 """Type of a column: `time` has microseconds, `bucket` whole seconds, `decimal` is numeric, `float` is double precision."""
 
 PACKED_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Column(NamedTuple):
@@ -93,6 +95,18 @@ def json_object(columns: Columns) -> LiteralString:
     return f"'{{' || {json_members(columns)} || '}}'"
 
 
+def _element(column: Column) -> LiteralString:
+    """Return the SQL expression of an element of a JSON array."""
+    match column.kind:
+        case "time" | "bucket":
+            return f"(extract(epoch FROM {column.sql}) * 1000000)::bigint"
+        case "decimal":
+            text: LiteralString = f"'\"' || trim_scale({column.sql}) || '\"'"
+            return f"coalesce({text}, 'null')" if column.nullable else text
+        case _:
+            return _json(column)
+
+
 def _csv(column: Column) -> LiteralString:
     match column.kind:
         case "time" | "bucket":
@@ -127,6 +141,10 @@ def aggregate_rows(row_format: RowFormat, columns: Columns, order_by: LiteralStr
     match row_format:
         case "json":
             return f"string_agg({json_object(columns)}, ',' ORDER BY {order_by})"
+        case "arrays":
+            separators: LiteralString = " || ',' || "
+            elements = separators.join([_element(column) for column in columns])
+            return f"string_agg('[' || {elements} || ']', ',' ORDER BY {order_by})"
         case "ndjson":
             return f"string_agg({json_object(columns)} || E'\\n', '' ORDER BY {order_by})"
         case "none":
@@ -229,6 +247,9 @@ def page_from_rows(
 def _read_key(row_format: RowFormat, row: Any, columns: Columns) -> RowKey:
     if row_format == "packed":
         return _packed_key(row, packed_columns(columns))
+    if row_format == "arrays":
+        array = dict(zip([column.name for column in columns], msgspec.json.decode(row), strict=True))
+        return UNIX_EPOCH + timedelta(microseconds=array["timestamp"]), array.get("trade_id", 0)
     if row_format != "csv":
         return msgspec.structs.astuple(msgspec.json.decode(row, type=_JsonKey))
     values = dict(zip([column.name for column in columns], row.split(","), strict=True))
@@ -246,6 +267,14 @@ def _cut_element(rows: str, _: int, first: bool) -> str:
 
 def _outermost_element(rows: str, _: int, first: bool) -> str:
     return rows.partition(",{")[0] if first else rows[rows.rindex("{") :]
+
+
+def _cut_array(rows: str, _: int, first: bool) -> str:
+    return "[" + rows.partition(",[")[2] if first else rows.rpartition(",[")[0]
+
+
+def _outermost_array(rows: str, _: int, first: bool) -> str:
+    return rows.partition(",[")[0] if first else rows[rows.rindex("[") :]
 
 
 def _cut_line(rows: str, _: int, first: bool) -> str:
@@ -269,6 +298,7 @@ def _outermost_packed(rows: bytes, count: int, first: bool) -> bytes:
 # Functions that remove the first or last row, and that return it. Symbols, the only texts, contain neither comma nor brace.
 _CUTS: Mapping[RowFormat, tuple[Callable[[Any, int, bool], Any], Callable[[Any, int, bool], Any]]] = {
     "json": (_cut_element, _outermost_element),
+    "arrays": (_cut_array, _outermost_array),
     "ndjson": (_cut_line, _outermost_line),
     "csv": (_cut_line, _outermost_line),
     "packed": (_cut_packed, _outermost_packed),
@@ -279,7 +309,12 @@ PACKED_CODES: Mapping[Kind, str] = {"time": "q", "bucket": "q", "integer": "q", 
 """Formats of packed values for `struct` and NumPy."""
 
 
+def packed_layout(columns: Columns) -> Layout:
+    """Return the layout of packed rows."""
+    return Layout("!" + "".join(PACKED_CODES[column.kind] for column in packed_columns(columns)))
+
+
 def _packed_key(packed: bytes, columns: Columns) -> RowKey:
-    values = Layout("!" + "".join(PACKED_CODES[column.kind] for column in columns)).unpack(packed)
+    values = packed_layout(columns).unpack(packed)
     row = dict(zip([column.name for column in columns], values, strict=True))
     return PACKED_EPOCH + timedelta(microseconds=row["timestamp"]), row.get("trade_id", 0)

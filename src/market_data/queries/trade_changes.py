@@ -146,3 +146,21 @@ async def read_trade_changes(
     cursor = connection.cursor(row_factory=args_row(_change))
     await cursor.execute(TRADE_CHANGES, parameters, prepare=False)
     return await cursor.fetchall()
+
+
+CHANGES_OF_RANGE: LiteralString = f"""
+    SELECT {CHANGE_COLUMNS}
+    FROM trade_changes
+    WHERE symbol = %s AND time >= %s AND time < %s AND action <> 'truncate'
+    ORDER BY time DESC, trade_id DESC, id DESC
+    LIMIT %s
+"""
+
+
+async def read_changes_of_range(
+    connection: Connection, symbol: str, start: datetime, end: datetime, limit: int
+) -> list[TradeChange]:
+    """Return corrections and cancellations of trades of a symbol in a half-open range, newest trade first."""
+    cursor = connection.cursor(row_factory=args_row(_change))
+    await cursor.execute(CHANGES_OF_RANGE, (symbol, start, end, limit), prepare=False)
+    return await cursor.fetchall()

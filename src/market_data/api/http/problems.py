@@ -13,6 +13,7 @@ from litestar.response import Response
 from litestar.types import Message, Scope, Send
 
 from market_data.api.http.caching import NO_STORE
+from market_data.api.http.dialects import Dialect, dialect_of
 from market_data.api.http.problem_specs import PROBLEM_MEDIA_TYPE
 from market_data.api.http.query_string import read_parameters
 from market_data.errors import (
@@ -90,6 +91,7 @@ class RenderedProblem(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    media_type: str = PROBLEM_MEDIA_TYPE
 
 
 def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -99,15 +101,24 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
             read_parameters(request, request.route_handler)
         except BadParameters as named:
             error = named
-    problem = render(error, request.method, request.url.path)
-    return Response(problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_MEDIA_TYPE)
+    problem = render(error, request.method, request.url.path, dialect_of(request.scope))
+    return Response(problem.body, status_code=problem.status, headers=problem.headers, media_type=problem.media_type)
 
 
-def render(error: Exception, method: str, path: str) -> RenderedProblem:
-    """Return the problem for an error, and count the rejection. An unexpected error is logged, and counts as `failure`."""
+def status_of(error: Exception) -> HTTPStatus | None:
+    """Return the status of an error that this service raises for requests; None for others."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+
+
+def render(error: Exception, method: str, path: str, dialect: Dialect | None = None) -> RenderedProblem:
+    """Return the problem for an error, and count the rejection. An unexpected error is logged, and counts as `failure`.
+
+    In a foreign protocol, the body is that of its errors.
+    """
     headers = dict(NO_STORE)
     problems: list[ParameterProblem] | None = None
-    status, detail, reason = STATUSES.get(type(error)), str(error), REASONS.get(type(error), "failure")
+    status, detail = status_of(error), str(error)
+    reason = next((REASONS[kind] for kind in type(error).__mro__ if kind in REASONS), "failure")
     match error:
         case BadParameters():
             problems = error.problems
@@ -131,18 +142,21 @@ def render(error: Exception, method: str, path: str) -> RenderedProblem:
         logger.error("%s %s failed", method, path, exc_info=error)
         status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed unexpectedly; its log has the cause."
     REQUESTS_REJECTED.labels(reason).inc()
+    if dialect:
+        return RenderedProblem(status.value, headers, dialect.error_body(error, status.value, detail), "application/json")
     problem = Problem("about:blank", status.phrase, status.value, detail, problems, REQUEST_ID.get())
     return RenderedProblem(status.value, headers, msgspec.json.encode(problem))
 
 
 async def send_problem(scope: Scope, send: Send, error: Exception) -> None:
     """Send a problem in place of the application, to a request or to the handshake of a WebSocket."""
-    problem = render(error, scope["method"] if scope["type"] == "http" else "GET", scope["path"])
+    method = scope["method"] if scope["type"] == "http" else "GET"
+    problem = render(error, method, scope["path"], dialect_of(scope))
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)})
         return
     kind = "http" if scope["type"] == "http" else "websocket.http"
-    fields = {**problem.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Content-Length": str(len(problem.body))}
+    fields = {**problem.headers, "Content-Type": problem.media_type, "Content-Length": str(len(problem.body))}
     headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
     # Litestar has no types for responses to a WebSocket handshake.
     await send(cast("Message", {"type": f"{kind}.response.start", "status": problem.status, "headers": headers}))

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from litestar.types import Send
 
-from market_data.api.http.problems import POLICY_VIOLATION, STATUSES
+from market_data.api.http.problems import POLICY_VIOLATION, status_of
 from market_data.errors import MarketDataError
 
 TRY_AGAIN_LATER: Final = 1013
@@ -26,6 +26,6 @@ def encode_reply(name: str, data: dict[str, Any]) -> bytes:
 
 async def close_with_error(send: Send, error: MarketDataError) -> None:
     """Send an error to a client whose WebSocket is open, and close it."""
-    code = TRY_AGAIN_LATER if STATUSES.get(type(error)) in RETRYABLE else POLICY_VIOLATION
+    code = TRY_AGAIN_LATER if status_of(error) in RETRYABLE else POLICY_VIOLATION
     await send({"type": "websocket.send", "text": encode_reply("error", {"detail": str(error)}).decode(), "bytes": None})
     await send({"type": "websocket.close", "code": code, "reason": ""})

@@ -1,0 +1,29 @@
+"""A live service for clients of other services."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from helpers.support import create_patient_app, serving
+
+from market_data.settings import Settings
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serve(database_url: str) -> Serve:
+    """Return a function that serves the emptied database with some settings, and yields the URL."""
+
+    def start(**settings: Any) -> AbstractContextManager[str]:
+        return serving(create_patient_app(Settings(database_url=database_url, feed_enabled=False, **settings)))
+
+    return start
+
+
+@pytest.fixture
+def base(serve: Serve) -> Iterator[str]:
+    """URL of a service without keys and without a feed."""
+    with serve() as address:
+        yield address
