@@ -162,3 +162,9 @@ def test_service_does_not_start_with_an_unknown_protocol(database_url: str):
 def test_own_api_keeps_its_errors(base: str):
     answer = httpx.get(f"{base}/price/latest", params={"symbol": "NOPE"})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_front_page_lists_the_base_urls(base: str):
+    text = httpx.get(base, headers={"Accept": "text/html"}).text
+    for name, url in httpx.get(base).json()["base_urls"].items():
+        assert f"{name.replace('_', ' ')}</th><td><code>{url}</code>" in text

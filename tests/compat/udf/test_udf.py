@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers.api_keys import store_key
+from helpers.service import eventually, running
 from helpers.support import T0, Connection, now_within_minute, one, store, trade
 
 START = int(T0.timestamp())
@@ -287,3 +289,17 @@ def test_tables_of_openbb_are_those_of_the_own_api(client: httpx.Client, base: s
     for path in ("candles?symbol=NOPE", "candles?symbol=AAPL&interval=7m", "candles?symbol=AAPL&start=soon", "trades"):
         answer = httpx.get(f"{base}/openbb/{path}")
         assert (answer.json()["s"], answer.status_code in (400, 404)) == ("error", True), path
+
+
+def test_key_in_the_path_opens_the_feed_and_reaches_no_log(new_migrated_database: Any, tmp_path: Any):
+    with new_migrated_database() as url:
+        secret = store_key(url, "read")
+        with running(tmp_path, DATABASE_URL=url, AUTH="required", FEED_ENABLED="false") as (service, client):
+            for path in (f"/udf/{secret}/config", f"/udf/{secret}//config", f"/openbb/{secret}/udf/config"):
+                assert client.get(path).status_code == 200
+            assert client.get("/udf/config").status_code == 401
+            assert client.get(f"/udf/{secret[:-1]}x/config").json()["s"] == "error"
+            assert client.get(f"/udf/{secret}/none").status_code == 404
+            eventually(lambda: service.text.count('"/udf/config"') >= 4)
+            assert secret.split("_", 2)[2][:-1] not in service.text
+            assert "/udf/none" in service.text
