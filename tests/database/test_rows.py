@@ -33,6 +33,7 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
         "timestamptz",
         "bool",
         "bool",
+        "text",
     ]
 
 
