@@ -1,0 +1,253 @@
+"""`/alpaca/v2/stocks`: bars, trades, the latest ones and snapshots, of several symbols."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from market_data.api.compat.alpaca.ranges import (
+    Adjustment,
+    AsOf,
+    End,
+    Feed,
+    Given,
+    Limit,
+    PageToken,
+    RowRange,
+    Sort,
+    Start,
+    Symbols,
+    Timeframe,
+    read_range,
+)
+from market_data.api.compat.alpaca.rows import (
+    Bar,
+    Snapshot,
+    StockTrade,
+    bars_of,
+    latest_trade,
+    snapshots_of,
+    trades_of,
+)
+from market_data.api.compat.alpaca.values import read_names, read_timeframe
+from market_data.api.compat.parameters import ForeignOperation, foreign_responses
+from market_data.api.compat.rows import read_bars, read_trade_rows
+from market_data.api.http.caching import NO_STORE
+from market_data.api.http.complete_response import CompleteResponse
+from market_data.api.http.consistency import read_source
+from market_data.api.http.handlers import encode, json_response
+from market_data.api.http.past import version_headers
+from market_data.models import doc
+from market_data.queries.latest_prices import read_latest_prices
+from market_data.queries.snapshots import read_snapshots
+
+Token = Annotated[str | None, doc("`page_token` of the next page; null on the last page.")]
+
+
+class Quote(Struct, frozen=True):
+    """A quote, of which there are none."""
+
+    t: datetime
+
+
+class BarsBySymbol(Struct, frozen=True):
+    """Bars by symbol, in alphabetical order; symbols without a bar are absent."""
+
+    bars: dict[str, list[Bar]]
+    next_page_token: Token
+
+
+class TradesBySymbol(Struct, frozen=True):
+    """Trades by symbol, in alphabetical order; symbols without a trade are absent."""
+
+    trades: dict[str, list[StockTrade]]
+    next_page_token: Token
+
+
+class QuotesBySymbol(Struct, frozen=True):
+    """No quotes."""
+
+    quotes: dict[str, list[Quote]]
+    next_page_token: Token = None
+
+
+class LatestBars(Struct, frozen=True):
+    """The newest minute by symbol."""
+
+    bars: dict[str, Bar]
+
+
+class LatestTrades(Struct, frozen=True):
+    """The newest trade by symbol."""
+
+    trades: dict[str, StockTrade]
+
+
+class LatestQuotes(Struct, frozen=True):
+    """No quotes."""
+
+    quotes: dict[str, Quote]
+
+
+class Rows(Struct, frozen=True):
+    """A page of rows by symbol, and the token of the next page."""
+
+    by_symbol: dict[str, list[Any]]
+    token: str | None
+    headers: dict[str, str]
+
+
+async def find_bars(request: Request[Any, Any, Any], wanted: RowRange, interval: str) -> Rows:
+    """Return the bars of a range."""
+    found = await read_bars(
+        request,
+        wanted.symbols,
+        interval,
+        wanted.start,
+        wanted.end,
+        wanted.limit,
+        order=wanted.order,
+        after=wanted.after,
+        row_format="json",
+    )
+    bars = {symbol: bars_of(page.rows) for symbol, page in found.pages if page.count}
+    return Rows(bars, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
+
+
+async def find_trades(request: Request[Any, Any, Any], wanted: RowRange) -> Rows:
+    """Return the trades of a range."""
+    found = await read_trade_rows(
+        request,
+        wanted.symbols,
+        wanted.start,
+        wanted.end,
+        wanted.limit,
+        order=wanted.order,
+        after=wanted.after,
+        row_format="json",
+    )
+    trades = {symbol: trades_of(page.rows) for symbol, page in found.pages if page.count}
+    return Rows(trades, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
+
+
+async def find_latest_trades(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, StockTrade]:
+    """Return the newest trade of each of these symbols that has one."""
+    found = await read_source(request).read_coalesced(read_latest_prices, symbols)
+    return {each.symbol: latest_trade(each) for each in found.prices}
+
+
+async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, Snapshot]:
+    """Return the snapshot of each of these symbols that has a trade."""
+    return snapshots_of((await read_source(request).read_coalesced(read_snapshots, symbols)).rows)
+
+
+@get(
+    "/bars",
+    summary="Bars",
+    description=(
+        "Bars whose buckets start in a range, the open one included, sorted by symbol, then by time. Days and longer ones "
+        "are those of UTC, and weeks start on Monday. Numbers have every stored digit."
+    ),
+    operation_class=ForeignOperation,
+    responses=foreign_responses(BarsBySymbol, "The bars."),
+)
+async def bars(
+    request: Request[Any, Any, Any],
+    symbols: Symbols = None,
+    timeframe: Timeframe = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = None,
+    page_token: PageToken = None,
+    sort: Sort = None,
+    adjustment: Adjustment = None,
+    feed: Feed = None,
+    asof: AsOf = None,
+) -> ASGIResponse:
+    interval = read_timeframe(timeframe)
+    wanted = read_range(interval, read_names(symbols), Given(start, end, limit, page_token, sort))
+    found = await find_bars(request, wanted, interval)
+    return json_response(BarsBySymbol(found.by_symbol, found.token), found.headers)
+
+
+@get(
+    "/trades",
+    summary="Trades of stocks",
+    description="The trades of a range, sorted by symbol, then by time. Numbers have every stored digit.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(TradesBySymbol, "The trades."),
+)
+async def stock_trades(
+    request: Request[Any, Any, Any],
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = None,
+    page_token: PageToken = None,
+    sort: Sort = None,
+    feed: Feed = None,
+    asof: AsOf = None,
+) -> ASGIResponse:
+    wanted = read_range("trades", read_names(symbols), Given(start, end, limit, page_token, sort))
+    found = await find_trades(request, wanted)
+    return json_response(TradesBySymbol(found.by_symbol, found.token), found.headers)
+
+
+@get(
+    "/quotes",
+    summary="Quotes of stocks",
+    description="No quotes, because there are none.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(QuotesBySymbol, "No quotes."),
+)
+async def stock_quotes(symbols: Symbols = None) -> ASGIResponse:
+    read_names(symbols)
+    return json_response(QuotesBySymbol({}), NO_STORE)
+
+
+@get(
+    "/bars/latest",
+    summary="Latest bars",
+    description="The newest minute of each symbol, which may not have ended yet. Symbols without a trade are absent.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(LatestBars, "The bars."),
+)
+async def latest_bars(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+    found = await find_snapshots(request, read_names(symbols))
+    return json_response(LatestBars({name: each.minute_bar for name, each in found.items() if each.minute_bar}), NO_STORE)
+
+
+@get(
+    "/trades/latest",
+    summary="Latest trades",
+    description="The newest trade of each symbol, without `i`. Symbols without a trade are absent.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(LatestTrades, "The trades."),
+)
+async def latest_trades(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+    return json_response(LatestTrades(await find_latest_trades(request, read_names(symbols))), NO_STORE)
+
+
+@get(
+    "/quotes/latest",
+    summary="Latest quotes",
+    description="No quotes, because there are none.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(LatestQuotes, "No quotes."),
+)
+async def latest_quotes(symbols: Symbols = None) -> ASGIResponse:
+    read_names(symbols)
+    return json_response(LatestQuotes({}), NO_STORE)
+
+
+@get(
+    "/snapshots",
+    summary="Snapshots of stocks",
+    description="The latest trade, the newest minute and the UTC days of each symbol that has a trade.",
+    operation_class=ForeignOperation,
+    responses=foreign_responses(dict[str, Snapshot], "The snapshots by symbol."),
+)
+async def stock_snapshots(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+    return CompleteResponse(encode(await find_snapshots(request, read_names(symbols))), NO_STORE)
