@@ -90,7 +90,7 @@ def read_range(kind: str, symbols: tuple[str, ...], given: Given) -> RowRange:
         start, end = page.start or start, page.end or end
         after = [SymbolKey(symbols[index], time and (time, number)) for index, time, number in page.keys]
     if end <= start:
-        raise bad_parameter("end", "should not be before start, which is today at 00:00 UTC by default")
+        raise bad_parameter("end", "must not be before start; by default, start is today at 00:00 UTC and end is now")
     return RowRange(symbols, start, end, limit, order, after, parameters)
 
 

@@ -61,7 +61,7 @@ class _Trade(Struct, gc=False):
     price: Raw
     volume: Raw
     timestamp: Raw
-    trade_id: Raw | None = None
+    trade_id: int | None = None
 
 
 class _Snapshot(Struct, gc=False):
