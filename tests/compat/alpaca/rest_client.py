@@ -1,7 +1,7 @@
 """Call the REST clients of alpaca-py, unmodified: `rest_client.py <base URL> <secret> <JSON list of calls>`.
 
-Each call has a method, the keyword arguments of its request, and those of the client. The output has one result for each:
-the values of pydantic as JSON, or the error.
+Each call has a method, the keyword arguments of its request, and those of the client. The output is a list with the
+result of each: the values of pydantic as JSON, or the error.
 """
 
 import json
@@ -60,7 +60,7 @@ def call(base: str, secret: str, each: dict[str, Any]) -> Any:
     kind = StockHistoricalDataClient if method in REQUESTS and method != "get_all_assets" else TradingClient
     keys = {} if "oauth_token" in options else {"api_key": "key", "secret_key": secret}
     client = kind(url_override=base, **keys, **options)
-    client._retry_wait = 0.1  # noqa: SLF001 - the wait between attempts, which the constructor does not take
+    client._retry_wait = 0.1
     try:
         if method in REQUESTS:
             return plain(getattr(client, method)(request_of(method, each["request"])))
@@ -71,4 +71,4 @@ def call(base: str, secret: str, each: dict[str, Any]) -> Any:
 
 if __name__ == "__main__":
     base, secret, calls = sys.argv[1:]
-    print(json.dumps([call(base, secret, each) for each in json.loads(calls)]))
+    sys.stdout.write(json.dumps([call(base, secret, each) for each in json.loads(calls)]))

@@ -29,18 +29,19 @@ async def follow(url: str, secret: str, count: int, channels: list[str]) -> list
             getattr(stream, f"register_trade_{channel}")(handler(channel))
         else:
             getattr(stream, f"subscribe_{channel}")(handler(channel), "*")
-    dispatch = stream._dispatch  # noqa: SLF001 - tells that the subscription has begun, which has no callback
+    dispatch = stream._dispatch
 
     async def announce(message: dict[str, Any]) -> None:
         if message.get("T") == "subscription":
-            print(json.dumps(message), flush=True)
+            sys.stdout.write(f"{json.dumps(message)}\n")
+            sys.stdout.flush()
         await dispatch(message)
 
-    stream._dispatch = announce  # noqa: SLF001
-    await stream._run_forever()  # noqa: SLF001 - `run` in the loop of this script
+    stream._dispatch = announce
+    await stream._run_forever()
     return events
 
 
 if __name__ == "__main__":
     url, secret, count, channels = sys.argv[1:]
-    print(json.dumps(asyncio.run(follow(url, secret, int(count), channels.split(",")))))
+    sys.stdout.write(json.dumps(asyncio.run(follow(url, secret, int(count), channels.split(",")))))

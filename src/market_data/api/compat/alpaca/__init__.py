@@ -5,16 +5,16 @@ from typing import Final
 from litestar import Router
 from litestar.openapi.spec import Tag
 
-from market_data.api.compat.alpaca.assets import asset, assets, clock
-from market_data.api.compat.alpaca.one_symbol import one_symbol
+from market_data.api.compat.alpaca.assets import alpaca_asset, alpaca_assets, alpaca_clock
+from market_data.api.compat.alpaca.one_symbol import alpaca_one_symbol
 from market_data.api.compat.alpaca.stocks import (
-    bars,
-    latest_bars,
-    latest_quotes,
-    latest_trades,
-    stock_quotes,
-    stock_snapshots,
-    stock_trades,
+    alpaca_bars,
+    alpaca_latest_bars,
+    alpaca_latest_quotes,
+    alpaca_latest_trades,
+    alpaca_quotes,
+    alpaca_snapshots,
+    alpaca_trades,
 )
 from market_data.api.compat.alpaca.stream import alpaca_stream
 from market_data.api.compat.alpaca.values import error_body, given_keys
@@ -22,14 +22,14 @@ from market_data.api.compat.protocol import Protocol
 from market_data.api.http.dialects import Dialect
 
 STOCKS: Final = (
-    bars,
-    stock_trades,
-    stock_quotes,
-    latest_bars,
-    latest_trades,
-    latest_quotes,
-    stock_snapshots,
-    one_symbol,
+    alpaca_bars,
+    alpaca_trades,
+    alpaca_quotes,
+    alpaca_latest_bars,
+    alpaca_latest_trades,
+    alpaca_latest_quotes,
+    alpaca_snapshots,
+    alpaca_one_symbol,
 )
 
 ALPACA: Final = Protocol(
@@ -48,7 +48,7 @@ ALPACA: Final = Protocol(
             "/alpaca",
             route_handlers=[
                 Router("/v2/stocks", route_handlers=STOCKS),
-                Router("/v2", route_handlers=[assets, asset, clock]),
+                Router("/v2", route_handlers=[alpaca_assets, alpaca_asset, alpaca_clock]),
                 alpaca_stream,
             ],
         ),

@@ -27,7 +27,7 @@ NEVER: Final = datetime(2200, 1, 1, tzinfo=UTC)
 """Time of the next opening and closing of a market that never closes, within the range of every client."""
 
 
-class Asset(Struct, frozen=True, rename={"asset_class": "class"}):
+class AlpacaAsset(Struct, frozen=True, rename={"asset_class": "class"}):
     """A symbol. Nothing can be traded here."""
 
     id: Annotated[UUID, doc("Derived from the symbol.")]
@@ -43,7 +43,7 @@ class Asset(Struct, frozen=True, rename={"asset_class": "class"}):
     fractionable: bool = True
 
 
-class Clock(Struct, frozen=True):
+class AlpacaClock(Struct, frozen=True):
     """The time, and a market that is always open."""
 
     timestamp: datetime
@@ -57,9 +57,9 @@ class Clock(Struct, frozen=True):
     summary="Assets",
     description="The symbols, all of the class `us_equity`, in alphabetical order.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(list[Asset], "The symbols."),
+    responses=foreign_responses(list[AlpacaAsset], "The symbols."),
 )
-async def assets(
+async def alpaca_assets(
     request: Request[Any, Any, Any],
     status: Annotated[str | None, query("status", "`active` or `inactive`; both by default.", "active")] = None,
     asset_class: Annotated[str | None, query("asset_class", "`us_equity`; other classes have no symbol.")] = None,
@@ -77,9 +77,9 @@ async def assets(
     summary="Asset",
     description="A symbol, by its name, whose slashes may be escaped, or by its `id`.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(Asset, "The symbol."),
+    responses=foreign_responses(AlpacaAsset, "The symbol."),
 )
-async def asset(
+async def alpaca_asset(
     request: Request[Any, Any, Any],
     symbol_or_id: Annotated[str, PathParameter(description="Symbol or `id`.")],
 ) -> ASGIResponse:
@@ -95,10 +95,10 @@ async def asset(
     summary="Clock",
     description="The time of the service. Its market is always open.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(Clock, "The time."),
+    responses=foreign_responses(AlpacaClock, "The time."),
 )
-async def clock() -> ASGIResponse:
-    return json_response(Clock(datetime.now(UTC), True, NEVER, NEVER), NO_STORE)
+async def alpaca_clock() -> ASGIResponse:
+    return json_response(AlpacaClock(datetime.now(UTC), True, NEVER, NEVER), NO_STORE)
 
 
 async def _find(request: Request[Any, Any, Any], text: str) -> Symbol | None:
@@ -118,6 +118,6 @@ def _id_of(symbol: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"symbol:{symbol}")
 
 
-def _asset(found: Symbol) -> Asset:
+def _asset(found: Symbol) -> AlpacaAsset:
     status = "active" if found.active else "inactive"
-    return Asset(_id_of(found.symbol), ASSET_CLASS, "", found.symbol, found.name, status)
+    return AlpacaAsset(_id_of(found.symbol), ASSET_CLASS, "", found.symbol, found.name, status)

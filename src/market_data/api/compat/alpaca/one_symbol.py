@@ -22,9 +22,9 @@ from market_data.api.compat.alpaca.ranges import (
     Timeframe,
     read_range,
 )
-from market_data.api.compat.alpaca.rows import Bar, Snapshot, StockTrade
+from market_data.api.compat.alpaca.rows import AlpacaBar, AlpacaSnapshot, AlpacaTrade
 from market_data.api.compat.alpaca.stocks import (
-    Quote,
+    AlpacaQuote,
     Token,
     find_bars,
     find_latest_trades,
@@ -39,51 +39,58 @@ from market_data.api.http.parameter_types import read_symbol
 from market_data.errors import NotFound
 
 
-class SymbolBars(Struct, frozen=True):
+class AlpacaSymbolBars(Struct, frozen=True):
     """Bars of a symbol."""
 
-    bars: list[Bar]
+    bars: list[AlpacaBar]
     symbol: str
     next_page_token: Token
 
 
-class SymbolTrades(Struct, frozen=True):
+class AlpacaSymbolTrades(Struct, frozen=True):
     """Trades of a symbol."""
 
-    trades: list[StockTrade]
+    trades: list[AlpacaTrade]
     symbol: str
     next_page_token: Token
 
 
-class SymbolQuotes(Struct, frozen=True):
+class AlpacaSymbolQuotes(Struct, frozen=True):
     """No quotes."""
 
-    quotes: list[Quote]
+    quotes: list[AlpacaQuote]
     symbol: str
     next_page_token: Token = None
 
 
-class SymbolLatestBar(Struct, frozen=True):
+class AlpacaSymbolLatestBar(Struct, frozen=True):
     """The newest minute of a symbol."""
 
     symbol: str
-    bar: Bar
+    bar: AlpacaBar
 
 
-class SymbolLatestTrade(Struct, frozen=True):
+class AlpacaSymbolLatestTrade(Struct, frozen=True):
     """The newest trade of a symbol."""
 
     symbol: str
-    trade: StockTrade
+    trade: AlpacaTrade
 
 
-class SymbolSnapshot(Snapshot, frozen=True, rename="camel", kw_only=True):
+class AlpacaSymbolSnapshot(AlpacaSnapshot, frozen=True, rename="camel", kw_only=True):
     """A symbol at a glance, with its name."""
 
     symbol: str
 
 
-Answer = SymbolBars | SymbolTrades | SymbolQuotes | SymbolLatestBar | SymbolLatestTrade | SymbolSnapshot
+Answer = (
+    AlpacaSymbolBars
+    | AlpacaSymbolTrades
+    | AlpacaSymbolQuotes
+    | AlpacaSymbolLatestBar
+    | AlpacaSymbolLatestTrade
+    | AlpacaSymbolSnapshot
+)
 
 KINDS: Final = ("bars/latest", "trades/latest", "quotes/latest", "bars", "trades", "quotes", "snapshot")
 """Ends of the paths, the longer ones first."""
@@ -100,7 +107,7 @@ KINDS: Final = ("bars/latest", "trades/latest", "quotes/latest", "bars", "trades
     operation_class=ForeignOperation,
     responses=foreign_responses(Answer, "Rows of the symbol."),
 )
-async def one_symbol(
+async def alpaca_one_symbol(
     request: Request[Any, Any, Any],
     path: Annotated[str, PathParameter(description="Symbol, a slash, and the kind of rows, as in `AAPL/bars`.")],
     timeframe: Timeframe = None,
@@ -119,12 +126,12 @@ async def one_symbol(
         case "bars":
             interval = read_timeframe(timeframe)
             found = await find_bars(request, read_range(interval, (symbol,), given), interval)
-            return json_response(SymbolBars(found.by_symbol.get(symbol, []), symbol, found.token), found.headers)
+            return json_response(AlpacaSymbolBars(found.by_symbol.get(symbol, []), symbol, found.token), found.headers)
         case "trades":
             found = await find_trades(request, read_range("trades", (symbol,), given))
-            return json_response(SymbolTrades(found.by_symbol.get(symbol, []), symbol, found.token), found.headers)
+            return json_response(AlpacaSymbolTrades(found.by_symbol.get(symbol, []), symbol, found.token), found.headers)
         case "quotes":
-            return json_response(SymbolQuotes([], symbol), NO_STORE)
+            return json_response(AlpacaSymbolQuotes([], symbol), NO_STORE)
         case _:
             return await _latest(request, symbol, kind)
 
@@ -135,14 +142,14 @@ async def _latest(request: Request[Any, Any, Any], symbol: str, kind: str) -> AS
     if kind == "trades/latest":
         trade = (await find_latest_trades(request, (symbol,))).get(symbol)
         if trade:
-            return json_response(SymbolLatestTrade(symbol, trade), NO_STORE)
+            return json_response(AlpacaSymbolLatestTrade(symbol, trade), NO_STORE)
     else:
         found = (await find_snapshots(request, (symbol,))).get(symbol)
         if found and kind == "snapshot":
             parts: Mapping[str, Any] = {name: getattr(found, name) for name in found.__struct_fields__}
-            return json_response(SymbolSnapshot(symbol=symbol, **parts), NO_STORE)
+            return json_response(AlpacaSymbolSnapshot(symbol=symbol, **parts), NO_STORE)
         if found and found.minute_bar:
-            return json_response(SymbolLatestBar(symbol, found.minute_bar), NO_STORE)
+            return json_response(AlpacaSymbolLatestBar(symbol, found.minute_bar), NO_STORE)
     raise NotFound(f"There is no trade of {symbol}.")
 
 

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from market_data.models import LatestPrice, doc
 
 
-class Bar(Struct, frozen=True, gc=False):
+class AlpacaBar(Struct, frozen=True, gc=False):
     """Open, high, low, close and volume of the trades in one bucket."""
 
     t: Annotated[datetime, doc("Start of the bucket.", "2026-02-08T10:30:00Z")]
@@ -27,7 +27,7 @@ class Bar(Struct, frozen=True, gc=False):
     n: Annotated[int, doc("Number of trades.", 20)]
 
 
-class StockTrade(Struct, frozen=True, gc=False, omit_defaults=True):
+class AlpacaTrade(Struct, frozen=True, gc=False, omit_defaults=True):
     """One trade."""
 
     p: Annotated[float, doc("Price.", 189.44)]
@@ -36,13 +36,13 @@ class StockTrade(Struct, frozen=True, gc=False, omit_defaults=True):
     i: Annotated[int | None, doc("`trade_id`; absent in the latest trades.", 0)] = None
 
 
-class Snapshot(Struct, frozen=True, rename="camel"):
+class AlpacaSnapshot(Struct, frozen=True, rename="camel"):
     """A symbol at a glance. Bars are null without a trade in their time."""
 
-    latest_trade: StockTrade
-    minute_bar: Annotated[Bar | None, doc("The newest minute, which may not have ended yet.")]
-    daily_bar: Annotated[Bar | None, doc("The UTC day so far.")]
-    prev_daily_bar: Annotated[Bar | None, doc("The UTC day before.")]
+    latest_trade: AlpacaTrade
+    minute_bar: Annotated[AlpacaBar | None, doc("The newest minute, which may not have ended yet.")]
+    daily_bar: Annotated[AlpacaBar | None, doc("The UTC day so far.")]
+    prev_daily_bar: Annotated[AlpacaBar | None, doc("The UTC day before.")]
     latest_quote: Annotated[None, doc("Always null: there are no quotes.")] = None
 
 
@@ -80,28 +80,28 @@ _values_of_candle: Final[Any] = attrgetter("timestamp", "open", "high", "low", "
 _values_of_trade: Final[Any] = attrgetter("price", "volume", "timestamp", "trade_id")
 
 
-def bars_of(rows: str) -> list[Bar]:
+def bars_of(rows: str) -> list[AlpacaBar]:
     """Return the bars of candles, the elements of a JSON array."""
-    return [Bar(*_values_of_candle(each)) for each in _decode_candles(f"[{rows}]")]
+    return [AlpacaBar(*_values_of_candle(each)) for each in _decode_candles(f"[{rows}]")]
 
 
-def trades_of(rows: str) -> list[StockTrade]:
+def trades_of(rows: str) -> list[AlpacaTrade]:
     """Return the trades of the elements of a JSON array."""
-    return [StockTrade(*_values_of_trade(each)) for each in _decode_trades(f"[{rows}]")]
+    return [AlpacaTrade(*_values_of_trade(each)) for each in _decode_trades(f"[{rows}]")]
 
 
-def latest_trade(latest: LatestPrice) -> StockTrade:
+def latest_trade(latest: LatestPrice) -> AlpacaTrade:
     """Return the newest trade of a symbol."""
-    return StockTrade(latest.price, latest.volume, latest.timestamp)
+    return AlpacaTrade(latest.price, latest.volume, latest.timestamp)
 
 
-def snapshots_of(rows: str) -> dict[str, Snapshot]:
+def snapshots_of(rows: str) -> dict[str, AlpacaSnapshot]:
     """Return the snapshots of the elements of a JSON array, by symbol."""
     return {each.symbol: _snapshot(each) for each in _decode_snapshots(f"[{rows}]")}
 
 
-def _snapshot(found: _Snapshot) -> Snapshot:
+def _snapshot(found: _Snapshot) -> AlpacaSnapshot:
     minute, day, previous_day = (
-        each and Bar(*_values_of_candle(each)) for each in (found.minute, found.day, found.previous_day)
+        each and AlpacaBar(*_values_of_candle(each)) for each in (found.minute, found.day, found.previous_day)
     )
-    return Snapshot(StockTrade(*_values_of_trade(found.latest)), minute, day, previous_day)
+    return AlpacaSnapshot(AlpacaTrade(*_values_of_trade(found.latest)), minute, day, previous_day)

@@ -23,9 +23,9 @@ from market_data.api.compat.alpaca.ranges import (
     read_range,
 )
 from market_data.api.compat.alpaca.rows import (
-    Bar,
-    Snapshot,
-    StockTrade,
+    AlpacaBar,
+    AlpacaSnapshot,
+    AlpacaTrade,
     bars_of,
     latest_trade,
     snapshots_of,
@@ -46,49 +46,49 @@ from market_data.queries.snapshots import read_snapshots
 Token = Annotated[str | None, doc("`page_token` of the next page; null on the last page.")]
 
 
-class Quote(Struct, frozen=True):
+class AlpacaQuote(Struct, frozen=True):
     """A quote, of which there are none."""
 
     t: datetime
 
 
-class BarsBySymbol(Struct, frozen=True):
+class AlpacaBars(Struct, frozen=True):
     """Bars by symbol, in alphabetical order; symbols without a bar are absent."""
 
-    bars: dict[str, list[Bar]]
+    bars: dict[str, list[AlpacaBar]]
     next_page_token: Token
 
 
-class TradesBySymbol(Struct, frozen=True):
+class AlpacaTrades(Struct, frozen=True):
     """Trades by symbol, in alphabetical order; symbols without a trade are absent."""
 
-    trades: dict[str, list[StockTrade]]
+    trades: dict[str, list[AlpacaTrade]]
     next_page_token: Token
 
 
-class QuotesBySymbol(Struct, frozen=True):
+class AlpacaQuotes(Struct, frozen=True):
     """No quotes."""
 
-    quotes: dict[str, list[Quote]]
+    quotes: dict[str, list[AlpacaQuote]]
     next_page_token: Token = None
 
 
-class LatestBars(Struct, frozen=True):
+class AlpacaLatestBars(Struct, frozen=True):
     """The newest minute by symbol."""
 
-    bars: dict[str, Bar]
+    bars: dict[str, AlpacaBar]
 
 
-class LatestTrades(Struct, frozen=True):
+class AlpacaLatestTrades(Struct, frozen=True):
     """The newest trade by symbol."""
 
-    trades: dict[str, StockTrade]
+    trades: dict[str, AlpacaTrade]
 
 
-class LatestQuotes(Struct, frozen=True):
+class AlpacaLatestQuotes(Struct, frozen=True):
     """No quotes."""
 
-    quotes: dict[str, Quote]
+    quotes: dict[str, AlpacaQuote]
 
 
 class Rows(Struct, frozen=True):
@@ -132,13 +132,13 @@ async def find_trades(request: Request[Any, Any, Any], wanted: RowRange) -> Rows
     return Rows(trades, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
 
 
-async def find_latest_trades(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, StockTrade]:
+async def find_latest_trades(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, AlpacaTrade]:
     """Return the newest trade of each of these symbols that has one."""
     found = await read_source(request).read_coalesced(read_latest_prices, symbols)
     return {each.symbol: latest_trade(each) for each in found.prices}
 
 
-async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, Snapshot]:
+async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, AlpacaSnapshot]:
     """Return the snapshot of each of these symbols that has a trade."""
     return snapshots_of((await read_source(request).read_coalesced(read_snapshots, symbols)).rows)
 
@@ -151,9 +151,9 @@ async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ..
         "are those of UTC, and weeks start on Monday. Numbers have every stored digit."
     ),
     operation_class=ForeignOperation,
-    responses=foreign_responses(BarsBySymbol, "The bars."),
+    responses=foreign_responses(AlpacaBars, "The bars."),
 )
-async def bars(
+async def alpaca_bars(
     request: Request[Any, Any, Any],
     symbols: Symbols = None,
     timeframe: Timeframe = None,
@@ -169,7 +169,7 @@ async def bars(
     interval = read_timeframe(timeframe)
     wanted = read_range(interval, read_names(symbols), Given(start, end, limit, page_token, sort))
     found = await find_bars(request, wanted, interval)
-    return json_response(BarsBySymbol(found.by_symbol, found.token), found.headers)
+    return json_response(AlpacaBars(found.by_symbol, found.token), found.headers)
 
 
 @get(
@@ -177,9 +177,9 @@ async def bars(
     summary="Trades of stocks",
     description="The trades of a range, sorted by symbol, then by time. Numbers have every stored digit.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(TradesBySymbol, "The trades."),
+    responses=foreign_responses(AlpacaTrades, "The trades."),
 )
-async def stock_trades(
+async def alpaca_trades(
     request: Request[Any, Any, Any],
     symbols: Symbols = None,
     start: Start = None,
@@ -192,7 +192,7 @@ async def stock_trades(
 ) -> ASGIResponse:
     wanted = read_range("trades", read_names(symbols), Given(start, end, limit, page_token, sort))
     found = await find_trades(request, wanted)
-    return json_response(TradesBySymbol(found.by_symbol, found.token), found.headers)
+    return json_response(AlpacaTrades(found.by_symbol, found.token), found.headers)
 
 
 @get(
@@ -200,11 +200,11 @@ async def stock_trades(
     summary="Quotes of stocks",
     description="No quotes, because there are none.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(QuotesBySymbol, "No quotes."),
+    responses=foreign_responses(AlpacaQuotes, "No quotes."),
 )
-async def stock_quotes(symbols: Symbols = None) -> ASGIResponse:
+async def alpaca_quotes(symbols: Symbols = None) -> ASGIResponse:
     read_names(symbols)
-    return json_response(QuotesBySymbol({}), NO_STORE)
+    return json_response(AlpacaQuotes({}), NO_STORE)
 
 
 @get(
@@ -212,11 +212,13 @@ async def stock_quotes(symbols: Symbols = None) -> ASGIResponse:
     summary="Latest bars",
     description="The newest minute of each symbol, which may not have ended yet. Symbols without a trade are absent.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(LatestBars, "The bars."),
+    responses=foreign_responses(AlpacaLatestBars, "The bars."),
 )
-async def latest_bars(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+async def alpaca_latest_bars(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
     found = await find_snapshots(request, read_names(symbols))
-    return json_response(LatestBars({name: each.minute_bar for name, each in found.items() if each.minute_bar}), NO_STORE)
+    return json_response(
+        AlpacaLatestBars({name: each.minute_bar for name, each in found.items() if each.minute_bar}), NO_STORE
+    )
 
 
 @get(
@@ -224,10 +226,10 @@ async def latest_bars(request: Request[Any, Any, Any], symbols: Symbols = None, 
     summary="Latest trades",
     description="The newest trade of each symbol, without `i`. Symbols without a trade are absent.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(LatestTrades, "The trades."),
+    responses=foreign_responses(AlpacaLatestTrades, "The trades."),
 )
-async def latest_trades(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
-    return json_response(LatestTrades(await find_latest_trades(request, read_names(symbols))), NO_STORE)
+async def alpaca_latest_trades(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+    return json_response(AlpacaLatestTrades(await find_latest_trades(request, read_names(symbols))), NO_STORE)
 
 
 @get(
@@ -235,11 +237,11 @@ async def latest_trades(request: Request[Any, Any, Any], symbols: Symbols = None
     summary="Latest quotes",
     description="No quotes, because there are none.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(LatestQuotes, "No quotes."),
+    responses=foreign_responses(AlpacaLatestQuotes, "No quotes."),
 )
-async def latest_quotes(symbols: Symbols = None) -> ASGIResponse:
+async def alpaca_latest_quotes(symbols: Symbols = None) -> ASGIResponse:
     read_names(symbols)
-    return json_response(LatestQuotes({}), NO_STORE)
+    return json_response(AlpacaLatestQuotes({}), NO_STORE)
 
 
 @get(
@@ -247,7 +249,7 @@ async def latest_quotes(symbols: Symbols = None) -> ASGIResponse:
     summary="Snapshots of stocks",
     description="The latest trade, the newest minute and the UTC days of each symbol that has a trade.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(dict[str, Snapshot], "The snapshots by symbol."),
+    responses=foreign_responses(dict[str, AlpacaSnapshot], "The snapshots by symbol."),
 )
-async def stock_snapshots(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
+async def alpaca_snapshots(request: Request[Any, Any, Any], symbols: Symbols = None, feed: Feed = None) -> ASGIResponse:
     return CompleteResponse(encode(await find_snapshots(request, read_names(symbols))), NO_STORE)
