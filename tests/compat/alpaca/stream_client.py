@@ -1,11 +1,13 @@
 """Follow the stream with alpaca-py, unmodified: `stream_client.py <WebSocket URL> <secret> <count> <channels>`.
 
-The channels are the names of its methods after `subscribe_`, between commas. The first line of the output is written once
-the client is subscribed; the last one has the first events of all channels, as many as wanted, each with its channel.
+The channels are the names of its methods after `subscribe_`, between commas, with `=` and a symbol for a single one. The
+first line of the output is written once the client is subscribed; the last one has the first events of all channels, as many
+as wanted, each with its channel.
 """
 
 import asyncio
 import json
+import logging
 import sys
 from typing import Any
 
@@ -24,11 +26,22 @@ async def follow(url: str, secret: str, count: int, channels: list[str]) -> list
 
         return handle
 
-    for channel in channels:
+    for name in channels:
+        channel, _, symbol = name.partition("=")
         if channel in ("corrections", "cancels"):
             getattr(stream, f"register_trade_{channel}")(handler(channel))
         else:
-            getattr(stream, f"subscribe_{channel}")(handler(channel), "*")
+            getattr(stream, f"subscribe_{channel}")(handler(channel), symbol or "*")
+
+    class Errors(logging.Handler):
+        """Errors that the client logs before it connects again, as events of the channel `error`."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            events.append(["error", record.getMessage()])
+            if len(events) == count:
+                asyncio.get_running_loop().create_task(stream.stop_ws())
+
+    logging.getLogger("alpaca").addHandler(Errors(logging.WARNING))
     dispatch = stream._dispatch
 
     async def announce(message: dict[str, Any]) -> None:

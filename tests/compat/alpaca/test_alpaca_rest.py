@@ -116,7 +116,7 @@ def test_bars_and_trades_are_those_of_the_own_api(base: str, traded: Connection)
 
 
 def test_the_client_follows_pages(base: str, connection: Connection):
-    store(connection, trade(0, "5", symbol="MSFT"))
+    store(connection, trade(0, "5", symbol="MSFT"), trade(-60, "1"))
     connection.execute(MANY_TRADES, (T0,))
     request = {"symbol_or_symbols": ["AAPL", "MSFT"], **RANGE}
     calls = [{"method": "get_stock_trades", "request": {**request, **more}} for more in ({}, {"limit": 10_002})]

@@ -1,7 +1,8 @@
 """`/alpaca/v2/stocks`: bars, trades, the latest ones and snapshots, of several symbols."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
@@ -42,6 +43,10 @@ from market_data.api.http.past import version_headers
 from market_data.models import doc
 from market_data.queries.latest_prices import read_latest_prices
 from market_data.queries.snapshots import read_snapshots
+from market_data.queries.symbols import read_symbols
+
+FEW_SYMBOLS: Final = 20
+"""Symbols that are read without looking for unknown ones."""
 
 Token = Annotated[str | None, doc("`page_token` of the next page; null on the last page.")]
 
@@ -96,14 +101,26 @@ class Rows(Struct, frozen=True):
 
     by_symbol: dict[str, list[Any]]
     token: str | None
-    headers: dict[str, str]
+    headers: Mapping[str, str]
+
+
+async def _readable(request: Request[Any, Any, Any], wanted: RowRange) -> tuple[str, ...]:
+    """Return the symbols of a range without unknown ones, if there are many: each costs a statement."""
+    if len(wanted.symbols) <= FEW_SYMBOLS:
+        return wanted.symbols
+    known = {each.symbol for each in await read_source(request).read_coalesced(read_symbols)}
+    known |= {each.symbol for each in wanted.after}
+    return tuple(symbol for symbol in wanted.symbols if symbol in known)
 
 
 async def find_bars(request: Request[Any, Any, Any], wanted: RowRange, interval: str) -> Rows:
     """Return the bars of a range."""
+    symbols = await _readable(request, wanted)
+    if not symbols:
+        return Rows({}, None, NO_STORE)
     found = await read_bars(
         request,
-        wanted.symbols,
+        symbols,
         interval,
         wanted.start,
         wanted.end,
@@ -118,9 +135,12 @@ async def find_bars(request: Request[Any, Any, Any], wanted: RowRange, interval:
 
 async def find_trades(request: Request[Any, Any, Any], wanted: RowRange) -> Rows:
     """Return the trades of a range."""
+    symbols = await _readable(request, wanted)
+    if not symbols:
+        return Rows({}, None, NO_STORE)
     found = await read_trade_rows(
         request,
-        wanted.symbols,
+        symbols,
         wanted.start,
         wanted.end,
         wanted.limit,

@@ -173,10 +173,8 @@ class AlpacaStream(Conversation):
             raise StreamError(403, "already authenticated")
         try:
             await self.authenticate(given.secret)
-        except Unauthorized as error:
+        except (Unauthorized, Forbidden) as error:
             raise StreamEnded(self._error(402, f"auth failed: {error}")) from None
-        except Forbidden as error:
-            raise StreamEnded(self._error(409, f"insufficient subscription: {error}")) from None
         self._has_sent_key = True
         return self._authenticated()
 
