@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 from helpers.api_keys import revoke, store_key
-from helpers.support import Connection, now_within_minute
+from helpers.support import T0, Connection, now_within_minute
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -20,6 +20,7 @@ from market_data.api.compat.alpaca.stream import AlpacaStream
 MSGPACK = {"Content-Type": "application/msgpack"}
 CONNECTED = {"T": "success", "msg": "connected"}
 AUTHENTICATED = {"T": "success", "msg": "authenticated"}
+COMMON = {"S": "AAPL", "x": "E", "z": ""}
 EMPTY = {
     name: []
     for name in ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
@@ -81,7 +82,7 @@ def test_trades_and_their_changes_as_json(base: str, known: Connection, path: st
         frame = client.recv(timeout=20)
         assert f'"p":{price},"s":0.5,' in frame
         (message,) = decode(frame)
-        common = {"S": "AAPL", "x": "E", "z": "", "t": text(now)}
+        common = {**COMMON, "t": text(now)}
         assert message == {"T": "t", **common, "i": 7, "p": float(price), "s": 0.5, "c": []}
         known.execute("UPDATE trades SET price = 2")
         known.execute("UPDATE trades SET volume = 1.5")
@@ -106,23 +107,30 @@ def test_subscriptions_are_listed_and_change(base: str, known: Connection):
         assert ask(client, "unsubscribe", bars=["BTC/USD", "MSFT"], trades=["MSFT"]) == {"T": "subscription", **EMPTY}
 
 
+def refresh(connection: Connection) -> None:
+    """Mark candles as refreshed, as at the end of refresh_candles."""
+    connection.execute("DELETE FROM stale_ranges")
+
+
 def test_late_trades_update_bars_as_msgpack(base: str, known: Connection):
-    time = datetime.now(UTC) - timedelta(minutes=5)
     with connected(base, **MSGPACK) as client:
-        client.send(
-            msgspec.msgpack.encode({"action": "subscribe", "trades": ["*"], "updatedBars": ["AAPL"], "bars": ["AAPL"]})
-        )
+        channels = {"trades": ["*"], "updatedBars": ["AAPL"], "bars": ["AAPL"]}
+        client.send(msgspec.msgpack.encode({"action": "subscribe", **channels}))
         assert receive(client)[0]["updatedBars"] == ["AAPL"]
-        insert(known, time, "10.25", "2")
-        assert [each["T"] for each in receive(client, 2)] == ["t", "u"]
-        insert(known, time, "11", "3", 1)
-        late, bar = receive(client, 2)
-        assert late == {"T": "t", "S": "AAPL", "i": 1, "p": 11.0, "s": 3.0, "c": [], "x": "E", "z": "", "t": time}
-        candle = newest_candle(base, "1m")
-        assert bar == {"T": "u", "S": "AAPL", **candle, "t": time.replace(second=0, microsecond=0)}
+        insert(known, T0, "10.25", "2")
+        assert receive(client)[0]["T"] == "t"
+        refresh(known)
+        assert receive(client)[0]["T"] == "u"
+        insert(known, T0 + timedelta(seconds=1), "11", "3", 1)
+        (late,) = receive(client)
+        assert late == {"T": "t", **COMMON, "i": 1, "p": 11.0, "s": 3.0, "c": [], "t": T0 + timedelta(seconds=1)}
+        refresh(known)
+        (bar,) = receive(client)
+        assert bar == {"T": "u", "S": "AAPL", **newest_candle(base, "1m"), "t": T0}
         assert (bar["o"], bar["v"], bar["n"], bar["vw"]) == (10.25, 5, 2, 10.7)
         known.execute("DELETE FROM trades")  # which leaves no bar
         assert [each["T"] for each in receive(client, 2)] == ["x", "x"]
+        refresh(known)
         assert ask(client, "nothing")["code"] == 410
 
 
