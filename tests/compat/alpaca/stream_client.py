@@ -19,45 +19,51 @@ def write(line: Any) -> None:
     sys.stdout.flush()
 
 
-async def follow(url: str, secret: str, channels: list[str]) -> list[Any]:
-    stream = StockDataStream("key", secret, url_override=url)
-    events: list[Any] = []
+class Follower(StockDataStream):
+    """The stream, whose events are collected. Only `_dispatch` is replaced: the client has no callback for subscriptions."""
 
-    def handler(channel: str) -> Any:
+    def __init__(self, url: str, secret: str, channels: list[str]) -> None:
+        super().__init__("key", secret, url_override=url)
+        self.events: list[Any] = []
+        self.ends_after_errors = "errors" in channels
+        for name in channels:
+            channel, _, symbol = name.partition("=")
+            if channel in ("corrections", "cancels"):
+                getattr(self, f"register_trade_{channel}")(self._handler(channel))
+            elif channel != "errors":
+                getattr(self, f"subscribe_{channel}")(self._handler(channel), symbol or "*")
+
+    def _handler(self, channel: str) -> Any:
         async def handle(event: Any) -> None:
-            events.append([channel, event.model_dump(mode="json")])
+            self.events.append([channel, event.model_dump(mode="json")])
             if event.symbol == "LAST":
-                await stream.stop_ws()
+                await self.stop_ws()
 
         return handle
 
-    class Errors(logging.Handler):
-        """Errors that the client logs before it connects again, as events of the channel `errors`."""
+    async def _dispatch(self, msg: dict[str, Any]) -> None:
+        if msg.get("T") == "subscription":
+            write(msg)
+        await super()._dispatch(msg)
 
-        def emit(self, record: logging.LogRecord) -> None:
-            events.append(["errors", record.getMessage()])
-            if "errors" in channels and len(events) == 2:
-                asyncio.get_running_loop().create_task(stream.stop_ws())
 
-    logging.getLogger("alpaca").addHandler(Errors(logging.WARNING))
-    for name in channels:
-        channel, _, symbol = name.partition("=")
-        if channel in ("corrections", "cancels"):
-            getattr(stream, f"register_trade_{channel}")(handler(channel))
-        elif channel != "errors":
-            getattr(stream, f"subscribe_{channel}")(handler(channel), symbol or "*")
-    dispatch = stream._dispatch  # noqa: SLF001 - tells that the subscription has begun, which has no callback
+class Errors(logging.Handler):
+    """Errors that the client logs before it connects again, as events of the channel `errors`."""
 
-    async def announce(message: dict[str, Any]) -> None:
-        if message.get("T") == "subscription":
-            write(message)
-        await dispatch(message)
+    def __init__(self, follower: Follower) -> None:
+        super().__init__(logging.WARNING)
+        self._follower = follower
 
-    stream._dispatch = announce  # noqa: SLF001
-    await stream._run_forever()  # noqa: SLF001 - `run` in the loop of this script
-    return events
+    def emit(self, record: logging.LogRecord) -> None:
+        events = self._follower.events
+        events.append(["errors", record.getMessage()])
+        if self._follower.ends_after_errors and len(events) == 2:
+            asyncio.get_running_loop().create_task(self._follower.stop_ws())
 
 
 if __name__ == "__main__":
     url, secret, channels = sys.argv[1:]
-    write(asyncio.run(follow(url, secret, channels.split(","))))
+    follower = Follower(url, secret, channels.split(","))
+    logging.getLogger("alpaca").addHandler(Errors(follower))
+    follower.run()
+    write(follower.events)

@@ -80,6 +80,7 @@ def test_trades_and_their_changes_as_json(base: str, known: Connection, path: st
         }
         insert(known, now, price, "0.5", 7)
         frame = client.recv(timeout=20)
+        assert isinstance(frame, str)
         assert f'"p":{price},"s":0.5,' in frame
         (message,) = decode(frame)
         common = {**COMMON, "t": text(now)}
