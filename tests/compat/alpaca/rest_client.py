@@ -4,6 +4,9 @@ Each call has a method, the keyword arguments of its request, and those of the c
 result of each: the values of pydantic as JSON, or the error.
 """
 
+# pyright: reportMissingImports=false
+# Only the environment of the client has its package.
+
 import json
 import sys
 from datetime import datetime

@@ -5,6 +5,9 @@ output has a line for each subscription, once it is confirmed, and at last a lin
 to a trade of the symbol LAST, or with the channel `errors` up to the second error that the client logs.
 """
 
+# pyright: reportMissingImports=false
+# Only the environment of the client has its package.
+
 import asyncio
 import json
 import logging

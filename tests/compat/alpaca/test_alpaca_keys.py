@@ -44,7 +44,7 @@ def test_reading_needs_the_secret(serve: Any, database_url: str):
         missing = client.get(PATHS[0])
         assert (missing.status_code, missing.json()["message"]) == (401, "forbidden.")
         for headers in (pair(""), {"Authorization": "Basic nonsense!"}, {"Authorization": "Basic"}, pair("\xe9")):
-            encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+            encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
             assert client.get(PATHS[0], headers=encoded).status_code == 401, headers
 
 
