@@ -10,6 +10,7 @@ from litestar.openapi.spec import Tag
 
 from market_data.api.compat.binance.general import exchange_info, ping, server_time, system_status
 from market_data.api.compat.binance.klines import klines, ui_klines
+from market_data.api.compat.binance.streams import combined_streams, named_streams, raw_streams
 from market_data.api.compat.binance.tickers import average_price, book_ticker, day_ticker, depth, price_ticker
 from market_data.api.compat.binance.trades import aggregate_trades, historical_trades, trades
 from market_data.api.compat.binance.values import error_body, given_keys
@@ -21,15 +22,16 @@ Market data in the form of Binance's spot API, for python-binance, ccxt and freq
 quantities are texts with every stored digit, errors are `{"code": …, "msg": …}` with negative codes. A key goes into
 `X-MBX-APIKEY`, or for sockets into the path, as in `/binance/<key>/ws`.
 
-The id of a trade is its time in microseconds, times 1000, plus its rank within that microsecond, so ids increase for each symbol. A
-trade that is cancelled lowers the ids of the later trades of its microsecond. Ranks from 1000 on reach into the ids of the
-following microseconds, where no other trades are unless the source has so many at one microsecond. Ids are greater than 2^53.
+The id of a trade is its time in microseconds, times 1000, plus its rank within that microsecond, so ids increase for each
+symbol. A trade that is cancelled lowers the ids of the later trades of its microsecond. Ranks from 1000 on reach into the
+ids of the following microseconds, where no other trades are unless the source has so many at one microsecond. Ids are
+greater than 2^53.
 
-Streams are at `/binance/ws`, `/binance/ws/<name>` and `/binance/stream?streams=<name>/<name>`: `<symbol>@trade`, `@aggTrade`,
-`@kline_<interval>` for the stored intervals (1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w), `@ticker`, `@miniTicker`, `!ticker@arr` and
-`!miniTicker@arr`, with SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS. A late, corrected or cancelled trade sends the candles
-that it changed again. The protocol has no message for a trade that was corrected or cancelled, and none for a candle that has
-no trade left: they are left out.
+Streams are at `/binance/ws`, `/binance/ws/<name>` and `/binance/stream?streams=<name>/<name>`: `<symbol>@trade`,
+`@aggTrade`, `@kline_<interval>` for the stored intervals (1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w), `@ticker`, `@miniTicker`,
+`!ticker@arr` and `!miniTicker@arr`, with SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS. A late, corrected or cancelled
+trade sends the candles that it changed again. The protocol has no message for a trade that was corrected or cancelled, and
+none for a candle that has no trade left: they are left out.
 """
 
 BINANCE: Final = Protocol(
@@ -47,6 +49,7 @@ BINANCE: Final = Protocol(
                 *(average_price, price_ticker, day_ticker, book_ticker, depth),
             ],
         ),
+        Router("/binance", route_handlers=[raw_streams, named_streams, combined_streams]),
         Router("/binance/sapi/v1", route_handlers=[system_status]),
     ),
 )

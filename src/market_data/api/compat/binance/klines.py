@@ -66,9 +66,9 @@ LimitQuery = Annotated[str | None, query("limit", "Number of candles, 1 to 1000;
 ZoneQuery = Annotated[str | None, query("timeZone", "Only 0: buckets are those of UTC.", "0")]
 
 DESCRIPTION: Final = (
-    "Candles, oldest first: the first ones from `startTime` on, the last ones up to `endTime`, or the newest ones. Each is an "
-    "array of open time, open, high, low, close, volume, close time, turnover, number of trades, and three zeros: which side "
-    "took a trade is unknown."
+    "Candles, oldest first: the first ones from `startTime` on, the last ones up to `endTime`, or the newest ones. Each is "
+    "an array of open time, open, high, low, close, volume, close time, turnover, number of trades, and three zeros: the "
+    "side that took a trade is unknown."
 )
 
 

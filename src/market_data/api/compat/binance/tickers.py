@@ -21,8 +21,8 @@ from market_data.api.compat.binance.values import (
     read_selection,
     read_symbol,
     require_known,
+    stored_digits,
 )
-from market_data.api.compat.events import text_of
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.compat.rows import exact_bars_of, read_bars
 from market_data.api.http.caching import NO_STORE
@@ -96,7 +96,7 @@ async def price_ticker(
         found = await source.read(read_latest_price, chosen[0])
     else:
         found = await source.read_coalesced(read_latest_prices, chosen)
-    prices = [PriceTicker(each.symbol, text_of(each.price)) for each in found.prices]  # pyright: ignore[reportArgumentType]
+    prices = [PriceTicker(each.symbol, stored_digits(each.price)) for each in found.prices]
     headers = {**NO_STORE, **version_headers(found.version or None)}
     if chosen and len(prices) < len(chosen):
         await require_known(request, chosen)
@@ -203,6 +203,6 @@ async def average_price(request: Request[Any, Any, Any], symbol: SymbolQuery = N
     bars = exact_bars_of(found.pages[0].page)
     volume = sum((Decimal(bar.volume) for bar in bars), Decimal(0))
     turnover = sum((Decimal(bar.turnover) for bar in bars), Decimal(0))
-    price = text_of(latest[0].price)  # pyright: ignore[reportArgumentType]
+    price = stored_digits(latest[0].price)
     average = f"{EXACT.divide(turnover, volume):.8f}" if volume else digits(Decimal(price))
     return json_response(AveragePrice(AVERAGE_MINUTES, average, milliseconds(latest[0].timestamp)), NO_STORE)

@@ -1,13 +1,13 @@
 """Ids of trades: increasing integers for each symbol, which the stored trades do not have.
 
 An id is the time of a trade in microseconds since 1970, times 1000, plus the rank of the trade within its instant: the
-number of trades of the same symbol and microsecond with a lower `trade_id`. All replicas have the same ids, and `fromId` needs
-no table of them. Their limits:
+number of trades of the same symbol and microsecond with a lower `trade_id`. All replicas have the same ids, and `fromId`
+needs no table of them. Their limits:
 
-* A trade that is cancelled lowers the ranks, and so the ids, of the later trades of its instant by 1. One that is stored after
-  trades of its instant with a greater `trade_id` raises theirs.
-* Ranks from 1000 on reach into the ids of the following microseconds. Sources with so many trades at one time have times in
-  milliseconds or seconds, so no trade is there, and the ids still increase. If one is there, two trades have the same id.
+* A trade that is cancelled lowers the ranks, and so the ids, of the later trades of its instant by 1. One that is stored
+  after trades of its instant with a greater `trade_id` raises theirs.
+* Ranks from 1000 on reach into the ids of the following microseconds. Sources with so many trades at one time have times
+  in milliseconds or seconds, so no trade is there, and the ids still increase. If one is there, two trades share an id.
 * They are greater than 2^53: a program that reads numbers of JSON as floats (JavaScript) rounds them.
 """
 
