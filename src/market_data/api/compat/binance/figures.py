@@ -28,8 +28,8 @@ class _Last24Hours(Struct, frozen=True):
     high: Decimal | None
     low: Decimal | None
     volume: Decimal
-    turnover: Decimal = Decimal(0)
-    trade_count: int = 0
+    turnover: Decimal
+    trade_count: int
 
 
 class _Snapshot(Struct, frozen=True):
@@ -172,7 +172,7 @@ def figures_of(snapshots: str, now: datetime) -> list[Figures]:
 def untraded(symbol: str, now: datetime) -> Figures:
     """Return the figures of a symbol without any trade: zeros."""
     zero = Decimal(0)
-    return Figures(_Snapshot(symbol, _Latest(zero, zero), None, _Last24Hours(None, None, None, zero)), now)
+    return Figures(_Snapshot(symbol, _Latest(zero, zero), None, _Last24Hours(None, None, None, zero, zero, 0)), now)
 
 
 def first_bucket(now: datetime) -> datetime:

@@ -14,7 +14,7 @@ from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
-from market_data.models import Symbol, doc
+from market_data.models import doc
 from market_data.queries.symbols import read_symbols
 
 PRECISION: Final = 8
@@ -134,13 +134,9 @@ async def exchange_info(
         "serverTime": milliseconds(datetime.now(UTC)),
         "rateLimits": [],
         "exchangeFilters": [],
-        "symbols": [_market(each.symbol, _currency(each), active=each.active) for each in known],
+        "symbols": [_market(each.symbol, each.currency, active=each.active) for each in known],
     }
     return CompleteResponse(encode(body), NO_STORE)
-
-
-def _currency(symbol: Symbol) -> str:
-    return getattr(symbol, "currency", "USD")
 
 
 @lru_cache(20_000)
