@@ -8,11 +8,22 @@ from typing import Final
 from litestar import Router
 from litestar.openapi.spec import Tag
 
-from market_data.api.compat.binance.general import exchange_info, ping, server_time, system_status
-from market_data.api.compat.binance.klines import klines, ui_klines
+from market_data.api.compat.binance.general import (
+    binance_exchange_info,
+    binance_ping,
+    binance_server_time,
+    binance_system_status,
+)
+from market_data.api.compat.binance.klines import binance_klines, binance_ui_klines
 from market_data.api.compat.binance.streams import combined_streams, named_streams, raw_streams
-from market_data.api.compat.binance.tickers import average_price, book_ticker, day_ticker, depth, price_ticker
-from market_data.api.compat.binance.trades import aggregate_trades, historical_trades, trades
+from market_data.api.compat.binance.tickers import (
+    binance_average_price,
+    binance_book_ticker,
+    binance_day_ticker,
+    binance_depth,
+    binance_price_ticker,
+)
+from market_data.api.compat.binance.trades import binance_aggregate_trades, binance_historical_trades, binance_trades
 from market_data.api.compat.binance.values import error_body, given_keys
 from market_data.api.compat.protocol import Protocol
 from market_data.api.http.dialects import Dialect
@@ -43,10 +54,10 @@ BINANCE: Final = Protocol(
         Router(
             "/binance/api/v3",
             route_handlers=[
-                *(ping, server_time, exchange_info),
-                *(klines, ui_klines),
-                *(trades, historical_trades, aggregate_trades),
-                *(average_price, price_ticker, day_ticker, book_ticker, depth),
+                *(binance_ping, binance_server_time, binance_exchange_info),
+                *(binance_klines, binance_ui_klines),
+                *(binance_trades, binance_historical_trades, binance_aggregate_trades),
+                *(binance_average_price, binance_price_ticker, binance_day_ticker, binance_book_ticker, binance_depth),
             ],
         ),
         Router("/binance", route_handlers=[raw_streams, named_streams, combined_streams]),

@@ -84,7 +84,7 @@ FILTERS: Final = [
     operation_class=ForeignOperation,
     responses=foreign_responses(Empty, "An empty object."),
 )
-async def ping() -> ASGIResponse:
+async def binance_ping() -> ASGIResponse:
     return json_response(Empty(), NO_STORE)
 
 
@@ -95,7 +95,7 @@ async def ping() -> ASGIResponse:
     operation_class=ForeignOperation,
     responses=foreign_responses(ServerTime, "The time."),
 )
-async def server_time() -> ASGIResponse:
+async def binance_server_time() -> ASGIResponse:
     return json_response(ServerTime(milliseconds(datetime.now(UTC))), NO_STORE)
 
 
@@ -106,7 +106,7 @@ async def server_time() -> ASGIResponse:
     operation_class=ForeignOperation,
     responses=foreign_responses(SystemStatus, "The status."),
 )
-async def system_status() -> ASGIResponse:
+async def binance_system_status() -> ASGIResponse:
     return json_response(SystemStatus(), NO_STORE)
 
 
@@ -117,7 +117,7 @@ async def system_status() -> ASGIResponse:
     operation_class=ForeignOperation,
     responses=foreign_responses(ExchangeInformation, "The symbols."),
 )
-async def exchange_info(
+async def binance_exchange_info(
     request: Request[Any, Any, Any],
     symbol: Annotated[str | None, query("symbol", "One symbol.", "AAPL")] = None,
     symbols: Annotated[str | None, query("symbols", "Some symbols as a JSON array.", '["AAPL","MSFT"]')] = None,

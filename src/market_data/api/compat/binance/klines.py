@@ -79,7 +79,7 @@ DESCRIPTION: Final = (
     operation_class=ForeignOperation,
     responses=foreign_responses(list[Kline], "The candles."),
 )
-async def klines(
+async def binance_klines(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     interval: IntervalQuery = None,
@@ -98,7 +98,7 @@ async def klines(
     operation_class=ForeignOperation,
     responses=foreign_responses(list[Kline], "The candles."),
 )
-async def ui_klines(
+async def binance_ui_klines(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     interval: IntervalQuery = None,

@@ -87,7 +87,7 @@ TypeQuery = Annotated[str | None, query("type", "`FULL`, the default, or `MINI`.
     operation_class=ForeignOperation,
     responses=foreign_responses(PriceTicker | list[PriceTicker], "The prices."),
 )
-async def price_ticker(
+async def binance_price_ticker(
     request: Request[Any, Any, Any], symbol: SymbolQuery = None, symbols: SymbolsQuery = None
 ) -> ASGIResponse:
     chosen, is_single = read_selection(symbol, symbols)
@@ -115,7 +115,7 @@ async def price_ticker(
     operation_class=ForeignOperation,
     responses=foreign_responses(Ticker | list[Ticker], "The figures."),
 )
-async def day_ticker(
+async def binance_day_ticker(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     symbols: SymbolsQuery = None,
@@ -152,7 +152,7 @@ def _ticker(figures: Figures, *, mini: bool) -> Ticker | Mini:
     operation_class=ForeignOperation,
     responses=foreign_responses(BookTicker | list[BookTicker], "Empty order books."),
 )
-async def book_ticker(
+async def binance_book_ticker(
     request: Request[Any, Any, Any], symbol: SymbolQuery = None, symbols: SymbolsQuery = None
 ) -> ASGIResponse:
     chosen, is_single = read_selection(symbol, symbols)
@@ -174,7 +174,7 @@ async def book_ticker(
     operation_class=ForeignOperation,
     responses=foreign_responses(Depth, "An empty order book."),
 )
-async def depth(
+async def binance_depth(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     limit: Annotated[str | None, query("limit", "Number of orders, without a meaning here.")] = None,
@@ -191,7 +191,7 @@ async def depth(
     operation_class=ForeignOperation,
     responses=foreign_responses(AveragePrice, "The average."),
 )
-async def average_price(request: Request[Any, Any, Any], symbol: SymbolQuery = None) -> ASGIResponse:
+async def binance_average_price(request: Request[Any, Any, Any], symbol: SymbolQuery = None) -> ASGIResponse:
     name = read_symbol(symbol)
     latest = (await read_source(request).read(read_latest_price, name)).prices
     if not latest:

@@ -92,7 +92,9 @@ FromIdQuery = Annotated[str | None, query("fromId", "Id of the first trade; trad
     operation_class=ForeignOperation,
     responses=foreign_responses(list[BinanceTrade], "The trades."),
 )
-async def trades(request: Request[Any, Any, Any], symbol: SymbolQuery = None, limit: LimitQuery = None) -> ASGIResponse:
+async def binance_trades(
+    request: Request[Any, Any, Any], symbol: SymbolQuery = None, limit: LimitQuery = None
+) -> ASGIResponse:
     name = read_symbol(symbol)
     return await _respond(request, name, await _read_range(request, name, None, None, read_limit(limit)), _plain)
 
@@ -104,7 +106,7 @@ async def trades(request: Request[Any, Any, Any], symbol: SymbolQuery = None, li
     operation_class=ForeignOperation,
     responses=foreign_responses(list[BinanceTrade], "The trades."),
 )
-async def historical_trades(
+async def binance_historical_trades(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     limit: LimitQuery = None,
@@ -126,7 +128,7 @@ async def historical_trades(
     operation_class=ForeignOperation,
     responses=foreign_responses(list[AggregateTrade], "The trades."),
 )
-async def aggregate_trades(
+async def binance_aggregate_trades(
     request: Request[Any, Any, Any],
     symbol: SymbolQuery = None,
     from_id: FromIdQuery = None,
