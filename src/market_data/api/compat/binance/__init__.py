@@ -61,6 +61,6 @@ BINANCE: Final = Protocol(
             ],
         ),
         Router("/binance", route_handlers=[raw_streams, named_streams, combined_streams]),
-        Router("/binance/sapi/v1", route_handlers=[system_status]),
+        Router("/binance/sapi/v1", route_handlers=[binance_system_status]),
     ),
 )
