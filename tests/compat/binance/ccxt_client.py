@@ -60,7 +60,7 @@ def main(base: str, key: str) -> None:
     }
     if key:
         answer["with_key"] = exchange(base, headers={"Authorization": f"Bearer {key}"}).fetch_time()
-    print(json.dumps(answer))
+    sys.stdout.write(json.dumps(answer))
 
 
 if __name__ == "__main__":

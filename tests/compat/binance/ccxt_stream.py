@@ -95,17 +95,14 @@ async def main(base: str, key: str) -> None:
         except ccxt.BaseError as refused:
             error = f"{type(refused).__name__}: {refused}"
         await client.un_watch_trades(SYMBOL)
-        print(
-            json.dumps(
-                {
-                    "trades": sorted(collected.values(), key=lambda trade: int(trade["id"])),
-                    "ohlcv": sorted(candle.values()),
-                    "ticker": ticker,
-                    "tickers": tickers,
-                    "refused": error,
-                }
-            )
-        )
+        answer = {
+            "trades": sorted(collected.values(), key=lambda trade: int(trade["id"])),
+            "ohlcv": sorted(candle.values()),
+            "ticker": ticker,
+            "tickers": tickers,
+            "refused": error,
+        }
+        sys.stdout.write(json.dumps(answer))
     finally:
         await client.close()
 

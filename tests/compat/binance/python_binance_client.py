@@ -59,7 +59,7 @@ def main(base: str, key: str) -> None:
         "interval": error_of(client.get_klines, symbol="AAPL", interval="7m"),
         "asynchronous": asyncio.run(asynchronous()),
     }
-    print(json.dumps(answer))
+    sys.stdout.write(json.dumps(answer))
 
 
 if __name__ == "__main__":

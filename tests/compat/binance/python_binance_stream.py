@@ -26,7 +26,9 @@ async def write(base: str, headers: dict[str, str]) -> None:
     for number, stamp in enumerate(stamps):
         values = {"timestamp": stamp, "price": f"{100 + number}.25", "volume": "2.5"}
         await asyncio.to_thread(post, base, "/trades", headers, **values)
-    await asyncio.to_thread(post, base, "/trades/correct", headers, timestamp=stamps[0], price="99.125", reason="typing error")
+    await asyncio.to_thread(
+        post, base, "/trades/correct", headers, timestamp=stamps[0], price="99.125", reason="typing error"
+    )
     await asyncio.to_thread(post, base, "/trades/cancel", headers, timestamp=stamps[1], reason="reported twice")
 
 
@@ -74,7 +76,7 @@ async def main(base: str, key: str) -> None:
         await ready.acquire()
     await asyncio.sleep(1)
     await write(base, headers)
-    print(json.dumps({name: await task for name, task in tasks.items()}))
+    sys.stdout.write(json.dumps({name: await task for name, task in tasks.items()}))
     await client.close_connection()
 
 
