@@ -1,6 +1,6 @@
 """ccxt.pro's `binance`, unmodified: streams while trades are stored, corrected and cancelled. Prints one JSON document.
 
-The streams are awaited again and again until their values are those of the REST API, so that the document has the final ones.
+Streams are awaited until their values are the final ones.
 """
 
 import asyncio

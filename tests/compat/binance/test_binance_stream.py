@@ -143,7 +143,7 @@ def test_commands_change_the_streams(base: str, known: Connection):
 
 
 def test_names_of_streams_may_contain_separators(base: str, connection: Connection):
-    symbols = ("A/B", "C@D", "$E", "^F", "G@TRADE/H", "I&J")
+    symbols = ("A/B", "C@D", "$E", "^F", "G@H/I", "I&J")
     names = [f"{symbol.lower()}@trade" for symbol in symbols]
     encoded = [name.replace("@", "%40", 1).replace("/", "%2F").replace("&", "%26") for name in names]
     for path in (f"/stream?streams={'/'.join(encoded)}", f"/stream?streams={'%2F'.join(encoded)}"):
@@ -203,7 +203,7 @@ MESSAGES: list[tuple[str | bytes, int, object]] = [
     ('{"method": "SUBSCRIBE", "params": [], "id": true}', 2, None),
     ('{"method": "SUBSCRIBE", "params": [], "id": [1]}', 2, None),
     ('{"method": "SUBSCRIBE", "params": [], "id": 1e400}', 3, None),
-    ('{"method": "SUBSCRIBE", "params": [], "id": ' + "9" * 5000 + "}", 2, None),
+    ('{"method": "SUBSCRIBE", "params": [], "id": ' + "9" * 5000 + "}", 3, None),
     ('{"method": "SET_PROPERTY", "params": ["other", true], "id": 7}', 0, 7),
     ('{"method": "SET_PROPERTY", "params": ["combined", 1], "id": 7}', 1, 7),
     ('{"method": "GET_PROPERTY", "params": [], "id": 7}', 0, 7),
@@ -216,13 +216,13 @@ def test_messages_that_are_no_commands(base: str):
             answer = socket.send(message)
             assert (answer["error"]["code"], answer["id"]) == (code, number), message
             assert len(answer["error"]["msg"]) < 1000
-        assert socket.call("SUBSCRIBE", *(f"s{number}@trade" for number in range(10_000)))["code"] == 2
+        assert socket.call("SUBSCRIBE", *(f"s{number}@trade" for number in range(5000)))["code"] == 2
         assert socket.call("SUBSCRIBE", *(f"s{number}@trade" for number in range(1024))) is None
         assert socket.call("SUBSCRIBE", "one@trade")["code"] == 2
         assert len(socket.call("LIST_SUBSCRIPTIONS")) == 1024
     with opened(base) as socket, pytest.raises(ConnectionClosed):
         socket.send("x" * 10_000_000)
-    assert httpx.get(f"{base}/binance/ws").status_code == 404
+    assert httpx.get(f"{base}/binance/ws").json()["code"] == -1020
 
 
 def test_tickers_come_once_a_second_and_share_statements(base: str, known: Connection, monkeypatch: pytest.MonkeyPatch):
@@ -251,15 +251,20 @@ def test_tickers_come_once_a_second_and_share_statements(base: str, known: Conne
         assert len(statements) <= 3 * moments
         rest = httpx.get(f"{base}/binance/api/v3/ticker/24hr", params={"symbol": "AAPL"}).json()
         names = {
-            **{"c": "lastPrice", "o": "openPrice", "h": "highPrice", "l": "lowPrice", "v": "volume", "q": "quoteVolume"},
-            **{
-                "p": "priceChange",
-                "P": "priceChangePercent",
-                "w": "weightedAvgPrice",
-                "x": "prevClosePrice",
-                "Q": "lastQty",
-            },
-            **{"n": "count", "F": "firstId", "L": "lastId"},
+            "c": "lastPrice",
+            "o": "openPrice",
+            "h": "highPrice",
+            "l": "lowPrice",
+            "v": "volume",
+            "q": "quoteVolume",
+            "p": "priceChange",
+            "P": "priceChangePercent",
+            "w": "weightedAvgPrice",
+            "x": "prevClosePrice",
+            "Q": "lastQty",
+            "n": "count",
+            "F": "firstId",
+            "L": "lastId",
         }
         assert {name: full[name] for name in names} == {name: rest[other] for name, other in names.items()}
         assert without(mini) == {"e": "24hrMiniTicker", "s": "AAPL", **{name: full[name] for name in "cohlvq"}}
