@@ -1,9 +1,11 @@
 """The trades of a symbol, page by page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString, NamedTuple
+
+from psycopg.rows import scalar_row
 
 from market_data.queries.past import AsOf, parameters_of, version_of
 from market_data.queries.row_pages import (
@@ -183,3 +185,44 @@ def _next(key: RowKey) -> RowKey:
     """Return the lowest key above this one."""
     time, trade_id = key
     return (time, trade_id + 1) if trade_id < MAX_ID else (time + timedelta(microseconds=1), MIN_ID)
+
+
+# The constant bounds of time exclude chunks from the plan; the row's own time alone would leave all of them in it.
+RANKS = """
+    SELECT (
+        SELECT count(*)
+        FROM trades
+        WHERE trades.symbol = given.symbol AND trades.time = given.time AND trades.trade_id < given.trade_id
+            AND trades.time >= %(first)s AND trades.time <= %(last)s
+    )
+    FROM unnest(%(symbols)s::text[], %(times)s::timestamptz[], %(trade_ids)s::bigint[])
+        WITH ORDINALITY AS given (symbol, time, trade_id, number)
+    ORDER BY number
+"""
+
+
+async def read_ranks(connection: Connection, keys: Sequence[TradeKey]) -> list[int]:
+    """Return the rank of each key: the number of trades of the same symbol and time with a lower `trade_id`."""
+    if not keys:
+        return []
+    symbols, times, trade_ids = map(list, zip(*keys, strict=True))
+    parameters = {"symbols": symbols, "times": times, "trade_ids": trade_ids, "first": min(times), "last": max(times)}
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(RANKS, parameters, prepare=False)
+    return await cursor.fetchall()
+
+
+TRADE_OF_RANK = """
+    SELECT trade_id
+    FROM trades
+    WHERE symbol = %s AND time = %s
+    ORDER BY trade_id
+    LIMIT 1 OFFSET %s
+"""
+
+
+async def read_trade_of_rank(connection: Connection, symbol: str, time: datetime, rank: int) -> int | None:
+    """Return the `trade_id` that has a rank within an instant; None if the instant has fewer trades."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(TRADE_OF_RANK, (symbol, time, rank), prepare=False)
+    return await cursor.fetchone()
