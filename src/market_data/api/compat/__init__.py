@@ -7,11 +7,12 @@ the middlewares, and their handlers to the application.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from market_data.api.compat.massive import MASSIVE
 from market_data.api.compat.protocol import Protocol
 from market_data.api.compat.udf import UDF
 from market_data.errors import SettingsError
 
-PROTOCOLS: Final[Sequence[Protocol]] = (UDF,)
+PROTOCOLS: Final[Sequence[Protocol]] = (UDF, MASSIVE)
 
 
 def selected_protocols(setting: str) -> list[Protocol]:
