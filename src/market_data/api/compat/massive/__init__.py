@@ -8,6 +8,7 @@ from litestar.openapi.spec import Tag
 from market_data.api.compat.massive.aggregates import aggregates, grouped, open_close
 from market_data.api.compat.massive.reference import holidays, market_status, one_ticker, tickers
 from market_data.api.compat.massive.snapshots import one_snapshot, snapshots, universal_snapshots
+from market_data.api.compat.massive.stream import stocks
 from market_data.api.compat.massive.trades import foreign_trades, last_trade
 from market_data.api.compat.massive.values import PREFIX, error_body, given_keys
 from market_data.api.compat.protocol import Protocol
@@ -26,6 +27,7 @@ HANDLERS: Final = (
     one_ticker,
     market_status,
     holidays,
+    stocks,
 )
 
 MASSIVE: Final = Protocol(

@@ -60,7 +60,7 @@ _FIXED: Final = {width: name for name, width in WIDTHS.items() if not name.endsw
 if TYPE_CHECKING:
     PathText = str
 else:
-    PathText = parsed(lambda text: text.removeprefix("/"), is_text_value=lambda _: True)
+    PathText = parsed(lambda text: text.removeprefix("/"), is_text_value=lambda text: not text.startswith("/"))
 
 TickerParameter = Annotated[
     PathText, query("ticker", "Symbol, in upper or lower case.", "AAPL", PathParameter, type="string")
