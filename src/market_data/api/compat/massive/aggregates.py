@@ -14,7 +14,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from market_data.api.compat.massive.rows import bar_text, list_response, make_cursor, read_cursor, read_texts
 from market_data.api.compat.massive.values import (
     DAY,
-    PathText,
     next_page,
     no_data,
     read_date,
@@ -23,12 +22,12 @@ from market_data.api.compat.massive.values import (
     read_span,
     read_times,
     request_id,
+    symbol_of,
 )
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
     foreign_responses,
-    known_form,
     query,
     read_number,
 )
@@ -47,9 +46,9 @@ from market_data.queries.symbol_rows import SymbolRows
 DEFAULT_LIMIT: Final = 5_000
 MAX_LIMIT: Final = 50_000
 
-RANGE: Final = re.compile(r"(.+)/range/([^/]+)/([^/]+)/([^/]+)/([^/]+)", re.DOTALL)
-PREVIOUS: Final = re.compile(r"(.+)/prev", re.DOTALL)
-OPEN_CLOSE: Final = re.compile(r"(.+)/([^/]+)", re.DOTALL)
+RANGE: Final = re.compile(r"/?(.+)/range/([^/]+)/([^/]+)/([^/]+)/([^/]+)", re.DOTALL)
+PREVIOUS: Final = re.compile(r"/?(.+)/prev", re.DOTALL)
+OPEN_CLOSE: Final = re.compile(r"/?(.+)/([^/]+)", re.DOTALL)
 """Forms of paths from their ends, because tickers may contain slashes."""
 
 
@@ -123,7 +122,7 @@ class _Wanted(NamedTuple):
 async def aggregates(
     request: Request[Any, Any, Any],
     bars: Annotated[
-        PathText,
+        str,
         parameters.query(
             "bars", "Ticker and range, or ticker and `prev`.", "AAPL/range/1/day/2026-02-01/2026-02-08", PathParameter
         ),
@@ -153,7 +152,7 @@ async def _range(
     end = read_times("to", wanted.end, "milliseconds").end
     if start >= end:
         raise bad_parameter("to", "must not be before from")
-    symbol = known_form(wanted.symbol)
+    symbol = symbol_of(wanted.symbol)
     if symbol is None:
         return _bars_response(wanted.symbol, [], is_adjusted)
     parameters = "aggs", symbol, span.interval, start, end, order
@@ -190,7 +189,7 @@ def _bars_response(
 
 
 async def _previous(request: Request[Any, Any, Any], ticker: str, is_adjusted: bool) -> ASGIResponse:
-    symbol = known_form(ticker)
+    symbol = symbol_of(ticker)
     if symbol is None:
         return _bars_response(ticker, [], is_adjusted)
     today = bucket_start(datetime.now(UTC), "1d", None)
@@ -241,7 +240,7 @@ async def grouped(
 )
 async def open_close(
     request: Request[Any, Any, Any],
-    day: Annotated[PathText, parameters.query("day", "Ticker and day.", "AAPL/2026-02-08", PathParameter)],
+    day: Annotated[str, parameters.query("day", "Ticker and day.", "AAPL/2026-02-08", PathParameter)],
     adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,
 ) -> ASGIResponse:
     read_flag("adjusted", adjusted, default=True)
@@ -249,7 +248,7 @@ async def open_close(
     if match is None:
         raise NotFoundException
     start = read_date("date", match[2])
-    symbol = known_form(match[1])
+    symbol = symbol_of(match[1])
     if symbol is None:
         raise no_data()
     found = await read_bars(request, [symbol], "1d", start, start + DAY, 1, row_format="arrays")

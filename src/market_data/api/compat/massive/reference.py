@@ -10,12 +10,19 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Struct, UnsetType, field
 
 from market_data.api.compat.massive.rows import list_response
-from market_data.api.compat.massive.values import TickerParameter, next_page, no_data, read_flag, read_order, request_id
+from market_data.api.compat.massive.values import (
+    TickerParameter,
+    next_page,
+    no_data,
+    read_flag,
+    read_order,
+    request_id,
+    symbol_of,
+)
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
     foreign_responses,
-    known_form,
     query,
     read_number,
 )
@@ -151,7 +158,7 @@ def _ticker(symbol: Symbol) -> Ticker:
     responses=foreign_responses(OneTicker, "The symbol."),
 )
 async def one_ticker(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
-    symbol = known_form(ticker)
+    symbol = symbol_of(ticker)
     found = await read_source(request).read(read_symbol, symbol) if symbol else None
     if found is None:
         raise no_data()

@@ -19,9 +19,10 @@ from market_data.api.compat.massive.values import (
     no_data,
     read_order,
     request_id,
+    symbol_of,
     unix_nanoseconds,
 )
-from market_data.api.compat.parameters import ForeignOperation, foreign_responses, known_form, query, read_number
+from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query, read_number
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
@@ -240,7 +241,7 @@ async def universal_snapshots(
     direction = read_order("order", order, "asc")
     known = {each.symbol: each for each in await read_source(request).read_coalesced(read_symbols)}
     named = any_of.split(",")[:MAX_TICKERS] if any_of else [ticker] if ticker else None
-    names = {known_form(name) or name.upper() for name in named} if named is not None else set(known)
+    names = {symbol_of(name) or name.upper() for name in named} if named is not None else set(known)
     wanted = selected(names if kind in (None, "", "stocks") else (), direction, gt=gt, gte=gte, lt=lt, lte=lte)
     page = ticker_page(request, ("v3", "snapshot"), wanted, maximum, direction)
     found = await _read(request, [name for name in page.tickers if name in known])
@@ -253,7 +254,7 @@ async def _read(request: Request[Any, Any, Any], tickers: Sequence[str] | None) 
     """Return the snapshots of some tickers, or of all. Those that can be no symbol have none."""
     if tickers is None:
         return await read_source(request).read_coalesced(read_snapshots, None)
-    chosen = tuple(sorted({symbol for symbol in map(known_form, tickers) if symbol}))
+    chosen = tuple(sorted({symbol for symbol in map(symbol_of, tickers) if symbol}))
     if not chosen:
         return Snapshots("", 0, None)
     return await read_source(request).read_coalesced(read_snapshots, chosen)

@@ -15,12 +15,12 @@ from market_data.api.compat.massive.values import (
     read_order,
     read_times,
     request_id,
+    symbol_of,
 )
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
     foreign_responses,
-    known_form,
     query,
     read_number,
 )
@@ -127,7 +127,7 @@ async def foreign_trades(
     if (sort or "timestamp") != "timestamp":
         raise bad_parameter("sort", f"must be timestamp, not {shown(sort or '')}")
     start, end = _range_of(timestamp, gte, gt, lte, lt)
-    symbol = known_form(ticker)
+    symbol = symbol_of(ticker)
     if symbol is None or start >= end:
         return list_response({}, [], {})
     parameters = "trades", symbol, start, end, direction
@@ -151,7 +151,7 @@ async def foreign_trades(
     responses=foreign_responses(LastTrade, "The trade."),
 )
 async def last_trade(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
-    symbol = known_form(ticker)
+    symbol = symbol_of(ticker)
     if symbol is None:
         raise no_data()
     found = await read_trade_rows(request, [symbol], BEGINNING, FAR_FUTURE, 1, order="desc")

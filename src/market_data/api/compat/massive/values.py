@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
@@ -11,9 +11,8 @@ from litestar import Request
 from litestar.params import PathParameter
 from litestar.types import Scope
 
-from market_data.api.compat.parameters import bad_parameter
+from market_data.api.compat.parameters import bad_parameter, known_form
 from market_data.api.http.handlers import root_path
-from market_data.api.http.parameter_types import parsed
 from market_data.api.http.parameters import query
 from market_data.api.http.query_string import known_pairs
 from market_data.errors import Forbidden, NotFound
@@ -57,14 +56,7 @@ BASES: Final[Mapping[str, timedelta]] = {
 
 _FIXED: Final = {width: name for name, width in WIDTHS.items() if not name.endswith("M")}
 
-if TYPE_CHECKING:
-    PathText = str
-else:
-    PathText = parsed(lambda text: text.removeprefix("/"), is_text_value=lambda text: not text.startswith("/"))
-
-TickerParameter = Annotated[
-    PathText, query("ticker", "Symbol, in upper or lower case.", "AAPL", PathParameter, type="string")
-]
+TickerParameter = Annotated[str, query("ticker", "Symbol, in upper or lower case.", "AAPL", PathParameter, type="string")]
 
 
 class Span(NamedTuple):
@@ -102,6 +94,11 @@ def no_data() -> NotFound:
 def request_id() -> str:
     """Return the id of the request, which each body has."""
     return REQUEST_ID.get() or ""
+
+
+def symbol_of(ticker: str) -> str | None:
+    """Return the symbol of a ticker, which may be the end of a path and so begin with a slash; None if it can't be one."""
+    return known_form(ticker.removeprefix("/"))
 
 
 def read_span(multiplier: str, timespan: str) -> Span:
