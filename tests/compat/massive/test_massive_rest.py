@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from helpers.api_keys import store_key
 from helpers.foreign_clients import run_client
-from helpers.support import T0, Connection, changed_url, create_patient_app, serving, store, trade
+from helpers.support import T0, Connection, changed_url, create_patient_app, now_within_minute, serving, store, trade
 
 from market_data.settings import Settings
 
@@ -283,6 +284,45 @@ def test_tickers_and_the_state_of_the_market(filled: str, connection: Connection
     assert details["name"] == "EUR/USD Ltd."
     assert json.loads(missing["text"])["status"] == "NOT_FOUND"
     assert (status["market"], status["exchanges"]["nyse"], status["after_hours"]) == ("open", "open", False)
+
+
+def test_snapshots_are_those_of_our_own_api(base: str, connection: Connection):
+    now = now_within_minute(30)
+    yesterday = now - timedelta(days=1)
+    figures = [(yesterday, "AAPL", "100"), (now, "AAPL", "101.5"), (yesterday, "MSFT", "7"), (now, "EUR/USD", "1.08")]
+    store(connection, *((time, symbol, 0, Decimal(price), Decimal("2.5")) for time, symbol, price in figures))
+    connection.execute("INSERT INTO symbols (symbol, name) VALUES ('NONE', 'Never traded')")
+    calls = [
+        ["get_snapshot_all", ["stocks"], {}],
+        ["get_snapshot_all", ["stocks"], {"tickers": ["AAPL", "NOPE", "EUR/USD"]}],
+        ["get_snapshot_ticker", ["stocks", "MSFT"], {}],
+        ["get_snapshot_ticker", ["stocks", "NONE"], {}],
+        ["list_universal_snapshots", [], {"limit": 2}],
+        ["list_universal_snapshots", [], {"ticker_any_of": ["AAPL", "NOPE", "NONE"]}],
+    ]
+    every, some, msft, never, pages, named = call(base, *calls)
+    own = {each["symbol"]: each for each in httpx.get(f"{base}/snapshots").json()["snapshots"]}
+    assert [each["ticker"] for each in every] == sorted(own) == ["AAPL", "EUR/USD", "MSFT"]
+    assert some == every[:2]
+    assert msft == every[2]
+    assert "NOT_FOUND" in never["text"]
+    for found in every:
+        expected = own[found["ticker"]]
+        for name, candle in (("day", "day"), ("prev_day", "previous_day"), ("min", "minute")):
+            if expected[candle] is None:
+                assert name not in found
+            else:
+                assert {key: found[name][key] for key in bar_of(expected[candle])} == bar_of(expected[candle])
+        assert found["last_trade"]["price"] == expected["latest"]["price"]
+        assert found["last_trade"]["sip_timestamp"] == found["updated"]
+    assert (every[0]["todays_change"], every[0]["todays_change_percent"]) == (1.5, 1.5)
+    assert every[0]["min"]["accumulated_volume"] == 2.5
+    assert "todays_change" not in every[1]
+    assert [each["ticker"] for each in pages] == ["AAPL", "EUR/USD", "MSFT", "NONE"]
+    assert pages[0]["session"]["previous_close"] == 100
+    assert pages[0]["session"]["change"] == pages[0]["session"]["change_percent"] == 1.5
+    assert pages[0]["last_trade"]["price"] == pages[0]["last_minute"]["close"] == 101.5
+    assert [each.get("error") for each in named] == [None, None, "NOT_FOUND"]
 
 
 @pytest.mark.parametrize("package", [MASSIVE, POLYGON], ids=["massive", "polygon"])
