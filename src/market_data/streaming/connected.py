@@ -23,6 +23,11 @@ class ConnectedClients:
     def __len__(self) -> int:
         return len(self._clients)
 
+    @property
+    def stopping(self) -> bool:
+        """True if the service stops, so that streams end as soon as they begin."""
+        return self._stopping
+
     @contextmanager
     def connected(self, client: Client) -> Generator[None]:
         """Count a client as connected in the block, and close it at the end."""

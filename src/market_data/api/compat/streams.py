@@ -11,11 +11,11 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from market_data.api.compat.events import ByeEvent, decode_event
-from market_data.api.http.problems import POLICY_VIOLATION, status_of
+from market_data.api.http.problems import POLICY_VIOLATION, send_problem, status_of
 from market_data.api.http.websocket_messages import RETRYABLE, TRY_AGAIN_LATER
 from market_data.api.stream import hub_of, key_id_of
 from market_data.auth.api_keys import parse_prefix, require_scope
-from market_data.errors import DatabaseUnavailable, MarketDataError, TooManyRequests
+from market_data.errors import DatabaseUnavailable, MarketDataError, Stopping, TooManyRequests
 from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.disconnections import STOPPING
@@ -33,6 +33,8 @@ SERVICE_RESTART: Final = 1012
 
 AUTHENTICATION_SECONDS: Final = 10.0
 """Time for the key of a client that has not sent one yet, where reading needs one."""
+
+REFUSED: Final = "The service is stopping; connect again in a moment."
 
 BYE: Final = b'{"event":"bye"'
 
@@ -123,7 +125,14 @@ class Conversation(ABC):
 
 
 async def serve(socket: WebSocket[Any, Any, Any], begin: Callable[[WebSocket[Any, Any, Any]], Conversation]) -> None:
-    """Accept a connection, and hold its conversation until the end."""
+    """Accept a connection, and hold its conversation until the end.
+
+    While the service stops, the handshake is refused: clients then wait before the next attempt, but return at once, and
+    often only a few times, after a connection that has been open.
+    """
+    if hub_of(socket).clients.stopping:
+        await send_problem(socket.scope, socket.send, Stopping(REFUSED))
+        return
     await socket.accept()
     conversation = begin(socket)
     tasks: list[asyncio.Task[None]] = []
