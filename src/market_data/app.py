@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app.state.base_urls = {name: path for protocol in protocols for name, path in protocol.base_urls.items()}
     if mcp:
         app.state.base_urls["mcp"] = "/mcp"
-    dialects = [protocol.dialect for protocol in protocols]
+    dialects = [*(protocol.dialect for protocol in protocols), *([mcp.dialect] if mcp else [])]
     app.asgi_handler = wrap(app.asgi_handler, settings, app.state, open_paths(app), request_log, dialects, tracer_provider)
     return app
 

@@ -27,6 +27,7 @@ from market_data.api.http.caching import NO_STORE
 from market_data.api.http.origins import AllowedOrigins
 from market_data.api.mcp.answers import show
 from market_data.api.mcp.calls import CallFailed, call
+from market_data.api.mcp.errors import DIALECT
 from market_data.api.mcp.tools import TOOLS
 from market_data.models import SERVICE
 from market_data.settings import Settings
@@ -43,6 +44,8 @@ INSTRUCTIONS: Final = (
 
 class McpEndpoint:
     """Handler of `/mcp`, and the tasks that its requests run in."""
+
+    dialect = DIALECT
 
     def __init__(self, settings: Settings) -> None:
         self._origins = AllowedOrigins(settings)
