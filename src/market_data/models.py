@@ -78,6 +78,7 @@ class Symbol(Struct, frozen=True):
     created_at: Annotated[datetime, doc("Time at which it was added.", "2026-02-08T10:00:00Z")]
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
     signed: Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", False)]
+    currency: Annotated[str, doc("Currency of its prices.", "USD")]
 
 
 class SymbolList(Struct, frozen=True):
@@ -221,6 +222,8 @@ class Last24Hours(Struct, frozen=True, omit_defaults=True):
     high: Annotated[float | None, doc("Highest price; null without a trade.", 190.12)]
     low: Annotated[float | None, doc("Lowest price; null without a trade.", 187.3)]
     volume: Annotated[float, doc("Units traded.", 30211.6)]
+    turnover: Annotated[float, doc("Sum of price times volume.", 5714322.8)]
+    trade_count: Annotated[int, doc("Number of trades.", 28790)]
     settled: Settled = True
 
 

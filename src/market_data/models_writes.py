@@ -62,6 +62,15 @@ NewName = Annotated[
 
 Signed = Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", True)]
 
+Currency = Annotated[
+    str,
+    doc(
+        "Currency of the prices, in upper or lower case: 2 to 12 letters and digits. A new symbol has USD by default.",
+        "EUR",
+        extra_json_schema={"pattern": "^[A-Za-z][A-Za-z0-9]{1,11}$"},
+    ),
+]
+
 
 class TradeIn(Struct, kw_only=True, forbid_unknown_fields=True):
     """A trade to store. Once it is validated, its symbol is in upper case and its timestamp in UTC."""
@@ -95,6 +104,7 @@ class SymbolIn(Struct, kw_only=True, forbid_unknown_fields=True):
     symbol: NewSymbol
     name: NewName
     signed: Signed = False
+    currency: Currency | UnsetType = UNSET
 
 
 class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +113,7 @@ class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
     name: NewName | UnsetType = UNSET
     active: Annotated[bool, doc("False to refuse new trades of the symbol, the feed's included.", False)] | UnsetType = UNSET
     signed: Signed | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
 
 
 class Rejection(Struct, frozen=True):

@@ -22,8 +22,15 @@ def serve(database_url: str) -> Serve:
     return start
 
 
-@pytest.fixture
-def base(serve: Serve) -> Iterator[str]:
-    """URL of a service without keys and without a feed."""
-    with serve() as address:
+@pytest.fixture(scope="module")
+def shared_base(session_database: str) -> Iterator[str]:
+    """URL of a service without keys and without a feed, for all tests of a module."""
+    with serving(create_patient_app(Settings(database_url=session_database, feed_enabled=False))) as address:
         yield address
+
+
+@pytest.fixture
+def base(shared_base: str, database_url: str) -> str:
+    """Return the same, whose database is empty."""
+    assert database_url
+    return shared_base

@@ -99,7 +99,14 @@ def test_snapshot_has_the_latest_trade_the_candles_and_the_change(connection: Co
         "change_percent": Decimal("9.9447513812154696"),
         "price_24h_ago": Decimal("90.5"),
         "previous_close": 110,
-        "last_24h": {"open": 110, "high": 110, "low": 95, "volume": Decimal("6.5")},
+        "last_24h": {
+            "open": 110,
+            "high": 110,
+            "low": 95,
+            "volume": Decimal("6.5"),
+            "turnover": Decimal("652.95"),
+            "trade_count": 4,
+        },
     }
 
 
@@ -135,7 +142,7 @@ def test_symbol_that_has_not_been_traded_for_days_has_not_changed(connection: Co
     snapshot = read_one(connection)
     assert (snapshot["day"], snapshot["previous_day"], snapshot["minute"]["close"]) == (None, None, 8)
     assert (snapshot["change"], snapshot["change_percent"], snapshot["previous_close"]) == (0, 0, 8)
-    assert snapshot["last_24h"] == {"open": None, "high": None, "low": None, "volume": 0}
+    assert snapshot["last_24h"] == {"open": None, "high": None, "low": None, "volume": 0, "turnover": 0, "trade_count": 0}
 
 
 def test_previous_close_is_that_of_the_last_day_with_a_trade(connection: Connection):
@@ -200,7 +207,12 @@ def expected(trades: Sequence[Trade], now: datetime) -> dict[str, Any]:
         "change": None if before is None else price - before,
         "price_24h_ago": before,
         "previous_close": last_price(today),
-        "last_24h": (within[0] if within else None, max(within, default=None), min(within, default=None), len(within)),
+        "last_24h": (
+            within[0] if within else None,
+            max(within, default=None),
+            min(within, default=None),
+            *(len(within), sum(within), len(within)),
+        ),
     }
 
 
@@ -226,5 +238,5 @@ def test_numbers_are_those_of_the_trades(connection: Connection, trades: list[tu
         "change": snapshot["change"],
         "price_24h_ago": snapshot["price_24h_ago"],
         "previous_close": snapshot["previous_close"],
-        "last_24h": (figures["open"], figures["high"], figures["low"], figures["volume"]),
+        "last_24h": tuple(figures[name] for name in ("open", "high", "low", "volume", "turnover", "trade_count")),
     }

@@ -63,7 +63,7 @@ async def correct_nothing(database: Database) -> Any:
 
 
 async def add_symbol(database: Database) -> Any:
-    return (await database.write(insert_symbol, "MSFT", "Microsoft", False)).is_new
+    return (await database.write(insert_symbol, "MSFT", "Microsoft", False, "USD")).is_new
 
 
 async def read(database: Database) -> Any:

@@ -32,7 +32,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(session_database: str, assets: Path) -> Settings:
-    return Settings(database_url=session_database, feed_enabled=False, docs_assets=str(assets))
+    return Settings(database_url=session_database, feed_enabled=False, compatibility="none", docs_assets=str(assets))
 
 
 @pytest.fixture(scope="session")

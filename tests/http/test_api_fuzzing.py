@@ -20,7 +20,7 @@ from market_data.settings import Settings
 
 Document = dict[str, Any]
 
-nowhere = Settings(database_url="postgresql:///nowhere", feed_enabled=False)
+nowhere = Settings(database_url="postgresql:///nowhere", feed_enabled=False, compatibility="none")
 document: Document = json.loads(json.dumps(create_patient_app(nowhere).openapi_schema.to_schema()))
 
 # The service also accepts numbers as strings, which the document leaves out for the sake of generated clients.
@@ -57,7 +57,7 @@ def database(session_database: str) -> str:
 @pytest.fixture(scope="module")
 def address(database: str) -> Iterator[str]:
     """URL of a service on that database."""
-    with serving(create_patient_app(Settings(database_url=database, feed_enabled=False))) as address:
+    with serving(create_patient_app(Settings(database_url=database, feed_enabled=False, compatibility="none"))) as address:
         yield address
 
 

@@ -50,7 +50,7 @@ class Endpoint(NamedTuple):
 
 def endpoints() -> list[Endpoint]:
     """Return every method of every path, in the same order in all processes of a test run."""
-    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False))
+    app = create_patient_app(Settings(database_url="postgresql:///nowhere", feed_enabled=False, compatibility="none"))
     return sorted(
         Endpoint(method, route.path_format)
         for route in app.routes
@@ -210,7 +210,7 @@ def address(auth: str, settings: Settings) -> Iterator[str]:
 
 SOCKETS = [
     route.path
-    for route in create_patient_app(Settings(database_url="postgresql:///nowhere")).routes
+    for route in create_patient_app(Settings(database_url="postgresql:///nowhere", compatibility="none")).routes
     if isinstance(route, WebSocketRoute)
 ]
 

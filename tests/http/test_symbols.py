@@ -18,8 +18,8 @@ def test_symbols_are_listed_in_alphabetical_order_with_their_names(client: TestC
     assert response.headers["content-type"] == "application/json"
     assert response.text == (
         '{"symbols":[{"symbol":"AAPL","name":"Äpfel \\"&\\" Söhne","created_at":"2026-02-08T10:00:00Z","active":true,'
-        '"signed":false},{"symbol":"MSFT","name":"Microsoft","created_at":"2026-02-08T10:00:00.250000Z","active":true,'
-        '"signed":false}],"count":2}'
+        '"signed":false,"currency":"USD"},{"symbol":"MSFT","name":"Microsoft","created_at":"2026-02-08T10:00:00.250000Z","active":true,'
+        '"signed":false,"currency":"USD"}],"count":2}'
     )
 
 
@@ -48,6 +48,7 @@ def test_symbol_is_added_once(writer: TestClient, connection: Connection):
         "created_at": None,
         "active": True,
         "signed": False,
+        "currency": "USD",
     }
     again = writer.post("/symbols", json={"symbol": "EUR/usd", "name": "Euro"})
     assert (again.status_code, again.json()) == (200, first.json())
@@ -59,10 +60,29 @@ def test_symbol_is_added_once(writer: TestClient, connection: Connection):
     assert connection.execute("SELECT symbol, name FROM symbols").fetchall() == [("EUR/USD", "Euro")]
 
 
+def test_symbol_keeps_its_currency(writer: TestClient):
+    body = {"symbol": "SAP", "name": "SAP SE"}
+    added = writer.post("/symbols", json={**body, "currency": "eur"})
+    assert (added.status_code, added.json()["currency"]) == (201, "EUR")
+    for currency in ({}, {"currency": "EUR"}):
+        again = writer.post("/symbols", json={**body, **currency})
+        assert (again.status_code, again.json()) == (200, added.json())
+    other = writer.post("/symbols", json={**body, "currency": "USD"})
+    assert other.status_code == 409
+    assert other.json()["errors"] == [
+        {"name": "currency", "detail": "SAP is known with prices in EUR; PATCH /symbols/SAP changes that"}
+    ]
+
+
 def test_symbol_is_renamed_and_deactivated(writer: TestClient):
     added = writer.post("/symbols", json={"symbol": "EUR/USD", "name": "Euro"}).json()
     for path in ("/symbols/eur/usd", "/symbols/EUR%2FUSD"):
-        for change in ({"name": "Ein Euro"}, {"active": False}, {"active": True, "name": "Euro"}):
+        for change in (
+            {"name": "Ein Euro"},
+            {"active": False},
+            {"currency": "CHF"},
+            {"active": True, "name": "Euro", "currency": "USD"},
+        ):
             added |= change
             changed = writer.patch(path, json=change)
             assert (changed.status_code, changed.json()) == (200, added)
@@ -88,6 +108,8 @@ def test_unknown_symbol_can_not_be_changed(writer: TestClient):
         ({"symbol": "A", "name": "a\u0000"}, ["name"]),
         ({"symbol": "A", "name": None}, ["name"]),
         ({"symbol": "A", "name": "x", "active": False}, ["active"]),
+        ({"symbol": "A", "name": "x", "currency": "U$"}, ["currency"]),
+        ({"symbol": "A", "name": "x", "currency": None}, ["currency"]),
         ("A", ["body"]),
     ],
 )
@@ -104,6 +126,7 @@ def test_wrong_fields_of_a_new_symbol_are_named(writer: TestClient, body: Any, n
         ({"active": "true"}, ["active"]),
         ({"active": 1, "name": ""}, ["name", "active"]),
         ({"active": None}, ["active"]),
+        ({"currency": "E"}, ["currency"]),
         ({"symbol": "B"}, ["symbol"]),
     ],
 )

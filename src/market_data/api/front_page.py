@@ -1,6 +1,6 @@
 """The page at `/` for browsers: links, the newest prices and examples. It works without JavaScript."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,6 +12,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data import __version__
 from market_data.api.dashboard import HEADERS
+from market_data.api.http.base_urls import base_url, base_urls
 from market_data.api.http.caching import conditional_response
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import root_path
@@ -45,7 +46,7 @@ async def front_page(request: Request[Any, Any, Any]) -> ASGIResponse:
     root = escape(root_path(request))
     prices, note = await _read_prices(request)
     symbol = prices[0].symbol if prices else DEFAULT_SYMBOL
-    base = f"{request.base_url.scheme}://{request.base_url.netloc}{root_path(request)}"
+    base = base_url(request)
     commands = [example.format(base=base, symbol=quote(symbol, safe="")) for example in EXAMPLES]
     page = PAGE.substitute(
         root=root,
@@ -57,6 +58,7 @@ async def front_page(request: Request[Any, Any, Any]) -> ASGIResponse:
         ),
         prices=_table(prices) if prices else f"<p>{note}</p>",
         examples="".join(f"<pre><code>{escape(command)}</code></pre>" for command in commands),
+        clients=_clients(base_urls(request)),
     )
     return conditional_response(request, page.encode(), MediaType.HTML, HEADERS)
 
@@ -81,6 +83,22 @@ def _table(prices: Sequence[LatestPrice]) -> str:
     return (
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="prices">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _clients(addresses: Mapping[str, str]) -> str:
+    """Return the addresses for clients of other services; nothing if the service serves no foreign protocol."""
+    if not addresses:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name.replace("_", " "))}</th><td><code>{escape(url)}</code></td></tr>'
+        for name, url in addresses.items()
+    )
+    return (
+        '<section aria-labelledby="clients"><h2 id="clients">Clients of other services</h2>'
+        "<p>They work with this service once their base URL is one of these.</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-labelledby="clients">'
+        f"<table><tbody>{rows}</tbody></table></div></section>"
     )
 
 

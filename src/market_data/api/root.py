@@ -1,6 +1,5 @@
 """`GET /`: name, version and links of the service, as a page for browsers."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import MediaType, Request, get
@@ -8,6 +7,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data import __version__
 from market_data.api.front_page import front_page
+from market_data.api.http.base_urls import base_urls
 from market_data.api.http.caching import REVALIDATE
 from market_data.api.http.handlers import json_response, root_path
 from market_data.api.http.openapi import OPEN, openapi_operation, problem_responses, response
@@ -47,14 +47,3 @@ async def root(request: Request[Any, Any, Any]) -> ASGIResponse:
         return await front_page(request)
     links = {name: root_path(request) + path for name, path in LINKS.items()}
     return json_response(Welcome(SERVICE, __version__, links, base_urls(request)), {**REVALIDATE, "Vary": "Accept"})
-
-
-def base_urls(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """Return the addresses for clients of other services."""
-    scheme, host = request.base_url.scheme, request.base_url.netloc + root_path(request)
-    websocket = "wss" if scheme == "https" else "ws"
-    paths: Mapping[str, str] = request.app.state.base_urls
-    return {
-        name: f"{websocket}://{host}{path[3:]}" if path.startswith("ws:") else f"{scheme}://{host}{path}"
-        for name, path in paths.items()
-    }

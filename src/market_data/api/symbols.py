@@ -20,6 +20,8 @@ from market_data.queries.symbols import insert_symbol, read_symbol, read_symbols
 from market_data.services import services_of
 from market_data.trade_validation import symbol_path
 
+DEFAULT_CURRENCY = "USD"
+
 
 @get(
     "/symbols",
@@ -68,7 +70,8 @@ async def one_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParamete
 )
 async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await read_object(request, SymbolIn)
-    added = await services_of(request).database.write(insert_symbol, given.symbol, given.name, given.signed)
+    currency = DEFAULT_CURRENCY if given.currency is UNSET else given.currency
+    added = await services_of(request).database.write(insert_symbol, given.symbol, given.name, given.signed, currency)
     known, path = added.symbol, symbol_path(given.symbol)
     if known.name != given.name:
         message = f"{given.symbol} is known as {known.name!r}; PATCH {path} changes its name"
@@ -76,6 +79,9 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     if given.signed and not known.signed:
         message = f"{given.symbol} is known, and is not signed; PATCH {path} changes that"
         raise Conflict(f"{message}.", [ParameterProblem("signed", message)])
+    if given.currency not in (UNSET, known.currency):
+        message = f"{given.symbol} is known with prices in {known.currency}; PATCH {path} changes that"
+        raise Conflict(f"{message}.", [ParameterProblem("currency", message)])
     return json_response(added.symbol, write_headers(request), status=201 if added.is_new else 200)
 
 
@@ -84,8 +90,8 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     opt={"scope": "write"},
     summary="Change a symbol",
     description=(
-        "Change the name of a symbol, whether new trades of it are accepted, or whether their prices may be 0 or less. A "
-        "symbol with such trades stays `signed` (409). Fields that are left out stay."
+        "Change the name of a symbol, whether new trades of it are accepted, whether their prices may be 0 or less, or the "
+        "currency of its prices. A symbol with such trades stays `signed` (409). Fields that are left out stay."
     ),
     tags=["Prices"],
     operation_class=openapi_operation(body=request_body(SymbolChangeIn, {"active": False}), scope="write"),
@@ -96,7 +102,8 @@ async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParam
     name = None if change.name is UNSET else change.name
     active = None if change.active is UNSET else change.active
     signed = None if change.signed is UNSET else change.signed
-    changed = await services_of(request).database.write(update_symbol, symbol, name, active, signed)
+    currency = None if change.currency is UNSET else change.currency
+    changed = await services_of(request).database.write(update_symbol, symbol, name, active, signed, currency)
     if changed is None:
         raise unknown_symbol(symbol)
     return json_response(changed, write_headers(request))

@@ -35,6 +35,8 @@ LAST_24H_COLUMNS = (
     Column("high", "high", "decimal", nullable=True),
     Column("low", "low", "decimal", nullable=True),
     Column("volume", "volume", "decimal"),
+    Column("turnover", "turnover", "decimal"),
+    Column("trade_count", "trade_count", "integer"),
     Column("settled", "settled", "flag", is_rarely_false=True),
 )
 
@@ -48,7 +50,7 @@ SNAPSHOT: LiteralString = f"""
     || ',' || {json_members(CHANGE_COLUMNS)}
     || ',"last_24h":' || figures || '}}'
 """
-NOT_TRADED: LiteralString = """'{"open":null,"high":null,"low":null,"volume":0}'"""
+NOT_TRADED: LiteralString = """'{"open":null,"high":null,"low":null,"volume":0,"turnover":0,"trade_count":0}'"""
 
 # By the times of the trade, because a condition on its bucket would read the candles of all symbols.
 MINUTE: LiteralString = """
@@ -107,6 +109,8 @@ def _last_24h(chosen: LiteralString, *, past: bool) -> LiteralString:
                 max(high) FILTER (WHERE bucket >= %(start)s) AS high,
                 min(low) FILTER (WHERE bucket >= %(start)s) AS low,
                 coalesce(sum(volume) FILTER (WHERE bucket >= %(start)s), 0) AS volume,
+                coalesce(sum(turnover) FILTER (WHERE bucket >= %(start)s), 0) AS turnover,
+                coalesce(sum(trade_count) FILTER (WHERE bucket >= %(start)s), 0)::bigint AS trade_count,
                 NOT tstzrange(%(before)s, %(now)s) && (SELECT times FROM stale) AS settled
             FROM {_all_candles("15m", "%(before)s", "%(tomorrow)s", past=past)} AS candle
             WHERE {chosen} AND bucket >= %(before)s

@@ -12,7 +12,7 @@ from market_data.models import ParameterProblem, Symbol
 from market_data.queries.row_pages import Connection
 
 SYMBOLS = """
-    SELECT symbol, name, created_at, active, signed
+    SELECT symbol, name, created_at, active, signed, currency
     FROM symbols
     ORDER BY symbol
 """
@@ -25,7 +25,7 @@ async def read_symbols(connection: Connection) -> list[Symbol]:
     return await cursor.fetchall()
 
 
-ONE_SYMBOL = "SELECT symbol, name, created_at, active, signed FROM symbols WHERE symbol = %s"
+ONE_SYMBOL = "SELECT symbol, name, created_at, active, signed, currency FROM symbols WHERE symbol = %s"
 
 
 async def read_symbol(connection: Connection, symbol: str) -> Symbol | None:
@@ -36,9 +36,9 @@ async def read_symbol(connection: Connection, symbol: str) -> Symbol | None:
 
 
 ADD_SYMBOL = """
-    INSERT INTO symbols (symbol, name, signed) VALUES (%s, %s, %s)
+    INSERT INTO symbols (symbol, name, signed, currency) VALUES (%s, %s, %s, %s)
     ON CONFLICT (symbol) DO NOTHING
-    RETURNING symbol, name, created_at, active, signed
+    RETURNING symbol, name, created_at, active, signed, currency
 """
 
 
@@ -49,10 +49,10 @@ class AddedSymbol(NamedTuple):
     is_new: bool
 
 
-async def insert_symbol(connection: Connection, symbol: str, name: str, signed: bool) -> AddedSymbol:
+async def insert_symbol(connection: Connection, symbol: str, name: str, signed: bool, currency: str) -> AddedSymbol:
     """Add a symbol; a known one is not changed."""
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
-    await cursor.execute(ADD_SYMBOL, (symbol, name, signed))
+    await cursor.execute(ADD_SYMBOL, (symbol, name, signed, currency))
     if added := await cursor.fetchone():
         return AddedSymbol(added, is_new=True)
     await cursor.execute(ONE_SYMBOL, (symbol,))
@@ -65,14 +65,15 @@ CHANGE_SYMBOL = """
     SET
         name = coalesce(%s::text, name),
         active = coalesce(%s::boolean, active),
-        signed = coalesce(%s::boolean, signed)
+        signed = coalesce(%s::boolean, signed),
+        currency = coalesce(%s::text, currency)
     WHERE symbol = %s
-    RETURNING symbol, name, created_at, active, signed
+    RETURNING symbol, name, created_at, active, signed, currency
 """
 
 
 async def update_symbol(
-    connection: Connection, symbol: str, name: str | None, active: bool | None, signed: bool | None
+    connection: Connection, symbol: str, name: str | None, active: bool | None, signed: bool | None, currency: str | None
 ) -> Symbol | None:
     """Change the values that are not None, and return the symbol; None if it is unknown.
 
@@ -81,7 +82,7 @@ async def update_symbol(
     """
     cursor = connection.cursor(binary=True, row_factory=args_row(Symbol))
     try:
-        await cursor.execute(CHANGE_SYMBOL, (name, active, signed, symbol))
+        await cursor.execute(CHANGE_SYMBOL, (name, active, signed, currency, symbol))
     except CheckViolation as error:
         if error.diag.constraint_name != "symbols_signed_needed":
             raise

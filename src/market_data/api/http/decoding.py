@@ -24,12 +24,15 @@ S = TypeVar("S", bound=Struct)
 
 MAX_NAMED_PROBLEMS = 100
 
+CURRENCY = re.compile(r"[A-Z][A-Z0-9]{1,11}", re.IGNORECASE | re.ASCII)
+"""Form of a currency. The constraint `symbols_currency_form` is the same."""
+
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_string = msgspec.json.Decoder(str).decode
 
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
-    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active or signed"),
+    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active, signed or currency"),
 }
 
 
@@ -63,7 +66,7 @@ def decode_fields(kind: type[S], text: bytes) -> S:
         except InvalidTrade as problem:
             problems.append(problem)
     changes = [field.name for field in declared if field.default is UNSET]
-    if changes and not unknown and not any(name in fields for name in changes):
+    if kind in NOTHING_TO_CHANGE and not unknown and not any(name in fields for name in changes):
         problems.append(NOTHING_TO_CHANGE[kind])
     if problems:
         raise InvalidFields(problems[:MAX_NAMED_PROBLEMS])
@@ -110,6 +113,12 @@ def _printable(name: str, max_length: int) -> Callable[[str], str]:
     return read
 
 
+def _read_currency(text: str) -> str:
+    if not CURRENCY.fullmatch(text):
+        raise InvalidTrade("currency", f"must be 2 to 12 letters and digits such as USD, not {shown(text)}")
+    return text.upper()
+
+
 TEXT, NUMBER, INTEGER = "a string", "a number, or a string of its digits", "a whole number, or a string of its digits"
 TIME, FLAG = "a string such as 2026-02-08T10:30:00Z", "true or false"
 
@@ -123,6 +132,7 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "name": (TEXT, _printable("name", MAX_NAME_LENGTH)),
     "active": (FLAG, "true".__eq__),
     "signed": (FLAG, "true".__eq__),
+    "currency": (TEXT, _read_currency),
 }
 """JSON type and reader of each field."""
 

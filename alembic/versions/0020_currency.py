@@ -1,0 +1,32 @@
+"""The currency of a symbol's prices.
+
+Revision: 0020
+Follows: 0019
+
+Sent as it is, without parameters, as revision 0012 does.
+"""
+
+from pathlib import Path
+
+from alembic import context, op
+
+revision = "0020"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _execute("currency")
+
+
+def downgrade() -> None:
+    _execute("downgrade")
+
+
+def _execute(name: str) -> None:
+    text = Path(__file__).with_suffix("").joinpath(f"{name}.sql").read_text("utf-8")
+    if context.is_offline_mode():
+        op.get_context().impl.static_output(text)
+    else:
+        op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
