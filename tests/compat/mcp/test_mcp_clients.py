@@ -50,7 +50,7 @@ READS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Conversation(NamedTuple):
-    """What a client sends after its start and the list of the tools."""
+    """Calls of a client after its start and the list of the tools."""
 
     base: str
     calls: Sequence[Call] = ()
@@ -182,7 +182,7 @@ def assert_same_as_http(base: str, name: str, path: str, parameters: dict[str, A
 
 
 def test_refusals(serve: Callable[..., Any], database_url: str, connection: Connection, talk: Talk):
-    """Of requests without a key, with a wrong key, and over the rate limit."""
+    """Refusals of requests without a key, with a wrong key, and over the rate limit."""
     store(connection, trade(0, "189.44"))
     with serve(mcp_enabled=True, auth="required") as base, serve(mcp_enabled=True, rate_limit=1) as limited:
         httpx.get(f"{limited}/symbols")

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from market_data.api.mcp.server import McpEndpoint
 
 
+def check_library(settings: Settings) -> None:
+    """Raise SettingsError if MCP_ENABLED is set and the library is not installed."""
+    if settings.mcp_enabled and importlib.util.find_spec("mcp") is None:
+        remedy = "install it (pip install 'market-data-platform[mcp]'), or leave MCP_ENABLED out"
+        raise SettingsError(f"MCP_ENABLED is true, but the library `mcp` is not installed; {remedy}.")
+
+
 def load_endpoint(settings: Settings) -> "McpEndpoint | None":
     """Return the endpoint; None without MCP_ENABLED.
 
@@ -22,9 +29,7 @@ def load_endpoint(settings: Settings) -> "McpEndpoint | None":
     """
     if not settings.mcp_enabled:
         return None
-    if importlib.util.find_spec("mcp") is None:
-        remedy = "install it (pip install 'market-data-platform[mcp]'), or leave MCP_ENABLED out"
-        raise SettingsError(f"MCP_ENABLED is true, but the library `mcp` is not installed; {remedy}.")
+    check_library(settings)
     from market_data.api.mcp.server import McpEndpoint  # noqa: PLC0415
 
     return McpEndpoint(settings)
