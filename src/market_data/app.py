@@ -12,6 +12,7 @@ from litestar.middleware import DefineMiddleware
 from market_data.api import HANDLERS, openapi_config, pages
 from market_data.api.compat import selected_protocols
 from market_data.api.http import problems
+from market_data.api.mcp import load_endpoint
 from market_data.auth.api_keys import ApiKeyCache
 from market_data.body_store import body_store
 from market_data.database.candle_refresher import CandleRefresher
@@ -37,6 +38,8 @@ from market_data.transparency.writer import LogWriter
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+    from market_data.api.mcp.server import McpEndpoint
+
 FEED_STOP_SECONDS = 1.0
 """Time for the feeder to store its current batch when the service stops."""
 
@@ -52,15 +55,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.database_url is None:
         raise StartError("DATABASE_URL is not set; `market-data serve` starts the embedded engine and sets it.")
     protocols = selected_protocols(settings.compatibility)
+    mcp = load_endpoint(settings)
     request_log = RequestLog()
     tracer_provider = tracing.start_provider() if tracing.is_requested() else None
     app = Litestar(
         [
             *HANDLERS,
             *(protocol.router for protocol in protocols),
+            *([mcp.handler] if mcp else []),
             *pages(Path(settings.docs_assets) if settings.docs_assets else None),
         ],
-        lifespan=[lambda app: _run_services(app, settings, request_log, tracer_provider)],
+        lifespan=[lambda app: _run_services(app, settings, request_log, tracer_provider, mcp)],
         middleware=[DefineMiddleware(RequireScope, required=settings.auth == "required")],
         exception_handlers={Exception: problems.handle_exception},
         openapi_config=openapi_config([protocol.tag for protocol in protocols], required=settings.auth == "required"),
@@ -68,14 +73,20 @@ def create_app(settings: Settings | None = None) -> Litestar:
         request_max_body_size=settings.max_body_bytes,
     )
     app.state.base_urls = {name: path for protocol in protocols for name, path in protocol.base_urls.items()}
-    dialects = [protocol.dialect for protocol in protocols]
+    if mcp:
+        app.state.base_urls["mcp"] = "/mcp"
+    dialects = [*(protocol.dialect for protocol in protocols), *([mcp.dialect] if mcp else [])]
     app.asgi_handler = wrap(app.asgi_handler, settings, app.state, open_paths(app), request_log, dialects, tracer_provider)
     return app
 
 
 @asynccontextmanager
 async def _run_services(
-    app: Litestar, settings: Settings, request_log: RequestLog, tracer_provider: "TracerProvider | None"
+    app: Litestar,
+    settings: Settings,
+    request_log: RequestLog,
+    tracer_provider: "TracerProvider | None",
+    mcp: "McpEndpoint | None",
 ) -> AsyncGenerator[None]:
     """Open the services in the order of their dependencies, and run their background tasks."""
     database_url, direct_url = str(settings.database_url), str(settings.direct_url)
@@ -101,7 +112,7 @@ async def _run_services(
             bodies,
             request_log.flush,
         )
-        async with _run_tasks(services):
+        async with _run_tasks(services), mcp.run() if mcp else nullcontext():
             yield
 
 

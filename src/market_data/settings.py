@@ -62,6 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     """`required` if reads need an API key, too; writes always do."""
     compatibility: str = "all"
     """Comma-separated foreign protocols that are served, `all` or `none`; README lists them."""
+    mcp_enabled: bool = False
+    """True to serve `/mcp` for language models. Needs the extra `mcp`, and 40 MB of memory in each worker."""
     rate_limit: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Requests of an API key, or of an address without one, within `rate_limit_seconds`; 0 for no limit."""
     rate_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0

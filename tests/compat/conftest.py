@@ -17,7 +17,7 @@ def serve(database_url: str) -> Serve:
     """Return a function that serves the emptied database with some settings, and yields the URL."""
 
     def start(**settings: Any) -> AbstractContextManager[str]:
-        return serving(create_patient_app(Settings(database_url=database_url, feed_enabled=False, **settings)))
+        return serving(create_patient_app(Settings(**{"database_url": database_url, "feed_enabled": False, **settings})))
 
     return start
 

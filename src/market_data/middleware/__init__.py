@@ -11,11 +11,12 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from market_data.api.http.dialects import Dialect
+from market_data.api.http.origins import AllowedOrigins
 from market_data.middleware.access_log import AccessLog
 from market_data.middleware.authentication import Authentication
 from market_data.middleware.authorization import RequireValidKey
 from market_data.middleware.compression import Compression
-from market_data.middleware.cors import AllowedOrigins, CorsPolicy
+from market_data.middleware.cors import CorsPolicy
 from market_data.middleware.dialects import DialectPaths
 from market_data.middleware.head_method import HeadMethod
 from market_data.middleware.hosts import HostCheck

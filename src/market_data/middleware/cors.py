@@ -7,8 +7,8 @@ from typing import Final
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from market_data.api.http.origins import AllowedOrigins
 from market_data.middleware.asgi import Header, first_header, with_headers
-from market_data.settings import Settings
 
 EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
@@ -20,26 +20,12 @@ PREFLIGHT: Final[list[Header]] = [
     (b"access-control-allow-methods", b"DELETE, GET, HEAD, PATCH, POST, PUT"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Encoding, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-API-Key, "
-        b"X-Read-After, X-Request-ID",
+        b"Authorization, Content-Encoding, Content-Type, If-None-Match, If-Range, Last-Event-ID, MCP-Protocol-Version, "
+        b"Mcp-Method, Mcp-Name, Range, X-API-Key, X-Read-After, X-Request-ID",
     ),
     (b"access-control-max-age", b"600"),
 ]
 VARY: Final[Header] = (b"vary", b"Origin")
-
-
-class AllowedOrigins:
-    """The origins of CORS_ORIGINS, whose pages may read responses and open WebSockets."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.any = settings.cors_origins == "*"
-        self._origins = frozenset(origin.encode() for origin in settings.origins)
-
-    def __bool__(self) -> bool:
-        return bool(self._origins)
-
-    def __contains__(self, origin: bytes | None) -> bool:
-        return origin is not None and (self.any or origin in self._origins)
 
 
 def is_preflight(scope: Scope) -> bool:

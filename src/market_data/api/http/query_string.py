@@ -127,8 +127,13 @@ def _explain_unknown(name: str, known: Collection[str]) -> str:
 @lru_cache(64)
 def query_parameters(handler: BaseRouteHandler) -> Set[str]:
     """Return the names of the query parameters of a handler."""
+    return query_fields(handler).keys()
+
+
+def query_fields(handler: BaseRouteHandler) -> Mapping[str, FieldDefinition]:
+    """Return the query parameters of a handler by the names that clients send."""
     return {
-        name
+        name: field
         for name, field in _parameters(handler).items()
         if not isinstance(field.kwarg_definition, HeaderParameter | PathParameter)
     }

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from market_data import embedded
 from market_data.api.compat import selected_protocols
+from market_data.api.mcp import check_library
 from market_data.cli.console import progress
 from market_data.cli.durations import number_between
 from market_data.cli.runner import migrate_when_reachable, when_reachable
@@ -53,6 +54,7 @@ def _read_root_path(text: str) -> str:
 def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     stop_in_order(0)
     selected_protocols(settings.compatibility)  # its error stands here once, and not in the log of each worker
+    check_library(settings)
     host = settings.listen_host if parsed.host is None else parsed.host
     port = settings.port if parsed.port is None else parsed.port
     workers = settings.workers if parsed.workers is None else parsed.workers
