@@ -7,12 +7,14 @@ the middlewares, and their handlers to the application.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from market_data.api.compat.alpaca import ALPACA
+from market_data.api.compat.binance import BINANCE
 from market_data.api.compat.massive import MASSIVE
 from market_data.api.compat.protocol import Protocol
 from market_data.api.compat.udf import UDF
 from market_data.errors import SettingsError
 
-PROTOCOLS: Final[Sequence[Protocol]] = (UDF, MASSIVE)
+PROTOCOLS: Final[Sequence[Protocol]] = (UDF, ALPACA, BINANCE, MASSIVE)
 
 
 def selected_protocols(setting: str) -> list[Protocol]:
