@@ -62,7 +62,7 @@ def call(base: str, secret: str, each: dict[str, Any]) -> Any:
     method, options = each["method"], each.get("client", {})
     kind = StockHistoricalDataClient if method in REQUESTS and method != "get_all_assets" else TradingClient
     keys = {} if "oauth_token" in options else {"api_key": "key", "secret_key": secret}
-    client = kind(url_override=base, **keys, **options)
+    client = kind(url_override=base, **{**keys, **options})
     client._retry_wait = 0.1
     try:
         if method in REQUESTS:

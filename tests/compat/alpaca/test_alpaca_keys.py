@@ -18,8 +18,8 @@ WRONG = "md_00000000_" + "A" * 43
 PATHS = ("/v2/stocks/trades?symbols=AAPL", "/v2/stocks/AAPL/bars?timeframe=1Min", "/v2/assets", "/v2/clock", "/v2/nothing")
 
 
-def call(base: str, *calls: dict[str, Any], secret: str = "secret") -> Any:
-    return run_client(SCRIPT, f"{base}/alpaca", secret, json.dumps(calls), packages=PACKAGES)
+def call(base: str, *calls: dict[str, Any]) -> Any:
+    return run_client(SCRIPT, f"{base}/alpaca", "secret", json.dumps(calls), packages=PACKAGES)
 
 
 def pair(secret: str) -> dict[str, str]:
@@ -52,13 +52,17 @@ def test_the_client_sends_its_keys(serve: Any, database_url: str, connection: Co
     store(connection, trade(0, "1"))
     secret = store_key(database_url, "read")
     request = {"method": "get_stock_trades", "request": {"symbol_or_symbols": "AAPL", "start": T0.isoformat()}}
-    clients: list[dict[str, Any]] = [{}, {"use_basic_auth": True}]
+    clients: list[dict[str, Any]] = [
+        {"secret_key": secret},
+        {"secret_key": secret, "use_basic_auth": True},
+        {"oauth_token": secret},
+        {"secret_key": WRONG},
+        {"secret_key": WRONG, "use_basic_auth": True},
+    ]
     with serve(auth="required") as base:
-        found = call(base, *({**request, "client": each} for each in clients), secret=secret)
-        found += call(base, {**request, "client": {"oauth_token": secret}}, secret=secret)
-        refused = call(base, *({**request, "client": each} for each in clients), secret=WRONG)
+        *found, first, second = call(base, *({**request, "client": each} for each in clients))
     assert [[row["price"] for row in each["AAPL"]] for each in found] == [[1], [1], [1]]
-    assert [(each["status"], json.loads(each["error"])["message"]) for each in refused] == [(401, "forbidden.")] * 2
+    assert [(each["status"], json.loads(each["error"])["message"]) for each in (first, second)] == [(401, "forbidden.")] * 2
 
 
 def test_without_required_keys_only_those_of_the_service_are_checked(base: str, database_url: str):
