@@ -34,6 +34,7 @@ class Crossing(Strategy):
 
 # With `as_of=…` in the URL (a version or time), later corrections do not change the result.
 candles = pd.read_csv(URL, parse_dates=["timestamp"], index_col="timestamp")
+candles = candles[candles["closed"]]  # the last one still changes
 candles.columns = [name.capitalize() for name in candles.columns]
 result = Backtest(candles, Crossing, cash=100_000, finalize_trades=True).run()
 
