@@ -31,5 +31,5 @@ class Dialect:
 
 
 def dialect_of(scope: Any) -> Dialect | None:
-    """Return the dialect of a request; None for the service's own API."""
-    return scope["state"].get("dialect")
+    """Return the dialect of a request; None for the service's own API, and for what is not valid HTTP."""
+    return scope.get("state", {}).get("dialect")
