@@ -11,10 +11,11 @@ from market_data.api.compat.alpaca import ALPACA
 from market_data.api.compat.binance import BINANCE
 from market_data.api.compat.massive import MASSIVE
 from market_data.api.compat.protocol import Protocol
+from market_data.api.compat.tardis import TARDIS
 from market_data.api.compat.udf import UDF
 from market_data.errors import SettingsError
 
-PROTOCOLS: Final[Sequence[Protocol]] = (UDF, ALPACA, BINANCE, MASSIVE)
+PROTOCOLS: Final[Sequence[Protocol]] = (UDF, ALPACA, BINANCE, MASSIVE, TARDIS)
 
 
 def selected_protocols(setting: str) -> list[Protocol]:

@@ -85,11 +85,19 @@ class ReloadEvent(Struct, frozen=True, tag="reload", tag_field="event"):
     """Bulk history, which no foreign protocol announces."""
 
 
+class ClockEvent(Struct, frozen=True, tag="clock", tag_field="event"):
+    """Virtual time of a replay."""
+
+
+class EndEvent(Struct, frozen=True, tag="end", tag_field="event"):
+    """End of a replay."""
+
+
 class HeartbeatEvent(Struct, frozen=True, tag="heartbeat", tag_field="event"):
     """Sign of life, for which foreign protocols have WebSocket pings."""
 
 
-HubEvent = TradeEvent | CandleEvent | ByeEvent | GapEvent | ReloadEvent | HeartbeatEvent
+HubEvent = TradeEvent | CandleEvent | ByeEvent | GapEvent | ReloadEvent | HeartbeatEvent | ClockEvent | EndEvent
 
 decode_event = msgspec.json.Decoder(HubEvent).decode
 
