@@ -1,5 +1,7 @@
 """ccxt's `binance`, unmodified: each call that users of market data make. Prints one JSON document."""
 
+# pyright: reportMissingImports=false
+
 import json
 import sys
 from typing import Any

@@ -3,6 +3,8 @@
 Streams are awaited until their values are the final ones.
 """
 
+# pyright: reportMissingImports=false
+
 import asyncio
 import json
 import sys
@@ -69,12 +71,12 @@ async def main(base: str, key: str) -> None:
         collected.update((trade["id"], trade) for trade in trades)
         return len(collected) == TRADES
 
-    candle: dict[int, list[float]] = {}
+    candle: dict[float, list[float]] = {}
 
     def is_final(candles: list[list[float]]) -> bool:
-        candle.update((row[0], row) for row in candles)
-        # after the correction and the cancellation
-        return sorted(row[5] for row in candle.values()) == [12.5, 15.0] and any(row[3] == 99.125 for row in candle.values())
+        candle.update({row[0]: row for row in candles})
+        # The low of the correction, and the volume and close after the cancellation.
+        return sorted(row[3:] for row in candle.values()) == [[99.125, 110.25, 15.0], [103.25, 111.25, 12.5]]
 
     try:
         await client.load_markets()

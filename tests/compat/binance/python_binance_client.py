@@ -1,5 +1,7 @@
 """python-binance, unmodified: each call that users of market data make. Prints one JSON document."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import asyncio
 import json
 import sys

@@ -1,5 +1,7 @@
 """python-binance's socket across a restart of the service; it reads the missed trades by id. Prints one JSON document."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import asyncio
 import json
 import sys

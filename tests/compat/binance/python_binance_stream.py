@@ -1,5 +1,7 @@
 """python-binance's sockets, unmodified, while trades are stored, corrected and cancelled. Prints one JSON document."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import asyncio
 import json
 import sys

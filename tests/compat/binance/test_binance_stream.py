@@ -242,6 +242,8 @@ def test_tickers_come_once_a_second_and_share_statements(base: str, known: Conne
         assert {socket.receive()["c"] for socket in sockets} == {"10"}  # at once, without a trade
         statements.clear()
         moments = 3
+        full: dict[str, Any] = {}
+        mini: dict[str, Any] = {}
         for number in range(1, moments + 1):
             change = now + timedelta(milliseconds=number)
             store(known, (change, "AAPL", 0, *trade(0, f"{10 + number}", "4")[3:]))
