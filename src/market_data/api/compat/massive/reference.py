@@ -38,8 +38,6 @@ from market_data.trade_validation import shown
 MARKET: Final = "stocks"
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
-MAX_TICKERS: Final = 10_000
-"""Tickers that a request names at most."""
 
 
 class Ticker(Struct, frozen=True):

@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from market_data.api.compat.events import text_of
-from market_data.api.compat.massive.reference import MAX_TICKERS, selected, ticker_page
+from market_data.api.compat.massive.reference import selected, ticker_page
 from market_data.api.compat.massive.rows import list_response
 from market_data.api.compat.massive.values import (
     TickerParameter,
@@ -22,7 +22,7 @@ from market_data.api.compat.massive.values import (
     symbol_of,
     unix_nanoseconds,
 )
-from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query, read_number
+from market_data.api.compat.parameters import ForeignOperation, bad_parameter, foreign_responses, query, read_number
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
@@ -34,6 +34,9 @@ from market_data.queries.symbols import read_symbols
 
 SLICE: Final = 250
 """Snapshots that are translated at a time, so that other requests are served in between."""
+
+MAX_TICKERS: Final = 250
+"""Tickers of `ticker.any_of`."""
 
 NO_TICKER: Final = "Ticker not found."
 
@@ -240,7 +243,9 @@ async def universal_snapshots(
     maximum = read_number("limit", limit, 10, 250)
     direction = read_order("order", order, "asc")
     known = {each.symbol: each for each in await read_source(request).read_coalesced(read_symbols)}
-    named = any_of.split(",")[:MAX_TICKERS] if any_of else [ticker] if ticker else None
+    named = any_of.split(",") if any_of else [ticker] if ticker else None
+    if named and len(named) > MAX_TICKERS:
+        raise bad_parameter("ticker.any_of", f"has {len(named)} tickers; name at most {MAX_TICKERS} at a time")
     names = {symbol_of(name) or name.upper() for name in named} if named is not None else set(known)
     wanted = selected(names if kind in (None, "", "stocks") else (), direction, gt=gt, gte=gte, lt=lt, lte=lte)
     page = ticker_page(request, ("v3", "snapshot"), wanted, maximum, direction)

@@ -1,6 +1,6 @@
 """`/massive/v3/trades` and `/massive/v2/last/trade`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from litestar import Request, get
@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from market_data.api.compat.massive.rows import list_response, make_cursor, read_cursor, read_texts, trade_text
 from market_data.api.compat.massive.values import (
+    DAY,
     TickerParameter,
     next_page,
     no_data,
@@ -24,7 +25,7 @@ from market_data.api.compat.parameters import (
     query,
     read_number,
 )
-from market_data.api.compat.rows import FAR_FUTURE, read_trade_rows, trades_of
+from market_data.api.compat.rows import read_trade_rows, trades_of
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
 from market_data.api.http.past import version_headers
@@ -91,6 +92,11 @@ class _Range(NamedTuple):
     end: datetime
 
 
+def _latest_end() -> datetime:
+    """Return a time after all trades. With one in the far future, the database takes three times as long."""
+    return datetime.now(UTC) + 2 * DAY
+
+
 def _range_of(at: str | None, gte: str | None, gt: str | None, lte: str | None, lt: str | None) -> _Range:
     """Return the instants that all bounds allow. A date means its whole day."""
     given = {"timestamp": at, "timestamp.gte": gte, "timestamp.gt": gt, "timestamp.lte": lte, "timestamp.lt": lt}
@@ -99,7 +105,7 @@ def _range_of(at: str | None, gte: str | None, gt: str | None, lte: str | None, 
     starts += [times[name].end for name in ("timestamp.gt",) if name in times]
     ends = [times[name].end for name in ("timestamp", "timestamp.lte") if name in times]
     ends += [times[name].first for name in ("timestamp.lt",) if name in times]
-    return _Range(max(starts, default=BEGINNING), min(ends, default=FAR_FUTURE))
+    return _Range(max(starts, default=BEGINNING), min(ends, default=_latest_end()))
 
 
 @get(
@@ -130,7 +136,7 @@ async def foreign_trades(
     symbol = symbol_of(ticker)
     if symbol is None or start >= end:
         return list_response({}, [], {})
-    parameters = "trades", symbol, start, end, direction
+    parameters = "trades", symbol, timestamp, gte, gt, lte, lt, direction
     after = read_cursor(cursor, parameters, symbol)
 
     async def read(chunk: int, keys: Any) -> SymbolRows:
@@ -154,7 +160,7 @@ async def last_trade(request: Request[Any, Any, Any], ticker: TickerParameter) -
     symbol = symbol_of(ticker)
     if symbol is None:
         raise no_data()
-    found = await read_trade_rows(request, [symbol], BEGINNING, FAR_FUTURE, 1, order="desc")
+    found = await read_trade_rows(request, [symbol], BEGINNING, _latest_end(), 1, order="desc")
     trades = trades_of(found.pages[0].page)
     if not trades:
         raise no_data()

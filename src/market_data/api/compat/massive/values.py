@@ -27,6 +27,9 @@ KEY_PARAMETER: Final = "apiKey"
 
 NO_DATA: Final = "Data not found."
 
+MAX_LINK_LENGTH: Final = 3_000
+"""Bytes of a header that proxies pass on."""
+
 DAY: Final = timedelta(days=1)
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -216,7 +219,7 @@ class NextPage(NamedTuple):
     url: str
     """Without the prefixes in front of the path: clients append path and query to the base that they were given."""
     headers: Mapping[str, str]
-    """`Link` with the whole address."""
+    """`Link` with the whole address, unless it is too long."""
 
 
 def next_page(request: Request[Any, Any, Any], segments: Sequence[str], changed: Mapping[str, str]) -> NextPage:
@@ -229,4 +232,4 @@ def next_page(request: Request[Any, Any, Any], segments: Sequence[str], changed:
     address = f"{path}?{urlencode([*pairs, *changed.items()])}"
     origin = f"{request.base_url.scheme}://{request.base_url.netloc}"
     link = f'<{origin}{root_path(request)}{PREFIX}{address}>; rel="next"'
-    return NextPage(f"{origin}{address}", {"Link": link})
+    return NextPage(f"{origin}{address}", {"Link": link} if len(link) <= MAX_LINK_LENGTH else {})
