@@ -1,4 +1,7 @@
-"""Replay trades and bars with NautilusTrader's client: TARDIS_MACHINE_WS_URL and the symbols are given. Prints them as JSON."""
+"""Replay trades and bars with NautilusTrader's client, from TARDIS_MACHINE_WS_URL, and print them as JSON."""
+
+# pyright: reportMissingImports=false
+# Only the environment of the client has its package.
 
 import asyncio
 import json
@@ -28,7 +31,7 @@ async def main() -> None:
 
     await client.replay(instruments, options("trade"), keep)
     bars = await client.replay_bars(instruments, options("trade_bar_1m"))
-    print(json.dumps({"trades": trades, "bars": [bar.to_dict() for bar in bars]}))
+    sys.stdout.write(json.dumps({"trades": trades, "bars": [bar.to_dict() for bar in bars]}))
 
 
 asyncio.run(main())

@@ -1,7 +1,7 @@
 """The replay of tardis-machine: NautilusTrader's client, and raw connections."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 
 CLIENT = Path(__file__).with_name("nautilus_replay.py")
+NAMES = ("open", "high", "low", "close", "volume")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = {"exchange": "binance", "from": "2026-02-08", "to": "2026-02-09"}
 
 
@@ -31,10 +33,12 @@ def replay(base: str, options: Any) -> list[dict[str, Any]]:
     """Return the messages of a replay, which must end by itself."""
     messages: list[dict[str, Any]] = []
     address = f"{base.replace('http', 'ws', 1)}/tardis/ws-replay-normalized?options={quote(json.dumps(options))}"
-    with connect(address, open_timeout=60) as socket, pytest.raises(ConnectionClosedOK):
-        while True:
-            messages.append(json.loads(socket.recv(60)))
-    return messages
+    with connect(address, open_timeout=60) as socket:
+        try:
+            while True:
+                messages.append(json.loads(socket.recv(60)))
+        except ConnectionClosedOK:
+            return messages
 
 
 def own(base: str, path: str, symbol: str, **parameters: str) -> list[dict[str, Any]]:
@@ -43,10 +47,12 @@ def own(base: str, path: str, symbol: str, **parameters: str) -> list[dict[str, 
     return rows[path[1:]]
 
 
+def symbol_of(text: str) -> str:
+    return text.partition(".")[0]
+
+
 def nanoseconds(text: str) -> int:
-    return (
-        (datetime.fromisoformat(text) - datetime.fromisoformat("1970-01-01T00:00:00Z")) // timedelta(microseconds=1) * 1000
-    )
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1) * 1000
 
 
 @pytest.mark.slow  # installs 110 MB
@@ -62,7 +68,7 @@ def test_nautilus_trader_replays_the_trades_and_bars(base: str, connection: Conn
     assert [
         (
             each["ts_event"],
-            each["instrument_id"].partition(".")[0],
+            symbol_of(each["instrument_id"]),
             int(each["trade_id"]),
             float(each["price"]),
             float(each["size"]),
@@ -70,25 +76,12 @@ def test_nautilus_trader_replays_the_trades_and_bars(base: str, connection: Conn
         for each in found["trades"]
     ] == expected
     candles = sorted(
-        (
-            nanoseconds(row["timestamp"]) + 60 * 10**9,
-            symbol,
-            row["open"],
-            row["high"],
-            row["low"],
-            row["close"],
-            row["volume"],
-        )
+        (nanoseconds(row["timestamp"]) + 60 * 10**9, symbol, *(row[name] for name in NAMES))
         for symbol in ("AAPL", "MSFT")
         for row in own(base, "/candles", symbol, interval="1m")
     )
-    names = ("open", "high", "low", "close", "volume")
-    assert (
-        sorted(
-            (each["ts_event"], each["bar_type"].partition(".")[0], *(float(each[name]) for name in names))
-            for each in found["bars"]
-        )
-        == candles
+    assert candles == sorted(
+        (each["ts_event"], symbol_of(each["bar_type"]), *(float(each[name]) for name in NAMES)) for each in found["bars"]
     )
 
 
@@ -139,7 +132,7 @@ def test_empty_range_ends_at_once(base: str, connection: Connection):
         ("[", 400, "options: must be an array"),
         ("[]", 400, "options: must have 1 to 100 entries"),
         ("[1]", 400, "options: must be an array"),
-        ("[" * 10_000, 400, "options: must be an array"),
+        ("[" * 2000, 400, "options: must be an array"),
         ([{**DAY}], 400, "dataTypes: is required"),
         ([{**DAY, "dataTypes": ["book_change"]}], 400, "dataTypes: has trade, trade_bar_1m"),
         ([{**DAY, "dataTypes": ["trade_bar_7m"]}], 400, "dataTypes: has trade, trade_bar_1m"),

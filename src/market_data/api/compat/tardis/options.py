@@ -140,7 +140,8 @@ def _interval(data_type: str) -> str:
     unit = UNITS.get(text[len(digits) :])
     is_number = digits.isascii() and digits.isdigit() and len(digits) < MAX_DIGITS
     length = int(digits) * unit if unit and is_number and data_type.startswith(BAR) else None
-    if interval := length and LENGTHS.get(length):
+    interval = LENGTHS.get(length) if length else None
+    if interval:
         return interval
     raise bad_parameter("dataTypes", f"has {_known_types()}, not {shown(data_type)}")
 
