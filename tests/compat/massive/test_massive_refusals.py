@@ -59,3 +59,9 @@ def test_keys(serve: Any, database_url: str):
     assert "unknown, expired or revoked" in json.loads(refused["text"])["error"]
     assert accepted["market"] == "open"
     assert statuses == [401, 200, 401, 401, 401, 200, 401]
+
+
+def test_the_paths_are_described(base: str):
+    paths = httpx.get(f"{base}/openapi.json").raise_for_status().json()["paths"]
+    assert "/massive/v3/trades/{ticker}" in paths
+    assert "/massive/v2/aggs/ticker/{bars}" in paths

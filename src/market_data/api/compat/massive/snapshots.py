@@ -90,7 +90,7 @@ _decode = msgspec.json.Decoder(_Snapshot).decode
     operation_class=ForeignOperation,
     responses=foreign_responses(TickerSnapshots, "The snapshots, sorted by symbol."),
 )
-async def snapshots(
+async def massive_snapshots(
     request: Request[Any, Any, Any],
     tickers: Annotated[str | None, query("tickers", "Symbols between commas; all of them by default.", "AAPL,MSFT")] = None,
 ) -> ASGIResponse:
@@ -108,7 +108,7 @@ async def snapshots(
     operation_class=ForeignOperation,
     responses=foreign_responses(OneTickerSnapshot, "The snapshot."),
 )
-async def one_snapshot(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
+async def massive_snapshot(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
     found = await _read(request, [ticker])
     decoded = await _decoded(found)
     if not decoded:
@@ -124,7 +124,7 @@ async def one_snapshot(request: Request[Any, Any, Any], ticker: TickerParameter)
     operation_class=ForeignOperation,
     responses=foreign_responses(UniversalSnapshots, "The snapshots."),
 )
-async def universal_snapshots(
+async def massive_universal_snapshots(
     request: Request[Any, Any, Any],
     ticker: Annotated[str | None, query("ticker", "One symbol.")] = None,
     any_of: Annotated[str | None, query("ticker.any_of", "Symbols between commas.", "AAPL,MSFT")] = None,
