@@ -5,29 +5,29 @@ from typing import Final
 from litestar import Router
 from litestar.openapi.spec import Tag
 
-from market_data.api.compat.massive.aggregates import aggregates, grouped, open_close
-from market_data.api.compat.massive.reference import holidays, market_status, one_ticker, tickers
-from market_data.api.compat.massive.snapshots import one_snapshot, snapshots, universal_snapshots
-from market_data.api.compat.massive.stream import stocks
-from market_data.api.compat.massive.trades import foreign_trades, last_trade
+from market_data.api.compat.massive.aggregates import massive_aggregates, massive_grouped, massive_open_close
+from market_data.api.compat.massive.reference import massive_holidays, massive_market_status, massive_ticker, massive_tickers
+from market_data.api.compat.massive.snapshots import massive_snapshot, massive_snapshots, massive_universal_snapshots
+from market_data.api.compat.massive.stream import massive_stream
+from market_data.api.compat.massive.trades import massive_last_trade, massive_trades
 from market_data.api.compat.massive.values import PREFIX, error_body, given_keys
 from market_data.api.compat.protocol import Protocol
 from market_data.api.http.dialects import Dialect
 
 HANDLERS: Final = (
-    aggregates,
-    grouped,
-    open_close,
-    foreign_trades,
-    last_trade,
-    snapshots,
-    one_snapshot,
-    universal_snapshots,
-    tickers,
-    one_ticker,
-    market_status,
-    holidays,
-    stocks,
+    massive_aggregates,
+    massive_grouped,
+    massive_open_close,
+    massive_trades,
+    massive_last_trade,
+    massive_snapshots,
+    massive_snapshot,
+    massive_universal_snapshots,
+    massive_tickers,
+    massive_ticker,
+    massive_market_status,
+    massive_holidays,
+    massive_stream,
 )
 
 MASSIVE: Final = Protocol(

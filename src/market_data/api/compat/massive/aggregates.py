@@ -119,7 +119,7 @@ class _Wanted(NamedTuple):
     operation_class=ForeignOperation,
     responses=foreign_responses(Aggregates, "The bars."),
 )
-async def aggregates(
+async def massive_aggregates(
     request: Request[Any, Any, Any],
     bars: Annotated[
         str,
@@ -220,7 +220,7 @@ _decode_bars: Final = msgspec.json.Decoder(list[_SymbolBar]).decode
     operation_class=ForeignOperation,
     responses=foreign_responses(Aggregates, "The bars."),
 )
-async def grouped(
+async def massive_grouped(
     request: Request[Any, Any, Any],
     date: Annotated[str, parameters.query("date", "The day.", "2026-02-08", PathParameter)],
     adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,
@@ -238,7 +238,7 @@ async def grouped(
     operation_class=ForeignOperation,
     responses=foreign_responses(OpenClose, "The figures."),
 )
-async def open_close(
+async def massive_open_close(
     request: Request[Any, Any, Any],
     day: Annotated[str, parameters.query("day", "Ticker and day.", "AAPL/2026-02-08", PathParameter)],
     adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,

@@ -115,7 +115,7 @@ def _is_wanted(symbol: Symbol, text: str, is_active: bool) -> bool:
     operation_class=ForeignOperation,
     responses=foreign_responses(Tickers, "The symbols."),
 )
-async def tickers(
+async def massive_tickers(
     request: Request[Any, Any, Any],
     ticker: Annotated[str | None, query("ticker", "One symbol.")] = None,
     gt: Annotated[str | None, query("ticker.gt", "Symbol before the first.")] = None,
@@ -155,7 +155,7 @@ def _ticker(symbol: Symbol) -> Ticker:
     operation_class=ForeignOperation,
     responses=foreign_responses(OneTicker, "The symbol."),
 )
-async def one_ticker(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
+async def massive_ticker(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
     symbol = symbol_of(ticker)
     found = await read_source(request).read(read_symbol, symbol) if symbol else None
     if found is None:
@@ -181,7 +181,7 @@ class MarketStatus(Struct, frozen=True, rename="camel"):
     operation_class=ForeignOperation,
     responses=foreign_responses(MarketStatus, "The state."),
 )
-async def market_status() -> ASGIResponse:
+async def massive_market_status() -> ASGIResponse:
     return json_response(MarketStatus(datetime.now(UTC)), NO_STORE)
 
 
@@ -192,5 +192,5 @@ async def market_status() -> ASGIResponse:
     operation_class=ForeignOperation,
     responses=foreign_responses(list[str], "An empty list."),
 )
-async def holidays() -> ASGIResponse:
+async def massive_holidays() -> ASGIResponse:
     return CompleteResponse(b"[]", NO_STORE)

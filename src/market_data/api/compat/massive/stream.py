@@ -219,5 +219,5 @@ def _joined(texts: Sequence[str]) -> Sequence[Frame]:
 
 
 @websocket("/ws/stocks", opt={"authenticates": True})
-async def stocks(socket: WebSocket[Any, Any, Any]) -> None:
+async def massive_stream(socket: WebSocket[Any, Any, Any]) -> None:
     await serve(socket, MassiveStream)

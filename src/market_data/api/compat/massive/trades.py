@@ -115,7 +115,7 @@ def _range_of(at: str | None, gte: str | None, gt: str | None, lte: str | None, 
     operation_class=ForeignOperation,
     responses=foreign_responses(ForeignTrades, "The trades."),
 )
-async def foreign_trades(
+async def massive_trades(
     request: Request[Any, Any, Any],
     ticker: TickerParameter,
     timestamp: Annotated[str | None, query("timestamp", f"Time: {_FORMS}.", "2026-02-08")] = None,
@@ -156,7 +156,7 @@ async def foreign_trades(
     operation_class=ForeignOperation,
     responses=foreign_responses(LastTrade, "The trade."),
 )
-async def last_trade(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
+async def massive_last_trade(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
     symbol = symbol_of(ticker)
     if symbol is None:
         raise no_data()
