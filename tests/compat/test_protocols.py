@@ -94,7 +94,7 @@ def test_a_key_in_the_path_is_read_only_where_a_client_has_no_other_place(closed
         prefix = protocol.dialect.prefixes[0]
         if path and path.startswith(prefix):
             answer = httpx.get(f"{closed}{prefix}/{secret}{path.removeprefix(prefix)}")
-            assert (answer.status_code == 401) is not protocol.dialect.has_key_in_path, protocol.name
+            assert (answer.status_code in (401, 404)) is not protocol.dialect.has_key_in_path, protocol.name
 
 
 def test_document_has_a_tag_and_unique_operations_for_each_protocol(app: Litestar):

@@ -20,8 +20,8 @@ READABLE = (
     "RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, X-Read-After, X-Request-ID, X-Write-Position"
 )
 SENDABLE = (
-    "Authorization, Content-Encoding, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-API-Key, X-Read-After, "
-    "X-Request-ID"
+    "Authorization, Content-Encoding, Content-Type, If-None-Match, If-Range, Last-Event-ID, MCP-Protocol-Version, "
+    "Mcp-Method, Mcp-Name, Range, X-API-Key, X-Read-After, X-Request-ID"
 )
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 

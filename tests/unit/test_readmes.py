@@ -24,6 +24,8 @@ SUBJECTS = (
     "alembic",
     "src/market_data",
     "src/market_data/api",
+    "src/market_data/api/compat",
+    "src/market_data/api/mcp",
     "src/market_data/auth",
     "src/market_data/cli",
     "src/market_data/cli/data",
@@ -33,6 +35,7 @@ SUBJECTS = (
     "src/market_data/server",
     "src/market_data/streaming",
     "tests",
+    "tests/examples",
 )
 """Folders with a README."""
 

@@ -74,7 +74,7 @@ def test_streams_start_in_turns_and_prices_at_once(path: str):
     async def run() -> None:
         starts: Any = StreamStarts(app)
         paths = [path] * 20 + ["/price/latest"]
-        await iterations_of([lambda path=path: starts({"path": path}, None, None) for path in paths])
+        await iterations_of([lambda path=path: starts({"type": "http", "path": path}, None, None) for path in paths])
 
     asyncio.run(run())
     assert started == ["/price/latest"] + [path] * 20
@@ -104,7 +104,7 @@ def test_streams_of_a_burst_are_not_garbage_collected_until_few_are_left(
         starts._burst_began = time.monotonic()
         cycle = Cycle()
         kept = weakref.ref(cycle)
-        streams = [asyncio.create_task(starts({"path": "/stream"}, None, None)) for _ in range(5)]
+        streams = [asyncio.create_task(starts({"type": "http", "path": "/stream"}, None, None)) for _ in range(5)]
         await asyncio.sleep(0.05)
         del cycle
         gc.collect()

@@ -24,9 +24,6 @@ MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
 EPOCH_SECONDS: Final = int((PACKED_EPOCH - UNIX_EPOCH).total_seconds())
 """Unix time of the times of packed rows, which are in microseconds since then."""
 
-FAR_FUTURE: Final = datetime(9999, 12, 31, tzinfo=UTC)
-"""End of a range that has none."""
-
 _BARS: Final = packed_layout(CANDLE_COLUMNS)
 
 

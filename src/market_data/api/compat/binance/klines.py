@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.compat.binance.values import (
     BAD_INTERVAL,
+    FAR_FUTURE,
     INVALID_VALUE,
     BinanceError,
     milliseconds,
@@ -20,7 +21,6 @@ from market_data.api.compat.binance.values import (
 )
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.compat.rows import (
-    FAR_FUTURE,
     MAX_SECONDS_RANGE,
     ExactBar,
     exact_bars_of,

@@ -12,6 +12,7 @@ from market_data.api.compat.binance.trade_ids import find_position, numbered, re
 from market_data.api.compat.binance.values import (
     BAD_COMBINATION,
     DIGITS,
+    FAR_FUTURE,
     BinanceError,
     illegal,
     product,
@@ -21,7 +22,7 @@ from market_data.api.compat.binance.values import (
     require_known,
 )
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
-from market_data.api.compat.rows import FAR_FUTURE, ExactTrade, read_trade_rows, trades_of
+from market_data.api.compat.rows import ExactTrade, read_trade_rows, trades_of
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.handlers import encode

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,6 @@ from litestar import Request
 from litestar.types import Scope
 
 from market_data.api.compat.parameters import known_form
-from market_data.api.compat.rows import FAR_FUTURE
 from market_data.api.http.handlers import require_symbols
 from market_data.auth.api_keys import KEY_NEEDED, parse_prefix
 from market_data.errors import BadParameters, NotFound, Overloaded, TookTooLong
@@ -28,6 +27,8 @@ MAX_SYMBOLS: Final = 1000
 
 MILLISECOND: Final = timedelta(milliseconds=1)
 
+FAR_FUTURE: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""Time for which later ones are taken."""
 FAR_FUTURE_MS: Final = (FAR_FUTURE - UNIX_EPOCH) // MILLISECOND
 
 EXACT: Final = Context(prec=200)

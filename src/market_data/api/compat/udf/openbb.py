@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query, read_parameter
-from market_data.api.compat.rows import FAR_FUTURE, read_bars, read_trade_rows
+from market_data.api.compat.rows import read_bars, read_trade_rows
 from market_data.api.compat.udf.values import find_symbol
 from market_data.api.http.caching import NO_STORE, REVALIDATE
 from market_data.api.http.complete_response import CompleteResponse
@@ -198,7 +198,9 @@ async def trade_table(
     symbol: Annotated[str | None, query("symbol", "Symbol; required.", "AAPL")] = None,
 ) -> ASGIResponse:
     known = await find_symbol(request, symbol)
-    rows = await read_trade_rows(request, [known.symbol], BEGINNING, FAR_FUTURE, ROWS, order="desc", row_format="json")
+    rows = await read_trade_rows(
+        request, [known.symbol], BEGINNING, datetime.now(UTC), ROWS, order="desc", row_format="json"
+    )
     return CompleteResponse(f"[{rows.pages[0].page.rows}]".encode(), NO_STORE)
 
 

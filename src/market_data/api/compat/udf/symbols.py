@@ -1,5 +1,6 @@
 """`/udf/symbols`, `/udf/search` and `/udf/symbol_info`."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from litestar import Request, get
@@ -13,7 +14,7 @@ from market_data.api.compat.parameters import (
     query,
     read_number,
 )
-from market_data.api.compat.rows import FAR_FUTURE, read_trade_rows, trades_of
+from market_data.api.compat.rows import read_trade_rows, trades_of
 from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS, find_symbol
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
@@ -79,7 +80,7 @@ async def udf_symbol(
     request: Request[Any, Any, Any], symbol: Annotated[str | None, query("symbol", "Name of the symbol.", "AAPL")] = None
 ) -> ASGIResponse:
     found = await find_symbol(request, symbol)
-    rows = await read_trade_rows(request, [found.symbol], BEGINNING, FAR_FUTURE, SAMPLE, order="desc")
+    rows = await read_trade_rows(request, [found.symbol], BEGINNING, datetime.now(UTC), SAMPLE, order="desc")
     trades = trades_of(rows.pages[0].page)
     prices = [_decimals(trade.price) for trade in trades]
     decimals = min(max(prices, default=MIN_DECIMALS), MAX_DECIMALS)
