@@ -156,19 +156,22 @@ def test_days_are_sent_at_most_once_in_a_time(base: str, known: Connection, monk
         assert len(found) < 5
 
 
-def test_a_late_trade_at_the_end_of_a_minute_is_a_bar_too(base: str, known: Connection):
+def test_a_late_trade_at_the_end_of_a_minute_is_a_bar_too(base: str, known: Connection, monkeypatch: pytest.MonkeyPatch):
     """The end of the minute and the trade are one event then."""
-    start = now_within_minute(15).replace(second=0, microsecond=0) - timedelta(minutes=1)
+    monkeypatch.setattr("market_data.api.compat.alpaca.stream.CLOSING", timedelta(hours=1))
+    start = now_within_minute().replace(second=0, microsecond=0) - timedelta(minutes=1)
     with connected(base) as client:
         ask(client, "subscribe", bars=["AAPL"], updatedBars=["*"])
         insert(known, start, "1", "1")
-        if datetime.now(UTC) < start + timedelta(minutes=1, seconds=8):
-            assert [each["T"] for each in receive(client, 2)] == ["b", "u"]
-        else:
-            assert receive(client)[0]["T"] == "u"
+        first, second = receive(client, 2)
+        assert [each["T"] for each in (first, second)] == ["b", "u"]
+        assert {**first, "T": "u"} == second
         insert(known, start, "2", "1", 1)
-        (updated,) = receive(client)
-        assert (updated["T"], updated["n"]) == ("u", 2)
+        updates = [second]
+        while updates[-1]["n"] == 1:  # a refresh may repeat the first one
+            updates += decode(client.recv(timeout=20))
+        assert {each["T"] for each in updates} == {"u"}
+        assert updates[-1]["n"] == 2
 
 
 def test_errors_leave_the_stream_usable(base: str, known: Connection):
@@ -214,8 +217,8 @@ def test_a_huge_frame_ends_only_its_connection(base: str):
 
     with connected(base) as client, pytest.raises(ConnectionClosed) as closed:
         send_and_receive(client)
-    assert closed.value.rcvd
-    assert closed.value.rcvd.code == 1009
+    # The close frame may be lost, because the service closes the connection while the client still sends.
+    assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
     with connected(base) as client:
         assert ask(client, "subscribe")["trades"] == []
 

@@ -11,6 +11,9 @@ import pytest
 from helpers.foreign_clients import run_client
 from helpers.support import PROJECT, T0, Connection, store, trade
 
+pytestmark = pytest.mark.slow  # installs clients, and starts many of them
+
+
 EXAMPLES = PROJECT / "tests" / "examples"
 START = "2026-02-08"
 RUNNING = "http://127.0.0.1:8000"

@@ -20,6 +20,9 @@ from market_data.auth.api_keys import generate_key
 from market_data.embedded import node_modules
 from market_data.embedded.packages import node_binary
 
+pytestmark = pytest.mark.slow  # installs clients, and starts many of them
+
+
 FOLDER = Path(__file__).parent
 NPM = FOLDER / "npm"
 INVALID_PARAMS = -32602
