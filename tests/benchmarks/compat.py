@@ -81,10 +81,10 @@ READ_BYTES = 1 << 18
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare foreign protocols with the service's own API.")
     parser.add_argument("--connections", type=int, default=4, help="requests at once (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each contender in a round (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="clients of a stream (default: %(default)s)")
-    parser.add_argument("--blocks", type=int, default=20, help=f"commits of {BLOCK} trades (default: %(default)s)")
+    parser.add_argument("--blocks", type=int, default=5, help=f"commits of {BLOCK} trades (default: %(default)s)")
     options = parser.parse_args()
     with ExitStack() as stack:
         database_url = stack.enter_context(new_database())

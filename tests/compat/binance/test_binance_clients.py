@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from helpers.api_keys import store_key
 from helpers.foreign_clients import run_client
-from helpers.support import T0, Connection, store, trade
+from helpers.support import PROJECT, T0, Connection, store, trade
 
 HERE = Path(__file__).parent
 PYTHON_BINANCE = ("python-binance==1.0.37",)
@@ -172,26 +172,9 @@ def test_ccxt_pro(serve: Any, database_url: str, known: Connection):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_freqtrade_lists_pairs_and_downloads_data(base: str, traded: Connection, tmp_path: Path):
-    urls = {"api": {"public": f"{base}/binance/api/v3"}}
-    options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
-    prices = {"price_side": "same", "use_order_book": False}
-    configuration = {
-        "dry_run": True,
-        "stake_currency": "USD",
-        "stake_amount": 10,
-        "max_open_trades": 1,
-        "trading_mode": "spot",
-        "entry_pricing": prices,
-        "exit_pricing": prices,
-        "pairlists": [{"method": "StaticPairList"}],
-        "exchange": {
-            "name": "binance",
-            "only_from_ccxt": True,  # not from the files of data.binance.vision
-            "pair_whitelist": ["AAPL/USD"],
-            "ccxt_config": {"urls": urls, "options": options},
-        },
-    }
-    tmp_path.joinpath("config.json").write_text(json.dumps(configuration))
+    settings = PROJECT.joinpath("tests/examples/freqtrade.json").read_text()
+    assert "http://127.0.0.1:8000/binance" in settings
+    tmp_path.joinpath("config.json").write_text(settings.replace("http://127.0.0.1:8000", base))
     tmp_path.joinpath("user").mkdir()
     common = ("-c", str(tmp_path / "config.json"), "--userdir", str(tmp_path / "user"))
     listed = freqtrade("list-pairs", *common, "--quote", "USD", "--print-json")

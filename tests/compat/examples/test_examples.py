@@ -111,14 +111,6 @@ def test_nautilus(filled: str):
     ]
 
 
-def test_freqtrade_settings_point_to_the_service():
-    text = re.sub(r"^\s*//.*$", "", (EXAMPLES / "freqtrade.json").read_text(), flags=re.MULTILINE)
-    exchange = json.loads(text)["exchange"]
-    assert exchange["name"] == "binance"
-    assert exchange["ccxt_config"]["urls"]["api"]["public"] == f"{RUNNING}/binance/api/v3"
-    assert exchange["ccxt_config"]["options"]["fetchMarkets"]["types"] == ["spot"]
-
-
 def test_spreadsheets(filled: str):
     urls = URL.findall((EXAMPLES / "README.md").read_text())
     sheets = [url.replace(RUNNING, filled) for url in urls if "format=csv" in url]

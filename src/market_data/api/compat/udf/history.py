@@ -7,7 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Struct, UnsetType
 
-from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query, read_number
+from market_data.api.compat.parameters import ForeignOperation, foreign_responses, known_form, query, read_number
 from market_data.api.compat.rows import EPOCH_SECONDS, bars_of, columns_of, read_bars
 from market_data.api.compat.udf.values import find_symbol, read_resolution, read_unix_time
 from market_data.api.http.caching import NO_STORE
@@ -15,6 +15,7 @@ from market_data.api.http.handlers import json_response
 from market_data.api.http.past import version_headers
 from market_data.models import doc
 from market_data.queries.row_pages import BEGINNING
+from market_data.queries.symbol_rows import SymbolRows
 
 MAX_BARS: Final = 20_000
 """Newest bars of a range that an answer has at most."""
@@ -58,17 +59,30 @@ async def history(
     end = read_unix_time("to", to) if to else datetime.now(UTC)
     count = read_number("countback", countback, 0, MAX_BARS, lowest=0)
     start = BEGINNING if count else read_unix_time("from", from_)
-    known = await find_symbol(request, symbol)
     if start >= end:
+        await find_symbol(request, symbol)
         return json_response(History("no_data"), NO_STORE)
-    names = [known.symbol]
-    found = await read_bars(request, names, interval, start, end, count or MAX_BARS, from_end=True)
-    if found.count:
+    wanted = known_form(symbol or "")
+    found = await _read_newest(request, wanted, interval, start, end, count or MAX_BARS) if wanted else None
+    if found is None or not found.count:  # only now, so that other requests do not pay for it
+        known = await find_symbol(request, symbol)
+        if known.symbol != wanted:
+            wanted = known.symbol
+            found = await _read_newest(request, wanted, interval, start, end, count or MAX_BARS)
+    if found and found.count:
         times, *figures = columns_of(found.pages[0].page)
         seconds = [time // 1_000_000 + EPOCH_SECONDS for time in times]
         opens, highs, lows, closes, volumes = figures[:5]
         body = History("ok", seconds, opens, highs, lows, closes, volumes)
         return json_response(body, {**NO_STORE, **version_headers(found.version)})
-    older = None if start == BEGINNING else await read_bars(request, names, interval, BEGINNING, start, 1, from_end=True)
+    older = None
+    if wanted and start != BEGINNING:
+        older = await _read_newest(request, wanted, interval, BEGINNING, start, 1)
     before = [bar.seconds for bar in bars_of(older.pages[0].page)] if older else []
     return json_response(History("no_data", next_time=before[0] if before else UNSET), NO_STORE)
+
+
+async def _read_newest(
+    request: Request[Any, Any, Any], symbol: str, interval: str, start: datetime, end: datetime, limit: int
+) -> SymbolRows:
+    return await read_bars(request, [symbol], interval, start, end, limit, from_end=True)
