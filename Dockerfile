@@ -16,15 +16,17 @@ FROM base AS build
 RUN pip install --no-cache-dir uv==0.13.9
 ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
+# Further extras: `docker compose build --build-arg EXTRAS="--extra mcp --extra tracing"`.
+ARG EXTRAS=""
 # Dependencies first: a change of the code alone then downloads only the build backend.
 COPY pyproject.toml ./
-RUN uv sync --no-default-groups --no-install-project
+RUN uv sync --no-default-groups --no-install-project $EXTRAS
 COPY README.md alembic.ini ./
 COPY alembic alembic
 COPY src src
 # Files of a checkout with a strict umask must be readable by the user of the image.
 RUN chmod -R u=rwX,go=rX alembic.ini alembic src \
-    && uv sync --no-default-groups --no-editable \
+    && uv sync --no-default-groups --no-editable $EXTRAS \
     && install -d -m 0700 keys
 
 

@@ -48,8 +48,10 @@ def test_the_image_has_no_embedded_engine_and_no_development_tools() -> None:
     syncs = [words for words in map(shlex.split, " && ".join(runs).split(" && ")) if words[:2] == ["uv", "sync"]]
     assert syncs
     for words in syncs:
-        assert set(words[2:]) <= {"--no-default-groups", "--no-install-project", "--no-editable"}
+        assert set(words[2:]) <= {"--no-default-groups", "--no-install-project", "--no-editable", "$EXTRAS"}
         assert "--no-default-groups" in words
+        assert "$EXTRAS" in words
+    assert image("build").last("ARG") == 'EXTRAS=""'
     assert "--no-editable" in syncs[-1]
 
 
