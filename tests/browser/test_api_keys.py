@@ -159,7 +159,7 @@ def test_documentation_page_sends_the_key(recorded: RecordedPage, key: str):
     page.get_by_role("button", name="Authorize").first.click()
     page.locator("#auth-bearer-value").fill(key)
     page.locator(".auth-btn-wrapper .authorize").first.click()
-    page.get_by_role("button", name="Close").last.click()
+    page.get_by_role("button", name="Close", exact=True).last.click()
     page.locator('.opblock-get .opblock-summary-path[data-path="/symbols"]').click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()

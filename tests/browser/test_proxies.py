@@ -82,7 +82,7 @@ def test_documentation_pages_send_requests_under_the_prefix(
             page.get_by_role("button", name="Authorize").first.click()
             page.locator("#api_key_value").fill(store_key(database_url, "read"))
             page.locator(".auth-btn-wrapper .authorize").last.click()
-            page.get_by_role("button", name="Close").last.click()
+            page.get_by_role("button", name="Close", exact=True).last.click()
         page.locator('.opblock-get .opblock-summary-path[data-path="/symbols"]').click()
         page.get_by_role("button", name="Try it out").click()
         page.get_by_role("button", name="Execute").click()

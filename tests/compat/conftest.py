@@ -2,12 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.support import create_patient_app, serving
 
 from market_data.settings import Settings
+
+FOLDER = Path(__file__).parent
+TIMEOUT = pytest.mark.timeout(600)
+"""Time for a test, whose client may have to be installed first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(TIMEOUT)
+
 
 Serve = Callable[..., AbstractContextManager[str]]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_SECONDS = 110.0
+TIMEOUT_SECONDS = 500.0
 
 
 def run_client(script: Path, *arguments: str, packages: tuple[str, ...], seconds: float = TIMEOUT_SECONDS) -> Any:

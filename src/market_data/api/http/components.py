@@ -51,6 +51,9 @@ class Document(OpenAPI):
         for schema in schemas.values():
             for field in schema.get("properties", {}).values():
                 field.pop("default", None)
+                # A list that may be absent, for which ReDoc cannot make an example.
+                if len(only := field.get("oneOf", ())) == 1 and only[0].get("type") == "array":
+                    field.update(field.pop("oneOf")[0])
         document["components"]["schemas"] = dict(sorted(schemas.items()))
         # Litestar keeps the paths of a handler in a set, whose order differs between processes.
         document["paths"] = dict(sorted(document["paths"].items()))

@@ -85,7 +85,7 @@ TypeQuery = Annotated[str | None, query("type", "`FULL`, the default, or `MINI`.
     summary="Latest prices",
     description="The latest prices of the symbols that have one: an object for `symbol`, else an array.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(PriceTicker | list[PriceTicker], "The prices."),
+    responses=foreign_responses(list[PriceTicker], "The prices. With `symbol`, the object alone."),
 )
 async def binance_price_ticker(
     request: Request[Any, Any, Any], symbol: SymbolQuery = None, symbols: SymbolsQuery = None
@@ -113,7 +113,7 @@ async def binance_price_ticker(
         "There are no bids and asks, and the ids of trades are -1."
     ),
     operation_class=ForeignOperation,
-    responses=foreign_responses(Ticker | list[Ticker], "The figures."),
+    responses=foreign_responses(list[Ticker], "The figures. With `symbol`, the object alone."),
 )
 async def binance_day_ticker(
     request: Request[Any, Any, Any],
@@ -150,7 +150,7 @@ def _ticker(figures: Figures, *, mini: bool) -> Ticker | Mini:
     summary="Best bids and asks",
     description="Zeros: there are no orders.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(BookTicker | list[BookTicker], "Empty order books."),
+    responses=foreign_responses(list[BookTicker], "Empty order books. With `symbol`, the object alone."),
 )
 async def binance_book_ticker(
     request: Request[Any, Any, Any], symbol: SymbolQuery = None, symbols: SymbolsQuery = None
