@@ -20,6 +20,7 @@ from market_data.api.http.openapi import OPEN
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE, LatestPrice
 from market_data.queries.latest_prices import read_newest_prices
+from market_data.queries.row_pages import digits_of
 from market_data.services import services_of
 
 PAGE: Final = Template(Path(__file__).with_suffix(".html").read_text())
@@ -75,7 +76,7 @@ async def _read_prices(request: Request[Any, Any, Any]) -> tuple[Sequence[Latest
 
 def _table(prices: Sequence[LatestPrice]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(price.symbol)}</th><td>{_digits(price.price)}</td><td>{_digits(price.volume)}</td>'
+        f'<tr><th scope="row">{escape(price.symbol)}</th><td>{digits_of(price.price)}</td><td>{digits_of(price.volume)}</td>'
         f"<td>{price.timestamp:%Y-%m-%d %H:%M:%S}</td></tr>"
         for price in prices
     )
@@ -100,11 +101,6 @@ def _clients(addresses: Mapping[str, str]) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="clients">'
         f"<table><tbody>{rows}</tbody></table></div></section>"
     )
-
-
-def _digits(number: Any) -> str:
-    """Return an exact number as it is in JSON."""
-    return bytes(number).decode()
 
 
 @get("/assets/front_page.css", opt=OPEN, include_in_schema=False, sync_to_thread=False)

@@ -210,6 +210,11 @@ def exact_number(text: str) -> Any:
     return Raw(text)
 
 
+def digits_of(number: Any) -> str:
+    """Return the digits of an exact number, as the database wrote them."""
+    return bytes(number).decode()
+
+
 class _JsonKey(Struct):
     timestamp: datetime
     trade_id: int = 0

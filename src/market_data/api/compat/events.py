@@ -100,8 +100,3 @@ class HeartbeatEvent(Struct, frozen=True, tag="heartbeat", tag_field="event"):
 HubEvent = TradeEvent | CandleEvent | ByeEvent | GapEvent | ReloadEvent | HeartbeatEvent | ClockEvent | EndEvent
 
 decode_event = msgspec.json.Decoder(HubEvent).decode
-
-
-def text_of(number: Raw) -> str:
-    """Return the digits of a number."""
-    return bytes(number).decode()

@@ -14,7 +14,7 @@ from litestar import Litestar, Request
 from litestar.types import Message, Scope
 
 from market_data.api.http import problems
-from market_data.api.http.handlers import root_path
+from market_data.api.http.base_urls import base_url
 from market_data.api.http.past import DATA_VERSION
 from market_data.api.mcp.tools import MAX_ROWS, Limit, Tool, in_terms_of_tools
 from market_data.trade_validation import shown
@@ -59,8 +59,7 @@ async def call(tool: Tool, arguments: Mapping[str, Any], outer: Request[Any, Any
         CallFailed: An argument is wrong, or there is no such data.
     """
     texts = _texts(tool, arguments)
-    base_url = outer.base_url
-    url = f"{base_url.scheme}://{base_url.netloc}{root_path(outer)}{tool.path}"
+    url = base_url(outer) + tool.path
     shared = _query({name: text for name, text in texts.items() if name not in ("limit", "page_token")})
     if "limit" in tool.arguments:
         texts.setdefault("limit", str(MAX_ROWS))

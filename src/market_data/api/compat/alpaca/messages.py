@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from market_data.api.compat.events import CandleData, CandleEvent, TradeData, TradeEvent, decode_event, text_of
+from market_data.api.compat.events import CandleData, CandleEvent, TradeData, TradeEvent, decode_event
 from market_data.models_writes import TradeValues
+from market_data.queries.row_pages import digits_of
 
 Encoding = bool
 """True for msgpack, False for JSON."""
@@ -194,4 +195,4 @@ def _bar(kind: type[BarMessage], data: CandleData, packed: Encoding) -> bytes:
 
 def _number(digits: Any, packed: Encoding) -> Any:
     """Return a `Raw` number as it is encoded."""
-    return float(text_of(digits)) if packed else digits
+    return float(digits_of(digits)) if packed else digits

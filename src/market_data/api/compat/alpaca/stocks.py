@@ -1,7 +1,8 @@
 """`/alpaca/v2/stocks`: bars, trades, the latest ones and snapshots, of several symbols."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from litestar import Request, get
@@ -43,9 +44,10 @@ from market_data.api.http.past import version_headers
 from market_data.models import doc
 from market_data.queries.latest_prices import read_latest_prices
 from market_data.queries.snapshots import read_snapshots
+from market_data.queries.symbol_rows import SymbolRows
 from market_data.queries.symbols import read_symbols
 
-FEW_SYMBOLS: Final = 20
+MAX_UNCHECKED_SYMBOLS: Final = 20
 """Symbols that are read without looking for unknown ones."""
 
 Token = Annotated[str | None, doc("`page_token` of the next page; null on the last page.")]
@@ -106,7 +108,7 @@ class Rows(Struct, frozen=True):
 
 async def _readable(request: Request[Any, Any, Any], wanted: RowRange) -> tuple[str, ...]:
     """Return the symbols of a range without unknown ones, if there are many: each costs a statement."""
-    if len(wanted.symbols) <= FEW_SYMBOLS:
+    if len(wanted.symbols) <= MAX_UNCHECKED_SYMBOLS:
         return wanted.symbols
     known = {each.symbol for each in await read_source(request).read_coalesced(read_symbols)}
     known |= {each.symbol for each in wanted.after}
@@ -115,41 +117,34 @@ async def _readable(request: Request[Any, Any, Any], wanted: RowRange) -> tuple[
 
 async def find_bars(request: Request[Any, Any, Any], wanted: RowRange, interval: str) -> Rows:
     """Return the bars of a range."""
-    symbols = await _readable(request, wanted)
-    if not symbols:
-        return Rows({}, None, NO_STORE)
-    found = await read_bars(
-        request,
-        symbols,
-        interval,
-        wanted.start,
-        wanted.end,
-        wanted.limit,
-        order=wanted.order,
-        after=wanted.after,
-        row_format="json",
-    )
-    bars = {symbol: bars_of(page.rows) for symbol, page in found.pages if page.count}
-    return Rows(bars, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
+    return await _find(request, wanted, partial(read_bars, request, interval=interval), bars_of)
 
 
 async def find_trades(request: Request[Any, Any, Any], wanted: RowRange) -> Rows:
     """Return the trades of a range."""
+    return await _find(request, wanted, partial(read_trade_rows, request), trades_of)
+
+
+async def _find(
+    request: Request[Any, Any, Any],
+    wanted: RowRange,
+    read: Callable[..., Awaitable[SymbolRows]],
+    rows_of: Callable[[str], list[Any]],
+) -> Rows:
     symbols = await _readable(request, wanted)
     if not symbols:
         return Rows({}, None, NO_STORE)
-    found = await read_trade_rows(
-        request,
-        symbols,
-        wanted.start,
-        wanted.end,
-        wanted.limit,
+    found = await read(
+        symbols=symbols,
+        start=wanted.start,
+        end=wanted.end,
+        limit=wanted.limit,
         order=wanted.order,
         after=wanted.after,
         row_format="json",
     )
-    trades = {symbol: trades_of(page.rows) for symbol, page in found.pages if page.count}
-    return Rows(trades, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
+    rows = {symbol: rows_of(page.rows) for symbol, page in found.pages if page.count}
+    return Rows(rows, wanted.next_page_token(found), {**NO_STORE, **version_headers(found.version)})
 
 
 async def find_latest_trades(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, AlpacaTrade]:

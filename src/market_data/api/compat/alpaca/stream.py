@@ -20,11 +20,12 @@ from market_data.api.compat.alpaca.messages import (
     frames_of,
     translate,
 )
-from market_data.api.compat.events import TradeData, text_of
+from market_data.api.compat.events import TradeData
 from market_data.api.compat.parameters import known_form
 from market_data.api.compat.streams import Conversation, Frame, StreamEnded, serve
 from market_data.errors import Forbidden, MarketDataError, TooManyRequests, Unauthorized
 from market_data.models_writes import TradeValues
+from market_data.queries.row_pages import digits_of
 from market_data.queries.trade_changes import read_changes_of_range
 from market_data.services import services_of
 from market_data.streaming.clients import TOO_SLOW
@@ -228,7 +229,7 @@ class AlpacaStream(Conversation):
         read = services_of(self.socket).database.read_coalesced
         end = data.timestamp + MICROSECOND
         changes = await read(read_changes_of_range, data.symbol, data.timestamp, end, MAX_CHANGES)
-        values = text_of(data.price), text_of(data.volume)
+        values = digits_of(data.price), digits_of(data.volume)
         for change in changes:
             if change.trade_id == data.trade_id and change.after and _texts(change.after) == values:
                 return change.before
@@ -258,7 +259,7 @@ def _name(text: str) -> str:
 
 def _texts(values: TradeValues) -> tuple[str, str]:
     numbers: tuple[Any, Any] = values.price, values.volume
-    return text_of(numbers[0]), text_of(numbers[1])
+    return digits_of(numbers[0]), digits_of(numbers[1])
 
 
 def _symbols(names: set[str]) -> Symbols:

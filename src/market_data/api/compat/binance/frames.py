@@ -10,9 +10,9 @@ import msgspec
 from market_data.api.compat.binance.stream_names import AGGREGATE, KLINE, StreamName
 from market_data.api.compat.binance.trade_ids import MICROSECOND, trade_id_of
 from market_data.api.compat.binance.values import EXACT, MILLISECOND, digits, milliseconds
-from market_data.api.compat.events import CandleData, TradeData, decode_event, text_of
+from market_data.api.compat.events import CandleData, TradeData, decode_event
 from market_data.queries.intervals import INTERVALS
-from market_data.queries.row_pages import UNIX_EPOCH
+from market_data.queries.row_pages import UNIX_EPOCH, digits_of
 
 CACHED: Final = 4096
 """Newest events whose frames are kept."""
@@ -38,9 +38,9 @@ def trade_frame(message: bytes, kind: str, rank: int, *, combined: bool) -> str:
     trade_id = trade_id_of((trade.timestamp - UNIX_EPOCH) // MICROSECOND, rank)
     payload = {"e": kind, "E": _now(), "s": trade.symbol}
     if kind == AGGREGATE:
-        payload |= {"a": trade_id, "p": text_of(trade.price), "q": text_of(trade.volume), "f": trade_id, "l": trade_id}
+        payload |= {"a": trade_id, "p": digits_of(trade.price), "q": digits_of(trade.volume), "f": trade_id, "l": trade_id}
     else:
-        payload |= {"t": trade_id, "p": text_of(trade.price), "q": text_of(trade.volume)}
+        payload |= {"t": trade_id, "p": digits_of(trade.price), "q": digits_of(trade.volume)}
     payload |= {"T": milliseconds(trade.timestamp), "m": False, "M": True}
     return framed(StreamName(trade.symbol, kind), _encode(payload), combined=combined)
 
@@ -50,7 +50,7 @@ def candle_frame(message: bytes, *, combined: bool) -> str:
     """Return the frame of a candle. Its turnover is computed from its average price, which has 15 digits."""
     event: Any = event_of(message)
     candle: CandleData = event.data
-    volume = text_of(candle.volume)
+    volume = digits_of(candle.volume)
     turnover = EXACT.multiply(Decimal(repr(candle.vwap)), Decimal(volume)) if candle.vwap is not None else Decimal(0)
     end = candle.timestamp + INTERVALS[candle.interval] - MILLISECOND
     kline = {
@@ -60,10 +60,10 @@ def candle_frame(message: bytes, *, combined: bool) -> str:
         "i": candle.interval,
         "f": UNKNOWN_ID,
         "L": UNKNOWN_ID,
-        "o": text_of(candle.open),
-        "c": text_of(candle.close),
-        "h": text_of(candle.high),
-        "l": text_of(candle.low),
+        "o": digits_of(candle.open),
+        "c": digits_of(candle.close),
+        "h": digits_of(candle.high),
+        "l": digits_of(candle.low),
         "v": volume,
         "n": candle.trade_count,
         "x": candle.closed,

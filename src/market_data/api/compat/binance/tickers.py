@@ -21,7 +21,6 @@ from market_data.api.compat.binance.values import (
     read_selection,
     read_symbol,
     require_known,
-    stored_digits,
 )
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.compat.rows import exact_bars_of, read_bars
@@ -32,6 +31,7 @@ from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
 from market_data.models import doc
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
+from market_data.queries.row_pages import digits_of
 from market_data.queries.snapshots import read_snapshots
 from market_data.queries.symbols import read_symbols
 from market_data.trade_validation import shown
@@ -96,7 +96,7 @@ async def binance_price_ticker(
         found = await source.read(read_latest_price, chosen[0])
     else:
         found = await source.read_coalesced(read_latest_prices, chosen)
-    prices = [PriceTicker(each.symbol, stored_digits(each.price)) for each in found.prices]
+    prices = [PriceTicker(each.symbol, digits_of(each.price)) for each in found.prices]
     headers = {**NO_STORE, **version_headers(found.version or None)}
     if chosen and len(prices) < len(chosen):
         await require_known(request, chosen)
@@ -203,6 +203,6 @@ async def binance_average_price(request: Request[Any, Any, Any], symbol: SymbolQ
     bars = exact_bars_of(found.pages[0].page)
     volume = sum((Decimal(bar.volume) for bar in bars), Decimal(0))
     turnover = sum((Decimal(bar.turnover) for bar in bars), Decimal(0))
-    price = stored_digits(latest[0].price)
+    price = digits_of(latest[0].price)
     average = f"{EXACT.divide(turnover, volume):.8f}" if volume else digits(Decimal(price))
     return json_response(AveragePrice(AVERAGE_MINUTES, average, milliseconds(latest[0].timestamp)), NO_STORE)

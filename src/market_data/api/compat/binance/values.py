@@ -229,11 +229,6 @@ def digits(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def stored_digits(number: Any) -> str:
-    """Return the digits of a number as the database wrote them (`exact_number`)."""
-    return bytes(number).decode()
-
-
 def product(price: str, volume: str) -> str:
     """Return the exact product of two numbers."""
     return digits(EXACT.multiply(Decimal(price), Decimal(volume)))

@@ -11,7 +11,6 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from market_data.api.compat.events import text_of
 from market_data.api.compat.massive.reference import selected, ticker_page
 from market_data.api.compat.massive.rows import list_response
 from market_data.api.compat.massive.snapshot_models import (
@@ -40,6 +39,7 @@ from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
+from market_data.queries.row_pages import digits_of
 from market_data.queries.snapshots import Snapshots, read_snapshots
 from market_data.queries.symbols import read_symbols
 
@@ -181,11 +181,11 @@ def _bar(candle: _Candle | None, day_volume: Raw | None = None) -> SnapshotBar |
 
 def _change(found: _Snapshot) -> tuple[Raw | UnsetType, float | UnsetType]:
     """Return the change since the close before the day, exact and in percent."""
-    before = text_of(found.previous_close)
+    before = digits_of(found.previous_close)
     if before == "null":
         return UNSET, UNSET
     close = Decimal(before)
-    change = Decimal(text_of(found.latest.price)) - close
+    change = Decimal(digits_of(found.latest.price)) - close
     return Raw(f"{change:f}"), float(100 * change / close) if close > 0 else UNSET
 
 

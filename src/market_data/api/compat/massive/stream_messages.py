@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from market_data.api.compat.events import CandleData, CandleEvent, TradeData, TradeEvent, decode_event, text_of
+from market_data.api.compat.events import CandleData, CandleEvent, TradeData, TradeEvent, decode_event
 from market_data.api.compat.massive.values import DAY, unix_nanoseconds
 from market_data.queries.intervals import bucket_start
+from market_data.queries.row_pages import digits_of
 
 MINUTE_MILLISECONDS: Final = 60_000
 
@@ -68,7 +69,7 @@ def translate(message: bytes) -> Translated:
             return _day_figures(candle)
         case CandleEvent(candle) if candle.interval == "1m" and candle.closed:
             start = milliseconds(candle.timestamp)
-            figures = _Figures(*map(text_of, (candle.open, candle.high, candle.low, candle.close, candle.volume)))
+            figures = _Figures(*map(digits_of, (candle.open, candle.high, candle.low, candle.close, candle.volume)))
             members = _members(figures, candle.vwap, candle.trade_count, start, start + MINUTE_MILLISECONDS)
             return ClosedMinute(candle.symbol, start, members)
         case _:
@@ -77,7 +78,7 @@ def translate(message: bytes) -> Translated:
 
 def _new_trade(trade: TradeData) -> NewTrade:
     nanoseconds = unix_nanoseconds(trade.timestamp)
-    price, volume = text_of(trade.price), text_of(trade.volume)
+    price, volume = digits_of(trade.price), digits_of(trade.volume)
     text = (
         f'{{"ev":"T","sym":"{trade.symbol}","x":0,"i":"{trade.trade_id}","p":{price},"s":{volume},"c":[],'
         f'"t":{nanoseconds // 1_000_000},"q":{nanoseconds // 1000}}}'
@@ -86,7 +87,7 @@ def _new_trade(trade: TradeData) -> NewTrade:
 
 
 def _day_figures(candle: CandleData) -> DayFigures:
-    day, opened, volume = milliseconds(candle.timestamp), text_of(candle.open), text_of(candle.volume)
+    day, opened, volume = milliseconds(candle.timestamp), digits_of(candle.open), digits_of(candle.volume)
     return DayFigures(candle.symbol, day, opened, volume, candle.vwap)
 
 

@@ -12,7 +12,7 @@ from litestar.params import PathParameter
 from litestar.types import Scope
 
 from market_data.api.compat.parameters import bad_parameter, known_form
-from market_data.api.http.handlers import root_path
+from market_data.api.http.base_urls import base_url
 from market_data.api.http.parameters import query
 from market_data.api.http.query_string import known_pairs
 from market_data.errors import Forbidden, NotFound
@@ -231,5 +231,5 @@ def next_page(request: Request[Any, Any, Any], segments: Sequence[str], changed:
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     address = f"{path}?{urlencode([*pairs, *changed.items()])}"
     origin = f"{request.base_url.scheme}://{request.base_url.netloc}"
-    link = f'<{origin}{root_path(request)}{PREFIX}{address}>; rel="next"'
+    link = f'<{base_url(request)}{PREFIX}{address}>; rel="next"'
     return NextPage(f"{origin}{address}", {"Link": link} if len(link) <= MAX_LINK_LENGTH else {})

@@ -18,6 +18,7 @@ from market_data.models_revisions import RevisedBucket
 from market_data.models_writes import TradeChange
 from market_data.queries.intervals import INTERVALS, bucket_start
 from market_data.queries.revisions import read_revised_buckets
+from market_data.queries.row_pages import digits_of
 from market_data.queries.trade_changes import read_changes_of_range
 from market_data.trade_validation import rfc3339
 
@@ -108,16 +109,11 @@ def _revision(bucket: RevisedBucket) -> Mark:
 def _change(change: TradeChange, interval: str) -> TimescaleMark:
     start = int(bucket_start(change.timestamp, interval, None).timestamp())
     corrected = change.action == "correct"
-    before = f"{_digits(change.before.volume)} at {_digits(change.before.price)}"
-    after = f"{_digits(change.after.volume)} at {_digits(change.after.price)}" if change.after else ""
+    before = f"{digits_of(change.before.volume)} at {digits_of(change.before.price)}"
+    after = f"{digits_of(change.after.volume)} at {digits_of(change.after.price)}" if change.after else ""
     tooltip = [
         f"Trade of {rfc3339(change.timestamp)} {'corrected' if corrected else 'cancelled'}",
         f"{before} became {after}" if after else before,
         *([change.reason] if change.reason else []),
     ]
     return TimescaleMark(f"change-{change.id}", start, "#c05621", "C" if corrected else "X", tooltip)
-
-
-def _digits(number: Any) -> str:
-    """Return an exact number as it is in JSON."""
-    return bytes(number).decode()
