@@ -33,6 +33,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from market_data.settings import Settings
 from market_data.streaming import hub, replay
+from market_data.streaming.disconnections import AWAY
 from market_data.trade_validation import rfc3339
 
 SEVERAL = """
@@ -123,6 +124,30 @@ def test_subscribing_to_candles_while_trades_wait_for_theirs_repeats_no_trade(
         store(connection, current_trade("2", symbol="MSFT"))
         received = [receive(client) for _ in range(2)]
     assert [(each["event"], each["data"]["symbol"]) for each in received] == [("trade", "MSFT"), ("candle", "MSFT")]
+
+
+def test_events_deleted_before_they_were_read_end_the_stream_with_a_gap(
+    address: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    held = HeldReads(monkeypatch, hub, "read_stream_events")
+    held.released = True
+    with listening(address) as events:
+        store(connection, current_trade("1"))
+        first = events.next()
+        held.waiting = held.released = False
+        store(connection, current_trade("2"))
+        store(connection, current_trade("3"))
+        eventually(lambda: held.waiting)
+        # As trim_stream() does an hour later.
+        connection.execute("UPDATE stream_progress SET trimmed_before = newest_version()")
+        connection.execute("DELETE FROM stream_events WHERE trade_id IS NULL OR price < 3")
+        held.released = True
+        ended = events.next()
+        assert (ended.name, ended.data["reason"]) == ("bye", AWAY)
+    with listening(address, first.id) as events:
+        assert events.next().name == "gap"
+        store(connection, current_trade("4"))
+        assert events.next().data["price"] == 4
 
 
 def test_resuming_by_command_with_an_id_of_a_worker_that_is_ahead_loses_and_repeats_nothing(

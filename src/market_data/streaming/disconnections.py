@@ -10,7 +10,7 @@ from market_data.streaming.clients import Client
 
 STOPPING = "The service is stopping; reconnect with the id of the last event to continue without a gap."
 REPLACED = "The database has lost the newest commits; reconnect, and read prices, /trades and /candles."
-AWAY = "The database was unavailable for over an hour; reconnect, and read /trades and /candles."
+AWAY = "The service could not read the database for over an hour; reconnect, and read /trades and /candles."
 KEY_ENDED = "The API key was revoked or has expired; reconnect with another one."
 
 

@@ -237,6 +237,10 @@ class Hub:
         if len(self._awaiting_candles) < MAX_AWAITING_ROWS:
             since = self._trades_published_up_to
             rows = await self._read_rows(connection, since.version, since.number)
+            # Only then may events between have been deleted before they were read.
+            if rows and rows[0].version > since.version and since.version < (await self._read_range(connection)).first:
+                await self._begin(connection)
+                return True
         more = len(rows) == PAGE_ROWS
         if rows:
             end = end_of(rows[-1]) if more else EventId.after(rows[-1].version)
