@@ -47,6 +47,18 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION calendar_sessions_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    UPDATE calendars
+    SET write_id = reference_write()
+    WHERE code IN (SELECT calendar FROM changed);
+    RETURN NULL;
+END
+$$;
+
 CREATE OR REPLACE VIEW sessions AS
 SELECT
     calendar, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at

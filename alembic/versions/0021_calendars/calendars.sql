@@ -49,6 +49,7 @@ CREATE TABLE calendars (
     post_market_minutes integer NOT NULL DEFAULT 0,
     auction_minutes integer NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT now(),
+    write_id bigint NOT NULL DEFAULT 0,
     CONSTRAINT calendars_pkey PRIMARY KEY (code),
     CONSTRAINT calendars_code_form CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_./-]{0,31}$'),
     CONSTRAINT calendars_source_known CHECK (source IN ('exchange_calendars', 'own')),
@@ -68,6 +69,7 @@ COMMENT ON COLUMN calendars.post_market_minutes IS 'Length of the post-market af
 COMMENT ON COLUMN calendars.auction_minutes IS
     'Minutes after the close during which trades belong to the closing auction, and so to the regular session.';
 COMMENT ON COLUMN calendars.changed_at IS 'Time of the last change of this row.';
+COMMENT ON COLUMN calendars.write_id IS 'The last statement that changed sessions of the calendar; 0 before the first.';
 
 INSERT INTO calendars (code, name, time_zone, source) VALUES ('24/7', 'Always open', 'UTC', 'own');
 
@@ -118,6 +120,27 @@ COMMENT ON COLUMN calendar_sessions.auction_ends_at IS
     'End of the closing auction: trades from closes_at until then belong to the regular session.';
 COMMENT ON COLUMN calendar_sessions.write_id IS 'The statement that added the row, as commits.write_id.';
 COMMENT ON COLUMN calendar_sessions.ended_write_id IS 'The statement that replaced or removed it; null for a present session.';
+
+CREATE FUNCTION calendar_sessions_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    UPDATE calendars
+    SET write_id = reference_write()
+    WHERE code IN (SELECT calendar FROM changed);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION calendar_sessions_changed() IS 'Records in calendars the statement that changed sessions.';
+
+CREATE TRIGGER calendar_sessions_inserted AFTER INSERT ON calendar_sessions
+REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION calendar_sessions_changed();
+CREATE TRIGGER calendar_sessions_updated AFTER UPDATE ON calendar_sessions
+REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION calendar_sessions_changed();
 
 CREATE VIEW sessions AS
 SELECT

@@ -14,6 +14,7 @@ ALTER TABLE symbols
 
 DROP VIEW sessions;
 DROP TABLE calendar_sessions, calendars;
+DROP FUNCTION calendar_sessions_changed();
 DROP FUNCTION is_visible(bigint, bigint, bigint, bigint[]);
 DROP FUNCTION reference_write();
 
