@@ -25,7 +25,7 @@ from market_data.api.http.parameter_types import (
     read_zone,
 )
 from market_data.api.http.past import PastMoment, read_close, read_moment
-from market_data.queries.candles import Fill
+from market_data.queries.candles import Fill, SessionKind
 from market_data.queries.intervals import ALL_INTERVALS, INTERVALS, LOCAL_LENGTHS, MAX_SECONDS_DAYS
 from market_data.queries.row_pages import Order
 from market_data.trade_validation import MAX_SYMBOL_LENGTH, STORED_SYMBOL, SYMBOL_PATTERN
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     TradesLimit = CandlesLimit = int | None
     Tickers = SeveralTickers = tuple[str, ...] | None
     OptionalFill = Fill | None
+    OptionalSession = SessionKind | None
     OptionalFormat = ResponseFormat | None
     OptionalVersion = int | None
     OptionalDuration = timedelta | None
@@ -60,6 +61,7 @@ else:
     RowOrder = parsed_choice(get_args(Order))
     OptionalZone = parsed(read_zone, ZoneInfo)
     OptionalFill = parsed_choice(get_args(Fill))
+    OptionalSession = parsed_choice(get_args(SessionKind))
     OptionalFormat = parsed_choice(get_args(ResponseFormat))
     OptionalPageToken = parsed(str, is_text_value=lambda _: True)
     Time = OptionalTime = parsed(read_time_bound, TimeBound)
@@ -245,6 +247,16 @@ FillParameter = Annotated[
         "Adds a candle for each bucket of the range that has begun and in which nothing was traded: its prices are the "
         "`previous` close or `null`, its volume is 0, and it is marked `filled`. Default: such a bucket has no candle.",
         **one_of("Fill", get_args(Fill)),
+    ),
+]
+SessionParameter = Annotated[
+    OptionalSession,
+    query(
+        "session",
+        "`regular` for candles of regular trading and its closing auction, `extended` with pre- and post-market as well, by "
+        "the calendar of the symbol: a day is one session, labelled by its date, and other buckets start when a session "
+        "opens. Default: `all`, whole UTC days.",
+        **one_of("Session", get_args(SessionKind)),
     ),
 ]
 FormatParameter = Annotated[
