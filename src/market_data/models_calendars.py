@@ -77,8 +77,8 @@ class MarketStatus(Struct, frozen=True):
     status: Annotated[
         MarketState,
         doc(
-            "`open`: regular trading; `break`: the lunch break; `pre`: the pre-market; `post`: the post-market or the closing "
-            "auction; `closed`: none of them.",
+            "`open`: regular trading; `break`: the lunch break; `pre`: the pre-market; `post`: the post-market or the "
+            "closing auction; `closed`: none of them.",
             "open",
         ),
     ]

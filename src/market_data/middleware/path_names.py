@@ -26,8 +26,9 @@ class PathNames:
         path = scope["path"]
         beginning = path[: path.find("/", 1) + 1]
         if beginning in COLLECTIONS and path.count("/") > 2:
-            sent = scope["raw_path"].decode("latin-1").rstrip("/").rpartition("/")
+            sent = scope["raw_path"].partition(b"?")[0].decode("latin-1")  # a query is in that of a test client
+            last = sent.rstrip("/").rpartition("/")[2]
             name = [segment for segment in path[len(beginning) :].split("/") if segment]
-            follows = [name.pop()] if len(name) > 1 and name[-1] == sent[2] and sent[2] in COLLECTIONS[beginning] else []
+            follows = [name.pop()] if len(name) > 1 and name[-1] == last and last in COLLECTIONS[beginning] else []
             scope["path"] = beginning + "/".join(["%2F".join(name), *follows])
         await self.app(scope, receive, send)
