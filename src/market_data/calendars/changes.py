@@ -49,8 +49,10 @@ async def refresh(connection: AsyncConnection, code: str, found: LibraryCalendar
     """Store the sessions of a calendar of the library, which is added if it is unknown.
 
     Raises:
-        CommandFailed: It is an own calendar.
+        CommandFailed: It is an own calendar, or 24/7.
     """
+    if code == ALWAYS_OPEN:
+        raise CommandFailed(f"{ALWAYS_OPEN} needs no sessions: each UTC day is one.")
     minutes = MINUTES.get(code, DEFAULT_MINUTES)
     new = StoredCalendar(code, NAMES.get(code, code), found.time_zone, LIBRARY, *minutes)
     async with connection.transaction():

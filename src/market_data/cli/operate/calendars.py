@@ -33,8 +33,8 @@ _Action = Callable[[str, argparse.Namespace], Coroutine[Any, Any, int]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Calendars say when the market of a symbol is open: holidays, half days, lunch breaks, pre- and post-market. "
-        "Symbols name theirs; in 24/7, the default, each UTC day is a session. A change of sessions takes a version, so that "
-        "answers as of a version stay the same. Own calendars can also be changed in psql, through the view sessions."
+        "Symbols name theirs; in 24/7, the default, each UTC day is a session. A change of sessions takes a version, so "
+        "that answers as of a version stay the same. Own calendars can also be changed in psql, through the view sessions."
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION", parser_class=argparse.ArgumentParser)
 
@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     text = (
         "Store the sessions of exchanges from the library exchange_calendars (the extra `calendars`): from 1990 to the end "
-        f"of the {library.YEARS_AHEAD}th year from now, as far as it knows them. An unknown calendar is added, so that symbols "
-        "can be assigned to it. Only differences are written. The service does this at its start for the calendars that "
-        "symbols use."
+        f"of the {library.YEARS_AHEAD}th year from now, as far as it knows them. An unknown calendar is added, so that "
+        "symbols can be assigned to it. Only differences are written. The service does this at its start for the calendars "
+        "that symbols use."
     )
     refresh = add_action("refresh", _refresh, "store the sessions of exchanges", text)
     refresh.add_argument(
