@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from helpers.support import Connection, one
+from helpers.support import Connection, one, store
 from psycopg import errors
 
 from market_data.models_calendars import Session
@@ -18,6 +18,7 @@ from market_data.queries.calendars import (
     read_sessions,
     read_symbol_moment,
 )
+from market_data.queries.status import read_newest_trade
 
 START, END = date(2026, 2, 1), date(2026, 3, 1)
 
@@ -201,6 +202,33 @@ def test_calendars_are_listed_in_the_order_of_their_codes(own: Connection):
     add(own, 9)
     found = run(own, read_calendars)
     assert [(each.code, each.session_count) for each in found] == [("24/7", 0), ("LIB", 0), ("OWN", 1)]
+
+
+@pytest.mark.parametrize(
+    ("now", "open_hours"),
+    [
+        (at(9, 18), 0),  # the last trade was after the close
+        (at(10, 9), 0),
+        (at(10, 12), 3),
+        (at(10, 12, 30), 3),
+        (at(10, 14), 4),
+        (at(10, 23), 7),
+        (at(20, 23), 7),
+    ],
+)
+def test_open_time_since_the_newest_trade(own: Connection, now: datetime, open_hours: float):
+    for day in (9, 10):
+        add(own, day)
+    own.execute("""
+        UPDATE sessions SET break_starts_at = opens_at + INTERVAL '3 hours', break_ends_at = opens_at + INTERVAL '4 hours'
+    """)
+    own.execute("INSERT INTO symbols (symbol, name, calendar) VALUES ('AAPL', 'Apple', 'OWN'), ('BTC', 'Bitcoin', '24/7')")
+    store(own, (at(9, 17), "AAPL", 0, "1", "1"))
+    newest = run(own, read_newest_trade, now)
+    assert newest.open_age(now) == open_hours * 3600
+    assert newest.age(now) == (now - at(9, 17)).total_seconds()
+    store(own, (at(9, 16), "BTC", 0, "1", "1"))
+    assert run(own, read_newest_trade, now).open_age(now) == newest.age(now)
 
 
 PLANS: dict[str, LiteralString] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from helpers.service import command, error_line
+from helpers.service import Service, command, error_line, eventually
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +250,51 @@ def test_an_invalid_file_is_refused_as_a_whole(own_database: str, tmp_path: Path
     )
     assert version(own_database) == before
     assert "BAD" not in calendars(own_database, "list")
+
+
+@pytest.fixture
+def used(new_migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A database with a symbol of XTKS, whose sessions are not stored yet."""
+    with new_migrated_database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("""
+                INSERT INTO calendars (code, name, time_zone, source)
+                VALUES ('XTKS', 'Tokyo', 'Asia/Tokyo', 'exchange_calendars'), ('XHKG', 'x', 'x', 'exchange_calendars')
+            """)
+            connection.execute("INSERT INTO symbols (symbol, name, calendar) VALUES ('7203', 'Toyota', 'XTKS')")
+        yield url
+
+
+def session_counts(url: str) -> dict[str, int]:
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute("SELECT calendar, count(*) FROM sessions GROUP BY calendar").fetchall())
+
+
+def test_the_service_refreshes_the_calendars_that_symbols_use_at_its_start(used: str, tmp_path: Path):
+    service = Service(tmp_path, DATABASE_URL=used, FEED_ENABLED="false", MARKET_DATA_HOME=str(tmp_path))
+    try:
+        service.wait_until_ready()
+        eventually(lambda: session_counts(used).get("XTKS", 0) > 8000, 60)
+        assert session_counts(used).keys() == {"XTKS"}
+        eventually(lambda: "XTKS: 8," in service.text)
+        eventually(lambda: not service.descendants())
+    finally:
+        service.end()
+
+
+def test_a_service_that_stops_ends_its_refresh(used: str, tmp_path: Path):
+    with psycopg.connect(used, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO leases (name, holder, expires_at) VALUES ('calendars', 'x', now() + INTERVAL '50 s')"
+        )
+    service = Service(tmp_path, DATABASE_URL=used, FEED_ENABLED="false", MARKET_DATA_HOME=str(tmp_path))
+    try:
+        service.wait_until_ready()
+        eventually(service.descendants)
+    finally:
+        service.end()
+    assert not service.descendants()
+    assert session_counts(used) == {}
+    assert calendars(used, "refresh", "--used") == ""  # another process holds the lease
+    assert "Another process refreshes calendars" in failure(used, "refresh", "XTKS")
+    assert session_counts(used) == {}
