@@ -45,7 +45,7 @@ class Endpoint(NamedTuple):
 
     @property
     def url(self) -> str:
-        return self.path.replace("{symbol}", "AAPL")
+        return self.path.replace("{symbol}", "AAPL").replace("{code}", "24/7")
 
 
 def endpoints() -> list[Endpoint]:

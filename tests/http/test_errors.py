@@ -26,7 +26,10 @@ PATHS = [
     "/log/proof",
     "/metrics",
     "/symbols",
-    "/symbols/{symbol:path}",
+    "/symbols/{symbol:str}",
+    "/calendars",
+    "/calendars/{code:str}/sessions",
+    "/market/status",
     "/price",
     "/price/latest",
     "/prices/latest",
@@ -48,7 +51,7 @@ PATHS = [
 ]
 WRITABLE = {
     "/symbols": "POST",
-    "/symbols/{symbol:path}": "PATCH",
+    "/symbols/{symbol:str}": "PATCH",
     "/trades": "POST",
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
@@ -88,7 +91,7 @@ def test_these_tests_cover_all_paths(service: TestClient):
     ],
 )
 def test_other_methods_are_405_with_the_allowed_ones(service: TestClient, path: str, method: str):
-    address = path.replace("{symbol:path}", "AAPL")
+    address = path.replace("{symbol:str}", "AAPL").replace("{code:str}", "XNYS")
     response = service.request(method, address, content=b"{broken", headers={"content-type": "application/json"})
     assert method in assert_problem(response, 405)
     allowed = set(response.headers["allow"].split(", ")) - {"HEAD", "OPTIONS", "websocket"}

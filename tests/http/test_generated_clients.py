@@ -153,6 +153,10 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert answer.late_trade_count == 10
     assert call("get_revisions", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").version > 0
     assert call("get_revised_buckets", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").count > 0
+    assert [calendar.code for calendar in call("get_calendars").calendars] == ["24/7"]
+    days = {"start": date(2026, 2, 7), "end": date(2026, 2, 9)}
+    assert [session.day.day for session in call("get_sessions", code="24/7", **days).sessions] == [7, 8]
+    assert call("get_market_status", symbol="AAPL").status is models.MarketStatusStatus.OPEN
     assert call("get_audit_status").open_differences == 0
     for name, arguments in LOG_OPERATIONS.items():  # 404 until the log has begun
         assert call(name, **arguments)
@@ -290,6 +294,9 @@ def test_typescript_calls_every_operation(
             "late": MONTH_MINUTES,
             "revised": 1,
             "revisions": None,
+            "calendars": ["24/7"],
+            "sessions": ["2026-02-07", "2026-02-08"],
+            "market": "open",
             "differences": 0,
             "log": True,
             "metrics": True,

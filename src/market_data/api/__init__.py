@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Router
 
 from market_data.api import dashboard, docs, front_page
+from market_data.api.calendars import calendars, market_status, sessions
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
 from market_data.api.explanation import candle_explanation
@@ -38,9 +39,12 @@ _HANDLERS: list[Any] = [
     options_handler("/symbols", "GET", "POST"),
     symbols,
     add_symbol,
-    options_handler("/symbols/{symbol:path}", "GET", "PATCH"),
+    options_handler("/symbols/{symbol:str}", "GET", "PATCH"),
     one_symbol,
     change_symbol,
+    calendars,
+    sessions,
+    market_status,
     latest_price,
     latest_prices,
     snapshots,

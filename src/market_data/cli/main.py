@@ -14,6 +14,7 @@ COMMANDS = {
     "watch": ("operate.watch", "show live prices"),
     "status": ("operate.status", "show the state of a running service"),
     "psql": ("operate.psql", "open psql on the database"),
+    "calendars": ("operate.calendars", "show, refresh and import calendars of trading sessions"),
     "backfill": ("data.backfill", "write synthetic history before the earliest trades"),
     "import": ("data.import_trades", "store the trades of a file"),
     "retention": ("data.retention", "show or set how long trades are kept"),

@@ -113,6 +113,15 @@ const service = {
   revisions: (
     await data(client.GET('/revisions', { params: { query: { symbol: 'AAPL', interval: '1w', start: '2026-01-01' } } }))
   ).next_page_token,
+  calendars: (await data(client.GET('/calendars'))).calendars.map(({ code }) => code),
+  sessions: (
+    await data(
+      client.GET('/calendars/{code}/sessions', {
+        params: { path: { code: '24/7' }, query: { start: '2026-02-07', end: '2026-02-09' } },
+      }),
+    )
+  ).sessions.map(({ day }) => day),
+  market: (await data(client.GET('/market/status', { params: { query } }))).status,
   differences: (await data(client.GET('/status/audit'))).open_differences,
   log: (
     await Promise.all([
