@@ -4,8 +4,8 @@ The database formats the JSON of `Trade`, `Candle`, `FilledCandle` and `Snapshot
 compare the two. Numbers are `float` to clients, and exact decimals in the database and in JSON. Times are in UTC.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, Final
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -70,6 +70,9 @@ class PriceList(Struct, frozen=True):
     count: Count
 
 
+SymbolType = Literal["stock", "etf", "crypto", "fx", "future", "index", "other"]
+
+
 class Symbol(Struct, frozen=True):
     """A known symbol."""
 
@@ -79,6 +82,13 @@ class Symbol(Struct, frozen=True):
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
     signed: Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", False)]
     currency: Annotated[str, doc("Currency of its prices.", "USD")]
+    type: Annotated[SymbolType, doc("Kind of instrument.", "stock")]
+    calendar: Annotated[str, doc("Code of the calendar of its trading sessions; `24/7`: always open.", "XNYS")]
+    tick_size: Annotated[float | None, doc("Smallest step of the price; null if unknown.", 0.01)]
+    listed: Annotated[date | None, doc("First day of trading at the exchange; null if unknown.", "1980-12-12")]
+    delisted: Annotated[date | None, doc("Last day of trading at the exchange; null while listed, or if unknown.")]
+    description: Annotated[str, doc("Text for people.", "Common stock of Apple Inc.")]
+    aliases: Annotated[list[str], doc("Further names by which people find the symbol.", ["US0378331005"])]
 
 
 class SymbolList(Struct, frozen=True):

@@ -34,6 +34,13 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
         "bool",
         "bool",
         "text",
+        "text",
+        "text",
+        "text",
+        "date",
+        "date",
+        "text",
+        "text",
     ]
 
 
