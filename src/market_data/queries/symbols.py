@@ -69,15 +69,15 @@ class AddedSymbol(NamedTuple):
     is_new: bool
 
 
-async def insert_symbol(connection: Connection, given: SymbolIn) -> AddedSymbol:
-    """Add a symbol; a known one is not changed.
+async def insert_symbol(connection: Connection, given: SymbolIn, key: str | None = None) -> AddedSymbol:
+    """Add a symbol, with another key than its name if one is given; a known one is not changed.
 
     Raises:
         BadParameters: There is no such calendar, or `delisted` is before `listed`.
     """
     cursor = connection.cursor(binary=True, row_factory=args_row(_symbol))
     with _explaining_violations(given.symbol, given):
-        await cursor.execute(ADD_SYMBOL, (encode(given).decode(),))
+        await cursor.execute(ADD_SYMBOL, (encode(replace(given, symbol=key or given.symbol)).decode(),))
     if added := await cursor.fetchone():
         return AddedSymbol(added, is_new=True)
     await cursor.execute(ONE_SYMBOL, (given.symbol,))
