@@ -7,7 +7,7 @@ compare the two. Numbers are `float` to clients, and exact decimals in the datab
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 SERVICE: Final = "market-data-platform"
 
@@ -54,6 +54,15 @@ NextPageToken = Annotated[
 ]
 
 
+RenamedTo = Annotated[
+    str | UnsetType, doc("Present name of the symbol. Present only if the request has a former name.", "META")
+]
+RenamedSymbols = Annotated[
+    dict[str, str] | UnsetType,
+    doc("Present names by the former names that the request has. Present only if it has some.", {"FB": "META"}),
+]
+
+
 class LatestPrice(Struct, frozen=True):
     """The newest trade of a symbol."""
 
@@ -68,6 +77,7 @@ class PriceList(Struct, frozen=True):
 
     prices: Annotated[list[LatestPrice], doc("The newest trades.")]
     count: Count
+    renamed_to: RenamedSymbols = UNSET
 
 
 SymbolType = Literal["stock", "etf", "crypto", "fx", "future", "index", "other"]
@@ -118,6 +128,7 @@ class TradeList(Struct, frozen=True):
     count: Count
     trades: Annotated[list[Trade], doc("The trades.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolsTradeList(Struct, frozen=True):
@@ -130,6 +141,7 @@ class SymbolsTradeList(Struct, frozen=True):
     count: Count
     trades: Annotated[list[Trade], doc("The trades.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedSymbols = UNSET
 
 
 class Candle(Struct, frozen=True, omit_defaults=True):
@@ -157,6 +169,7 @@ class CandleList(Struct, frozen=True):
     count: Count
     candles: Annotated[list[Candle], doc("The candles.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedTo = UNSET
 
 
 class FilledCandle(Struct, frozen=True, omit_defaults=True):
@@ -186,6 +199,7 @@ class FilledCandleList(Struct, frozen=True):
     candles: Annotated[list[FilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
     fill: FillName
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolCandle(Candle, frozen=True, omit_defaults=True, kw_only=True):
@@ -204,6 +218,7 @@ class SymbolsCandleList(Struct, frozen=True):
     count: Count
     candles: Annotated[list[SymbolCandle], doc("The candles.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedSymbols = UNSET
 
 
 class SymbolFilledCandle(FilledCandle, frozen=True, omit_defaults=True, kw_only=True):
@@ -223,6 +238,7 @@ class SymbolsFilledCandleList(Struct, frozen=True):
     candles: Annotated[list[SymbolFilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
     fill: FillName
+    renamed_to: RenamedSymbols = UNSET
 
 
 class Last24Hours(Struct, frozen=True, omit_defaults=True):
@@ -263,6 +279,7 @@ class SnapshotList(Struct, frozen=True):
 
     snapshots: Annotated[list[Snapshot], doc("The snapshots.")]
     count: Count
+    renamed_to: RenamedSymbols = UNSET
 
 
 class ParameterProblem(Struct, frozen=True):

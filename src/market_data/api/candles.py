@@ -22,6 +22,7 @@ from market_data.api.http.parameters import (
     GraceParameter,
     IntervalParameter,
     OneSymbolParameter,
+    OnParameter,
     PageTokenParameter,
     SeveralSymbolsParameter,
     StartParameter,
@@ -83,14 +84,15 @@ async def candles(
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: CandlesAsOfParameter = None,
+    on: OnParameter = None,
     grace: GraceParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "asc"
     check_zone(interval, tz)
     past = await _find_past(request, as_of, grace, page_token, plain=interval in INTERVALS and not tz and not fill)
-    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
-    selection = select(
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
+    selection = await select(
         request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *([grace] if grace else [])
     )
     rows = await _range(request, selection, interval, order, tz, fill)

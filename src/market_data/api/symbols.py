@@ -6,19 +6,24 @@ from typing import Any
 from litestar import Request, get, patch, post
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Raw
+from msgspec.structs import astuple, replace
 
 from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import REVALIDATE
 from market_data.api.http.consistency import read_source, write_headers
-from market_data.api.http.handlers import json_response, unknown_symbol
+from market_data.api.http.handlers import json_response, root_path, unknown_symbol
+from market_data.api.http.naming import loaded_names, reload_names, resolve, with_renamed
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, response, responses
 from market_data.api.http.parameters import PathSymbolParameter
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import Conflict
 from market_data.models import ParameterProblem, Symbol, SymbolList
+from market_data.models_names import NamedSymbol, PastName
 from market_data.models_writes import SymbolChangeIn, SymbolIn
+from market_data.names import Names
+from market_data.queries.names import add_symbol_named
 from market_data.queries.row_pages import digits_of
-from market_data.queries.symbols import insert_symbol, read_symbol, read_symbols, update_symbol
+from market_data.queries.symbols import read_symbol, read_symbols, update_symbol
 from market_data.services import services_of
 from market_data.trade_validation import symbol_path
 
@@ -34,6 +39,8 @@ from market_data.trade_validation import symbol_path
 )
 async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     found = await read_source(request).read(read_symbols)
+    if names := await loaded_names(request):
+        found = sorted((_shown(names, each) for each in found), key=lambda each: each.symbol)
     return json_response(SymbolList(found, len(found)), REVALIDATE)
 
 
@@ -44,13 +51,35 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     description="A known symbol, as in `/symbols`. Slashes in it may be escaped (`EUR%2FUSD`) or not (`EUR/USD`).",
     tags=["Prices"],
     operation_class=openapi_operation(),
-    responses=responses(Symbol, 400, 404),
+    responses=responses(NamedSymbol, 400, 404),
 )
 async def one_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
-    found = await read_source(request).read(read_symbol, symbol)
+    resolved = await resolve(request, [symbol])
+    found = await read_source(request).read(read_symbol, resolved.key)
     if found is None:
         raise unknown_symbol(symbol)
-    return json_response(found, REVALIDATE)
+    body = with_renamed(named_symbol(services_of(request).names, found), resolved, is_list=False)
+    headers = dict(REVALIDATE)
+    if resolved.renamed:
+        headers["Link"] = f'<{root_path(request)}{symbol_path(resolved.renamed_to)}>; rel="canonical"'
+    return json_response(body, headers)
+
+
+def _shown(names: Names, symbol: Symbol) -> Symbol:
+    """Return a symbol with its present name."""
+    return replace(symbol, symbol=names.name_of(symbol.symbol))
+
+
+def named_symbol(names: Names, symbol: Symbol) -> NamedSymbol:
+    """Return a symbol, by its key, with its names."""
+    past = [PastName(each.name, each.since, each.until) for each in names.names_of(symbol.symbol)]
+    return NamedSymbol(*astuple(_shown(names, symbol)), names=past)
+
+
+def actor_of(request: Request[Any, Any, Any]) -> str:
+    """Return the name of the API key."""
+    key = request.scope["state"].get("key")
+    return "unknown" if key is None else key.name
 
 
 @post(
@@ -70,7 +99,10 @@ async def one_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParamete
 )
 async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await read_object(request, SymbolIn)
-    added = await services_of(request).database.write(insert_symbol, given)
+    added = await services_of(request).database.write(add_symbol_named, given, actor_of(request))
+    if added.symbol.symbol != given.symbol or await loaded_names(request):
+        await reload_names(request)
+    added = added._replace(symbol=_shown(services_of(request).names, added.symbol))
     if not added.is_new and (problems := _differences(added.symbol, given)):
         raise Conflict(f"{problems[0].detail}.", problems)
     return json_response(added.symbol, write_headers(request), status=201 if added.is_new else 200)
@@ -112,7 +144,8 @@ def _differences(known: Symbol, given: SymbolIn) -> list[ParameterProblem]:
 )
 async def change_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     change = await read_object(request, SymbolChangeIn)
-    changed = await services_of(request).database.write(update_symbol, symbol, change)
+    key = (await resolve(request, [symbol])).key
+    changed = await services_of(request).database.write(update_symbol, key, change)
     if changed is None:
         raise unknown_symbol(symbol)
-    return json_response(changed, write_headers(request))
+    return json_response(_shown(services_of(request).names, changed), write_headers(request))

@@ -23,6 +23,7 @@ async def read_names(connection: Connection) -> list[NameRange]:
     return await cursor.fetchall()
 
 
+NAMES_CHANNEL = "market_data_names"
 LISTEN_TO_NAMES = "LISTEN market_data_names"
 
 
@@ -160,4 +161,3 @@ async def _any_names(connection: Connection) -> bool:
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
     await cursor.execute(ANY_NAMES)
     return bool(await cursor.fetchone())
-

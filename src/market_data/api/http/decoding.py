@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from market_data.api.http.symbol_fields import FLAG, LIST, NULLABLE, NUMBER, SYMBOL_FIELDS, TEXT, printable
+from market_data.api.http.symbol_fields import FLAG, ISO_DATE, LIST, NULLABLE, NUMBER, SYMBOL_FIELDS, TEXT, printable
 from market_data.models_writes import MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
 from market_data.trade_validation import (
     InvalidTrade,
@@ -109,6 +109,21 @@ def _read_time(text: str) -> datetime:
     return datetime.fromisoformat(read_time(text)[1])
 
 
+def _read_name(text: str) -> str:
+    try:
+        return read_symbol(text)
+    except InvalidTrade as invalid:
+        raise InvalidTrade("to", invalid.detail) from None
+
+
+def _read_start(text: str) -> datetime:
+    """Return a time; a date is its midnight in UTC."""
+    try:
+        return _read_time(f"{text}T00:00:00Z" if ISO_DATE.fullmatch(text) else text)
+    except InvalidTrade as invalid:
+        raise InvalidTrade("at", invalid.detail) from None
+
+
 INTEGER, TIME = "a whole number, or a string of its digits", "a string such as 2026-02-08T10:30:00Z"
 
 FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
@@ -117,6 +132,8 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "volume": (NUMBER, lambda text: Decimal(read_volume(text))),
     "timestamp": (TIME, _read_time),
     "trade_id": (INTEGER, read_trade_id),
+    "to": (TEXT, _read_name),
+    "at": (TIME, _read_start),
     "reason": (TEXT, printable("reason", MAX_REASON_LENGTH)),
     **SYMBOL_FIELDS,
 }
