@@ -1,5 +1,7 @@
 """Names of instruments over time: reading them, renaming, and adding an instrument whose name was another one's."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
@@ -42,14 +44,23 @@ async def read_key(connection: Connection, name: str) -> str:
     return str(await cursor.fetchone())
 
 
-# Only one transaction at a time gives names, so that none gives one that another has given meanwhile.
-LOCK_NAMES = "LOCK TABLE symbol_names IN SHARE ROW EXCLUSIVE MODE"
 END_NAME = "UPDATE symbol_names SET until = %(at)s WHERE symbol = %(symbol)s AND until IS NULL"
 FIRST_NAME = "INSERT INTO symbol_names (name, symbol, until) VALUES (%(symbol)s, %(symbol)s, %(at)s)"
 NEXT_NAME = """
     INSERT INTO symbol_names (name, symbol, since, actor, reason)
     VALUES (%(name)s, %(symbol)s, %(at)s, %(actor)s, %(reason)s)
 """
+
+
+LOCK_NAMES = "LOCK TABLE symbol_names IN SHARE ROW EXCLUSIVE MODE"
+
+
+@asynccontextmanager
+async def _locked_names(connection: Connection) -> AsyncGenerator[Names]:
+    """Yield the names in a transaction, during which no other one changes them."""
+    async with connection.transaction():
+        await connection.execute(LOCK_NAMES)
+        yield Names(await read_names(connection))
 
 
 class Renaming(NamedTuple):
@@ -67,8 +78,11 @@ async def rename_symbol(connection: Connection, symbol: str, new: Renaming) -> b
     Raises:
         Conflict: Another instrument has the name at that time or later, or the present name began later.
     """
-    await connection.execute(LOCK_NAMES)
-    names = Names(await read_names(connection))
+    async with _locked_names(connection) as names:
+        return await _rename(connection, names, symbol, new)
+
+
+async def _rename(connection: Connection, names: Names, symbol: str, new: Renaming) -> bool:
     known = names.names_of(symbol)
     if any((each.name, each.since) == (new.name, new.at) for each in known):
         return False
@@ -111,8 +125,11 @@ async def add_symbol_named(connection: Connection, given: SymbolIn, actor: str) 
     Raises:
         BadParameters: As `insert_symbol`.
     """
-    await connection.execute(LOCK_NAMES)
-    names = Names(await read_names(connection))
+    async with _locked_names(connection) as names:
+        return await _add(connection, names, given, actor)
+
+
+async def _add(connection: Connection, names: Names, given: SymbolIn, actor: str) -> AddedSymbol:
     ranges = names.ranges_of(given.symbol)
     if not ranges:
         return await insert_symbol(connection, given)
