@@ -45,6 +45,7 @@ FORMS = {
 MORE = {
     "POST /symbols": {"201", "409"},
     "PATCH /symbols/{symbol}": {"409"},
+    "POST /symbols/{symbol}/rename": {"404", "409"},
     "POST /trades": {"409"},
     "POST /trades/cancel": {"404"},
     "POST /trades/correct": {"404"},

@@ -12,7 +12,7 @@ from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, unknown_symbol
 from market_data.api.http.naming import reload_names, resolve
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, responses
-from market_data.api.http.parameters import SymbolOfPathParameter
+from market_data.api.http.parameters import PathSymbolParameter
 from market_data.api.symbols import actor_of, named_symbol
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
@@ -37,7 +37,7 @@ from market_data.trade_validation import rfc3339
     operation_class=openapi_operation(body=request_body(RenameIn, {"to": "META", "at": "2022-06-09"}), scope="write"),
     responses=responses(NamedSymbol, *BODY_PROBLEMS, 404, 409),
 )
-async def rename(request: Request[Any, Any, Any], symbol: SymbolOfPathParameter) -> ASGIResponse:
+async def rename(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     given = await read_object(request, RenameIn)
     if given.at > (now := datetime.now(UTC)):
         raise BadParameters([ParameterProblem("at", f"is in the future; now is {rfc3339(now)}. Rename the symbol then")])

@@ -122,7 +122,6 @@ NOTATIONS = (
 
 SymbolParameter = Annotated[Ticker, _symbol(_LISTED)]
 AnySymbolParameter = Annotated[OptionalTicker, _symbol("Default: all symbols.")]
-SymbolOfPathParameter = Annotated[Ticker, _symbol(_LISTED, PathParameter)]
 PathSymbolParameter = Annotated[PathTicker, _symbol(_LISTED, PathParameter)]
 
 
