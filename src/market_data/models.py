@@ -70,6 +70,7 @@ class LatestPrice(Struct, frozen=True):
     price: Price
     volume: Volume
     timestamp: Timestamp
+    renamed_to: RenamedTo = UNSET
 
 
 class PriceList(Struct, frozen=True):
@@ -81,6 +82,14 @@ class PriceList(Struct, frozen=True):
 
 
 SymbolType = Literal["stock", "etf", "crypto", "fx", "future", "index", "other"]
+
+
+class PastName(Struct, frozen=True):
+    """A name that a symbol had for a time."""
+
+    name: Annotated[str, doc("The name.", "FB")]
+    since: Annotated[datetime | None, doc("Time from which it had the name, inclusive; null: since ever.")]
+    until: Annotated[datetime | None, doc("Time until which it had the name, exclusive; null for the present name.")]
 
 
 class Symbol(Struct, frozen=True):
@@ -99,6 +108,10 @@ class Symbol(Struct, frozen=True):
     delisted: Annotated[date | None, doc("Last day of trading at the exchange; null while listed, or if unknown.")]
     description: Annotated[str, doc("Text for people.", "Common stock of Apple Inc.")]
     aliases: Annotated[list[str], doc("Further names by which people find the symbol.", ["US0378331005"])]
+    names: Annotated[list[PastName] | UnsetType, doc("Its names, the oldest first. Only `/symbols/{symbol}` has them.")] = (
+        UNSET
+    )
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolList(Struct, frozen=True):

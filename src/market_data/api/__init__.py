@@ -16,7 +16,7 @@ from market_data.api.http.query_string import check_names
 from market_data.api.log import log_checkpoint, log_key, log_proof, log_tile
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices, snapshots
-from market_data.api.renames import rename
+from market_data.api.renames import rename_symbol
 from market_data.api.revised_buckets import revised_buckets
 from market_data.api.revisions import revisions
 from market_data.api.root import root
@@ -42,7 +42,7 @@ _HANDLERS: list[Any] = [
     options_handler("/symbols/{symbol:str}", "GET", "PATCH"),
     one_symbol,
     change_symbol,
-    rename,
+    rename_symbol,
     latest_price,
     latest_prices,
     snapshots,

@@ -5,7 +5,6 @@ from typing import Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Raw
-from msgspec.structs import astuple
 
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import require_symbol, require_symbols
@@ -15,8 +14,7 @@ from market_data.api.http.parameters import AsOfParameter, OnParameter, SymbolPa
 from market_data.api.http.past import DATA_VERSION, caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
-from market_data.models import PriceList, SnapshotList
-from market_data.models_names import NamedPrice
+from market_data.models import LatestPrice, PriceList, SnapshotList
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
 from market_data.queries.snapshots import read_snapshots
 
@@ -27,7 +25,7 @@ from market_data.queries.snapshots import read_snapshots
     description="The newest trade of a symbol. `/price` is the same as `/price/latest`.",
     tags=["Prices"],
     operation_class=openapi_operation(has_version=True),
-    responses=responses(NamedPrice, 400, 404, 410),
+    responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
     request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None, on: OnParameter = None
@@ -45,7 +43,7 @@ async def latest_price(
             f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
         )
     headers = {**caching_of(request, as_of), DATA_VERSION: str(found.version)}
-    return named_response(request, NamedPrice(*astuple(found.prices[0])), headers, resolved)
+    return named_response(request, found.prices[0], headers, resolved)
 
 
 @get(

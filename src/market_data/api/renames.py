@@ -15,9 +15,9 @@ from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, reque
 from market_data.api.http.parameters import PathSymbolParameter
 from market_data.api.symbols import actor_of, named_symbol
 from market_data.errors import BadParameters
-from market_data.models import ParameterProblem
-from market_data.models_names import NamedSymbol, RenameIn
-from market_data.queries.names import Renaming, rename_symbol
+from market_data.models import ParameterProblem, Symbol
+from market_data.models_names import RenameIn
+from market_data.queries.names import Renaming, give_name
 from market_data.queries.symbols import read_symbol
 from market_data.services import services_of
 from market_data.trade_validation import rfc3339
@@ -34,10 +34,12 @@ from market_data.trade_validation import rfc3339
         "changes nothing. 409 if another symbol has the name then, or later."
     ),
     tags=["Prices"],
-    operation_class=openapi_operation(body=request_body(RenameIn, {"to": "META", "at": "2022-06-09"}), scope="write"),
-    responses=responses(NamedSymbol, *BODY_PROBLEMS, 404, 409),
+    operation_class=openapi_operation(
+        body=request_body(RenameIn, {"to": "META", "at": "2022-06-09T00:00:00Z"}), scope="write"
+    ),
+    responses=responses(Symbol, *BODY_PROBLEMS, 404, 409),
 )
-async def rename(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
+async def rename_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     given = await read_object(request, RenameIn)
     if given.at > (now := datetime.now(UTC)):
         raise BadParameters([ParameterProblem("at", f"is in the future; now is {rfc3339(now)}. Rename the symbol then")])
@@ -46,7 +48,7 @@ async def rename(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -
     if await database.read(read_symbol, key) is None:
         raise unknown_symbol(symbol)
     reason = None if given.reason is UNSET else given.reason
-    await database.write(rename_symbol, key, Renaming(given.to, given.at, actor_of(request), reason))
+    await database.write(give_name, key, Renaming(given.to, given.at, actor_of(request), reason))
     await reload_names(request)
     found = await database.read(read_symbol, key)
     if found is None:

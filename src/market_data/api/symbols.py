@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Request, get, patch, post
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Raw
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from market_data.api.http.bodies import read_object
 from market_data.api.http.caching import REVALIDATE
@@ -17,8 +17,7 @@ from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, reque
 from market_data.api.http.parameters import PathSymbolParameter
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import Conflict
-from market_data.models import ParameterProblem, Symbol, SymbolList
-from market_data.models_names import NamedSymbol, PastName
+from market_data.models import ParameterProblem, PastName, Symbol, SymbolList
 from market_data.models_writes import SymbolChangeIn, SymbolIn
 from market_data.names import Names
 from market_data.queries.names import add_symbol_named
@@ -50,7 +49,7 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     description="A known symbol, as in `/symbols`. Slashes in it may be escaped (`EUR%2FUSD`) or not (`EUR/USD`).",
     tags=["Prices"],
     operation_class=openapi_operation(),
-    responses=responses(NamedSymbol, 400, 404),
+    responses=responses(Symbol, 400, 404),
 )
 async def one_symbol(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     resolved = await resolve(request, [symbol])
@@ -69,10 +68,10 @@ def _shown(names: Names, symbol: Symbol) -> Symbol:
     return replace(symbol, symbol=names.name_of(symbol.symbol))
 
 
-def named_symbol(names: Names, symbol: Symbol) -> NamedSymbol:
+def named_symbol(names: Names, symbol: Symbol) -> Symbol:
     """Return a symbol, by its key, with its names."""
     past = [PastName(each.name, each.since, each.until) for each in names.names_of(symbol.symbol)]
-    return NamedSymbol(*astuple(_shown(names, symbol)), names=past)
+    return replace(_shown(names, symbol), names=past)
 
 
 def actor_of(request: Request[Any, Any, Any]) -> str:

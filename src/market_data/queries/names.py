@@ -72,7 +72,7 @@ class Renaming(NamedTuple):
     reason: str | None
 
 
-async def rename_symbol(connection: Connection, symbol: str, new: Renaming) -> bool:
+async def give_name(connection: Connection, symbol: str, new: Renaming) -> bool:
     """Give an instrument, by its key, another name from a time on. Returns False if it has got that name then already.
 
     Raises:
