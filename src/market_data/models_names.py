@@ -16,7 +16,8 @@ class RenameIn(Struct, kw_only=True, forbid_unknown_fields=True):
     at: Annotated[
         datetime,
         doc(
-            "Time from which it has the name, in the past: RFC 3339, with a zone. A date, its midnight in UTC, is accepted too.",
+            "Time from which it has the name, in the past: RFC 3339, with a zone. A date is accepted too: its midnight in "
+            "UTC.",
             "2022-06-09T00:00:00Z",
             tz=True,
         ),

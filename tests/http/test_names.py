@@ -392,8 +392,6 @@ def test_missed_events_have_present_names(address: str, renamed: TestClient, con
 def test_service_that_starts_later_reads_the_names(
     renamed: TestClient, make_client: Callable[[Settings], TestClient], settings: Settings
 ):
-    renamed: TestClient, make_client: Callable[[Settings], TestClient], settings: Settings
-):
     with make_client(settings) as late:
         answer = late.get("/trades", params={"symbol": "META", "limit": 1})
         assert answer.json()["trades"][0]["price"] == 184

@@ -150,6 +150,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "POST /symbols": {},
         "GET /symbols/{symbol}": {"symbol": True},
         "PATCH /symbols/{symbol}": {"symbol": True},
+        "POST /symbols/{symbol}/rename": {"symbol": True},
         "POST /trades": {"partial": False},
         "POST /trades/cancel": {},
         "POST /trades/correct": {},

@@ -3,10 +3,12 @@
 import argparse
 import csv
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from market_data.api.http.symbol_fields import FLAG, NULLABLE, SYMBOL_FIELDS, read_aliases
 from market_data.cli import runner
@@ -14,8 +16,10 @@ from market_data.cli.console import counted, output
 from market_data.cli.operate.text_tables import plain_table, render
 from market_data.database.connection import Connection, connect
 from market_data.errors import BadParameters, CommandFailed, Conflict
-from market_data.models import Symbol
+from market_data.models import PastName, Symbol
 from market_data.models_writes import SymbolChangeIn, SymbolIn
+from market_data.names import Names
+from market_data.queries.names import read_key, read_names
 from market_data.queries.symbols import insert_symbol, read_symbol, read_symbols, update_symbol
 from market_data.settings import Settings
 from market_data.trade_validation import InvalidTrade, shown
@@ -76,7 +80,9 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
 
 async def _list(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
-        symbols = await read_symbols(connection)
+        names = Names(await read_names(connection))
+        symbols = [replace(each, symbol=names.name_of(each.symbol)) for each in await read_symbols(connection)]
+    symbols.sort(key=lambda each: each.symbol)
     if parsed.json:
         output(_to_json(symbols))
         return 0
@@ -94,14 +100,20 @@ async def _list(database_url: str, parsed: argparse.Namespace) -> int:
 
 async def _show(database_url: str, parsed: argparse.Namespace) -> int:
     async with await connect(database_url, 0) as connection:
-        found = await read_symbol(connection, parsed.symbol)
+        names = Names(await read_names(connection))
+        key = names.key_of(parsed.symbol)
+        found = await read_symbol(connection, key)
     if found is None:
         raise _unknown(parsed.symbol)
+    past = [PastName(each.name, each.since, each.until) for each in names.names_of(key)]
+    found = replace(found, symbol=names.name_of(key), names=past)
     if parsed.json:
         output(_to_json(found))
         return 0
-    for name in found.__struct_fields__:
+    for name in (name for name in found.__struct_fields__ if name not in ("names", "renamed_to")):
         output(f"{name}: {_text_of(getattr(found, name))}".rstrip())
+    for each in past if len(past) > 1 else ():
+        output(f"named {each.name} {_range_of(each)}")
     return 0
 
 
@@ -117,7 +129,8 @@ async def _set(database_url: str, parsed: argparse.Namespace) -> int:
             raise CommandFailed(f"{invalid}.") from None
     async with await connect(database_url, 0) as connection:
         try:
-            changed = await update_symbol(connection, parsed.symbol, SymbolChangeIn(**values))
+            key = await read_key(connection, parsed.symbol)
+            changed = await update_symbol(connection, key, SymbolChangeIn(**values))
         except (BadParameters, Conflict) as error:
             raise CommandFailed(f"{error}".rstrip(".") + ".") from None
     if changed is None:
@@ -147,10 +160,11 @@ async def _import(database_url: str, parsed: argparse.Namespace) -> int:
 
 async def _store(connection: Connection, line: _Line) -> bool:
     """Change a symbol, or add it and return True."""
-    known = await read_symbol(connection, line.symbol)
+    key = await read_key(connection, line.symbol)
+    known = await read_symbol(connection, key)
     if known is not None:
         if line.values:
-            await update_symbol(connection, line.symbol, SymbolChangeIn(**line.values))
+            await update_symbol(connection, key, SymbolChangeIn(**line.values))
         return False
     if "name" not in line.values:
         raise CommandFailed(f"line {line.number}: {line.symbol} is new and needs a name; nothing was stored.")
@@ -238,6 +252,11 @@ def _text_of(value: object) -> str:
     if isinstance(value, list):
         return ALIASES_SEPARATOR.join(map(str, value))  # type: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # texts
     return "" if value is None else str(value)
+
+
+def _range_of(past: PastName) -> str:
+    since = f"since {past.since.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if past.since else "since ever"
+    return f"{since}, until {past.until.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if past.until else since
 
 
 def _to_json(value: Symbol | Sequence[Symbol]) -> str:
