@@ -96,10 +96,10 @@ class Names:
         found = [each for each in ranges if (each.since or FIRST) < end and start < (each.until or LAST)]
         return found[-1].symbol if found else None
 
-    def rename_json(self, text: str) -> str:
-        """Return JSON with present names in place of the keys in its members `symbol`."""
-        present = self._present
-        return SYMBOL_MEMBER.sub(lambda found: present.get(found[0], found[0]), text) if present else text
+    def rename_json(self, text: str, names: Mapping[str, str] | None = None) -> str:
+        """Return JSON with present names, or others by key, in place of the keys in its members `symbol`."""
+        shown = self._present if names is None else names
+        return SYMBOL_MEMBER.sub(lambda found: shown.get(found[0], found[0]), text) if shown else text
 
     def rename_lines(self, key: str, text: str) -> str:
         """Return the lines of a CSV file, all of which begin with a key, with its present name."""

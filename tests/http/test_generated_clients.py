@@ -275,7 +275,7 @@ def test_typescript_calls_every_operation(
     assert found.pop("event").startswith("id: ")
     assert found == {
         "sameTypes": [True] * 6,
-        "symbol": ["Berkshire", "Berkshire Hathaway", "Apple", "Berkshire Hathaway", "Microsoft"],
+        "symbol": ["Berkshire", "Berkshire Hathaway", "NEW", 2, "Apple", "Berkshire Hathaway", "Microsoft", "Old"],
         "stored": [[1, 0], [1, 1]],
         "changes": [490, "cancel", "twice", "typo"],
         "prices": [159, 159, 159, 490, 490],

@@ -79,8 +79,9 @@ def _bodies() -> dict[str, Any]:
         if not schema["required"]:
             del schema["required"]
         for field in schema["properties"].values():
-            if field.get("format") == "decimal":  # msgspec's schema for a Decimal is that of a string
-                field.update(type="number", format="double")
+            for each in (field, *field.get("anyOf", ())):
+                if each.get("format") == "decimal":  # msgspec's schema for a Decimal is that of a string
+                    each.update(type="number", format="double")
     return schemas
 
 
