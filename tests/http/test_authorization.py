@@ -29,6 +29,7 @@ SCOPES = {
     ("GET", "/trades/changes"): "admin",
     ("POST", "/symbols"): "write",
     ("PATCH", "/symbols/{symbol}"): "write",
+    ("POST", "/symbols/{symbol}/rename"): "write",
 }
 """Paths that need more than the scope `read`."""
 

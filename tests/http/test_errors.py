@@ -30,6 +30,7 @@ PATHS = [
     "/calendars",
     "/calendars/{code:str}/sessions",
     "/market/status",
+    "/symbols/{symbol:str}/rename",
     "/price",
     "/price/latest",
     "/prices/latest",
@@ -52,11 +53,12 @@ PATHS = [
 WRITABLE = {
     "/symbols": "POST",
     "/symbols/{symbol:str}": "PATCH",
+    "/symbols/{symbol:str}/rename": "POST",
     "/trades": "POST",
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
 }
-ONLY_WRITABLE = ("/trades/cancel", "/trades/correct")
+ONLY_WRITABLE = ("/trades/cancel", "/trades/correct", "/symbols/{symbol:str}/rename")
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 

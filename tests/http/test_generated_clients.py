@@ -129,6 +129,10 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert call("get_one_symbol", symbol="brk/b").name == "Berkshire"
     assert call("change_symbol", symbol="brk/b", body=models.SymbolChangeIn(name="Berkshire Hathaway")).active
     assert [symbol.symbol for symbol in call("get_symbols").symbols] == ["AAPL", "BRK/B", "MSFT"]
+    call("add_symbol", body=models.SymbolIn("OLD", "Old", type_=models.SymbolInType.ETF, aliases=["Older"]))
+    named = call("rename_symbol", symbol="old", body=models.RenameIn("NEW", TIME))
+    assert (named.symbol, named.type_, [each.until for each in named.names]) == ("NEW", "etf", [TIME, None])
+    assert call("get_one_symbol", symbol="OLD").renamed_to == "NEW"
 
     sent = models.TradeIn(symbol="BRK/B", price=489.5, volume=2, timestamp=TIME)
     free = models.TradeIn(symbol="BRK/B", price=0, volume=2, timestamp=TIME, trade_id=2)
@@ -275,7 +279,7 @@ def test_typescript_calls_every_operation(
     assert found.pop("event").startswith("id: ")
     assert found == {
         "sameTypes": [True] * 6,
-        "symbol": ["Berkshire", "Berkshire Hathaway", "Apple", "Berkshire Hathaway", "Microsoft"],
+        "symbol": ["Berkshire", "Berkshire Hathaway", "NEW", 2, "Apple", "Berkshire Hathaway", "Microsoft", "Old"],
         "stored": [[1, 0], [1, 1]],
         "changes": [490, "cancel", "twice", "typo"],
         "prices": [159, 159, 159, 490, 490],

@@ -96,6 +96,7 @@ def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, two_t
         for method, path, body, more in (
             ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
             ("PATCH", "/symbols/AAPL", {"name": "New"}, ("symbol", "created_at", "__proto__")),
+            ("POST", "/symbols/AAPL/rename", {"to": "NEW", "at": "2024-01-01"}, ("actor", "since", "changed_at")),
             ("POST", "/trades", GIVEN | {"trade_id": 5}, ("write_id", "time", "Price")),
             ("POST", "/trades/correct", IDENTITY | {"price": 5}, ("actor", "changed_at", "new_trade_id", "before")),
             ("POST", "/trades/cancel", IDENTITY, ("actor", "changed_at", "price")),

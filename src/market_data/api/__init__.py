@@ -17,6 +17,7 @@ from market_data.api.http.query_string import check_names
 from market_data.api.log import log_checkpoint, log_key, log_proof, log_tile
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices, snapshots
+from market_data.api.renames import rename_symbol
 from market_data.api.revised_buckets import revised_buckets
 from market_data.api.revisions import revisions
 from market_data.api.root import root
@@ -45,6 +46,7 @@ _HANDLERS: list[Any] = [
     calendars,
     sessions,
     market_status,
+    rename_symbol,
     latest_price,
     latest_prices,
     snapshots,

@@ -22,6 +22,7 @@ from market_data.api.http.parameters import (
     GraceParameter,
     IntervalParameter,
     OneSymbolParameter,
+    OnParameter,
     PageTokenParameter,
     SessionParameter,
     SeveralSymbolsParameter,
@@ -87,6 +88,7 @@ async def candles(
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: CandlesAsOfParameter = None,
+    on: OnParameter = None,
     grace: GraceParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
@@ -95,9 +97,9 @@ async def candles(
     check_zone(interval, tz, session)
     is_plain = interval in INTERVALS and not tz and not fill and session == "all"
     past = await _find_past(request, as_of, grace, page_token, plain=is_plain)
-    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
     more = [*([grace] if grace else []), *([session] if session != "all" else [])]
-    selection = select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
+    selection = await select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
     rows = await _range(request, selection, interval, order, tz, fill, session)
     read_page = reader_of(rows)
 

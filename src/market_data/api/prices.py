@@ -7,9 +7,10 @@ from litestar.response.base import ASGIResponse
 from msgspec import Raw
 
 from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import json_response, require_symbol, require_symbols
+from market_data.api.http.handlers import require_symbol, require_symbols
+from market_data.api.http.naming import loaded_names, named_response, resolve, resolve_all, sorted_by_name
 from market_data.api.http.openapi import openapi_operation, responses
-from market_data.api.http.parameters import AsOfParameter, SymbolParameter, SymbolsParameter
+from market_data.api.http.parameters import AsOfParameter, OnParameter, SymbolParameter, SymbolsParameter
 from market_data.api.http.past import DATA_VERSION, caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
@@ -27,19 +28,22 @@ from market_data.queries.snapshots import read_snapshots
     responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
-    request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None, on: OnParameter = None
 ) -> ASGIResponse:
+    resolved = await resolve(request, [symbol], on)
+    key = resolved.key
     if as_of:
         past = await find_version(request, as_of)
-        found = await read_source(request).read_coalesced(read_latest_prices, (symbol,), past)
+        found = await read_source(request).read_coalesced(read_latest_prices, (key,), past)
     else:
-        found = await read_source(request).read_coalesced(read_latest_price, symbol)
+        found = await read_source(request).read_coalesced(read_latest_price, key)
     if not found.prices:
-        await require_symbol(request, symbol)
+        await require_symbol(request, key)
         raise NotFound(
             f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
         )
-    return json_response(found.prices[0], {**caching_of(request, as_of), DATA_VERSION: str(found.version)})
+    headers = {**caching_of(request, as_of), DATA_VERSION: str(found.version)}
+    return named_response(request, found.prices[0], headers, resolved)
 
 
 @get(
@@ -55,13 +59,21 @@ async def latest_price(
     responses=responses(PriceList, 400, 404, 410),
 )
 async def latest_prices(
-    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any],
+    symbols: SymbolsParameter = None,
+    as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
+    resolved = await resolve_all(request, symbols, on)
+    keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    prices, version = await read_source(request).read_coalesced(read_latest_prices, symbols, past)
-    if symbols and len(prices) < len(symbols):
-        await require_symbols(request, symbols)
-    return json_response(PriceList(prices, len(prices)), {**caching_of(request, as_of), DATA_VERSION: str(version)})
+    prices, version = await read_source(request).read_coalesced(read_latest_prices, keys, past)
+    if keys and len(prices) < len(keys):
+        await require_symbols(request, keys)
+    if names := await loaded_names(request):
+        prices = sorted(prices, key=lambda price: names.name_of(price.symbol))
+    headers = {**caching_of(request, as_of), DATA_VERSION: str(version)}
+    return named_response(request, PriceList(prices, len(prices)), headers, resolved, is_list=True)
 
 
 @get(
@@ -78,12 +90,19 @@ async def latest_prices(
     responses=responses(SnapshotList, 400, 404, 410),
 )
 async def snapshots(
-    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any],
+    symbols: SymbolsParameter = None,
+    as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
+    resolved = await resolve_all(request, symbols, on)
+    keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    found = await read_source(request).read_coalesced(read_snapshots, symbols, past)
-    if symbols and found.symbol_count < len(symbols):
-        await require_symbols(request, symbols)
+    found = await read_source(request).read_coalesced(read_snapshots, keys, past)
+    if keys and found.symbol_count < len(keys):
+        await require_symbols(request, keys)
     rows: Any = Raw(f"[{found.rows}]".encode())
+    if names := await loaded_names(request):
+        rows = sorted_by_name(names, rows)
     headers = {**caching_of(request, as_of), **version_headers(found.version)}
-    return json_response(SnapshotList(rows, found.symbol_count), headers)
+    return named_response(request, SnapshotList(rows, found.symbol_count), headers, resolved, is_list=True)

@@ -13,6 +13,7 @@ from market_data.api.http.parameters import (
     EndParameter,
     FormatParameter,
     OneSymbolParameter,
+    OnParameter,
     PageTokenParameter,
     SeveralSymbolsParameter,
     StartParameter,
@@ -49,12 +50,13 @@ async def trades(
     limit: TradesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "desc"
     past = await find_version(request, as_of, page_token)
-    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
-    selection = select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT)
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
+    selection = await select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT)
     from_end = selection.is_newest and order == "asc"
     rows = TradeRange(selection.symbols[0], selection.start, selection.end, order, from_end, past)
 

@@ -1,7 +1,7 @@
 """Query, header and path parameters of the handlers."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from market_data.api.http.parameter_types import (
     parsed,
     parsed_choice,
     parsed_limit,
+    read_date,
     read_duration,
     read_path_symbol,
     read_symbol,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     OptionalVersion = int | None
     OptionalDuration = timedelta | None
     OptionalClose = PastMoment | None
+    OptionalDate = date | None
 else:
     Ticker = OptionalTicker = parsed(read_symbol, is_text_value=STORED_SYMBOL.fullmatch)
     PathTicker = parsed(read_path_symbol, is_text_value=STORED_SYMBOL.fullmatch)
@@ -73,6 +75,7 @@ else:
     OptionalVersion = parsed(read_version_number, int)
     OptionalDuration = parsed(read_duration, timedelta)
     OptionalClose = parsed(read_close, PastMoment)
+    OptionalDate = parsed(read_date, date)
 
 _SYMBOL_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$", "max_length": MAX_SYMBOL_LENGTH}
 # Generated clients then take a `datetime` or a `date`, as well as the other notations.
@@ -233,6 +236,16 @@ GraceParameter = Annotated[
         "With `as_of=close`: a time such as `30s` (`s`, `m`, `h`, `d` or `w`); by default `0s`.",
         type="string",
         pattern="^[0-9]{1,6}[smhdw]$",
+    ),
+]
+OnParameter = Annotated[
+    OptionalDate,
+    query(
+        "on",
+        "The symbols that had their names on this day (in UTC), such as `2021-06-30`. Default: those that have them now, or "
+        "had them last.",
+        type="string",
+        format=OpenAPIFormat.DATE,
     ),
 ]
 TradesOrderParameter = Annotated[RowOrder, _order("desc", "time, then `trade_id`")]
