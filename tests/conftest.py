@@ -155,7 +155,8 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
 
 
 TRUNCATE = """
-    TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles
+    TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles,
+        corporate_actions
 """
 
 

@@ -1,0 +1,263 @@
+-- Present text of the functions of corporate actions.
+-- Functions that answers are computed with have no SET clause and name the schema, as those of past.sql.
+
+CREATE OR REPLACE FUNCTION action_factor(dividend numeric, divisor numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT
+AS $$
+    -- A quotient has at least as many decimals as its operands.
+    SELECT round(dividend * 1.0000000000000000000000000000000000000000 / divisor, 30)
+$$;
+
+CREATE OR REPLACE FUNCTION last_candle(
+    "interval" text, symbol text, since timestamptz, until timestamptz, version bigint,
+    OUT bucket timestamptz, OUT close numeric
+)
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    EXECUTE format(
+        $sql$
+            SELECT c.bucket, c.close
+            FROM %s AS c
+            WHERE c.bucket >= $2 AND c.bucket < $3 %s
+            ORDER BY c.bucket DESC
+            LIMIT 1
+        $sql$,
+        CASE
+            WHEN version IS NULL THEN 'public.candles_' || "interval"
+            ELSE format('public.candles_as_of(%L, $4, $1, $2, $3)', "interval")
+        END,
+        CASE WHEN version IS NULL THEN 'AND c.symbol = $1' ELSE '' END
+    )
+    INTO bucket, close
+    USING symbol, since, until, version;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION last_trade_before(
+    symbol text, moment timestamptz, version bigint, OUT bucket timestamptz, OUT close numeric
+)
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    week constant timestamptz := public.time_bucket(INTERVAL '168 hours', moment);
+BEGIN
+    SELECT c.bucket, c.close INTO bucket, close FROM public.last_candle('1m', symbol, week, moment, version) AS c;
+    IF bucket IS NULL THEN
+        -- Weekly candles lead fast to one far back.
+        SELECT c.bucket INTO bucket FROM public.last_candle('1w', symbol, '-infinity', week, version) AS c;
+        SELECT c.bucket, c.close
+        INTO bucket, close
+        FROM public.last_candle('1m', symbol, bucket, bucket + INTERVAL '168 hours', version) AS c;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION close_before(
+    symbol text, ex_date date, moment timestamptz, calendar text, version bigint, newest bigint, late bigint[]
+) RETURNS numeric
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    session record;
+    last record;
+    before timestamptz := moment;
+BEGIN
+    LOOP
+        SELECT s.opens_at, s.auction_ends_at, s.break_starts_at, s.break_ends_at
+        INTO session
+        FROM public.calendar_sessions AS s
+        WHERE s.calendar = close_before.calendar AND s.day < close_before.ex_date AND s.opens_at < before
+            AND public.is_visible(s.write_id, s.ended_write_id, newest, late)
+        ORDER BY s.day DESC
+        LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN (SELECT t.close FROM public.last_trade_before(symbol, moment, version) AS t);
+        END IF;
+        SELECT c.close
+        INTO last
+        FROM public.last_candle(
+            '1m', symbol, coalesce(session.break_ends_at, session.opens_at), session.auction_ends_at, version
+        ) AS c;
+        IF last.close IS NULL AND session.break_starts_at IS NOT NULL THEN
+            SELECT c.close
+            INTO last
+            FROM public.last_candle('1m', symbol, session.opens_at, session.break_starts_at, version) AS c;
+        END IF;
+        IF last.close IS NOT NULL THEN
+            RETURN last.close;
+        END IF;
+        -- Days without trades are passed in one step.
+        SELECT t.bucket INTO last FROM public.last_trade_before(symbol, session.opens_at, version) AS t;
+        IF last.bucket IS NULL THEN
+            RETURN NULL;
+        END IF;
+        before := last.bucket + INTERVAL '1 minute';
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION adjustment_steps(
+    symbol text, adjustment text, version bigint DEFAULT NULL, since timestamptz DEFAULT '-infinity',
+    OUT moments timestamptz[], OUT price_factors numeric[], OUT volume_factors numeric[]
+)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    types constant text[] := CASE adjustment
+        WHEN 'raw' THEN '{}'
+        WHEN 'split' THEN '{split,stock_dividend}'
+        WHEN 'dividend' THEN '{cash_dividend}'
+        WHEN 'all' THEN '{split,stock_dividend,cash_dividend,spin_off}'
+    END;
+    newest bigint := 9223372036854775807;
+    late bigint[] := '{}';
+    code text := '24/7';
+    zone text := 'UTC';
+    action record;
+    close numeric;
+    price numeric := 1;
+    volume numeric := 1;
+BEGIN
+    IF types IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('adjustment must be one of raw, split, dividend, all, not %L', adjustment);
+    END IF;
+    moments := '{}';
+    price_factors := '{1}';
+    volume_factors := '{1}';
+    IF version IS NOT NULL THEN
+        SELECT w.newest, w.late INTO newest, late FROM public.writes_as_of(adjustment_steps.version, 'infinity') AS w;
+    END IF;
+    SELECT c.code, c.time_zone
+    INTO code, zone
+    FROM public.symbol_calendars AS s
+    JOIN public.calendars AS c ON c.code = s.calendar
+    WHERE s.symbol = adjustment_steps.symbol AND public.is_visible(s.write_id, s.ended_write_id, newest, late);
+    FOR action IN
+        SELECT
+            a.ex_date, a.type, a.numerator, a.denominator, a.amount,
+            -- Offsets of time zones had seconds until the 1930s.
+            date_trunc('minute', a.ex_date::timestamp AT TIME ZONE coalesce(zone, 'UTC'), 'UTC') AS moment
+        FROM public.corporate_actions AS a
+        WHERE a.symbol = adjustment_steps.symbol AND a.type = ANY (types)
+            AND public.is_visible(a.write_id, a.ended_write_id, newest, late)
+        ORDER BY a.ex_date DESC, a.id
+    LOOP
+        EXIT WHEN action.moment <= since;
+        IF action.amount IS NULL THEN
+            price := round(price * public.action_factor(action.denominator, action.numerator), 30);
+            IF action.type <> 'spin_off' THEN
+                volume := round(volume * public.action_factor(action.numerator, action.denominator), 30);
+            END IF;
+        ELSE
+            close := public.close_before(symbol, action.ex_date, action.moment, code, version, newest, late);
+            -- Without an earlier trade there is nothing to adjust.
+            CONTINUE WHEN close IS NULL OR action.amount >= close;
+            price := round(price * public.action_factor(close - action.amount, close), 30);
+        END IF;
+        IF moments[1] = action.moment THEN
+            price_factors[1] := price;
+            volume_factors[1] := volume;
+        ELSE
+            moments := action.moment || moments;
+            price_factors := price || price_factors;
+            volume_factors := volume || volume_factors;
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION adjustment_factors(symbol text, adjustment text, version bigint DEFAULT NULL)
+RETURNS TABLE (since timestamptz, until timestamptz, price_factor numeric, volume_factor numeric)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        coalesce(moments[number - 1], '-infinity'), coalesce(moments[number], 'infinity'),
+        price_factors[number], volume_factors[number]
+    FROM public.adjustment_steps(symbol, adjustment, version)
+    CROSS JOIN generate_series(1, cardinality(price_factors)) AS number
+$$;
+
+CREATE OR REPLACE FUNCTION adjusted_candles(
+    "interval" text, symbol text, since timestamptz, until timestamptz, adjustment text, version bigint DEFAULT NULL
+)
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    names constant text[] := '{1m,5m,15m,30m,1h,4h,1d,1w}';
+    -- Hours instead of days: the session's time zone can't make them longer or shorter.
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours,168 hours}';
+    level constant integer := array_position(names, "interval");
+    width constant interval := lengths[level];
+    source constant text := CASE
+        WHEN version IS NULL THEN '(SELECT * FROM public.candles_%s WHERE symbol = $1)'
+        ELSE 'public.candles_as_of(''%s'', $4, $1, $2, $3)'
+    END;
+    steps record;
+    divided tstzmultirange;
+    finer integer;
+BEGIN
+    IF level IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('interval must be one of %s, not %L', array_to_string(names, ', '), "interval");
+    END IF;
+    SELECT s.moments, s.price_factors, s.volume_factors
+    INTO steps
+    FROM public.adjustment_steps(symbol, adjustment, version, since) AS s;
+    -- Buckets in which an action takes effect consist of finer candles, each with its own factor.
+    SELECT coalesce(range_agg(tstzrange(start, start + width)), '{}')
+    INTO divided
+    FROM (SELECT m, public.time_bucket(width, m) AS start FROM unnest(steps.moments) AS m WHERE m < until + width) AS found
+    WHERE start < m AND start >= since AND start < until;
+    RETURN QUERY EXECUTE format(
+        $sql$
+            SELECT
+                c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
+                c.turnover * f.price * f.volume, c.trade_count, c.write_id
+            FROM %s AS c
+            CROSS JOIN LATERAL (
+                SELECT $6[number] AS price, $7[number] AS volume
+                FROM (SELECT width_bucket(c.bucket, $5) + 1 AS number) AS step
+                OFFSET 0
+            ) AS f
+            WHERE c.bucket >= $2 AND c.bucket < $3 AND (c.bucket <@ $8) IS NOT TRUE
+        $sql$, format(source, "interval")
+    )
+    USING symbol, since, until, version, steps.moments, steps.price_factors, steps.volume_factors, divided;
+    IF isempty(divided) THEN
+        RETURN;
+    END IF;
+    SELECT max(step)
+    INTO finer
+    FROM generate_series(1, level - 1) AS step
+    WHERE NOT EXISTS (
+        SELECT FROM unnest(steps.moments) AS m WHERE m <@ divided AND public.time_bucket(lengths[step], m) <> m
+    );
+    RETURN QUERY EXECUTE format(
+        $sql$
+            SELECT
+                public.time_bucket($9, c.bucket), public.first(c.open * f.price, c.bucket), max(c.high * f.price),
+                min(c.low * f.price), public.last(c.close * f.price, c.bucket), sum(c.volume * f.volume),
+                sum(c.turnover * f.price * f.volume), sum(c.trade_count)::bigint, max(c.write_id)
+            FROM %s AS c
+            CROSS JOIN LATERAL (
+                SELECT $6[number] AS price, $7[number] AS volume
+                FROM (SELECT width_bucket(c.bucket, $5) + 1 AS number) AS step
+                OFFSET 0
+            ) AS f
+            WHERE c.bucket >= $2 AND c.bucket < $3 AND (c.bucket <@ $8) IS TRUE
+            GROUP BY 1
+        $sql$, format(source, names[finer])
+    )
+    USING symbol, lower(divided), upper(divided), version, steps.moments, steps.price_factors, steps.volume_factors, divided,
+        width;
+END
+$$;
