@@ -74,6 +74,139 @@ AS $$
     SELECT round(dividend * 1.0000000000000000000000000000000000000000 / divisor, 30)
 $$;
 
+CREATE FUNCTION effect_of(ex_date date, time_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE
+AS $$
+    -- A whole minute: offsets of time zones had seconds until the 1930s.
+    SELECT date_trunc('minute', ex_date::timestamp AT TIME ZONE time_zone, 'UTC')
+$$;
+
+CREATE FUNCTION stored_candles(
+    "interval" text, symbol text, since timestamptz, until timestamptz, version bigint
+)
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF version IS NOT NULL THEN
+        RETURN QUERY
+        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+        FROM public.candles_as_of("interval", version, symbol, since, until) AS c;
+        RETURN;
+    END IF;
+    -- Static statements, whose plans are kept: planning takes longer than reading a year of days.
+    CASE "interval"
+        WHEN '1m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1m AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '5m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_5m AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '15m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_15m AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '30m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_30m AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '1h' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1h AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '4h' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_4h AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '1d' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1d AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        WHEN '1w' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1w AS c
+            WHERE c.symbol = stored_candles.symbol AND c.bucket >= since AND c.bucket < until;
+        ELSE
+            RAISE invalid_parameter_value USING MESSAGE = format('%L is not a stored interval', "interval");
+    END CASE;
+END
+$$;
+
+CREATE FUNCTION candles_at("interval" text, symbol text, buckets timestamptz[], version bigint)
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    first constant timestamptz := (SELECT min(b) FROM unnest(buckets) AS b);
+    last constant timestamptz := (SELECT max(b) FROM unnest(buckets) AS b);
+BEGIN
+    IF first IS NULL THEN
+        RETURN;
+    ELSIF version IS NOT NULL THEN
+        RETURN QUERY
+        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+        FROM public.candles_as_of("interval", version, symbol, first, last + INTERVAL '1 microsecond') AS c
+        WHERE c.bucket = ANY (buckets);
+        RETURN;
+    END IF;
+    CASE "interval"
+        WHEN '1m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1m AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '5m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_5m AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '15m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_15m AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '30m' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_30m AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '1h' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1h AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '4h' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_4h AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+        WHEN '1d' THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_1d AS c
+            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
+    END CASE;
+END
+$$;
+
 CREATE FUNCTION last_candle(
     "interval" text, symbol text, since timestamptz, until timestamptz, version bigint,
     OUT bucket timestamptz, OUT close numeric
@@ -81,6 +214,7 @@ CREATE FUNCTION last_candle(
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
+    -- Planned each time, so that TimescaleDB reads the chunks from the last one on.
     EXECUTE format(
         $sql$
             SELECT c.bucket, c.close
@@ -164,6 +298,78 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION closes_at(
+    "interval" text, symbol text, starts timestamptz[], numbers integer[], size integer, version bigint
+) RETURNS numeric[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT array_agg(close ORDER BY number)
+    FROM generate_series(1, size) AS number
+    LEFT JOIN (
+        SELECT number, public.last(c.close, c.bucket) AS close
+        FROM public.candles_at("interval", symbol, starts, version) AS c
+        JOIN unnest(starts, numbers) AS wanted (start, number) ON wanted.start = c.bucket
+        GROUP BY number
+    ) AS closes USING (number)
+$$;
+
+CREATE FUNCTION near_closes(
+    symbol text, lows timestamptz[], highs timestamptz[], version bigint
+) RETURNS numeric[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    names constant text[] := '{1m,5m,15m,30m,1h}';
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour}';
+    size constant integer := cardinality(highs);
+    hour constant interval := '1 hour';
+    level integer;
+    starts timestamptz[];
+    numbers integer[];
+    closes numeric[];
+    earlier numeric[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(highs) AS high WHERE public.time_bucket('24 hours', high) <> high) THEN
+        -- Five days, because of weekends and holidays.
+        SELECT array_agg(high - days * INTERVAL '24 hours'), array_agg(number)
+        INTO starts, numbers
+        FROM unnest(lows, highs) WITH ORDINALITY AS range (low, high, number)
+        CROSS JOIN generate_series(1, 5) AS days
+        WHERE high - days * INTERVAL '24 hours' >= low;
+        RETURN public.closes_at('1d', symbol, starts, numbers, size, version);
+    END IF;
+    SELECT max(step)
+    INTO level
+    FROM generate_series(1, 5) AS step
+    WHERE NOT EXISTS (SELECT FROM unnest(highs) AS high WHERE public.time_bucket(lengths[step], high) <> high);
+    -- The part of an hour before the end of a range, then the last whole hours.
+    IF level < 5 THEN
+        SELECT array_agg(start), array_agg(number)
+        INTO starts, numbers
+        FROM unnest(lows, highs) WITH ORDINALITY AS range (low, high, number)
+        CROSS JOIN LATERAL generate_series(
+            greatest(public.time_bucket(hour, high), low), high - lengths[level], lengths[level]
+        ) AS start
+        WHERE public.time_bucket(lengths[level], start) = start;
+        closes := public.closes_at(names[level], symbol, starts, numbers, size, version);
+    ELSE
+        closes := array_fill(NULL::numeric, ARRAY[size]);
+    END IF;
+    SELECT array_agg(public.time_bucket(hour, high) - hours * hour), array_agg(number)
+    INTO starts, numbers
+    FROM unnest(lows, highs, closes) WITH ORDINALITY AS range (low, high, close, number)
+    CROSS JOIN generate_series(1, 2) AS hours
+    WHERE close IS NULL AND public.time_bucket(hour, high) - hours * hour >= low;
+    IF starts IS NOT NULL THEN
+        earlier := public.closes_at('1h', symbol, starts, numbers, size, version);
+        SELECT array_agg(coalesce(close, before) ORDER BY number)
+        INTO closes
+        FROM unnest(closes, earlier) WITH ORDINALITY AS found (close, before, number);
+    END IF;
+    RETURN closes;
+END
+$$;
+
 CREATE FUNCTION adjustment_steps(
     symbol text, adjustment text, version bigint DEFAULT NULL, since timestamptz DEFAULT '-infinity',
     OUT moments timestamptz[], OUT price_factors numeric[], OUT volume_factors numeric[]
@@ -180,9 +386,12 @@ DECLARE
     END;
     newest bigint := 9223372036854775807;
     late bigint[] := '{}';
-    code text := '24/7';
-    zone text := 'UTC';
+    code text;
+    zone text;
     action record;
+    lows timestamptz[];
+    highs timestamptz[];
+    closes numeric[];
     close numeric;
     price numeric := 1;
     volume numeric := 1;
@@ -202,24 +411,45 @@ BEGIN
     FROM public.symbol_calendars AS s
     JOIN public.calendars AS c ON c.code = s.calendar
     WHERE s.symbol = adjustment_steps.symbol AND public.is_visible(s.write_id, s.ended_write_id, newest, late);
+    code := coalesce(code, '24/7');
+    zone := coalesce(zone, 'UTC');
+    -- The range in which the last trade is the one that a dividend is compared with.
+    SELECT
+        array_agg(coalesce(s.break_ends_at, s.opens_at, '-infinity') ORDER BY a.ex_date DESC, a.id),
+        array_agg(coalesce(s.auction_ends_at, public.effect_of(a.ex_date, zone)) ORDER BY a.ex_date DESC, a.id)
+    INTO lows, highs
+    FROM public.corporate_actions AS a
+    LEFT JOIN LATERAL (
+        SELECT s.opens_at, s.break_ends_at, s.auction_ends_at
+        FROM public.calendar_sessions AS s
+        WHERE s.calendar = code AND s.day < a.ex_date AND public.is_visible(s.write_id, s.ended_write_id, newest, late)
+        ORDER BY s.day DESC
+        LIMIT 1
+    ) AS s ON true
+    WHERE a.symbol = adjustment_steps.symbol AND a.type = ANY (types) AND a.amount IS NOT NULL
+        AND public.is_visible(a.write_id, a.ended_write_id, newest, late) AND public.effect_of(a.ex_date, zone) > since;
+    IF highs IS NOT NULL THEN
+        closes := public.near_closes(symbol, lows, highs, version);
+    END IF;
     FOR action IN
         SELECT
-            a.ex_date, a.type, a.numerator, a.denominator, a.amount,
-            -- Offsets of time zones had seconds until the 1930s.
-            date_trunc('minute', a.ex_date::timestamp AT TIME ZONE coalesce(zone, 'UTC'), 'UTC') AS moment
+            a.ex_date, a.type, a.numerator, a.denominator, a.amount, public.effect_of(a.ex_date, zone) AS moment,
+            count(a.amount) OVER (ORDER BY a.ex_date DESC, a.id) AS number
         FROM public.corporate_actions AS a
         WHERE a.symbol = adjustment_steps.symbol AND a.type = ANY (types)
-            AND public.is_visible(a.write_id, a.ended_write_id, newest, late)
+            AND public.is_visible(a.write_id, a.ended_write_id, newest, late) AND public.effect_of(a.ex_date, zone) > since
         ORDER BY a.ex_date DESC, a.id
     LOOP
-        EXIT WHEN action.moment <= since;
         IF action.amount IS NULL THEN
             price := round(price * public.action_factor(action.denominator, action.numerator), 30);
             IF action.type <> 'spin_off' THEN
                 volume := round(volume * public.action_factor(action.numerator, action.denominator), 30);
             END IF;
         ELSE
-            close := public.close_before(symbol, action.ex_date, action.moment, code, version, newest, late);
+            close := coalesce(
+                closes[action.number],
+                public.close_before(symbol, action.ex_date, action.moment, code, version, newest, late)
+            );
             -- Without an earlier trade there is nothing to adjust.
             CONTINUE WHEN close IS NULL OR action.amount >= close;
             price := round(price * public.action_factor(close - action.amount, close), 30);
@@ -247,8 +477,9 @@ AS $$
     CROSS JOIN generate_series(1, cardinality(price_factors)) AS number
 $$;
 
-CREATE FUNCTION adjusted_candles(
-    "interval" text, symbol text, since timestamptz, until timestamptz, adjustment text, version bigint DEFAULT NULL
+CREATE FUNCTION stepped_candles(
+    "interval" text, symbol text, since timestamptz, until timestamptz,
+    moments timestamptz[], price_factors numeric[], volume_factors numeric[], version bigint
 )
 RETURNS TABLE (
     bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
@@ -263,69 +494,89 @@ DECLARE
     lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours,168 hours}';
     level constant integer := array_position(names, "interval");
     width constant interval := lengths[level];
-    source constant text := CASE
-        WHEN version IS NULL THEN '(SELECT * FROM public.candles_%s WHERE symbol = $1)'
-        ELSE 'public.candles_as_of(''%s'', $4, $1, $2, $3)'
-    END;
-    steps record;
-    divided tstzmultirange;
-    finer integer;
+    divided timestamptz[];
+    buckets timestamptz[];
+    parts timestamptz[];
+    pieces public.candles_1m[] := '{}';
 BEGIN
     IF level IS NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('interval must be one of %s, not %L', array_to_string(names, ', '), "interval");
-    END IF;
-    SELECT s.moments, s.price_factors, s.volume_factors
-    INTO steps
-    FROM public.adjustment_steps(symbol, adjustment, version, since) AS s;
-    -- Buckets in which an action takes effect consist of finer candles, each with its own factor.
-    SELECT coalesce(range_agg(tstzrange(start, start + width)), '{}')
-    INTO divided
-    FROM (SELECT m, public.time_bucket(width, m) AS start FROM unnest(steps.moments) AS m WHERE m < until + width) AS found
-    WHERE start < m AND start >= since AND start < until;
-    RETURN QUERY EXECUTE format(
-        $sql$
-            SELECT
-                c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
-                c.turnover * f.price * f.volume, c.trade_count, c.write_id
-            FROM %s AS c
-            CROSS JOIN LATERAL (
-                SELECT $6[number] AS price, $7[number] AS volume
-                FROM (SELECT width_bucket(c.bucket, $5) + 1 AS number) AS step
-                OFFSET 0
-            ) AS f
-            WHERE c.bucket >= $2 AND c.bucket < $3 AND (c.bucket <@ $8) IS NOT TRUE
-        $sql$, format(source, "interval")
-    )
-    USING symbol, since, until, version, steps.moments, steps.price_factors, steps.volume_factors, divided;
-    IF isempty(divided) THEN
+    ELSIF cardinality(moments) = 0 THEN
+        RETURN QUERY
+        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+        FROM public.stored_candles("interval", symbol, since, until, version) AS c;
         RETURN;
     END IF;
-    SELECT max(step)
-    INTO finer
-    FROM generate_series(1, level - 1) AS step
-    WHERE NOT EXISTS (
-        SELECT FROM unnest(steps.moments) AS m WHERE m <@ divided AND public.time_bucket(lengths[step], m) <> m
+    divided := ARRAY(
+        SELECT DISTINCT public.time_bucket(width, m)
+        FROM unnest(moments) AS m
+        WHERE public.time_bucket(width, m) <> m AND public.time_bucket(width, m) >= since
+            AND public.time_bucket(width, m) < until
     );
-    RETURN QUERY EXECUTE format(
-        $sql$
-            SELECT
-                public.time_bucket($9, c.bucket), public.first(c.open * f.price, c.bucket), max(c.high * f.price),
-                min(c.low * f.price), public.last(c.close * f.price, c.bucket), sum(c.volume * f.volume),
-                sum(c.turnover * f.price * f.volume), sum(c.trade_count)::bigint, max(c.write_id)
-            FROM %s AS c
-            CROSS JOIN LATERAL (
-                SELECT $6[number] AS price, $7[number] AS volume
-                FROM (SELECT width_bucket(c.bucket, $5) + 1 AS number) AS step
-                OFFSET 0
-            ) AS f
-            WHERE c.bucket >= $2 AND c.bucket < $3 AND (c.bucket <@ $8) IS TRUE
-            GROUP BY 1
-        $sql$, format(source, names[finer])
-    )
-    USING symbol, lower(divided), upper(divided), version, steps.moments, steps.price_factors, steps.volume_factors, divided,
-        width;
+    RETURN QUERY
+    SELECT
+        c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
+        c.turnover * f.price * f.volume, c.trade_count, c.write_id
+    FROM public.stored_candles("interval", symbol, since, until, version) AS c
+    CROSS JOIN LATERAL (
+        SELECT price_factors[number] AS price, volume_factors[number] AS volume
+        FROM (SELECT width_bucket(c.bucket, moments) + 1 AS number) AS step
+        OFFSET 0
+    ) AS f
+    WHERE c.bucket <> ALL (divided);
+    IF cardinality(divided) = 0 THEN
+        RETURN;
+    END IF;
+    -- A bucket in which an action takes effect consists of shorter candles, each with its own factor.
+    buckets := divided;
+    FOR step IN REVERSE level - 1 .. 1 LOOP
+        parts := ARRAY(
+            SELECT generate_series(b, b + lengths[step + 1] - INTERVAL '1 microsecond', lengths[step])
+            FROM unnest(buckets) AS b
+        );
+        buckets := ARRAY(
+            SELECT DISTINCT public.time_bucket(lengths[step], m)
+            FROM unnest(moments) AS m
+            WHERE public.time_bucket(lengths[step], m) <> m AND public.time_bucket(lengths[step], m) = ANY (parts)
+        );
+        SELECT pieces || coalesce(array_agg(ROW(
+            symbol, c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
+            c.turnover * f.price * f.volume, c.trade_count, c.write_id
+        )::public.candles_1m), '{}')
+        INTO pieces
+        FROM public.candles_at(names[step], symbol, parts, version) AS c
+        CROSS JOIN LATERAL (
+            SELECT price_factors[number] AS price, volume_factors[number] AS volume
+            FROM (SELECT width_bucket(c.bucket, moments) + 1 AS number) AS step
+            OFFSET 0
+        ) AS f
+        WHERE c.bucket <> ALL (buckets);
+        EXIT WHEN cardinality(buckets) = 0;
+    END LOOP;
+    RETURN QUERY
+    SELECT
+        public.time_bucket(width, p.bucket), public.first(p.open, p.bucket), max(p.high), min(p.low),
+        public.last(p.close, p.bucket), sum(p.volume), sum(p.turnover), sum(p.trade_count)::bigint, max(p.write_id)
+    FROM unnest(pieces) AS p
+    GROUP BY 1;
 END
+$$;
+
+CREATE FUNCTION adjusted_candles(
+    "interval" text, symbol text, since timestamptz, until timestamptz, adjustment text, version bigint DEFAULT NULL
+)
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+    FROM public.adjustment_steps(symbol, adjustment, version, since) AS s
+    CROSS JOIN LATERAL public.stepped_candles(
+        "interval", symbol, since, until, s.moments, s.price_factors, s.volume_factors, version
+    ) AS c
 $$;
 
 COMMENT ON FUNCTION action_factor(numeric, numeric) IS 'A quotient with 30 decimals, rounded half away from zero.';
@@ -345,3 +596,14 @@ COMMENT ON FUNCTION adjustment_factors(text, text, bigint) IS
 COMMENT ON FUNCTION adjusted_candles(text, text, timestamptz, timestamptz, text, bigint) IS
     'Candles of a stored interval whose buckets start in a half-open range, adjusted to corporate actions and not rounded; '
     'columns are those of candles_as_of(). With a version, trades and actions are those of that version.';
+COMMENT ON FUNCTION effect_of(date, text) IS 'Time at which an action takes effect: midnight of its ex-date in a time zone.';
+COMMENT ON FUNCTION stored_candles(text, text, timestamptz, timestamptz, bigint) IS
+    'Candles of a stored interval whose buckets start in a half-open range, as of a version or, with null, the present ones.';
+COMMENT ON FUNCTION candles_at(text, text, timestamptz[], bigint) IS
+    'Candles of these buckets of a stored interval of at most a day, as of a version or, with null, the present ones.';
+COMMENT ON FUNCTION near_closes(text, timestamptz[], timestamptz[], bigint) IS
+    'The last price in each of some half-open ranges, read from the few candles before its end; null where they are empty.';
+COMMENT ON FUNCTION stepped_candles(text, text, timestamptz, timestamptz, timestamptz[], numeric[], numeric[], bigint) IS
+    'Candles as of adjusted_candles(), with factors as of adjustment_steps().';
+COMMENT ON FUNCTION closes_at(text, text, timestamptz[], integer[], integer, bigint) IS
+    'By number, the close of the last of some buckets that have that number; null where none of them has a candle.';
