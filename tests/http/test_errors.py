@@ -26,7 +26,7 @@ PATHS = [
     "/log/proof",
     "/metrics",
     "/symbols",
-    "/symbols/{symbol:path}",
+    "/symbols/{symbol:str}",
     "/price",
     "/price/latest",
     "/prices/latest",
@@ -48,7 +48,7 @@ PATHS = [
 ]
 WRITABLE = {
     "/symbols": "POST",
-    "/symbols/{symbol:path}": "PATCH",
+    "/symbols/{symbol:str}": "PATCH",
     "/trades": "POST",
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
@@ -88,7 +88,7 @@ def test_these_tests_cover_all_paths(service: TestClient):
     ],
 )
 def test_other_methods_are_405_with_the_allowed_ones(service: TestClient, path: str, method: str):
-    address = path.replace("{symbol:path}", "AAPL")
+    address = path.replace("{symbol:str}", "AAPL")
     response = service.request(method, address, content=b"{broken", headers={"content-type": "application/json"})
     assert method in assert_problem(response, 405)
     allowed = set(response.headers["allow"].split(", ")) - {"HEAD", "OPTIONS", "websocket"}

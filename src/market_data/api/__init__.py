@@ -38,7 +38,7 @@ _HANDLERS: list[Any] = [
     options_handler("/symbols", "GET", "POST"),
     symbols,
     add_symbol,
-    options_handler("/symbols/{symbol:path}", "GET", "PATCH"),
+    options_handler("/symbols/{symbol:str}", "GET", "PATCH"),
     one_symbol,
     change_symbol,
     latest_price,

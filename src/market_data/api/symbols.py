@@ -37,9 +37,8 @@ async def symbols(request: Request[Any, Any, Any]) -> ASGIResponse:
     return json_response(SymbolList(found, len(found)), REVALIDATE)
 
 
-# `path`, because symbols may contain slashes.
 @get(
-    "/symbols/{symbol:path}",
+    "/symbols/{symbol:str}",
     summary="One symbol",
     description="A known symbol, as in `/symbols`. Slashes in it may be escaped (`EUR%2FUSD`) or not (`EUR/USD`).",
     tags=["Prices"],
@@ -86,7 +85,7 @@ async def add_symbol(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 
 @patch(
-    "/symbols/{symbol:path}",
+    "/symbols/{symbol:str}",
     opt={"scope": "write"},
     summary="Change a symbol",
     description=(

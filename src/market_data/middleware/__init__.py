@@ -21,6 +21,7 @@ from market_data.middleware.dialects import DialectPaths
 from market_data.middleware.head_method import HeadMethod
 from market_data.middleware.hosts import HostCheck
 from market_data.middleware.load_shedding import LoadShedder
+from market_data.middleware.path_names import PathNames
 from market_data.middleware.proxies import Proxies
 from market_data.middleware.rate_limit import RateLimit
 from market_data.middleware.request_id import RequestId
@@ -71,6 +72,7 @@ def wrap(
         partial(WebSocketOrigin, origins=origins),
         HeadMethod,
         Compression,
+        PathNames,
         # Litestar's router, then `RequireScope` in front of each handler: it needs the handler's options (see `create_app`).
     ]
     for middleware in reversed(middlewares):

@@ -58,9 +58,14 @@ def read_symbol(text: str) -> str:
     return text.upper()
 
 
+def unescape(segment: str) -> str:
+    """Return a name of a path, in which `PathNames` escapes slashes."""
+    return segment.replace("%2F", "/")
+
+
 def read_path_symbol(text: str) -> str:
-    """Return the symbol at the end of a path, with the slash that Litestar leaves before it."""
-    return read_symbol(text.removeprefix("/"))
+    """Return the symbol of a path."""
+    return read_symbol(unescape(text))
 
 
 def read_time_bound(text: str) -> TimeBound:
