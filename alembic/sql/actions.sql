@@ -337,6 +337,13 @@ BEGIN
     moments := '{}';
     price_factors := '{1}';
     volume_factors := '{1}';
+    IF NOT EXISTS (
+        SELECT
+        FROM public.corporate_actions AS a
+        WHERE a.symbol = adjustment_steps.symbol AND a.ex_date >= (since - INTERVAL '2 days')::date
+    ) THEN
+        RETURN;
+    END IF;
     IF version IS NOT NULL THEN
         SELECT w.newest, w.late INTO newest, late FROM public.writes_as_of(adjustment_steps.version, 'infinity') AS w;
     END IF;
@@ -411,6 +418,57 @@ AS $$
     CROSS JOIN generate_series(1, cardinality(price_factors)) AS number
 $$;
 
+CREATE OR REPLACE FUNCTION stepped_parts(
+    "interval" text, symbol text, buckets timestamptz[],
+    moments timestamptz[], price_factors numeric[], volume_factors numeric[], version bigint
+)
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    names constant text[] := '{1m,5m,15m,30m,1h,4h,1d,1w}';
+    -- Hours instead of days: the session's time zone can't make them longer or shorter.
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours,168 hours}';
+    level constant integer := array_position(names, "interval");
+    width constant interval := lengths[level];
+    divided constant timestamptz[] := ARRAY(
+        SELECT DISTINCT start
+        FROM (SELECT m, public.time_bucket(width, m) AS start FROM unnest(moments) AS m) AS found
+        WHERE start <> m AND start = ANY (buckets)
+    );
+BEGIN
+    RETURN QUERY
+    SELECT
+        c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
+        c.turnover * f.price * f.volume, c.trade_count, c.write_id
+    FROM public.candles_at("interval", symbol, buckets, version) AS c
+    CROSS JOIN LATERAL (
+        SELECT price_factors[number] AS price, volume_factors[number] AS volume
+        FROM (SELECT width_bucket(c.bucket, moments) + 1 AS number) AS step
+        OFFSET 0
+    ) AS f
+    WHERE c.bucket <> ALL (divided);
+    IF cardinality(divided) > 0 THEN
+        RETURN QUERY
+        SELECT
+            public.time_bucket(width, p.bucket), public.first(p.open, p.bucket), max(p.high), min(p.low),
+            public.last(p.close, p.bucket), sum(p.volume), sum(p.turnover), sum(p.trade_count)::bigint, max(p.write_id)
+        FROM public.stepped_parts(
+            names[level - 1], symbol,
+            ARRAY(
+                SELECT generate_series(d, d + width - INTERVAL '1 microsecond', lengths[level - 1]) FROM unnest(divided) AS d
+            ),
+            moments, price_factors, volume_factors, version
+        ) AS p
+        GROUP BY 1;
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION stepped_candles(
     "interval" text, symbol text, since timestamptz, until timestamptz,
     moments timestamptz[], price_factors numeric[], volume_factors numeric[], version bigint
@@ -429,9 +487,6 @@ DECLARE
     level constant integer := array_position(names, "interval");
     width constant interval := lengths[level];
     divided timestamptz[];
-    buckets timestamptz[];
-    parts timestamptz[];
-    pieces public.candles_1m[] := '{}';
 BEGIN
     IF level IS NULL THEN
         RAISE invalid_parameter_value USING
@@ -443,10 +498,9 @@ BEGIN
         RETURN;
     END IF;
     divided := ARRAY(
-        SELECT DISTINCT public.time_bucket(width, m)
-        FROM unnest(moments) AS m
-        WHERE public.time_bucket(width, m) <> m AND public.time_bucket(width, m) >= since
-            AND public.time_bucket(width, m) < until
+        SELECT DISTINCT start
+        FROM (SELECT m, public.time_bucket(width, m) AS start FROM unnest(moments) AS m) AS found
+        WHERE start <> m AND start >= since AND start < until
     );
     RETURN QUERY
     SELECT
@@ -459,41 +513,21 @@ BEGIN
         OFFSET 0
     ) AS f
     WHERE c.bucket <> ALL (divided);
-    IF cardinality(divided) = 0 THEN
-        RETURN;
-    END IF;
     -- A bucket in which an action takes effect consists of shorter candles, each with its own factor.
-    buckets := divided;
-    FOR step IN REVERSE level - 1 .. 1 LOOP
-        parts := ARRAY(
-            SELECT generate_series(b, b + lengths[step + 1] - INTERVAL '1 microsecond', lengths[step])
-            FROM unnest(buckets) AS b
-        );
-        buckets := ARRAY(
-            SELECT DISTINCT public.time_bucket(lengths[step], m)
-            FROM unnest(moments) AS m
-            WHERE public.time_bucket(lengths[step], m) <> m AND public.time_bucket(lengths[step], m) = ANY (parts)
-        );
-        SELECT pieces || coalesce(array_agg(ROW(
-            symbol, c.bucket, c.open * f.price, c.high * f.price, c.low * f.price, c.close * f.price, c.volume * f.volume,
-            c.turnover * f.price * f.volume, c.trade_count, c.write_id
-        )::public.candles_1m), '{}')
-        INTO pieces
-        FROM public.candles_at(names[step], symbol, parts, version) AS c
-        CROSS JOIN LATERAL (
-            SELECT price_factors[number] AS price, volume_factors[number] AS volume
-            FROM (SELECT width_bucket(c.bucket, moments) + 1 AS number) AS step
-            OFFSET 0
-        ) AS f
-        WHERE c.bucket <> ALL (buckets);
-        EXIT WHEN cardinality(buckets) = 0;
-    END LOOP;
-    RETURN QUERY
-    SELECT
-        public.time_bucket(width, p.bucket), public.first(p.open, p.bucket), max(p.high), min(p.low),
-        public.last(p.close, p.bucket), sum(p.volume), sum(p.turnover), sum(p.trade_count)::bigint, max(p.write_id)
-    FROM unnest(pieces) AS p
-    GROUP BY 1;
+    IF cardinality(divided) > 0 THEN
+        RETURN QUERY
+        SELECT
+            public.time_bucket(width, p.bucket), public.first(p.open, p.bucket), max(p.high), min(p.low),
+            public.last(p.close, p.bucket), sum(p.volume), sum(p.turnover), sum(p.trade_count)::bigint, max(p.write_id)
+        FROM public.stepped_parts(
+            names[level - 1], symbol,
+            ARRAY(
+                SELECT generate_series(d, d + width - INTERVAL '1 microsecond', lengths[level - 1]) FROM unnest(divided) AS d
+            ),
+            moments, price_factors, volume_factors, version
+        ) AS p
+        GROUP BY 1;
+    END IF;
 END
 $$;
 

@@ -1,6 +1,7 @@
 -- Frozen: part of revision 0022, never edited.
 DROP FUNCTION adjusted_candles(text, text, timestamptz, timestamptz, text, bigint);
 DROP FUNCTION stepped_candles(text, text, timestamptz, timestamptz, timestamptz[], numeric[], numeric[], bigint);
+DROP FUNCTION stepped_parts(text, text, timestamptz[], timestamptz[], numeric[], numeric[], bigint);
 DROP FUNCTION adjustment_factors(text, text, bigint);
 DROP FUNCTION adjustment_steps(text, text, bigint, timestamptz);
 DROP FUNCTION near_closes(text, timestamptz[], timestamptz[], bigint);
