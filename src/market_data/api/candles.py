@@ -13,6 +13,7 @@ from market_data.api.http.handlers import check_zone
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_CANDLES_LIMIT,
+    AdjustmentParameter,
     CandlesAsOfParameter,
     CandlesLimitParameter,
     CandlesOrderParameter,
@@ -33,6 +34,7 @@ from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, Selection, select
 from market_data.errors import BadParameters, Gone
 from market_data.models import CandleList, FilledCandleList, ParameterProblem, SymbolsCandleList, SymbolsFilledCandleList
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, Fill, columns_of, read_candles
 from market_data.queries.derived_candles import read_derived_candles
 from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS, read_gapfilled_candles
@@ -80,6 +82,7 @@ async def candles(
     order: CandlesOrderParameter = None,
     fill: FillParameter = None,
     tz: ZoneParameter = None,
+    adjustment: AdjustmentParameter = None,
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: CandlesAsOfParameter = None,
@@ -88,12 +91,13 @@ async def candles(
 ) -> ASGIResponse:
     order = order or "asc"
     check_zone(interval, tz)
-    past = await _find_past(request, as_of, grace, page_token, plain=interval in INTERVALS and not tz and not fill)
+    adjustment = adjustment or "raw"
+    is_plain = interval in INTERVALS and not tz and not fill and adjustment == "raw"
+    past = await _find_past(request, as_of, grace, page_token, plain=is_plain)
     given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
-    selection = select(
-        request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *([grace] if grace else [])
-    )
-    rows = await _range(request, selection, interval, order, tz, fill)
+    more = [*([grace] if grace else []), *([adjustment] if adjustment != "raw" else [])]
+    selection = select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
+    rows = await _range(request, selection, interval, order, tz, fill, adjustment)
     read_page = read_candles if fill is None else read_gapfilled_candles
     if tz or interval in DERIVED:
         read_page = read_derived_candles
@@ -130,7 +134,7 @@ async def _find_past(
     if not is_close:
         return await find_version(request, moment, page_token)
     if not plain:
-        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz and fill"
+        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz, fill and adjustment"
         raise BadParameters([ParameterProblem("as_of", detail)])
     return await find_close(request, grace or timedelta())
 
@@ -142,6 +146,7 @@ async def _range(
     order: Order,
     tz: ZoneInfo | None,
     fill: Fill | None,
+    adjustment: Adjustment,
 ) -> CandleRange:
     """Return the range of a selection.
 
@@ -155,7 +160,8 @@ async def _range(
     elif fill and selection.limit is None:
         _check_size(interval, selection)
     from_end = selection.is_newest and order == "asc"
-    return CandleRange(selection.symbols[0], interval, start, selection.end, order, from_end, tz, fill, selection.as_of)
+    symbol, end, as_of = selection.symbols[0], selection.end, selection.as_of
+    return CandleRange(symbol, interval, start, end, order, from_end, tz, fill, as_of, adjustment)
 
 
 def _check_size(interval: str, selection: Selection) -> None:

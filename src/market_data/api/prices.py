@@ -9,8 +9,8 @@ from msgspec import Raw
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import json_response, require_symbol, require_symbols
 from market_data.api.http.openapi import openapi_operation, responses
-from market_data.api.http.parameters import AsOfParameter, SymbolParameter, SymbolsParameter
-from market_data.api.http.past import DATA_VERSION, caching_of, find_version, version_headers
+from market_data.api.http.parameters import AdjustmentParameter, AsOfParameter, SymbolParameter, SymbolsParameter
+from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList, SnapshotList
@@ -27,11 +27,15 @@ from market_data.queries.snapshots import read_snapshots
     responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
-    request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any],
+    symbol: SymbolParameter,
+    adjustment: AdjustmentParameter = None,
+    as_of: AsOfParameter = None,
 ) -> ASGIResponse:
-    if as_of:
+    adjustment = adjustment or "raw"
+    if as_of or adjustment != "raw":
         past = await find_version(request, as_of)
-        found = await read_source(request).read_coalesced(read_latest_prices, (symbol,), past)
+        found = await read_source(request).read_coalesced(read_latest_prices, (symbol,), past, adjustment)
     else:
         found = await read_source(request).read_coalesced(read_latest_price, symbol)
     if not found.prices:
@@ -39,7 +43,7 @@ async def latest_price(
         raise NotFound(
             f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
         )
-    return json_response(found.prices[0], {**caching_of(request, as_of), DATA_VERSION: str(found.version)})
+    return json_response(found.prices[0], {**caching_of(request, as_of), **version_headers(found.version)})
 
 
 @get(
@@ -55,13 +59,16 @@ async def latest_price(
     responses=responses(PriceList, 400, 404, 410),
 )
 async def latest_prices(
-    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any],
+    symbols: SymbolsParameter = None,
+    adjustment: AdjustmentParameter = None,
+    as_of: AsOfParameter = None,
 ) -> ASGIResponse:
     past = await find_version(request, as_of)
-    prices, version = await read_source(request).read_coalesced(read_latest_prices, symbols, past)
+    prices, version = await read_source(request).read_coalesced(read_latest_prices, symbols, past, adjustment or "raw")
     if symbols and len(prices) < len(symbols):
         await require_symbols(request, symbols)
-    return json_response(PriceList(prices, len(prices)), {**caching_of(request, as_of), DATA_VERSION: str(version)})
+    return json_response(PriceList(prices, len(prices)), {**caching_of(request, as_of), **version_headers(version)})
 
 
 @get(
@@ -78,10 +85,13 @@ async def latest_prices(
     responses=responses(SnapshotList, 400, 404, 410),
 )
 async def snapshots(
-    request: Request[Any, Any, Any], symbols: SymbolsParameter = None, as_of: AsOfParameter = None
+    request: Request[Any, Any, Any],
+    symbols: SymbolsParameter = None,
+    adjustment: AdjustmentParameter = None,
+    as_of: AsOfParameter = None,
 ) -> ASGIResponse:
     past = await find_version(request, as_of)
-    found = await read_source(request).read_coalesced(read_snapshots, symbols, past)
+    found = await read_source(request).read_coalesced(read_snapshots, symbols, past, None, adjustment or "raw")
     if symbols and found.symbol_count < len(symbols):
         await require_symbols(request, symbols)
     rows: Any = Raw(f"[{found.rows}]".encode())

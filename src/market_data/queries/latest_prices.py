@@ -23,8 +23,10 @@ SOME_LATEST_PRICES = (
     f"{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%s) ORDER BY symbol)"
 )
 PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
-ADJUSTED_LATEST_PRICES: Mapping[bool, LiteralString] = {
-    past: f"""
+
+
+def _adjusted(version: LiteralString, trades: LiteralString, *, past: bool) -> LiteralString:
+    return f"""
         SELECT {version} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time
         UNION ALL
         (
@@ -34,10 +36,11 @@ ADJUSTED_LATEST_PRICES: Mapping[bool, LiteralString] = {
             ORDER BY symbol
         )
     """
-    for past, version, trades in (
-        (False, f"CASE WHEN true{SETTLED_CLOSES} THEN {VERSION} END", "latest_trades"),
-        (True, "%(as_of)s::bigint", "latest_trades_as_of(%(as_of)s, %(symbols)s)"),
-    )
+
+
+ADJUSTED_LATEST_PRICES: Mapping[bool, LiteralString] = {
+    False: _adjusted(f"CASE WHEN true{SETTLED_CLOSES} THEN {VERSION} END", "latest_trades", past=False),
+    True: _adjusted("%(as_of)s::bigint", "latest_trades_as_of(%(as_of)s, %(symbols)s)", past=True),
 }
 """By whether they are those of a version."""
 

@@ -174,6 +174,7 @@ def _last_24h(chosen: LiteralString, *, past: bool, adjusted: bool) -> LiteralSt
 def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> LiteralString:
     """Return the statement, with a condition for the symbols."""
     days = f"{chosen} AND bucket >= %(yesterday)s AND bucket < %(tomorrow)s"
+    latest = _latest(past=past, adjusted=adjusted)
     minute = "latest.time - INTERVAL '1 minute'", "latest.time + INTERVAL '1 microsecond'"
     price_before = close_before("15m", past=past, adjusted=adjusted, symbol="latest.symbol")
     if adjusted:
@@ -204,7 +205,7 @@ def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> 
                         WHEN price_before IS NOT NULL THEN price_before
                         ELSE {price_before}
                     END AS price_24h_ago
-                FROM (SELECT symbol, price, volume, time FROM {_latest(past=past, adjusted=adjusted)} AS known WHERE {chosen}) AS latest
+                FROM (SELECT symbol, price, volume, time FROM {latest} AS known WHERE {chosen}) AS latest
                 LEFT JOIN days AS day ON day.symbol = latest.symbol AND day.bucket = %(today)s
                 LEFT JOIN days AS previous_day
                     ON previous_day.symbol = latest.symbol AND previous_day.bucket = %(yesterday)s

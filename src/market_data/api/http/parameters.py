@@ -25,6 +25,7 @@ from market_data.api.http.parameter_types import (
     read_zone,
 )
 from market_data.api.http.past import PastMoment, read_close, read_moment
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.candles import Fill
 from market_data.queries.intervals import ALL_INTERVALS, INTERVALS, LOCAL_LENGTHS, MAX_SECONDS_DAYS
 from market_data.queries.row_pages import Order
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     TradesLimit = CandlesLimit = int | None
     Tickers = SeveralTickers = tuple[str, ...] | None
     OptionalFill = Fill | None
+    OptionalAdjustment = Adjustment | None
     OptionalFormat = ResponseFormat | None
     OptionalVersion = int | None
     OptionalDuration = timedelta | None
@@ -60,6 +62,7 @@ else:
     RowOrder = parsed_choice(get_args(Order))
     OptionalZone = parsed(read_zone, ZoneInfo)
     OptionalFill = parsed_choice(get_args(Fill))
+    OptionalAdjustment = parsed_choice(get_args(Adjustment))
     OptionalFormat = parsed_choice(get_args(ResponseFormat))
     OptionalPageToken = parsed(str, is_text_value=lambda _: True)
     Time = OptionalTime = parsed(read_time_bound, TimeBound)
@@ -245,6 +248,16 @@ FillParameter = Annotated[
         "Adds a candle for each bucket of the range that has begun and in which nothing was traded: its prices are the "
         "`previous` close or `null`, its volume is 0, and it is marked `filled`. Default: such a bucket has no candle.",
         **one_of("Fill", get_args(Fill)),
+    ),
+]
+AdjustmentParameter = Annotated[
+    OptionalAdjustment,
+    query(
+        "adjustment",
+        "Adjusts prices and volumes to later corporate actions of the symbol: `split` to splits and stock dividends, "
+        "`dividend` to cash dividends, `all` to these and spin-offs; results have at most 12 decimal places. With `as_of`, to "
+        "the actions that were known then. Default: `raw`, the prices that were traded.",
+        **one_of("Adjustment", get_args(Adjustment)),
     ),
 ]
 FormatParameter = Annotated[
