@@ -110,7 +110,5 @@ def check_terms(kind: ActionType, ex_date: date, ratio: Ratio | None, amount: De
         raise InvalidTrade(wanted, f"is missing; a {kind} has it")
     other = "amount" if wanted == "ratio" else "ratio"
     if given[other]:
-        raise InvalidTrade(
-            other, f"does not belong to a {kind}, which has {'an amount' if wanted == 'amount' else 'a ratio'}"
-        )
+        raise InvalidTrade(other, f"does not belong to a {kind}; leave it out")
     return ActionTerms(kind, ex_date, ratio, amount)

@@ -26,8 +26,8 @@ NewType = Annotated[ActionType, doc("Kind of the action.", "split")]
 NewExDate = Annotated[
     date,
     doc(
-        "First day without the right, `YYYY-MM-DD`: the action takes effect at its midnight in the time zone of the symbol's "
-        "calendar.",
+        "First day without the right, `YYYY-MM-DD`: the action takes effect at its midnight in the time zone of the "
+        "symbol's calendar.",
         "2020-08-31",
     ),
 ]
@@ -52,7 +52,7 @@ NewAmount = Annotated[
 
 
 class ActionIn(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A corporate action to record: a split or stock dividend with `ratio`, a dividend with `amount`, a spin-off with one."""
+    """A corporate action to record: splits and stock dividends with `ratio`, dividends with `amount`, spin-offs with one."""
 
     id: NewActionId
     type: NewType

@@ -76,8 +76,8 @@ async def symbol_actions(
     summary="Record a corporate action",
     description=(
         "Record a split, stock dividend, cash dividend or spin-off. Stored trades stay; `adjustment` adjusts them when they "
-        "are read. Repeated with the same values, it changes nothing and returns 200; an action with the same `id` and other "
-        "values, or one that was cancelled, is a conflict (409)."
+        "are read. Repeated with the same values, it changes nothing and returns 200; an action with the same `id` and "
+        "other values, or one that was cancelled, is a conflict (409)."
     ),
     tags=["Corporate actions"],
     operation_class=openapi_operation(body=request_body(ActionIn, EXAMPLE), scope="write"),
@@ -140,8 +140,8 @@ async def correct_action(request: Request[Any, Any, Any], symbol: PathSymbolPara
     opt={"scope": "write"},
     summary="Cancel a corporate action",
     description=(
-        "Let an action have no effect any more, and record actor, time and reason. Answers as of an earlier version keep it. "
-        "Repeated, it changes nothing more."
+        "Let an action have no effect any more, and record actor, time and reason. Answers as of an earlier version keep "
+        "it. Repeated, it changes nothing more."
     ),
     tags=["Corporate actions"],
     operation_class=openapi_operation(

@@ -62,9 +62,10 @@ PAST: LiteralString = """
     )
 """
 
+
 # The version is in each row, so that there is a row without an action if there is none.
-ACTIONS: Mapping[bool, LiteralString] = {
-    past: f"""
+def _actions(condition: LiteralString, *, past: bool) -> LiteralString:
+    return f"""
         SELECT {version_of(past=past)}, id, recorded_at, {TERMS}
         FROM (SELECT) AS one
         LEFT JOIN (
@@ -72,8 +73,9 @@ ACTIONS: Mapping[bool, LiteralString] = {
         ) AS found ON true
         ORDER BY ex_date, id
     """
-    for past, condition in ((False, PRESENT), (True, PAST))
-}
+
+
+ACTIONS: Mapping[bool, LiteralString] = {False: _actions(PRESENT, past=False), True: _actions(PAST, past=True)}
 """By whether they are those that were known at a version."""
 
 

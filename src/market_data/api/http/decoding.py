@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
+from market_data.models_actions import ActionCorrectIn
 from market_data.models_writes import MAX_NAME_LENGTH, MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
 from market_data.trade_validation import (
     InvalidTrade,
@@ -22,6 +23,9 @@ from market_data.trade_validation import (
 
 S = TypeVar("S", bound=Struct)
 
+Readers = Mapping[str, tuple[str, Callable[[str], Any]]]
+"""JSON type and reader of fields."""
+
 MAX_NAMED_PROBLEMS = 100
 
 CURRENCY = re.compile(r"[A-Z][A-Z0-9]{1,11}", re.IGNORECASE | re.ASCII)
@@ -32,12 +36,13 @@ decode_string = msgspec.json.Decoder(str).decode
 
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
+    ActionCorrectIn: InvalidTrade(None, "has nothing to change; give type, ex_date, ratio or amount"),
     SymbolChangeIn: InvalidTrade(None, "is empty; give name, active, signed or currency"),
 }
 
 
-def decode_fields(kind: type[S], text: bytes) -> S:
-    """Return a JSON object as a struct.
+def decode_fields(kind: type[S], text: bytes, readers: Readers | None = None) -> S:
+    """Return a JSON object as a struct. `readers` are those of fields that differ from FIELDS.
 
     Raises:
         InvalidFields: The text is not JSON or not an object, or fields are unknown, missing or invalid.
@@ -59,7 +64,7 @@ def decode_fields(kind: type[S], text: bytes) -> S:
     for field in declared:
         try:
             if field.name in fields:
-                json_type, read = FIELDS[field.name]
+                json_type, read = (readers or FIELDS).get(field.name) or FIELDS[field.name]
                 values[field.name] = read(_text_of(field.name, json_type, fields[field.name]))
             elif field.required:
                 raise InvalidTrade(field.name, "is missing")
@@ -122,7 +127,7 @@ def _read_currency(text: str) -> str:
 TEXT, NUMBER, INTEGER = "a string", "a number, or a string of its digits", "a whole number, or a string of its digits"
 TIME, FLAG = "a string such as 2026-02-08T10:30:00Z", "true or false"
 
-FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+FIELDS: Final[Readers] = {
     "symbol": (TEXT, read_symbol),
     "price": (NUMBER, lambda text: Decimal(read_price(text))),
     "volume": (NUMBER, lambda text: Decimal(read_volume(text))),
@@ -134,7 +139,6 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "signed": (FLAG, "true".__eq__),
     "currency": (TEXT, _read_currency),
 }
-"""JSON type and reader of each field."""
 
 MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
 FIELD_BEFORE = re.compile(rb'"(\w{1,40})"\s*:\s*-?$', re.ASCII)

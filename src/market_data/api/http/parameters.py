@@ -255,8 +255,8 @@ AdjustmentParameter = Annotated[
     query(
         "adjustment",
         "Adjusts prices and volumes to later corporate actions of the symbol: `split` to splits and stock dividends, "
-        "`dividend` to cash dividends, `all` to these and spin-offs; results have at most 12 decimal places. With `as_of`, to "
-        "the actions that were known then. Default: `raw`, the prices that were traded.",
+        "`dividend` to cash dividends, `all` to these and spin-offs; results have at most 12 decimal places. With `as_of`, "
+        "to the actions that were known then. Default: `raw`, the prices that were traded.",
         **one_of("Adjustment", get_args(Adjustment)),
     ),
 ]
