@@ -156,7 +156,7 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
 
 TRUNCATE = """
     TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles,
-        corporate_actions
+        corporate_actions, symbol_calendars, calendar_sessions
 """
 
 
