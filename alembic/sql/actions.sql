@@ -1,5 +1,5 @@
 -- Present text of the functions of corporate actions.
--- Functions that answers are computed with have no SET clause and name the schema, as those of past.sql.
+-- Those with static statements over candles keep generic plans: planning takes longer than reading a year of days.
 
 CREATE OR REPLACE FUNCTION action_factor(dividend numeric, divisor numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT
@@ -23,6 +23,7 @@ RETURNS TABLE (
     trade_count bigint, write_id bigint
 )
 LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -32,7 +33,7 @@ BEGIN
         FROM public.candles_as_of("interval", version, symbol, since, until) AS c;
         RETURN;
     END IF;
-    -- Static statements, whose plans are kept: planning takes longer than reading a year of days.
+    -- Static statements, whose plans are kept: planning them takes longer than reading a year of days.
     CASE "interval"
         WHEN '1m' THEN
             RETURN QUERY
@@ -86,6 +87,7 @@ RETURNS TABLE (
     trade_count bigint, write_id bigint
 )
 LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -253,53 +255,54 @@ CREATE OR REPLACE FUNCTION near_closes(
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    names constant text[] := '{1m,5m,15m,30m,1h}';
-    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour}';
+    names constant text[] := '{1m,5m,15m,30m,1h,4h,1d}';
+    lengths constant interval[] := '{1 minute,5 minutes,15 minutes,30 minutes,1 hour,4 hours,24 hours}';
     size constant integer := cardinality(highs);
-    hour constant interval := '1 hour';
-    level integer;
+    -- The longest candles of which some end at the ends of all ranges.
+    level constant integer := (
+        SELECT max(step)
+        FROM generate_series(1, 7) AS step
+        WHERE NOT EXISTS (SELECT FROM unnest(highs) AS high WHERE public.time_bucket(lengths[step], high) <> high)
+    );
+    whole constant integer := greatest(level, 5);
+    width constant interval := lengths[whole];
     starts timestamptz[];
     numbers integer[];
-    closes numeric[];
+    closes numeric[] := array_fill(NULL::numeric, ARRAY[size]);
     earlier numeric[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM unnest(highs) AS high WHERE public.time_bucket('24 hours', high) <> high) THEN
-        -- Five days, because of weekends and holidays.
-        SELECT array_agg(high - days * INTERVAL '24 hours'), array_agg(number)
-        INTO starts, numbers
-        FROM unnest(lows, highs) WITH ORDINALITY AS range (low, high, number)
-        CROSS JOIN generate_series(1, 5) AS days
-        WHERE high - days * INTERVAL '24 hours' >= low;
-        RETURN public.closes_at('1d', symbol, starts, numbers, size, version);
-    END IF;
-    SELECT max(step)
-    INTO level
-    FROM generate_series(1, 5) AS step
-    WHERE NOT EXISTS (SELECT FROM unnest(highs) AS high WHERE public.time_bucket(lengths[step], high) <> high);
-    -- The part of an hour before the end of a range, then the last whole hours.
-    IF level < 5 THEN
-        SELECT array_agg(start), array_agg(number)
-        INTO starts, numbers
-        FROM unnest(lows, highs) WITH ORDINALITY AS range (low, high, number)
-        CROSS JOIN LATERAL generate_series(
-            greatest(public.time_bucket(hour, high), low), high - lengths[level], lengths[level]
-        ) AS start
-        WHERE public.time_bucket(lengths[level], start) = start;
-        closes := public.closes_at(names[level], symbol, starts, numbers, size, version);
-    ELSE
-        closes := array_fill(NULL::numeric, ARRAY[size]);
-    END IF;
-    SELECT array_agg(public.time_bucket(hour, high) - hours * hour), array_agg(number)
-    INTO starts, numbers
-    FROM unnest(lows, highs, closes) WITH ORDINALITY AS range (low, high, close, number)
-    CROSS JOIN generate_series(1, 2) AS hours
-    WHERE close IS NULL AND public.time_bucket(hour, high) - hours * hour >= low;
-    IF starts IS NOT NULL THEN
-        earlier := public.closes_at('1h', symbol, starts, numbers, size, version);
+    -- The part of an hour before the ends, the hours or days before them, and at last earlier ones: weekends and holidays.
+    FOR try IN 1 .. 3 LOOP
+        IF try = 1 THEN
+            CONTINUE WHEN level = whole;
+            SELECT array_agg(start), array_agg(number)
+            INTO starts, numbers
+            FROM unnest(lows, highs) WITH ORDINALITY AS range (low, high, number)
+            CROSS JOIN LATERAL generate_series(
+                greatest(public.time_bucket(width, high), low), high - lengths[level], lengths[level]
+            ) AS start
+            WHERE public.time_bucket(lengths[level], start) = start;
+        ELSE
+            SELECT array_agg(start), array_agg(number)
+            INTO starts, numbers
+            FROM unnest(lows, highs, closes) WITH ORDINALITY AS range (low, high, close, number)
+            CROSS JOIN LATERAL (
+                SELECT public.time_bucket(width, high) - n * width AS start
+                FROM generate_series(CASE try WHEN 2 THEN 1 ELSE 2 END, CASE try WHEN 2 THEN 1 ELSE 5 END) AS n
+            ) AS tried
+            WHERE close IS NULL AND start >= low;
+        END IF;
+        CONTINUE WHEN starts IS NULL;
+        earlier := public.closes_at(
+            names[CASE try WHEN 1 THEN level ELSE whole END], symbol, starts, numbers, size, version
+        );
+        IF array_position(closes, NULL) = 1 AND array_position(earlier, NULL) IS NULL THEN
+            RETURN earlier;
+        END IF;
         SELECT array_agg(coalesce(close, before) ORDER BY number)
         INTO closes
         FROM unnest(closes, earlier) WITH ORDINALITY AS found (close, before, number);
-    END IF;
+    END LOOP;
     RETURN closes;
 END
 $$;
@@ -322,13 +325,18 @@ DECLARE
     late bigint[] := '{}';
     code text;
     zone text;
-    action record;
+    first_day date;
+    days date[];
+    times timestamptz[];
+    amounts numeric[];
+    prices numeric[];
+    volumes numeric[];
     lows timestamptz[];
     highs timestamptz[];
     closes numeric[];
-    close numeric;
     price numeric := 1;
     volume numeric := 1;
+    last integer;
 BEGIN
     IF types IS NULL THEN
         RAISE invalid_parameter_value USING
@@ -354,56 +362,83 @@ BEGIN
     WHERE s.symbol = adjustment_steps.symbol AND public.is_visible(s.write_id, s.ended_write_id, newest, late);
     code := coalesce(code, '24/7');
     zone := coalesce(zone, 'UTC');
-    -- The range in which the last trade is the one that a dividend is compared with.
     SELECT
-        array_agg(coalesce(s.break_ends_at, s.opens_at, '-infinity') ORDER BY a.ex_date DESC, a.id),
-        array_agg(coalesce(s.auction_ends_at, public.effect_of(a.ex_date, zone)) ORDER BY a.ex_date DESC, a.id)
-    INTO lows, highs
-    FROM public.corporate_actions AS a
-    LEFT JOIN LATERAL (
-        SELECT s.opens_at, s.break_ends_at, s.auction_ends_at
-        FROM public.calendar_sessions AS s
-        WHERE s.calendar = code AND s.day < a.ex_date AND public.is_visible(s.write_id, s.ended_write_id, newest, late)
-        ORDER BY s.day DESC
-        LIMIT 1
-    ) AS s ON true
-    WHERE a.symbol = adjustment_steps.symbol AND a.type = ANY (types) AND a.amount IS NOT NULL
-        AND public.is_visible(a.write_id, a.ended_write_id, newest, late) AND public.effect_of(a.ex_date, zone) > since;
-    IF highs IS NOT NULL THEN
-        closes := public.near_closes(symbol, lows, highs, version);
-    END IF;
-    FOR action IN
-        SELECT
-            a.ex_date, a.type, a.numerator, a.denominator, a.amount, public.effect_of(a.ex_date, zone) AS moment,
-            count(a.amount) OVER (ORDER BY a.ex_date DESC, a.id) AS number
+        array_agg(a.ex_date), array_agg(a.moment), array_agg(a.amount),
+        array_agg(public.action_factor(a.denominator, a.numerator)),
+        array_agg(CASE WHEN a.type = 'spin_off' THEN 1 ELSE public.action_factor(a.numerator, a.denominator) END)
+    INTO days, times, amounts, prices, volumes
+    FROM (
+        SELECT a.*, public.effect_of(a.ex_date, zone) AS moment
         FROM public.corporate_actions AS a
         WHERE a.symbol = adjustment_steps.symbol AND a.type = ANY (types)
-            AND public.is_visible(a.write_id, a.ended_write_id, newest, late) AND public.effect_of(a.ex_date, zone) > since
+            AND public.is_visible(a.write_id, a.ended_write_id, newest, late)
         ORDER BY a.ex_date DESC, a.id
-    LOOP
-        IF action.amount IS NULL THEN
-            price := round(price * public.action_factor(action.denominator, action.numerator), 30);
-            IF action.type <> 'spin_off' THEN
-                volume := round(volume * public.action_factor(action.numerator, action.denominator), 30);
-            END IF;
-        ELSE
-            close := coalesce(
-                closes[action.number],
-                public.close_before(symbol, action.ex_date, action.moment, code, version, newest, late)
-            );
-            -- Without an earlier trade there is nothing to adjust.
-            CONTINUE WHEN close IS NULL OR action.amount >= close;
-            price := round(price * public.action_factor(close - action.amount, close), 30);
+    ) AS a
+    WHERE a.moment > since;
+    IF times IS NULL THEN
+        RETURN;
+    END IF;
+    IF cardinality(array_remove(amounts, NULL)) > 0 THEN
+        IF code <> '24/7' THEN
+            SELECT min(s.day)
+            INTO first_day
+            FROM public.calendar_sessions AS s
+            WHERE s.calendar = code AND public.is_visible(s.write_id, s.ended_write_id, newest, late);
         END IF;
-        IF moments[1] = action.moment THEN
-            price_factors[1] := price;
-            volume_factors[1] := volume;
+        -- The range in which the last trade is the one that a dividend is compared with. The bound of the days lets the
+        -- planner use the index, whatever it knows of the visible rows.
+        IF first_day IS NULL THEN
+            lows := array_fill('-infinity'::timestamptz, ARRAY[cardinality(times)]);
+            highs := times;
         ELSE
-            moments := action.moment || moments;
-            price_factors := price || price_factors;
-            volume_factors := volume || volume_factors;
+            SELECT
+                array_agg(
+                    CASE WHEN a.day > first_day THEN coalesce(s.break_ends_at, s.opens_at) ELSE '-infinity' END
+                    ORDER BY number
+                ),
+                array_agg(CASE WHEN a.day > first_day THEN s.auction_ends_at ELSE a.moment END ORDER BY number)
+            INTO lows, highs
+            FROM unnest(days, times) WITH ORDINALITY AS a (day, moment, number)
+            LEFT JOIN LATERAL (
+                SELECT s.opens_at, s.break_ends_at, s.auction_ends_at
+                FROM public.calendar_sessions AS s
+                WHERE s.calendar = code AND s.day >= a.day - 15 AND s.day < a.day
+                    AND public.is_visible(s.write_id, s.ended_write_id, newest, late)
+                ORDER BY s.day DESC
+                LIMIT 1
+            ) AS s ON true;
+        END IF;
+        closes := public.near_closes(symbol, lows, highs, version);
+    END IF;
+    FOR number IN 1 .. cardinality(times) LOOP
+        IF amounts[number] IS NULL THEN
+            price := round(price * prices[number], 30);
+            volume := round(volume * volumes[number], 30);
+        ELSE
+            IF closes[number] IS NULL THEN
+                closes[number] :=
+                    public.close_before(symbol, days[number], times[number], code, version, newest, late);
+                -- Without an earlier trade there is nothing to adjust.
+                CONTINUE WHEN closes[number] IS NULL;
+            END IF;
+            CONTINUE WHEN amounts[number] >= closes[number];
+            price := round(price * public.action_factor(closes[number] - amounts[number], closes[number]), 30);
+        END IF;
+        IF moments[last] = times[number] THEN
+            price_factors[last + 1] := price;
+            volume_factors[last + 1] := volume;
+        ELSE
+            moments := array_append(moments, times[number]);
+            price_factors := array_append(price_factors, price);
+            volume_factors := array_append(volume_factors, volume);
+            last := cardinality(moments);
         END IF;
     END LOOP;
+    SELECT
+        coalesce(array_agg(m ORDER BY number DESC) FILTER (WHERE m IS NOT NULL), '{}'),
+        array_agg(p ORDER BY number DESC), array_agg(v ORDER BY number DESC)
+    INTO moments, price_factors, volume_factors
+    FROM unnest(moments, price_factors, volume_factors) WITH ORDINALITY AS step (m, p, v, number);
 END
 $$;
 

@@ -12,7 +12,9 @@ ADJUSTMENTS: Final[tuple[Adjustment, ...]] = get_args(Adjustment)
 DECIMALS: Final = "12"
 """Decimals of adjusted prices, volumes and turnovers, rounded half away from zero."""
 
-SETTLED_CLOSES: Final[LiteralString] = " AND (%(adjustment)s = 'split' OR isempty(stale_times(8)))"
+SETTLED_CLOSES: Final[LiteralString] = """
+    AND (%(adjustment)s = 'split' OR NOT EXISTS (SELECT FROM stale_ranges) OR isempty(stale_times(8)))
+"""
 """A further SQL condition: dividends are compared with closes that contain all trades that are committed."""
 
 CANDLE_FIGURES: Final[Sequence[LiteralString]] = ("open", "high", "low", "close", "volume", "turnover")
