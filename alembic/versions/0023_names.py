@@ -1,7 +1,7 @@
 """Names over time: an instrument keeps its key, `trades.symbol`, and names are ranges of time in a table.
 
 Revision: 0023
-Follows: 0021
+Follows: 0022
 
 Nothing is stored for instruments that were never renamed, and no trade is moved.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic import context, op
 
 revision = "0023"
-down_revision = "0021"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -6,6 +6,13 @@ from typing import Any
 from litestar import Router
 
 from market_data.api import dashboard, docs, front_page
+from market_data.api.actions import (
+    action_changes,
+    cancel_action,
+    correct_action,
+    record_action,
+    symbol_actions,
+)
 from market_data.api.calendars import calendars, market_status, sessions
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
@@ -47,6 +54,12 @@ _HANDLERS: list[Any] = [
     sessions,
     market_status,
     rename_symbol,
+    options_handler("/symbols/{symbol:str}/actions", "GET", "POST"),
+    symbol_actions,
+    record_action,
+    correct_action,
+    cancel_action,
+    action_changes,
     latest_price,
     latest_prices,
     snapshots,

@@ -13,6 +13,7 @@ from market_data.api.http.handlers import check_zone
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_CANDLES_LIMIT,
+    AdjustmentParameter,
     CandlesAsOfParameter,
     CandlesLimitParameter,
     CandlesOrderParameter,
@@ -35,6 +36,7 @@ from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, Selection, select
 from market_data.errors import BadParameters, Gone
 from market_data.models import CandleList, FilledCandleList, ParameterProblem, SymbolsCandleList, SymbolsFilledCandleList
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, Fill, SessionKind, columns_of
 from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
 from market_data.queries.intervals import (
@@ -85,6 +87,7 @@ async def candles(
     fill: FillParameter = None,
     tz: ZoneParameter = None,
     session: SessionParameter = None,
+    adjustment: AdjustmentParameter = None,
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: CandlesAsOfParameter = None,
@@ -93,14 +96,15 @@ async def candles(
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "asc"
-    session = session or "all"
+    session, adjustment = session or "all", adjustment or "raw"
     check_zone(interval, tz, session)
-    is_plain = interval in INTERVALS and not tz and not fill and session == "all"
+    is_plain = interval in INTERVALS and not tz and not fill and session == "all" and adjustment == "raw"
     past = await _find_past(request, as_of, grace, page_token, plain=is_plain)
     given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
-    more = [*([grace] if grace else []), *([session] if session != "all" else [])]
+    chosen = [name for name, default in ((session, "all"), (adjustment, "raw")) if name != default]
+    more = [*([grace] if grace else []), *chosen]
     selection = await select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
-    rows = await _range(request, selection, interval, order, tz, fill, session)
+    rows = await _range(request, selection, interval, order, tz, fill, session, adjustment)
     read_page = reader_of(rows)
 
     def to_struct(page: JsonPage) -> CandleList | FilledCandleList | SymbolsCandleList | SymbolsFilledCandleList:
@@ -137,7 +141,7 @@ async def _find_past(
     if not is_close:
         return await find_version(request, moment, page_token)
     if not plain:
-        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz, fill and session"
+        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz, fill, session and adjustment"
         raise BadParameters([ParameterProblem("as_of", detail)])
     return await find_close(request, grace or timedelta())
 
@@ -150,6 +154,7 @@ async def _range(
     tz: ZoneInfo | None,
     fill: Fill | None,
     session: SessionKind,
+    adjustment: Adjustment,
 ) -> CandleRange:
     """Return the range of a selection.
 
@@ -164,7 +169,7 @@ async def _range(
         _check_size(interval, selection)
     from_end = selection.is_newest and order == "asc"
     symbol, end, as_of = selection.symbols[0], selection.end, selection.as_of
-    return CandleRange(symbol, interval, start, end, order, from_end, tz, fill, as_of, session)
+    return CandleRange(symbol, interval, start, end, order, from_end, tz, fill, as_of, session, adjustment)
 
 
 def _check_size(interval: str, selection: Selection) -> None:

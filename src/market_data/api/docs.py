@@ -134,6 +134,7 @@ def openapi_config(tags: Sequence[Tag], *, required: bool) -> OpenAPIConfig:
         version=__version__,
         description=DESCRIPTION.strip(),
         tags=[
+            Tag("Corporate actions", "Splits, dividends and spin-offs, to which prices are adjusted when they are read."),
             Tag("Prices", "The symbols and their newest prices."),
             Tag("Calendars", "Trading sessions, and if a market is open."),
             Tag("Trades", "Every trade."),

@@ -10,8 +10,14 @@ from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import require_symbol, require_symbols
 from market_data.api.http.naming import loaded_names, named_response, resolve, resolve_all, sorted_by_name
 from market_data.api.http.openapi import openapi_operation, responses
-from market_data.api.http.parameters import AsOfParameter, OnParameter, SymbolParameter, SymbolsParameter
-from market_data.api.http.past import DATA_VERSION, caching_of, find_version, version_headers
+from market_data.api.http.parameters import (
+    AdjustmentParameter,
+    AsOfParameter,
+    OnParameter,
+    SymbolParameter,
+    SymbolsParameter,
+)
+from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList, SnapshotList
@@ -28,13 +34,17 @@ from market_data.queries.snapshots import read_snapshots
     responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
-    request: Request[Any, Any, Any], symbol: SymbolParameter, as_of: AsOfParameter = None, on: OnParameter = None
+    request: Request[Any, Any, Any],
+    symbol: SymbolParameter,
+    adjustment: AdjustmentParameter = None,
+    as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
     resolved = await resolve(request, [symbol], on)
-    key = resolved.key
-    if as_of:
+    key, adjustment = resolved.key, adjustment or "raw"
+    if as_of or adjustment != "raw":
         past = await find_version(request, as_of)
-        found = await read_source(request).read_coalesced(read_latest_prices, (key,), past)
+        found = await read_source(request).read_coalesced(read_latest_prices, (key,), past, adjustment)
     else:
         found = await read_source(request).read_coalesced(read_latest_price, key)
     if not found.prices:
@@ -42,7 +52,7 @@ async def latest_price(
         raise NotFound(
             f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
         )
-    headers = {**caching_of(request, as_of), DATA_VERSION: str(found.version)}
+    headers = {**caching_of(request, as_of), **version_headers(found.version)}
     return named_response(request, found.prices[0], headers, resolved)
 
 
@@ -61,18 +71,19 @@ async def latest_price(
 async def latest_prices(
     request: Request[Any, Any, Any],
     symbols: SymbolsParameter = None,
+    adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
     on: OnParameter = None,
 ) -> ASGIResponse:
     resolved = await resolve_all(request, symbols, on)
     keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    prices, version = await read_source(request).read_coalesced(read_latest_prices, keys, past)
+    prices, version = await read_source(request).read_coalesced(read_latest_prices, keys, past, adjustment or "raw")
     if keys and len(prices) < len(keys):
         await require_symbols(request, keys)
     if names := await loaded_names(request):
         prices = sorted(prices, key=lambda price: names.name_of(price.symbol))
-    headers = {**caching_of(request, as_of), DATA_VERSION: str(version)}
+    headers = {**caching_of(request, as_of), **version_headers(version)}
     return named_response(request, PriceList(prices, len(prices)), headers, resolved, is_list=True)
 
 
@@ -92,13 +103,14 @@ async def latest_prices(
 async def snapshots(
     request: Request[Any, Any, Any],
     symbols: SymbolsParameter = None,
+    adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
     on: OnParameter = None,
 ) -> ASGIResponse:
     resolved = await resolve_all(request, symbols, on)
     keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    found = await read_source(request).read_coalesced(read_snapshots, keys, past)
+    found = await read_source(request).read_coalesced(read_snapshots, keys, past, None, adjustment or "raw")
     if keys and found.symbol_count < len(keys):
         await require_symbols(request, keys)
     rows: Any = Raw(f"[{found.rows}]".encode())

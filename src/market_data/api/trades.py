@@ -9,6 +9,7 @@ from market_data.api.http.caching import is_past
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     DEFAULT_TRADES_LIMIT,
+    AdjustmentParameter,
     AsOfParameter,
     EndParameter,
     FormatParameter,
@@ -49,6 +50,7 @@ async def trades(
     order: TradesOrderParameter = None,
     limit: TradesLimitParameter = None,
     page_token: PageTokenParameter = None,
+    adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
     on: OnParameter = None,
     given_format: FormatParameter = None,
@@ -56,9 +58,11 @@ async def trades(
     order = order or "desc"
     past = await find_version(request, as_of, page_token)
     given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
-    selection = await select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT)
+    adjustment = adjustment or "raw"
+    more = [adjustment] if adjustment != "raw" else []
+    selection = await select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT, *more)
     from_end = selection.is_newest and order == "asc"
-    rows = TradeRange(selection.symbols[0], selection.start, selection.end, order, from_end, past)
+    rows = TradeRange(selection.symbols[0], selection.start, selection.end, order, from_end, past, adjustment)
 
     def to_struct(page: JsonPage) -> TradeList | SymbolsTradeList:
         fields = page.start, page.end, page.limit, page.row_count, page.rows, page.token

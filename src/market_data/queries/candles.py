@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, LiteralString
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncCursor
 
-from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS
+from market_data.queries.adjustment import (
+    CANDLE_FIGURES,
+    Adjustment,
+    adjustment_parameters,
+    parts_of,
+    rounded,
+    stepped_candles_of,
+)
+from market_data.queries.intervals import INTERVALS, LENGTHS, LEVELS, STORED
 from market_data.queries.past import AsOf, candles_of, now_of, parameters_of, version_of
 from market_data.queries.row_pages import (
     READING_ORDERS,
@@ -51,6 +59,7 @@ class CandleRange:
     """None if a bucket without a trade has no candle."""
     as_of: AsOf | None = None
     session: SessionKind = "all"
+    adjustment: Adjustment = "raw"
 
     @property
     def now(self) -> datetime:
@@ -122,26 +131,50 @@ def aggregate_candles(row_format: RowFormat, order: Order, columns: Columns) -> 
     return aggregate_rows(row_format, columns_of(row_format, columns), f"bucket {ORDERS[order]}")
 
 
-CANDLES: Mapping[tuple[bool, bool, str, Order, Order, RowFormat], LiteralString] = {
-    (past, at_close, interval, order, reading_order, row_format): f"""
-        {with_stale(interval, past=past)}
+def _statement(
+    interval: LiteralString,
+    order: Order,
+    reading_order: Order,
+    row_format: RowFormat,
+    *,
+    past: bool,
+    at_close: bool = False,
+    adjusted: bool = False,
+) -> LiteralString:
+    length, parts = LENGTHS[interval], parts_of(adjusted=adjusted, past=past)
+    source = stepped_candles_of(interval, past=past) if adjusted else candles_of(interval, past=past, at_close=at_close)
+    return f"""
+        {with_stale(interval, past=past)}{parts.steps}
         SELECT
-            {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]},
-            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{length}'")}, {version_of(past=past)}
+            {aggregate_candles(row_format, order, CANDLE_COLUMNS)}, count(*), {PAGE_SETTLED[interval]}{parts.settled},
+            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{length}'")}{parts.state}, {version_of(past=past)}
         FROM (
             SELECT
-                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
+                bucket, {rounded(CANDLE_FIGURES, adjusted=adjusted)}, trade_count, write_id,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
                 bucket + INTERVAL '{length}' <= {now_of(past=past)} AS closed,
                 {SETTLED[interval]} AS settled
-            FROM {candles_of(interval, past=past, at_close=at_close)} AS candle
+            FROM {source} AS candle
             WHERE symbol = %(symbol)s AND bucket >= %(start)s AND bucket < %(end)s
             ORDER BY bucket {ORDERS[reading_order]}
             LIMIT %(limit)s + 1
         ) AS page
     """
+
+
+@lru_cache(1000)
+def _adjusted_statement(
+    interval: str, order: Order, reading_order: Order, row_format: RowFormat, *, past: bool
+) -> LiteralString:
+    return _statement(STORED[interval], order, reading_order, row_format, past=past, adjusted=True)
+
+
+CANDLES: Mapping[tuple[bool, bool, str, Order, Order, RowFormat], LiteralString] = {
+    (past, at_close, interval, order, reading_order, row_format): _statement(
+        interval, order, reading_order, row_format, past=past, at_close=at_close
+    )
     for past, at_close in ((False, False), (True, False), (True, True))
-    for interval, length in LENGTHS.items()
+    for interval in LENGTHS
     for order, reading_order in READING_ORDERS
     for row_format in ROW_FORMATS
 }
@@ -219,8 +252,12 @@ async def _read_part(
 ) -> Page:
     past = parameters_of(candles.as_of)
     at_close = candles.as_of is not None and candles.as_of.grace is not None
+    adjustment = adjustment_parameters(candles.adjustment)
     statement = CANDLES[bool(past), at_close, candles.interval, candles.order, candles.reading_order, row_format]
-    parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit, **past}
+    if adjustment:
+        orders = candles.order, candles.reading_order
+        statement = _adjusted_statement(candles.interval, *orders, row_format, past=bool(past))
+    parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit, **past, **adjustment}
     await cursor.execute(statement, parameters, prepare=prepare)
     ((rows, count, settled, state, version),) = await cursor.fetchall()
     return page_from_rows(

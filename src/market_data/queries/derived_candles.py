@@ -6,6 +6,14 @@ from functools import lru_cache
 from typing import LiteralString, NamedTuple
 from zoneinfo import ZoneInfo
 
+from market_data.queries.adjustment import (
+    CANDLE_FIGURES,
+    adjusted_trades_of,
+    adjustment_parameters,
+    parts_of,
+    rounded_page,
+    stepped_candles_of,
+)
 from market_data.queries.candles import (
     CANDLE_COLUMNS,
     ORDERS,
@@ -16,6 +24,7 @@ from market_data.queries.candles import (
     with_stale,
 )
 from market_data.queries.gapfilled_candles import (
+    GAPFILLED,
     GAPFILLED_COLUMNS,
     close_before,
     filled_version_of,
@@ -66,11 +75,15 @@ FROM_CANDLES: LiteralString = """
 """
 
 
-def _trades(since: LiteralString, *, past: bool) -> LiteralString:
-    return f"trades_as_of(%(as_of)s, {since})" if past else "trades"
+def _trades(since: LiteralString, *, past: bool, adjusted: bool = False) -> LiteralString:
+    trades: LiteralString = f"trades_as_of(%(as_of)s, {since})" if past else "trades"
+    return adjusted_trades_of(trades) if adjusted else trades
 
 
-def _price_before(*, past: bool) -> LiteralString:
+HOUR_BEFORE: LiteralString = "%(start)s - INTERVAL '1 hour'"
+
+
+def _price_before(*, past: bool, adjusted: bool) -> LiteralString:
     """Return the SQL expression of the last price before `start`.
 
     The price of the newest trade stands first, because the minute of the first bucket may have begun before it.
@@ -79,20 +92,28 @@ def _price_before(*, past: bool) -> LiteralString:
         coalesce(
             (
                 SELECT price
-                FROM {_trades("%(start)s - INTERVAL '1 hour'", past=past)} AS trade
-                WHERE symbol = %(symbol)s AND time >= %(start)s - INTERVAL '1 hour' AND time < %(start)s
+                FROM {_trades(HOUR_BEFORE, past=past, adjusted=adjusted)} AS trade
+                WHERE symbol = %(symbol)s AND time >= {HOUR_BEFORE} AND time < %(start)s
                 ORDER BY time DESC, trade_id DESC
                 LIMIT 1
             ),
-            {close_before("1m", past=past)}
+            {close_before("1m", past=past, adjusted=adjusted)}
         )
     """
 
 
-def _grouped(derived: Derived, *, past: bool) -> LiteralString:
+def _source(derived: Derived, *, past: bool, adjusted: bool) -> LiteralString:
+    if derived.source == "trades":
+        return _trades("%(start)s", past=past, adjusted=adjusted)
+    if adjusted:
+        return stepped_candles_of(derived.source, past=past, until="%(until)s")
+    return candles_of(derived.source, past=past, until="%(until)s")
+
+
+def _grouped(derived: Derived, *, past: bool, adjusted: bool) -> LiteralString:
     """Return the SQL of all candles whose buckets lie between `start` and `until`."""
     trades = derived.source == "trades"
-    table = _trades("%(start)s", past=past) if trades else candles_of(derived.source, past=past, until="%(until)s")
+    table = _source(derived, past=past, adjusted=adjusted)
     time: LiteralString = "source.time" if trades else "source.bucket"
     bucket: LiteralString = f"time_bucket(INTERVAL '{derived.length}', {time})"
     end: LiteralString = f"{bucket} + INTERVAL '{derived.length}'"
@@ -109,33 +130,46 @@ def _grouped(derived: Derived, *, past: bool) -> LiteralString:
 
 @lru_cache(1000)
 def _statement(
-    derived: Derived, fill: Fill | None, order: Order, reading_order: Order, row_format: RowFormat, *, past: bool
+    derived: Derived,
+    fill: Fill | None,
+    order: Order,
+    reading_order: Order,
+    row_format: RowFormat,
+    *,
+    past: bool,
+    adjusted: bool,
 ) -> LiteralString:
     columns = CANDLE_COLUMNS if fill is None else GAPFILLED_COLUMNS
-    candles = _grouped(derived, past=past) if fill is None else _gapfilled(derived, fill, past=past)
+    candles = _grouped(derived, past=past, adjusted=adjusted)
+    if fill is not None:
+        candles = _gapfilled(derived, fill, candles, past=past, adjusted=adjusted)
+    parts = parts_of(adjusted=adjusted, past=past, since=HOUR_BEFORE if derived.source == "trades" else "%(start)s")
+    page: LiteralString = f"""
+        SELECT
+            bucket, open, high, low, close, volume, turnover, trade_count, write_id,
+            (turnover / nullif(volume, 0))::float8 AS vwap,
+            bucket_end <= {now_of(past=past)} AS closed,
+            {"false" if fill is None else "filled"} AS filled,
+            NOT tstzrange(bucket, bucket_end) && (SELECT times FROM stale) AS settled
+        FROM ({candles}) AS candle
+        ORDER BY bucket {ORDERS[reading_order]}
+        LIMIT %(limit)s + 1
+    """
     return f"""
-        {with_stale(derived.source, past=past or derived.source == "trades")}
+        {with_stale(derived.source, past=past or derived.source == "trades")}{parts.steps}
         SELECT
             {aggregate_candles(row_format, order, columns)}, count(*), count(*) FILTER (WHERE NOT filled),
-            NOT tstzrange(%(start)s, %(until)s) && (SELECT times FROM stale),
-            {page_state("sum(page.trade_count)", "%(until)s")}, CASE WHEN bool_or(filled) THEN sum(close) END,
+            NOT tstzrange(%(start)s, %(until)s) && (SELECT times FROM stale){parts.settled},
+            {page_state("sum(page.trade_count)", "%(until)s")}{parts.state}, CASE WHEN bool_or(filled) THEN sum(close) END,
             {filled_version_of(fill, past=past)}
-        FROM (
-            SELECT
-                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
-                (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket_end <= {now_of(past=past)} AS closed,
-                {"false" if fill is None else "filled"} AS filled,
-                NOT tstzrange(bucket, bucket_end) && (SELECT times FROM stale) AS settled
-            FROM ({candles}) AS candle
-            ORDER BY bucket {ORDERS[reading_order]}
-            LIMIT %(limit)s + 1
-        ) AS page
+        FROM ({rounded_page(page, CANDLE_FIGURES, GAPFILLED, adjusted=adjusted)}) AS page
     """
 
 
-def _gapfilled(derived: Derived, fill: Fill, *, past: bool) -> LiteralString:
-    before = _price_before(past=past) if derived.source == "trades" else close_before(derived.source, past=past)
+def _gapfilled(derived: Derived, fill: Fill, candles: LiteralString, *, past: bool, adjusted: bool) -> LiteralString:
+    before = close_before(derived.source, past=past, adjusted=adjusted)
+    if derived.source == "trades":
+        before = _price_before(past=past, adjusted=adjusted)
     previous: LiteralString = f"""
         CASE number WHEN 0 THEN {before} ELSE first_value(close) OVER (PARTITION BY number ORDER BY bucket) END
     """
@@ -155,7 +189,7 @@ def _gapfilled(derived: Derived, fill: Fill, *, past: bool) -> LiteralString:
                     open, high, low, close, volume, turnover, trade_count, write_id,
                     count(close) OVER (ORDER BY gapless.bucket) AS number
                 FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS gapless (bucket, bucket_end)
-                LEFT JOIN ({_grouped(derived, past=past)}) AS stored ON stored.bucket = gapless.bucket
+                LEFT JOIN ({candles}) AS stored ON stored.bucket = gapless.bucket
             ) AS numbered
         ) AS closed
     """
@@ -187,8 +221,9 @@ async def read_derived_candles(
         first = await read_first_bucket(connection, candles.symbol, source, candles.as_of)
     start, end = _bounds(candles, None if first is None else first.start, after)
     cursor = connection.cursor(binary=True)
-    past = parameters_of(candles.as_of)
-    statement = _statement(how, candles.fill, candles.order, candles.reading_order, row_format, past=bool(past))
+    past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
+    orders = candles.order, candles.reading_order
+    statement = _statement(how, candles.fill, *orders, row_format, past=bool(past), adjusted=bool(adjustment))
     page = page_from_rows(row_format, columns, None, 0, limit)
     for window in _windows(candles, how, start, end, limit):
         parameters = {
@@ -200,6 +235,7 @@ async def read_derived_candles(
             "starts": window.buckets[:-1],
             "ends": window.buckets[1:],
             **past,
+            **adjustment,
         }
         await cursor.execute(statement, parameters, prepare=False)
         ((rows, count, stored, settled, state, closes, version),) = await cursor.fetchall()

@@ -1,12 +1,14 @@
 """The candles of a symbol with a candle for each bucket in which nothing was traded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import LiteralString, NamedTuple
 
 from psycopg.rows import args_row
 
+from market_data.queries.adjustment import CANDLE_FIGURES, adjustment_parameters, parts_of, rounded_page, stepped_candles_of
 from market_data.queries.candles import (
     CANDLE_COLUMNS,
     ORDERS,
@@ -18,7 +20,7 @@ from market_data.queries.candles import (
     columns_of,
     with_stale,
 )
-from market_data.queries.intervals import INTERVALS, LENGTHS, WEEK_START
+from market_data.queries.intervals import INTERVALS, LENGTHS, STORED, WEEK_START
 from market_data.queries.past import AsOf, candles_of, now_of, parameters_of, settled_version_of, version_of
 from market_data.queries.row_pages import (
     BEGINNING,
@@ -35,17 +37,21 @@ from market_data.queries.row_pages import (
 
 END = datetime(9999, 1, 1, tzinfo=UTC)
 FILLS: tuple[Fill, ...] = ("previous", "null")
+GAPFILLED: Sequence[LiteralString] = ("bucket", "filled", "trade_count", "write_id", "vwap", "closed", "settled")
+"""Columns of a page that an adjustment does not change."""
 GAPFILLED_COLUMNS = (*CANDLE_COLUMNS[:-1], Column("filled", "filled", "flag"), CANDLE_COLUMNS[-1])
 
 
-def close_before(interval: LiteralString, *, past: bool, symbol: LiteralString = "%(symbol)s") -> LiteralString:
+def close_before(
+    interval: LiteralString, *, past: bool, adjusted: bool = False, symbol: LiteralString = "%(symbol)s"
+) -> LiteralString:
     """Return the SQL expression of the last close before `start`; null if there is none.
 
     Weekly candles lead fast to a close far back.
     """
     week: LiteralString = "time_bucket(INTERVAL '168 hours', %(start)s)"
-    nearest = candles_of(interval, past=past, since=week, until="%(start)s", symbol=symbol)
-    weekly = candles_of("1w", past=past, since="'-infinity'", until=week, symbol=symbol)
+    nearest = candles_of(interval, past=past, adjusted=adjusted, since=week, until="%(start)s", symbol=symbol)
+    weekly = candles_of("1w", past=past, adjusted=adjusted, since="'-infinity'", until=week, symbol=symbol)
     return f"""
         coalesce(
             (
@@ -71,44 +77,63 @@ def filled_version_of(fill: Fill | None, *, past: bool) -> LiteralString:
     return settled_version_of("%(start)s", past=past) if fill == "previous" else version_of(past=past)
 
 
-def _close(interval: LiteralString, fill: Fill, *, past: bool) -> LiteralString:
+def _close(interval: LiteralString, fill: Fill, *, past: bool, adjusted: bool) -> LiteralString:
     # `locf` evaluates its second argument only if the first bucket of the page is empty.
-    return "max(close)" if fill == "null" else f"locf(max(close), {close_before(interval, past=past)})"
+    before = close_before(interval, past=past, adjusted=adjusted)
+    return "max(close)" if fill == "null" else f"locf(max(close), {before})"
+
+
+def _page(interval: LiteralString, fill: Fill, *, past: bool, adjusted: bool) -> LiteralString:
+    source = stepped_candles_of(interval, past=past) if adjusted else candles_of(interval, past=past)
+    page: LiteralString = f"""
+        SELECT
+            bucket, close,
+            coalesce(open, close) AS open,
+            coalesce(high, close) AS high,
+            coalesce(low, close) AS low,
+            coalesce(volume, 0) AS volume,
+            coalesce(trade_count, 0) AS trade_count, write_id,
+            (turnover / nullif(volume, 0))::float8 AS vwap,
+            bucket + INTERVAL '{LENGTHS[interval]}' <= {now_of(past=past)} AS closed,
+            trade_count IS NULL AS filled,
+            {SETTLED[interval]} AS settled
+        FROM (
+            SELECT
+                time_bucket_gapfill(INTERVAL '{LENGTHS[interval]}', candle.bucket, %(start)s, %(end)s) AS bucket,
+                max(open) AS open, max(high) AS high, max(low) AS low,
+                {_close(interval, fill, past=past, adjusted=adjusted)} AS close,
+                max(volume) AS volume, max(turnover) AS turnover, max(trade_count) AS trade_count,
+                max(write_id) AS write_id
+            FROM {source} AS candle
+            WHERE candle.symbol = %(symbol)s AND candle.bucket >= %(start)s AND candle.bucket < %(end)s
+            GROUP BY 1
+        ) AS gapless
+    """
+    return rounded_page(page, CANDLE_FIGURES[:-1], GAPFILLED, adjusted=adjusted)
+
+
+def _statement(
+    interval: LiteralString, fill: Fill, order: Order, row_format: RowFormat, *, past: bool, adjusted: bool = False
+) -> LiteralString:
+    parts = parts_of(adjusted=adjusted, past=past)
+    return f"""
+        {with_stale(interval, past=past)}{parts.steps}
+        SELECT
+            {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
+            {PAGE_SETTLED[interval]}{parts.settled},
+            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{LENGTHS[interval]}'")}{parts.state}, sum(close),
+            {filled_version_of(fill, past=past)}
+        FROM ({_page(interval, fill, past=past, adjusted=adjusted)}) AS page
+    """
+
+
+@lru_cache(1000)
+def _adjusted_statement(interval: str, fill: Fill, order: Order, row_format: RowFormat, *, past: bool) -> LiteralString:
+    return _statement(STORED[interval], fill, order, row_format, past=past, adjusted=True)
 
 
 GAPFILLED_CANDLES: Mapping[tuple[bool, str, Fill, Order, RowFormat], LiteralString] = {
-    (past, interval, fill, order, row_format): f"""
-        {with_stale(interval, past=past)}
-        SELECT
-            {aggregate_candles(row_format, order, GAPFILLED_COLUMNS)}, count(*), count(*) FILTER (WHERE NOT filled),
-            {PAGE_SETTLED[interval]},
-            {page_state("sum(page.trade_count)", f"%(end)s + INTERVAL '{LENGTHS[interval]}'")}, sum(close),
-            {filled_version_of(fill, past=past)}
-        FROM (
-            SELECT
-                bucket, close,
-                coalesce(open, close) AS open,
-                coalesce(high, close) AS high,
-                coalesce(low, close) AS low,
-                coalesce(volume, 0) AS volume,
-                coalesce(trade_count, 0) AS trade_count, write_id,
-                (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket + INTERVAL '{LENGTHS[interval]}' <= {now_of(past=past)} AS closed,
-                trade_count IS NULL AS filled,
-                {SETTLED[interval]} AS settled
-            FROM (
-                SELECT
-                    time_bucket_gapfill(INTERVAL '{LENGTHS[interval]}', candle.bucket, %(start)s, %(end)s) AS bucket,
-                    max(open) AS open, max(high) AS high, max(low) AS low,
-                    {_close(interval, fill, past=past)} AS close,
-                    max(volume) AS volume, max(turnover) AS turnover, max(trade_count) AS trade_count,
-                    max(write_id) AS write_id
-                FROM {candles_of(interval, past=past)} AS candle
-                WHERE candle.symbol = %(symbol)s AND candle.bucket >= %(start)s AND candle.bucket < %(end)s
-                GROUP BY 1
-            ) AS gapless
-        ) AS page
-    """
+    (past, interval, fill, order, row_format): _statement(interval, fill, order, row_format, past=past)
     for past in (False, True)
     for interval in LENGTHS
     for fill in FILLS
@@ -133,10 +158,13 @@ async def read_gapfilled_candles(
     start, end = _bounds(candles, candles.start if first is None else first.start, limit, after)
     if start >= end:
         return limited_to(first, page_from_rows(row_format, columns, None, 0, limit))
-    past = parameters_of(candles.as_of)
-    parameters = {"symbol": candles.symbol, "start": start, "end": end, **past}
+    past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
+    parameters = {"symbol": candles.symbol, "start": start, "end": end, **past, **adjustment}
     cursor = connection.cursor(binary=True)
-    statement = GAPFILLED_CANDLES[bool(past), interval, candles.fill or "null", candles.order, row_format]
+    fill = candles.fill or "null"
+    statement = GAPFILLED_CANDLES[bool(past), interval, fill, candles.order, row_format]
+    if adjustment:
+        statement = _adjusted_statement(interval, fill, candles.order, row_format, past=bool(past))
     await cursor.execute(statement, parameters, prepare=True)
     ((rows, count, stored, settled, state, closes, version),) = await cursor.fetchall()
     # The prices of empty buckets may depend on a candle before the range.

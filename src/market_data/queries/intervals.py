@@ -33,6 +33,9 @@ LENGTHS: Mapping[LiteralString, LiteralString] = {
 }
 """The same lengths as SQL intervals."""
 
+STORED: Mapping[str, LiteralString] = {name: name for name in LENGTHS}
+"""The stored intervals as SQL text."""
+
 LEVELS: Mapping[LiteralString, LiteralString] = dict(zip(LENGTHS, ("1", "2", "3", "4", "5", "6", "7", "8"), strict=True))
 """Levels of the intervals in `stale_ranges`."""
 

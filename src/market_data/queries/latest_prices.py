@@ -1,15 +1,16 @@
 """The newest trade of each symbol, which a trigger keeps in a table: reads cost the same, however many trades there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg.rows import args_row
 
 from market_data.feed.random_walk import Listing
 from market_data.models import LatestPrice
-from market_data.queries.past import VERSION, AsOf
+from market_data.queries.adjustment import SETTLED_CLOSES, Adjustment, adjusted_latest_of
+from market_data.queries.past import VERSION, AsOf, parameters_of
 from market_data.queries.row_pages import Connection, exact_number
 
 COLUMNS = "symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time"
@@ -24,6 +25,26 @@ SOME_LATEST_PRICES = (
 PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
 
 
+def _adjusted(version: LiteralString, trades: LiteralString, *, past: bool) -> LiteralString:
+    return f"""
+        SELECT {version} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time
+        UNION ALL
+        (
+            SELECT NULL, {COLUMNS}
+            FROM {adjusted_latest_of(trades, past=past)} AS latest
+            WHERE %(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s)
+            ORDER BY symbol
+        )
+    """
+
+
+ADJUSTED_LATEST_PRICES: Mapping[bool, LiteralString] = {
+    False: _adjusted(f"CASE WHEN true{SETTLED_CLOSES} THEN {VERSION} END", "latest_trades", past=False),
+    True: _adjusted("%(as_of)s::bigint", "latest_trades_as_of(%(as_of)s, %(symbols)s)", past=True),
+}
+"""By whether they are those of a version."""
+
+
 def _latest_price(symbol: str, price: str, volume: str, time: datetime) -> LatestPrice:
     return LatestPrice(symbol, exact_number(price), exact_number(volume), time)
 
@@ -32,7 +53,8 @@ class LatestPrices(NamedTuple):
     """Latest prices in alphabetical order."""
 
     prices: list[LatestPrice]
-    version: int
+    version: int | None
+    """None if an adjustment depends on candles that do not contain all trades yet."""
 
 
 async def read_latest_price(connection: Connection, symbol: str) -> LatestPrices:
@@ -44,15 +66,21 @@ async def read_latest_price(connection: Connection, symbol: str) -> LatestPrices
 
 
 async def read_latest_prices(
-    connection: Connection, symbols: tuple[str, ...] | None, as_of: AsOf | None = None
+    connection: Connection,
+    symbols: tuple[str, ...] | None,
+    as_of: AsOf | None = None,
+    adjustment: Adjustment = "raw",
 ) -> LatestPrices:
     """Return the newest trade of each of these symbols that has one, or of all symbols."""
     given = None if symbols is None else list(symbols)
     cursor = connection.cursor()
-    if as_of:
+    if adjustment != "raw":
+        parameters = {"symbols": given, "adjustment": adjustment, **parameters_of(as_of)}
+        await cursor.execute(ADJUSTED_LATEST_PRICES[bool(as_of)], parameters, prepare=True)
+    elif as_of:
         await cursor.execute(PAST_LATEST_PRICES, (as_of.version, given), prepare=True)
         return LatestPrices([_latest_price(*row) for row in await cursor.fetchall()], as_of.version)
-    if symbols is None:
+    elif symbols is None:
         await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     else:
         await cursor.execute(SOME_LATEST_PRICES, (given,), prepare=True)

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import args_row, scalar_row
 
 from market_data.errors import FutureVersion, Gone
+from market_data.queries.adjustment import adjusted_candles_of
 
 NO_SUCH_VERSION: Final = "MD001"
 DROPPED: Final = "MD002"
@@ -99,14 +100,17 @@ def candles_of(
     *,
     past: bool,
     at_close: bool = False,
+    adjusted: bool = False,
     since: LiteralString = "%(start)s",
     until: LiteralString = "%(end)s",
     symbol: LiteralString = "%(symbol)s",
 ) -> LiteralString:
     """Return the SQL of the candles of a stored interval: a view, or those of a symbol and range as of a version.
 
-    With `at_close`, each of the latter is as it stood some time after its close.
+    With `at_close`, each of the latter is as it stood some time after its close. Adjusted ones are not rounded.
     """
+    if adjusted:
+        return adjusted_candles_of(interval, symbol, since, until, past=past)
     if not past:
         return f"candles_{interval}"
     rest: LiteralString = f"%(as_of)s::bigint, {symbol}, {since}, {until}"

@@ -6,8 +6,19 @@ Measured on a server, in processor time: 6 ms for 5 symbols once the plan is kep
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import LiteralString, NamedTuple
 
+from market_data.queries.adjustment import (
+    CANDLE_FIGURES,
+    DECIMALS,
+    Adjustment,
+    adjusted_candles_of,
+    adjusted_latest_of,
+    adjustment_parameters,
+    rounded,
+    rounded_page,
+)
 from market_data.queries.candles import CANDLE_COLUMNS, SETTLED, with_stale
 from market_data.queries.gapfilled_candles import close_before
 from market_data.queries.intervals import INTERVALS, LENGTHS, bucket_start
@@ -60,12 +71,19 @@ MINUTE: LiteralString = """
 """
 
 
-def _latest(*, past: bool) -> LiteralString:
-    return "latest_trades_as_of(%(as_of)s, %(symbols)s)" if past else "latest_trades"
+def _latest(*, past: bool, adjusted: bool) -> LiteralString:
+    latest: LiteralString = "latest_trades_as_of(%(as_of)s, %(symbols)s)" if past else "latest_trades"
+    return adjusted_latest_of(latest, past=past) if adjusted else latest
 
 
 def _candles(
-    interval: LiteralString, condition: LiteralString, since: LiteralString, until: LiteralString, *, past: bool
+    interval: LiteralString,
+    condition: LiteralString,
+    since: LiteralString,
+    until: LiteralString,
+    *,
+    past: bool,
+    adjusted: bool,
 ) -> LiteralString:
     """Return the SQL of candles as JSON."""
     return f"""
@@ -73,18 +91,50 @@ def _candles(
         SELECT symbol, bucket, close, {json_object(CANDLE_COLUMNS)} AS candle
         FROM (
             SELECT
-                symbol, bucket, open, high, low, close, volume, trade_count,
+                symbol, bucket, {rounded(CANDLE_FIGURES[:-1], adjusted=adjusted)}, trade_count,
                 (turnover / nullif(volume, 0))::float8 AS vwap,
                 bucket + INTERVAL '{LENGTHS[interval]}' <= %(now)s AS closed,
                 {SETTLED[interval]} AS settled
-            FROM {_all_candles(interval, since, until, past=past)} AS candle
+            FROM {_all_candles(interval, since, until, past=past, adjusted=adjusted)} AS candle
             WHERE {condition}
         ) AS page
     """
 
 
-def _all_candles(interval: LiteralString, since: LiteralString, until: LiteralString, *, past: bool) -> LiteralString:
-    """Return the SQL of the candles of all symbols, as of a version in a range."""
+# Functions, which are slower than views, are called only for symbols with actions that may have an effect.
+ADJUSTED: LiteralString = """
+    adjusted AS MATERIALIZED (
+        SELECT symbol
+        FROM latest_trades
+        WHERE EXISTS (
+            SELECT
+            FROM corporate_actions
+            WHERE corporate_actions.symbol = latest_trades.symbol
+                AND ex_date >= (least(time, %(yesterday)s, %(before)s) - INTERVAL '2 days')::date
+        )
+    ),
+"""
+
+
+def _all_candles(
+    interval: LiteralString, since: LiteralString, until: LiteralString, *, past: bool, adjusted: bool
+) -> LiteralString:
+    """Return the SQL of the candles of all symbols, in a range as of a version or adjusted."""
+    if adjusted:
+        found = adjusted_candles_of(interval, "known.symbol", since, until, past=past)
+        names: LiteralString = "symbols" if past else "adjusted"
+        of_functions: LiteralString = f"SELECT found.* FROM {names} AS known CROSS JOIN LATERAL {found} AS found"
+        if past:
+            return f"({of_functions})"
+        return f"""
+            (
+                SELECT symbol, bucket, {rounded(CANDLE_FIGURES, adjusted=False)}, trade_count, write_id
+                FROM candles_{interval}
+                WHERE symbol <> ALL (ARRAY(SELECT symbol FROM adjusted))
+                UNION ALL
+                {of_functions}
+            )
+        """
     if not past:
         return f"candles_{interval}"
     return f"""
@@ -96,40 +146,45 @@ def _all_candles(interval: LiteralString, since: LiteralString, until: LiteralSt
     """
 
 
-def _last_24h(chosen: LiteralString, *, past: bool) -> LiteralString:
+def _last_24h(chosen: LiteralString, *, past: bool, adjusted: bool) -> LiteralString:
     """Return the SQL of the figures of the last 24 hours as JSON, and of the close before."""
+    page: LiteralString = f"""
+        SELECT
+            symbol,
+            last(close, bucket) FILTER (WHERE bucket < %(start)s) AS price_before,
+            first(open, bucket) FILTER (WHERE bucket >= %(start)s) AS open,
+            max(high) FILTER (WHERE bucket >= %(start)s) AS high,
+            min(low) FILTER (WHERE bucket >= %(start)s) AS low,
+            coalesce(sum(volume) FILTER (WHERE bucket >= %(start)s), 0) AS volume,
+            coalesce(sum(turnover) FILTER (WHERE bucket >= %(start)s), 0) AS turnover,
+            coalesce(sum(trade_count) FILTER (WHERE bucket >= %(start)s), 0)::bigint AS trade_count,
+            NOT tstzrange(%(before)s, %(now)s) && (SELECT times FROM stale) AS settled
+        FROM {_all_candles("15m", "%(before)s", "%(tomorrow)s", past=past, adjusted=adjusted)} AS candle
+        WHERE {chosen} AND bucket >= %(before)s
+        GROUP BY symbol
+    """
+    figures: Sequence[LiteralString] = ("price_before", "open", "high", "low", "volume", "turnover")
     return f"""
         {with_stale("15m", past=past)}
         SELECT symbol, price_before, {json_object(LAST_24H_COLUMNS)} AS figures
-        FROM (
-            SELECT
-                symbol,
-                last(close, bucket) FILTER (WHERE bucket < %(start)s) AS price_before,
-                first(open, bucket) FILTER (WHERE bucket >= %(start)s) AS open,
-                max(high) FILTER (WHERE bucket >= %(start)s) AS high,
-                min(low) FILTER (WHERE bucket >= %(start)s) AS low,
-                coalesce(sum(volume) FILTER (WHERE bucket >= %(start)s), 0) AS volume,
-                coalesce(sum(turnover) FILTER (WHERE bucket >= %(start)s), 0) AS turnover,
-                coalesce(sum(trade_count) FILTER (WHERE bucket >= %(start)s), 0)::bigint AS trade_count,
-                NOT tstzrange(%(before)s, %(now)s) && (SELECT times FROM stale) AS settled
-            FROM {_all_candles("15m", "%(before)s", "%(tomorrow)s", past=past)} AS candle
-            WHERE {chosen} AND bucket >= %(before)s
-            GROUP BY symbol
-        ) AS page
+        FROM ({rounded_page(page, figures, ("symbol", "trade_count", "settled"), adjusted=adjusted)}) AS page
     """
 
 
-def _snapshots(chosen: LiteralString, *, past: bool) -> LiteralString:
+def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> LiteralString:
     """Return the statement, with a condition for the symbols."""
     days = f"{chosen} AND bucket >= %(yesterday)s AND bucket < %(tomorrow)s"
+    latest = _latest(past=past, adjusted=adjusted)
     minute = "latest.time - INTERVAL '1 minute'", "latest.time + INTERVAL '1 microsecond'"
-    price_before = close_before("15m", past=past, symbol="latest.symbol")
+    price_before = close_before("15m", past=past, adjusted=adjusted, symbol="latest.symbol")
+    if adjusted:
+        price_before = f"round({price_before}, {DECIMALS})"
     # Without trades yesterday, the price of 24 hours ago is the close before.
     return f"""
-        WITH days AS MATERIALIZED (
-            {_candles("1d", days, "%(yesterday)s", "%(tomorrow)s", past=past)}
+        WITH {ADJUSTED if adjusted else ""}days AS MATERIALIZED (
+            {_candles("1d", days, "%(yesterday)s", "%(tomorrow)s", past=past, adjusted=adjusted)}
         ), last_24h AS MATERIALIZED (
-            {_last_24h(chosen, past=past)}
+            {_last_24h(chosen, past=past, adjusted=adjusted)}
         )
         SELECT
             string_agg({SNAPSHOT}, ',' ORDER BY symbol), count(*), {version_of(past=past)},
@@ -150,12 +205,12 @@ def _snapshots(chosen: LiteralString, *, past: bool) -> LiteralString:
                         WHEN price_before IS NOT NULL THEN price_before
                         ELSE {price_before}
                     END AS price_24h_ago
-                FROM (SELECT symbol, price, volume, time FROM {_latest(past=past)} AS known WHERE {chosen}) AS latest
+                FROM (SELECT symbol, price, volume, time FROM {latest} AS known WHERE {chosen}) AS latest
                 LEFT JOIN days AS day ON day.symbol = latest.symbol AND day.bucket = %(today)s
                 LEFT JOIN days AS previous_day
                     ON previous_day.symbol = latest.symbol AND previous_day.bucket = %(yesterday)s
                 LEFT JOIN last_24h ON last_24h.symbol = latest.symbol
-                LEFT JOIN LATERAL ({_candles("1m", MINUTE, *minute, past=past)}) AS minute ON true
+                LEFT JOIN LATERAL ({_candles("1m", MINUTE, *minute, past=past, adjusted=adjusted)}) AS minute ON true
             ) AS found
         ) AS page
     """
@@ -167,6 +222,11 @@ SNAPSHOTS: Mapping[tuple[bool, bool], LiteralString] = {
     for is_chosen in (False, True)
 }
 """By whether they are those of a version, and whether symbols are given."""
+
+
+@lru_cache(4)
+def _adjusted_statement(*, past: bool, is_chosen: bool) -> LiteralString:
+    return _snapshots("symbol = ANY (%(symbols)s)" if is_chosen else "true", past=past, adjusted=True)
 
 
 class Snapshots(NamedTuple):
@@ -195,16 +255,24 @@ def snapshot_parameters(now: datetime) -> dict[str, object]:
 
 
 async def read_snapshots(
-    connection: Connection, symbols: Sequence[str] | None, as_of: AsOf | None = None, now: datetime | None = None
+    connection: Connection,
+    symbols: Sequence[str] | None,
+    as_of: AsOf | None = None,
+    now: datetime | None = None,
+    adjustment: Adjustment = "raw",
 ) -> Snapshots:
     """Return the snapshot of each of these symbols that has a trade, or of all symbols, by default at the current time."""
     past = parameters_of(as_of)
     parameters = {
         **snapshot_parameters(as_of.time if as_of else now or datetime.now(UTC)),
         **past,
+        **adjustment_parameters(adjustment),
         "symbols": None if symbols is None else list(symbols),
     }
     cursor = connection.cursor(binary=True)
-    await cursor.execute(SNAPSHOTS[bool(past), symbols is not None], parameters, prepare=True)
+    statement = SNAPSHOTS[bool(past), symbols is not None]
+    if adjustment != "raw":
+        statement = _adjusted_statement(past=bool(past), is_chosen=symbols is not None)
+    await cursor.execute(statement, parameters, prepare=True)
     ((rows, count, version, settled),) = await cursor.fetchall()
     return Snapshots(rows or "", count, version if settled else None)

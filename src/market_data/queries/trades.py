@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import LiteralString, NamedTuple
 
 from psycopg.rows import scalar_row
 
+from market_data.queries.adjustment import Adjustment, adjusted_trades_of, adjustment_parameters, parts_of, rounded
 from market_data.queries.past import AsOf, parameters_of, version_of
 from market_data.queries.row_pages import (
     READING_ORDERS,
@@ -43,6 +45,7 @@ class TradeRange:
     from_end: bool = False
     """True to read the newest rows first although they are sorted by rising time."""
     as_of: AsOf | None = None
+    adjustment: Adjustment = "raw"
 
     @property
     def reading_order(self) -> Order:
@@ -102,6 +105,21 @@ def _rows(order: Order, *, past: bool) -> LiteralString:
     """
 
 
+@lru_cache(100)
+def _adjusted_statement(order: Order, reading_order: Order, row_format: RowFormat, *, past: bool) -> LiteralString:
+    parts = parts_of(adjusted=True, past=past)
+    columns = rounded(("price", "volume"), adjusted=True)
+    page = adjusted_trades_of(f"({_rows(reading_order, past=past)})")
+    return f"""
+        {WRITES if past else "WITH one AS (SELECT 1)"}{parts.steps}
+        SELECT
+            {aggregate_rows(row_format, TRADE_COLUMNS, ORDERS[order])}, count(*),
+            {page_state("count(*)", "%(end)s + INTERVAL '1 microsecond'")}{parts.state},
+            CASE WHEN true{parts.settled} THEN {version_of(past=past)} END
+        FROM (SELECT symbol, time, trade_id, {columns}, write_id FROM {page} AS exact) AS page
+    """
+
+
 WRITES: LiteralString = "WITH writes AS MATERIALIZED (SELECT * FROM writes_as_of(%(as_of)s, 'infinity'))"
 
 TRADES: Mapping[tuple[bool, Order, Order, RowFormat], LiteralString] = {
@@ -117,6 +135,13 @@ TRADES: Mapping[tuple[bool, Order, Order, RowFormat], LiteralString] = {
     for row_format in ROW_FORMATS
 }
 """By whether the rows are those of a version."""
+
+
+def _statement(trades: TradeRange, row_format: RowFormat) -> LiteralString:
+    order, reading_order, past = trades.order, trades.reading_order, bool(trades.as_of)
+    if trades.adjustment == "raw":
+        return TRADES[past, order, reading_order, row_format]
+    return _adjusted_statement(order, reading_order, row_format, past=past)
 
 
 async def read_trades(
@@ -144,9 +169,10 @@ async def read_trades(
             "end_id": to_key[1],
             "limit": limit,
             **parameters_of(trades.as_of),
+            **adjustment_parameters(trades.adjustment),
         }
         # Not prepared: a generic plan would visit every chunk, however few are read.
-        await cursor.execute(TRADES[bool(trades.as_of), trades.order, order, row_format], parameters, prepare=False)
+        await cursor.execute(_statement(trades, row_format), parameters, prepare=False)
         ((rows, count, state, version),) = await cursor.fetchall()
         if count > limit or (from_key, to_key) == (first, beyond):
             page = page_from_rows(

@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 from msgspec import Struct
 
-from market_data.api.http.decoding import InvalidFields, decode_fields
+from market_data.api.http.decoding import InvalidFields, Readers, decode_fields
 from market_data.errors import BadParameters, TooLarge, UnsupportedCoding, UnsupportedMedia
 from market_data.models import ParameterProblem
 from market_data.services import services_of
@@ -30,8 +30,8 @@ PIECE_BYTES: Final = 262_144
 """Bytes that are decompressed, in half a millisecond, before other requests get their turn."""
 
 
-async def read_object(request: Request[Any, Any, Any], kind: type[S]) -> S:
-    """Return a small JSON body as a struct.
+async def read_object(request: Request[Any, Any, Any], kind: type[S], readers: Readers | None = None) -> S:
+    """Return a small JSON body as a struct. `readers` are those of fields that differ from `decoding.FIELDS`.
 
     Raises:
         BadParameters: The body is not JSON, or fields are unknown, missing or invalid.
@@ -40,7 +40,7 @@ async def read_object(request: Request[Any, Any, Any], kind: type[S]) -> S:
     """
     media_type_of(request, JSON)
     try:
-        return decode_fields(kind, await read_body(request, min(MAX_OBJECT_BYTES, max_bytes(request))))
+        return decode_fields(kind, await read_body(request, min(MAX_OBJECT_BYTES, max_bytes(request))), readers)
     except InvalidFields as invalid:
         raise BadParameters([ParameterProblem(each.part or "body", each.detail) for each in invalid.problems]) from None
 

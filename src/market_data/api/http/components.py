@@ -12,6 +12,7 @@ import msgspec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI, Reference
 
+from market_data.models_actions import ActionCancelIn, ActionCorrectIn, ActionIn
 from market_data.models_names import RenameIn
 from market_data.models_writes import CancelIn, CorrectIn, SymbolChangeIn, SymbolIn, TradeIn
 
@@ -22,6 +23,9 @@ BODIES: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = {
     SymbolIn: {},
     SymbolChangeIn: {"minProperties": 1},
     RenameIn: {},
+    ActionIn: {"minProperties": 4},
+    ActionCancelIn: {},
+    ActionCorrectIn: {"minProperties": 3},
 }
 """Structs of bodies, with more keywords of their schemas."""
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from market_data.api.http.symbol_fields import FLAG, ISO_DATE, LIST, NULLABLE, NUMBER, SYMBOL_FIELDS, TEXT, printable
+from market_data.models_actions import ActionCorrectIn
 from market_data.models_writes import MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
 from market_data.trade_validation import (
     InvalidTrade,
@@ -23,6 +24,9 @@ from market_data.trade_validation import (
 
 S = TypeVar("S", bound=Struct)
 
+Readers = Mapping[str, tuple[str, Callable[[str], Any]]]
+"""JSON type and reader of fields."""
+
 MAX_NAMED_PROBLEMS = 100
 
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -30,12 +34,13 @@ decode_string = msgspec.json.Decoder(str).decode
 
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
+    ActionCorrectIn: InvalidTrade(None, "has nothing to change; give type, ex_date, ratio or amount"),
     SymbolChangeIn: InvalidTrade(None, f"is empty; give at least one of {', '.join(SymbolChangeIn.__struct_fields__)}"),
 }
 
 
-def decode_fields(kind: type[S], text: bytes) -> S:
-    """Return a JSON object as a struct.
+def decode_fields(kind: type[S], text: bytes, readers: Readers | None = None) -> S:
+    """Return a JSON object as a struct. `readers` are those of fields that differ from FIELDS.
 
     Raises:
         InvalidFields: The text is not JSON or not an object, or fields are unknown, missing or invalid.
@@ -57,7 +62,7 @@ def decode_fields(kind: type[S], text: bytes) -> S:
     for field in declared:
         try:
             if field.name in fields:
-                values[field.name] = _read_field(field.name, fields[field.name])
+                values[field.name] = _read_field(field.name, fields[field.name], readers or FIELDS)
             elif field.required:
                 raise InvalidTrade(field.name, "is missing")
         except InvalidTrade as problem:
@@ -78,10 +83,10 @@ class InvalidFields(Exception):
         self.problems = problems
 
 
-def _read_field(name: str, raw: Raw) -> Any:
+def _read_field(name: str, raw: Raw, readers: Readers) -> Any:
     if name in NULLABLE and bytes(raw) == b"null":
         return None
-    json_type, read = FIELDS[name]
+    json_type, read = readers.get(name) or FIELDS[name]
     return read(_text_of(name, json_type, raw))
 
 
@@ -126,7 +131,7 @@ def _read_start(text: str) -> datetime:
 
 INTEGER, TIME = "a whole number, or a string of its digits", "a string such as 2026-02-08T10:30:00Z"
 
-FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+FIELDS: Final[Readers] = {
     "symbol": (TEXT, read_symbol),
     "price": (NUMBER, lambda text: Decimal(read_price(text))),
     "volume": (NUMBER, lambda text: Decimal(read_volume(text))),
@@ -137,7 +142,6 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "reason": (TEXT, printable("reason", MAX_REASON_LENGTH)),
     **SYMBOL_FIELDS,
 }
-"""JSON type and reader of each field."""
 
 MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
 FIELD_BEFORE = re.compile(rb'"(\w{1,40})"\s*:\s*-?$', re.ASCII)

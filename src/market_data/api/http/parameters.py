@@ -26,6 +26,7 @@ from market_data.api.http.parameter_types import (
     read_zone,
 )
 from market_data.api.http.past import PastMoment, read_close, read_moment
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.candles import Fill, SessionKind
 from market_data.queries.intervals import ALL_INTERVALS, INTERVALS, LOCAL_LENGTHS, MAX_SECONDS_DAYS
 from market_data.queries.row_pages import Order
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     Tickers = SeveralTickers = tuple[str, ...] | None
     OptionalFill = Fill | None
     OptionalSession = SessionKind | None
+    OptionalAdjustment = Adjustment | None
     OptionalFormat = ResponseFormat | None
     OptionalVersion = int | None
     OptionalDuration = timedelta | None
@@ -64,6 +66,7 @@ else:
     OptionalZone = parsed(read_zone, ZoneInfo)
     OptionalFill = parsed_choice(get_args(Fill))
     OptionalSession = parsed_choice(get_args(SessionKind))
+    OptionalAdjustment = parsed_choice(get_args(Adjustment))
     OptionalFormat = parsed_choice(get_args(ResponseFormat))
     OptionalPageToken = parsed(str, is_text_value=lambda _: True)
     Time = OptionalTime = parsed(read_time_bound, TimeBound)
@@ -270,6 +273,16 @@ SessionParameter = Annotated[
         "the calendar of the symbol: a day is one session, labelled by its date, and other buckets start when a session "
         "opens. Default: `all`, whole UTC days.",
         **one_of("Session", get_args(SessionKind)),
+    ),
+]
+AdjustmentParameter = Annotated[
+    OptionalAdjustment,
+    query(
+        "adjustment",
+        "Adjusts prices and volumes to later corporate actions of the symbol: `split` to splits and stock dividends, "
+        "`dividend` to cash dividends, `all` to these and spin-offs; results have at most 12 decimal places. With `as_of`, "
+        "to the actions that were known then. Default: `raw`, the prices that were traded.",
+        **one_of("Adjustment", get_args(Adjustment)),
     ),
 ]
 FormatParameter = Annotated[
