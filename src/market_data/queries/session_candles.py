@@ -11,6 +11,7 @@ from typing import Any, LiteralString, NamedTuple
 
 import msgspec
 
+from market_data.queries.adjustment import adjustment_parameters
 from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, columns_of, read_candles
 from market_data.queries.derived_candles import EARLIEST, FUTURE, read_derived_candles
 from market_data.queries.gapfilled_candles import (
@@ -165,7 +166,7 @@ async def _read_page(
 ) -> Page:
     coarse, minutes = divide(part.segments, part.width)
     fine, fresh = minutes.divided_at(part.schedule.materialized_until)
-    past = parameters_of(candles.as_of)
+    past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
     how = SessionStatement(
         coarse.source,
         bool(fine.parts),
@@ -176,6 +177,7 @@ async def _read_page(
         candles.reading_order,
         row_format,
         past=bool(past),
+        adjusted=bool(adjustment),
     )
     parameters: dict[str, Any] = {
         "symbol": candles.symbol,
@@ -188,6 +190,7 @@ async def _read_page(
         **fresh.parameters("fresh_"),
         "fresh_start": fresh.parts[0].start if fresh.parts else None,
         **past,
+        **adjustment,
     }
     before = None
     if candles.fill:

@@ -3,8 +3,15 @@
 from functools import lru_cache
 from typing import LiteralString, NamedTuple
 
+from market_data.queries.adjustment import (
+    CANDLE_FIGURES,
+    adjusted_trades_of,
+    parts_of,
+    rounded_page,
+    stepped_candles_of,
+)
 from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, Fill, aggregate_candles, with_stale
-from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES
+from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES, GAPFILLED
 from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
 from market_data.queries.past import candles_of, now_of, version_of
 from market_data.queries.row_pages import Order, RowFormat, page_state
@@ -27,6 +34,7 @@ class SessionStatement(NamedTuple):
     reading_order: Order
     row_format: RowFormat
     past: bool
+    adjusted: bool
 
 
 def _label(prefix: LiteralString, n: LiteralString, length: LiteralString | None) -> LiteralString:
@@ -55,14 +63,37 @@ def _label(prefix: LiteralString, n: LiteralString, length: LiteralString | None
 SOURCE: LiteralString = "open, high, low, close, volume, turnover, trade_count, write_id"
 TRADE: LiteralString = "price, volume, trade_id, write_id"
 
+ADJUSTED_SOURCE: LiteralString = """
+    open * price_factor AS open, high * price_factor AS high, low * price_factor AS low, close * price_factor AS close,
+    volume * volume_factor AS volume, turnover * price_factor * volume_factor AS turnover, trade_count, write_id
+"""
+
+
+def _adjusted_minutes(minutes: LiteralString) -> LiteralString:
+    """Return the SQL of minutes with the factors of `steps`, which change between minutes only."""
+    return f"""
+        SELECT bucket, bucket_start, bucket_end, time, {ADJUSTED_SOURCE}
+        FROM ({minutes}) AS minute
+        CROSS JOIN LATERAL (
+            SELECT
+                price_factors[width_bucket(time, moments) + 1] AS price_factor,
+                volume_factors[width_bucket(time, moments) + 1] AS volume_factor
+            FROM steps
+        ) AS factor
+    """
+
 
 def _coarse(statement: SessionStatement) -> LiteralString:
     """Return the SQL of the rows of the source within segments."""
     is_trades = statement.source == "trades"
     time: LiteralString = "time" if is_trades else "bucket"
-    table = candles_of(statement.source, past=statement.past, until="%(until)s")
     if is_trades:
-        table = "trades_as_of(%(as_of)s, %(start)s)" if statement.past else "trades"
+        table: LiteralString = "trades_as_of(%(as_of)s, %(start)s)" if statement.past else "trades"
+        table = adjusted_trades_of(table) if statement.adjusted else table
+    elif statement.adjusted:
+        table = stepped_candles_of(statement.source, past=statement.past, until="%(until)s")
+    else:
+        table = candles_of(statement.source, past=statement.past, until="%(until)s")
     return f"""
         SELECT {_label("", "(n + 1) / 2", statement.length)}, time, {TRADE if is_trades else SOURCE}
         FROM (
@@ -110,10 +141,10 @@ def _fresh_minutes(statement: SessionStatement) -> LiteralString:
 
 def _grouped(statement: SessionStatement) -> LiteralString:
     rows = _coarse(statement)
-    if statement.has_minutes:
-        rows = f"{rows} UNION ALL {_minutes(statement)}"
-    if statement.has_fresh_minutes:
-        rows = f"{rows} UNION ALL {_fresh_minutes(statement)}"
+    for is_needed, minutes in ((statement.has_minutes, _minutes), (statement.has_fresh_minutes, _fresh_minutes)):
+        if is_needed:
+            found = minutes(statement)
+            rows = f"{rows} UNION ALL {_adjusted_minutes(found) if statement.adjusted else found}"
     figures = (FROM_TRADES if statement.source == "trades" else FROM_CANDLES).replace("source.bucket", "source.time")
     return f"""
         SELECT bucket, min(bucket_start) AS bucket_start, max(bucket_end) AS bucket_end, {figures}
@@ -157,24 +188,26 @@ def session_statement(statement: SessionStatement) -> LiteralString:
     """Return a statement."""
     fill, past = statement.fill, statement.past
     columns = CANDLE_COLUMNS if fill is None else GAPFILLED_COLUMNS
-    from_trades = statement.source == "trades"
+    from_trades, adjusted = statement.source == "trades", statement.adjusted
+    parts = parts_of(adjusted=adjusted, past=past)
+    page: LiteralString = f"""
+        SELECT
+            bucket, open, high, low, close, volume, turnover, trade_count, write_id,
+            (turnover / nullif(volume, 0))::float8 AS vwap,
+            bucket_end <= {now_of(past=past)} AS closed,
+            {"false" if fill is None else "filled"} AS filled,
+            NOT tstzrange(bucket_start, bucket_end) && (SELECT times FROM stale) AS settled
+        FROM ({_grouped(statement) if fill is None else _gapfilled(statement)}) AS candle
+        ORDER BY bucket {ORDERS[statement.reading_order]}
+        LIMIT %(limit)s + 1
+    """
     return f"""
-        {with_stale("1m" if from_trades else statement.source, past=past or from_trades)}
+        {with_stale("1m" if from_trades else statement.source, past=past or from_trades)}{parts.steps}
         SELECT
             {aggregate_candles(statement.row_format, statement.order, columns)},
             count(*), count(*) FILTER (WHERE NOT filled),
-            NOT tstzrange(%(start)s, %(until)s) && (SELECT times FROM stale),
-            {page_state("sum(page.trade_count)", "%(until)s")},
+            NOT tstzrange(%(start)s, %(until)s) && (SELECT times FROM stale){parts.settled},
+            {page_state("sum(page.trade_count)", "%(until)s")}{parts.state},
             {"'{}'::bigint[]" if past else STATE}, {version_of(past=past)}
-        FROM (
-            SELECT
-                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
-                (turnover / nullif(volume, 0))::float8 AS vwap,
-                bucket_end <= {now_of(past=past)} AS closed,
-                {"false" if fill is None else "filled"} AS filled,
-                NOT tstzrange(bucket_start, bucket_end) && (SELECT times FROM stale) AS settled
-            FROM ({_grouped(statement) if fill is None else _gapfilled(statement)}) AS candle
-            ORDER BY bucket {ORDERS[statement.reading_order]}
-            LIMIT %(limit)s + 1
-        ) AS page
+        FROM ({rounded_page(page, CANDLE_FIGURES, GAPFILLED, adjusted=adjusted)}) AS page
     """
