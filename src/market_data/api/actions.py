@@ -43,7 +43,7 @@ READERS: Final[Readers] = {
     "id": (TEXT, read_action_id),
     "type": (TEXT, read_action_type),
     "ex_date": (TEXT, read_ex_date),
-    "ratio": (NUMBER.replace("its digits", "such as 4:1"), read_ratio),
+    "ratio": (NUMBER, read_ratio),
     "amount": (NUMBER, read_amount),
 }
 

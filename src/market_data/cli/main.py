@@ -16,6 +16,7 @@ COMMANDS = {
     "psql": ("operate.psql", "open psql on the database"),
     "backfill": ("data.backfill", "write synthetic history before the earliest trades"),
     "import": ("data.import_trades", "store the trades of a file"),
+    "actions": ("data.actions", "import and list splits, dividends and spin-offs"),
     "retention": ("data.retention", "show or set how long trades are kept"),
     "pin": ("operate.pins", "keep a version answerable in spite of retention"),
     "doctor": ("care.doctor", "find problems of the database, with remedies"),
