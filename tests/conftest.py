@@ -155,8 +155,9 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
 
 
 TRUNCATE = """
-    TRUNCATE trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles,
-        corporate_actions, symbol_calendars, calendar_sessions
+    TRUNCATE
+        trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles,
+        calendar_sessions, symbol_calendars, symbol_names, corporate_actions
 """
 
 
@@ -175,6 +176,7 @@ def database_url(session_database: str) -> str:
     emptied again on both engines."""
     with psycopg.connect(session_database, autocommit=True) as connection:
         eventually(lambda: _truncated(connection))
+        connection.execute("DELETE FROM calendars WHERE code <> '24/7'")
         # In a later transaction, because the first TRUNCATE adds a commit.
         connection.execute("TRUNCATE commits, commit_blocks, data_version")
         connection.execute("INSERT INTO data_version (version, trade_count, main) VALUES (0, 0, true)")

@@ -1,4 +1,4 @@
-"""What a symbol is: its type, tick size and dates, and the calendar of its trading sessions.
+"""Attributes of symbols (type, tick size, dates), and the calendars of their trading sessions.
 
 Revision: 0021
 Follows: 0020

@@ -25,6 +25,7 @@ from market_data.errors import StartError
 from market_data.feed.feeder import Feeder
 from market_data.middleware import tracing, wrap
 from market_data.middleware.authorization import RequireScope, open_paths
+from market_data.names import Names
 from market_data.services import Services
 from market_data.settings import Settings, read_settings
 from market_data.streaming.hub import Hub
@@ -97,15 +98,17 @@ async def _run_services(
         tracing.sending(tracer_provider),
         body_store() as bodies,
     ):
-        hub = Hub(direct_url, settings, database)
+        names = Names()
+        hub = Hub(direct_url, settings, database, names)
         services = app.state.services = Services(
             settings,
             database,
             replica,
+            names,
             CommitTimes(),
             api_keys,
             hub,
-            Replays(database, settings, hub.clients),
+            Replays(database, settings, hub.clients, names),
             SymbolCheck(database),
             Feeder(direct_url, settings) if settings.feed_enabled else None,
             DatabaseMetrics(direct_url, settings, database),

@@ -4,10 +4,10 @@ The database formats the JSON of `Trade`, `Candle`, `FilledCandle` and `Snapshot
 compare the two. Numbers are `float` to clients, and exact decimals in the database and in JSON. Times are in UTC.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, Final
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 SERVICE: Final = "market-data-platform"
 
@@ -54,6 +54,15 @@ NextPageToken = Annotated[
 ]
 
 
+RenamedTo = Annotated[
+    str | UnsetType, doc("Present name of the symbol. Present only if the request has a former name.", "META")
+]
+RenamedSymbols = Annotated[
+    dict[str, str] | UnsetType,
+    doc("Present names by the former names that the request has. Present only if it has some.", {"FB": "META"}),
+]
+
+
 class LatestPrice(Struct, frozen=True):
     """The newest trade of a symbol."""
 
@@ -61,6 +70,7 @@ class LatestPrice(Struct, frozen=True):
     price: Price
     volume: Volume
     timestamp: Timestamp
+    renamed_to: RenamedTo = UNSET
 
 
 class PriceList(Struct, frozen=True):
@@ -68,6 +78,18 @@ class PriceList(Struct, frozen=True):
 
     prices: Annotated[list[LatestPrice], doc("The newest trades.")]
     count: Count
+    renamed_to: RenamedSymbols = UNSET
+
+
+SymbolType = Literal["stock", "etf", "crypto", "fx", "future", "index", "other"]
+
+
+class PastName(Struct, frozen=True):
+    """A name that a symbol had for a time."""
+
+    name: Annotated[str, doc("The name.", "FB")]
+    since: Annotated[datetime | None, doc("Time from which it had the name, inclusive; null: since ever.")]
+    until: Annotated[datetime | None, doc("Time until which it had the name, exclusive; null for the present name.")]
 
 
 class Symbol(Struct, frozen=True):
@@ -79,6 +101,17 @@ class Symbol(Struct, frozen=True):
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
     signed: Annotated[bool, doc("True if trades of the symbol may have prices of 0 or less.", False)]
     currency: Annotated[str, doc("Currency of its prices.", "USD")]
+    type: Annotated[SymbolType, doc("Kind of instrument.", "stock")]
+    calendar: Annotated[str, doc("Code of the calendar of its trading sessions; `24/7`: always open.", "XNYS")]
+    tick_size: Annotated[float | None, doc("Smallest step of the price; null if unknown.", 0.01)]
+    listed: Annotated[date | None, doc("First day of trading at the exchange; null if unknown.", "1980-12-12")]
+    delisted: Annotated[date | None, doc("Last day of trading at the exchange; null while listed, or if unknown.")]
+    description: Annotated[str, doc("Text for people.", "Common stock of Apple Inc.")]
+    aliases: Annotated[list[str], doc("Further names by which people find the symbol.", ["US0378331005"])]
+    names: Annotated[list[PastName] | UnsetType, doc("Its names, the oldest first. Only `/symbols/{symbol}` has them.")] = (
+        UNSET
+    )
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolList(Struct, frozen=True):
@@ -108,6 +141,7 @@ class TradeList(Struct, frozen=True):
     count: Count
     trades: Annotated[list[Trade], doc("The trades.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolsTradeList(Struct, frozen=True):
@@ -120,6 +154,7 @@ class SymbolsTradeList(Struct, frozen=True):
     count: Count
     trades: Annotated[list[Trade], doc("The trades.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedSymbols = UNSET
 
 
 class Candle(Struct, frozen=True, omit_defaults=True):
@@ -147,6 +182,7 @@ class CandleList(Struct, frozen=True):
     count: Count
     candles: Annotated[list[Candle], doc("The candles.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedTo = UNSET
 
 
 class FilledCandle(Struct, frozen=True, omit_defaults=True):
@@ -176,6 +212,7 @@ class FilledCandleList(Struct, frozen=True):
     candles: Annotated[list[FilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
     fill: FillName
+    renamed_to: RenamedTo = UNSET
 
 
 class SymbolCandle(Candle, frozen=True, omit_defaults=True, kw_only=True):
@@ -194,6 +231,7 @@ class SymbolsCandleList(Struct, frozen=True):
     count: Count
     candles: Annotated[list[SymbolCandle], doc("The candles.")]
     next_page_token: NextPageToken
+    renamed_to: RenamedSymbols = UNSET
 
 
 class SymbolFilledCandle(FilledCandle, frozen=True, omit_defaults=True, kw_only=True):
@@ -213,6 +251,7 @@ class SymbolsFilledCandleList(Struct, frozen=True):
     candles: Annotated[list[SymbolFilledCandle], doc("The candles.")]
     next_page_token: NextPageToken
     fill: FillName
+    renamed_to: RenamedSymbols = UNSET
 
 
 class Last24Hours(Struct, frozen=True, omit_defaults=True):
@@ -253,6 +292,7 @@ class SnapshotList(Struct, frozen=True):
 
     snapshots: Annotated[list[Snapshot], doc("The snapshots.")]
     count: Count
+    renamed_to: RenamedSymbols = UNSET
 
 
 class ParameterProblem(Struct, frozen=True):

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from market_data.models import Candle, IntervalName, SymbolName, Timestamp, Trade, TradeId, Vwap, doc
+from market_data.models import Candle, IntervalName, RenamedTo, SymbolName, Timestamp, Trade, TradeId, Vwap, doc
 from market_data.models_revisions import Revision
 from market_data.models_writes import TradeValues
 
@@ -80,3 +80,4 @@ class CandleExplanation(Struct, frozen=True):
             "time zones that are computed at read time."
         ),
     ]
+    renamed_to: RenamedTo = UNSET

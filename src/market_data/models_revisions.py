@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from market_data.models import BucketStart, Candle, Count, IntervalName, NextPageToken, SymbolName, doc
+from market_data.models import (
+    BucketStart,
+    Candle,
+    Count,
+    IntervalName,
+    NextPageToken,
+    RenamedSymbols,
+    RenamedTo,
+    SymbolName,
+    doc,
+)
 
 Version = Annotated[int, doc("Version of the change, as in `Data-Version`.", 412)]
 ChangedAt = Annotated[datetime, doc("Time at which the change was committed.", "2026-02-08T11:00:00Z")]
@@ -49,6 +59,7 @@ class RevisionList(Struct, frozen=True):
         doc("Version up to which the pages list all changes: send it as `since_version` to read the next ones.", 412),
     ]
     next_page_token: NextPageToken
+    renamed_to: RenamedSymbols = UNSET
 
 
 class RevisedBucket(Struct, frozen=True):
@@ -70,6 +81,7 @@ class RevisedBuckets(Struct, frozen=True):
     end: Annotated[datetime, doc("End of the range, exclusive.", "2026-02-08T11:00:00Z")]
     buckets: Annotated[list[RevisedBucket], doc("The buckets.")]
     count: Count
+    renamed_to: RenamedTo = UNSET
 
 
 class RevisionEvent(Struct, frozen=True):

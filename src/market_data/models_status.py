@@ -109,13 +109,18 @@ class IngestionStatus(Struct, frozen=True):
     ingestion_status: Annotated[
         Literal["alive", "stale", "disabled"],
         doc(
-            "`alive` while the newest trade, from any source, is younger than the threshold; else `disabled` if the "
-            "feed of this service is off and no other replica feeds, and `stale` otherwise.",
+            "`alive` while the newest trade, from any source, is younger than the threshold, without the time during which "
+            "all markets were closed; else `disabled` if the feed of this service is off and no other replica feeds, and "
+            "`stale` otherwise.",
             "alive",
         ),
     ]
     last_trade: Annotated[datetime | None, doc("Time of the newest trade.", "2026-02-08T10:29:58.500000Z")]
     seconds_since_last_trade: Annotated[float | None, doc("Age of the newest trade.", 1.5)]
+    open_seconds_since_last_trade: Annotated[
+        float | None,
+        doc("The part of it during which the market of a symbol was open, by the calendars of the symbols.", 1.5),
+    ]
     threshold_seconds: Annotated[float, doc("Three intervals of ingestion.", 9)]
     feeding_replica: Annotated[
         str | None,

@@ -1,16 +1,18 @@
 """Structs of writes: request bodies, and their responses. Numbers and times are as in `models`."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from market_data.models import Count, NextPageToken, Price, SymbolName, Timestamp, TradeId, Volume, doc
+from market_data.models import Count, NextPageToken, Price, SymbolName, SymbolType, Timestamp, TradeId, Volume, doc
 from market_data.trade_validation import MAX_SYMBOL_LENGTH, SYMBOL_PATTERN
 
 MAX_NAME_LENGTH = 200
 MAX_REASON_LENGTH = 500
+MAX_DESCRIPTION_LENGTH = 2000
+MAX_ALIASES = 50
 
 # `extra_json_schema` only documents: `api.http.decoding` checks the values and names every field that is wrong. It also
 # accepts numbers as strings, which the schemas leave out: generated clients would take a price for a number or a string.
@@ -70,6 +72,35 @@ Currency = Annotated[
         extra_json_schema={"pattern": "^[A-Za-z][A-Za-z0-9]{1,11}$"},
     ),
 ]
+NewType = Annotated[SymbolType, doc("Kind of instrument. A new symbol is `other` by default.", "stock")]
+NewCalendar = Annotated[
+    str,
+    doc(
+        "Code of the calendar of the trading sessions. A new symbol has `24/7` by default: always open.",
+        "24/7",
+        extra_json_schema={"pattern": "^[A-Za-z0-9][A-Za-z0-9_./-]{0,31}$"},
+    ),
+]
+NewTickSize = Annotated[
+    Decimal,
+    doc(
+        "Smallest step of the price: greater than 0 and less than 1e30, at most 30 decimal places; stored exactly. "
+        "A string of its digits is accepted too. null: unknown.",
+        0.01,
+        extra_json_schema={"exclusiveMinimum": 0},
+    ),
+]
+Listed = Annotated[date, doc("First day of trading at the exchange; null: unknown.", "1999-01-22")]
+Delisted = Annotated[date, doc("Last day of trading at the exchange, not before `listed`; null: still listed, or unknown.")]
+Description = Annotated[str, doc("Text for people; printable, or empty.", "Common stock", max_length=MAX_DESCRIPTION_LENGTH)]
+Aliases = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]],
+    doc(
+        "Further names by which people find the symbol; printable, no duplicates.",
+        ["US67066G1040"],
+        max_length=MAX_ALIASES,
+    ),
+]
 
 
 class TradeIn(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +136,13 @@ class SymbolIn(Struct, kw_only=True, forbid_unknown_fields=True):
     name: NewName
     signed: Signed = False
     currency: Currency | UnsetType = UNSET
+    type: NewType | UnsetType = UNSET
+    calendar: NewCalendar | UnsetType = UNSET
+    tick_size: NewTickSize | UnsetType | None = UNSET
+    listed: Listed | UnsetType | None = UNSET
+    delisted: Delisted | UnsetType | None = UNSET
+    description: Description | UnsetType = UNSET
+    aliases: Aliases | UnsetType = UNSET
 
 
 class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +152,13 @@ class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
     active: Annotated[bool, doc("False to refuse new trades of the symbol, the feed's included.", False)] | UnsetType = UNSET
     signed: Signed | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
+    type: NewType | UnsetType = UNSET
+    calendar: NewCalendar | UnsetType = UNSET
+    tick_size: NewTickSize | UnsetType | None = UNSET
+    listed: Listed | UnsetType | None = UNSET
+    delisted: Delisted | UnsetType | None = UNSET
+    description: Description | UnsetType = UNSET
+    aliases: Aliases | UnsetType = UNSET
 
 
 class Rejection(Struct, frozen=True):

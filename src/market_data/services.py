@@ -13,6 +13,7 @@ from market_data.database.metrics_collector import DatabaseMetrics
 from market_data.database.pool import Database
 from market_data.database.replica import Replica
 from market_data.feed.feeder import Feeder
+from market_data.names import Names
 from market_data.settings import Settings
 from market_data.streaming.hub import Hub
 from market_data.streaming.playback.replays import Replays
@@ -27,6 +28,8 @@ class Services:
     database: Database
     replica: Replica | None
     """None without DATABASE_READ_URL."""
+    names: Names
+    """Names of renamed symbols."""
     commit_times: CommitTimes
     api_keys: ApiKeyCache
     hub: Hub

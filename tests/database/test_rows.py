@@ -26,13 +26,20 @@ RANGE = {"symbol": "AAPL", "start": START, "start_id": 0, "end": START + WEEK, "
 
 def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connection):
     columns = connection.execute(SYMBOLS).description or []
-    assert tuple(column.name for column in columns) == Symbol.__struct_fields__
+    assert (*(column.name for column in columns), "names", "renamed_to") == Symbol.__struct_fields__
     assert [connection.adapters.types[column.type_code].name for column in columns] == [
         "text",
         "text",
         "timestamptz",
         "bool",
         "bool",
+        "text",
+        "text",
+        "text",
+        "text",
+        "date",
+        "date",
+        "text",
         "text",
     ]
 
@@ -46,7 +53,7 @@ def test_columns_of_latest_prices_are_the_fields_in_order(
 ):
     columns = connection.execute(statement, parameters).description or []
     _version, *names = ["timestamp" if column.name == "time" else column.name for column in columns]
-    assert tuple(names) == LatestPrice.__struct_fields__
+    assert (*names, "renamed_to") == LatestPrice.__struct_fields__
 
 
 @pytest.mark.parametrize(

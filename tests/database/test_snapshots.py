@@ -116,7 +116,7 @@ def test_fields_are_those_of_the_struct_in_its_order(connection: Connection):
     assert list(snapshot) == list(Snapshot.__struct_fields__)
     candles = dict.fromkeys(("day", "previous_day", "minute"), Candle)
     for field, kind in {"latest": LatestPrice, "last_24h": Last24Hours, **candles}.items():
-        assert list(snapshot[field]) == [name for name in kind.__struct_fields__ if name != "settled"]
+        assert list(snapshot[field]) == [name for name in kind.__struct_fields__ if name not in ("settled", "renamed_to")]
 
 
 def test_symbol_that_was_not_traded_before_has_no_change(connection: Connection):

@@ -13,7 +13,7 @@ from helpers.tcp_proxy import Proxy
 from market_data.database.connection import Connection
 from market_data.database.pool import OUTCOME_UNKNOWN, Database
 from market_data.errors import DatabaseUnavailable
-from market_data.models_writes import TradeIn
+from market_data.models_writes import SymbolIn, TradeIn
 from market_data.queries.symbols import insert_symbol, read_symbols
 from market_data.queries.trade_changes import delete_trade, read_unchanged_trade, update_trade
 from market_data.queries.trade_writes import Outcome, write_trades
@@ -63,7 +63,7 @@ async def correct_nothing(database: Database) -> Any:
 
 
 async def add_symbol(database: Database) -> Any:
-    return (await database.write(insert_symbol, "MSFT", "Microsoft", False, "USD")).is_new
+    return (await database.write(insert_symbol, SymbolIn(symbol="MSFT", name="Microsoft"))).is_new
 
 
 async def read(database: Database) -> Any:

@@ -89,6 +89,7 @@ def test_jobs_that_fail_or_do_not_run_are_listed_and_exit_with_1(state: str):
         "ingestion_status": "alive",
         "last_trade": "2026-02-08T10:30:00Z",
         "seconds_since_last_trade": 200,
+        "open_seconds_since_last_trade": 200,
         "threshold_seconds": 9,
         "feeding_replica": None,
         "candles": [

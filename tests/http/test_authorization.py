@@ -29,6 +29,7 @@ SCOPES = {
     ("GET", "/trades/changes"): "admin",
     ("POST", "/symbols"): "write",
     ("PATCH", "/symbols/{symbol}"): "write",
+    ("POST", "/symbols/{symbol}/rename"): "write",
 }
 """Paths that need more than the scope `read`."""
 
@@ -45,7 +46,7 @@ class Endpoint(NamedTuple):
 
     @property
     def url(self) -> str:
-        return self.path.replace("{symbol}", "AAPL")
+        return self.path.replace("{symbol}", "AAPL").replace("{code}", "24/7")
 
 
 def endpoints() -> list[Endpoint]:

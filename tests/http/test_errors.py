@@ -27,6 +27,10 @@ PATHS = [
     "/metrics",
     "/symbols",
     "/symbols/{symbol:str}",
+    "/calendars",
+    "/calendars/{code:str}/sessions",
+    "/market/status",
+    "/symbols/{symbol:str}/rename",
     "/price",
     "/price/latest",
     "/prices/latest",
@@ -49,11 +53,12 @@ PATHS = [
 WRITABLE = {
     "/symbols": "POST",
     "/symbols/{symbol:str}": "PATCH",
+    "/symbols/{symbol:str}/rename": "POST",
     "/trades": "POST",
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
 }
-ONLY_WRITABLE = ("/trades/cancel", "/trades/correct")
+ONLY_WRITABLE = ("/trades/cancel", "/trades/correct", "/symbols/{symbol:str}/rename")
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 
@@ -88,7 +93,7 @@ def test_these_tests_cover_all_paths(service: TestClient):
     ],
 )
 def test_other_methods_are_405_with_the_allowed_ones(service: TestClient, path: str, method: str):
-    address = path.replace("{symbol:str}", "AAPL")
+    address = path.replace("{symbol:str}", "AAPL").replace("{code:str}", "XNYS")
     response = service.request(method, address, content=b"{broken", headers={"content-type": "application/json"})
     assert method in assert_problem(response, 405)
     allowed = set(response.headers["allow"].split(", ")) - {"HEAD", "OPTIONS", "websocket"}

@@ -129,6 +129,10 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert call("get_one_symbol", symbol="brk/b").name == "Berkshire"
     assert call("change_symbol", symbol="brk/b", body=models.SymbolChangeIn(name="Berkshire Hathaway")).active
     assert [symbol.symbol for symbol in call("get_symbols").symbols] == ["AAPL", "BRK/B", "MSFT"]
+    call("add_symbol", body=models.SymbolIn("OLD", "Old", type_=models.SymbolInType.ETF, aliases=["Older"]))
+    named = call("rename_symbol", symbol="old", body=models.RenameIn("NEW", TIME))
+    assert (named.symbol, named.type_, [each.until for each in named.names]) == ("NEW", "etf", [TIME, None])
+    assert call("get_one_symbol", symbol="OLD").renamed_to == "NEW"
 
     sent = models.TradeIn(symbol="BRK/B", price=489.5, volume=2, timestamp=TIME)
     free = models.TradeIn(symbol="BRK/B", price=0, volume=2, timestamp=TIME, trade_id=2)
@@ -153,6 +157,10 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert answer.late_trade_count == 10
     assert call("get_revisions", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").version > 0
     assert call("get_revised_buckets", symbol="AAPL", interval=models.StoredInterval.WEEK_1, start="2026-01-01").count > 0
+    assert [calendar.code for calendar in call("get_calendars").calendars] == ["24/7"]
+    days = {"start": date(2026, 2, 7), "end": date(2026, 2, 9)}
+    assert [session.day.day for session in call("get_sessions", code="24/7", **days).sessions] == [7, 8]
+    assert call("get_market_status", symbol="AAPL").status is models.MarketStatusStatus.OPEN
     assert call("get_audit_status").open_differences == 0
     for name, arguments in LOG_OPERATIONS.items():  # 404 until the log has begun
         assert call(name, **arguments)
@@ -271,7 +279,7 @@ def test_typescript_calls_every_operation(
     assert found.pop("event").startswith("id: ")
     assert found == {
         "sameTypes": [True] * 6,
-        "symbol": ["Berkshire", "Berkshire Hathaway", "Apple", "Berkshire Hathaway", "Microsoft"],
+        "symbol": ["Berkshire", "Berkshire Hathaway", "NEW", 2, "Apple", "Berkshire Hathaway", "Microsoft", "Old"],
         "stored": [[1, 0], [1, 1]],
         "changes": [490, "cancel", "twice", "typo"],
         "prices": [159, 159, 159, 490, 490],
@@ -290,6 +298,9 @@ def test_typescript_calls_every_operation(
             "late": MONTH_MINUTES,
             "revised": 1,
             "revisions": None,
+            "calendars": ["24/7"],
+            "sessions": ["2026-02-07", "2026-02-08"],
+            "market": "open",
             "differences": 0,
             "log": True,
             "metrics": True,

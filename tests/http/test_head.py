@@ -57,7 +57,10 @@ def readable(settings: Settings) -> list[str]:
     routes = [
         route for route in create_patient_app(settings).routes if isinstance(route, HTTPRoute) and "GET" in route.methods
     ]
-    paths = {route.path.replace("{path:path}", "openapi.json").replace("{symbol:str}", "AAPL") for route in routes}
+    paths = {
+        route.path.replace("{path:path}", "openapi.json").replace("{symbol:str}", "AAPL").replace("{code:str}", "24/7")
+        for route in routes
+    }
     assert len(paths) > 50
     return [f"{path}?{QUERIES.get(path, '')}".rstrip("?") for path in sorted(paths - {"/stream"})]
 

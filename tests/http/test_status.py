@@ -1,6 +1,7 @@
 """`GET /status/ingestion`."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,3 +95,47 @@ def test_stale_ranges_are_counted(client: TestClient, connection: Connection):
     body = status(client)
     assert body["stale_ranges"] == 2
     assert 60 <= body["seconds_since_stale"] < 90
+
+
+ADD_SESSION = """
+    INSERT INTO sessions (calendar, day, opens_at, closes_at, break_starts_at, break_ends_at)
+    SELECT
+        'OWN', (opens_at AT TIME ZONE 'UTC')::date, opens_at, opens_at + INTERVAL '1 hour', opens_at + INTERVAL '10 minutes',
+        opens_at + INTERVAL '20 minutes'
+    FROM (SELECT date_trunc('minute', now() - make_interval(mins => %s)) AS opens_at) AS given
+"""
+
+
+@pytest.fixture
+def own_calendar(known: Connection) -> Iterator[Connection]:
+    """Connect to a database whose symbol AAPL has a calendar without sessions."""
+    known.execute("INSERT INTO calendars (code, name, time_zone, source) VALUES ('OWN', 'Own', 'UTC', 'own')")
+    known.execute("UPDATE symbols SET calendar = 'OWN' WHERE symbol = 'AAPL'")
+    yield known
+    known.execute("UPDATE symbols SET calendar = '24/7'")
+    known.execute("TRUNCATE calendar_sessions, symbol_calendars")
+    known.execute("DELETE FROM calendars WHERE code <> '24/7'")
+
+
+def test_time_in_which_the_market_was_closed_makes_nothing_stale(client: TestClient, own_calendar: Connection):
+    lease(own_calendar, 30)
+    traded(own_calendar, 3 * 3600)
+    body = status(client)
+    assert body["ingestion_status"] == "alive"
+    assert body["open_seconds_since_last_trade"] < 5
+    assert body["seconds_since_last_trade"] >= 3 * 3600
+    own_calendar.execute(ADD_SESSION, (120,))  # it was open for 50 minutes since
+    body = status(client)
+    assert (body["ingestion_status"], round(body["open_seconds_since_last_trade"], -1)) == ("stale", 3000)
+    metrics = client.get("/metrics").text
+    (age,) = re.findall(r"^market_data_last_trade_open_age_seconds (.*)$", metrics, re.MULTILINE)
+    assert 2990 < float(age) < 3010
+
+
+def test_symbols_that_are_always_traded_count_as_before(client: TestClient, own_calendar: Connection):
+    traded(own_calendar, 3600)
+    store(own_calendar, trade(0, "1", symbol="MSFT"))
+    body = status(client)
+    assert body["open_seconds_since_last_trade"] == body["seconds_since_last_trade"] >= 3600
+    own_calendar.execute("UPDATE symbols SET active = false WHERE symbol = 'MSFT'")
+    assert status(client)["open_seconds_since_last_trade"] < 5

@@ -21,6 +21,8 @@ def test_imports_follow_the_layers():
     [
         (["--help"], {"alembic", "httpx", "litestar", "msgspec", "psycopg", "rich", "sqlalchemy", "structlog", "uvicorn"}),
         (["status", "--url=http://127.0.0.1:9"], {"alembic", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
+        (["calendars", "list"], {"exchange_calendars", "litestar", "pandas", "pyarrow", "sqlalchemy", "uvicorn"}),
+        (["serve", "--port", "0"], {"exchange_calendars", "pandas"}),
         (["keys", "list"], {"alembic", "httpx", "litestar", "numpy", "pyarrow", "sqlalchemy", "uvicorn"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

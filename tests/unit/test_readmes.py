@@ -27,6 +27,7 @@ SUBJECTS = (
     "src/market_data/api/compat",
     "src/market_data/api/mcp",
     "src/market_data/auth",
+    "src/market_data/calendars",
     "src/market_data/cli",
     "src/market_data/cli/data",
     "src/market_data/dashboard",

@@ -49,6 +49,7 @@ CREATE TABLE calendars (
     post_market_minutes integer NOT NULL DEFAULT 0,
     auction_minutes integer NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT now(),
+    write_id bigint NOT NULL DEFAULT 0,
     CONSTRAINT calendars_pkey PRIMARY KEY (code),
     CONSTRAINT calendars_code_form CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_./-]{0,31}$'),
     CONSTRAINT calendars_source_known CHECK (source IN ('exchange_calendars', 'own')),
@@ -68,6 +69,7 @@ COMMENT ON COLUMN calendars.post_market_minutes IS 'Length of the post-market af
 COMMENT ON COLUMN calendars.auction_minutes IS
     'Minutes after the close during which trades belong to the closing auction, and so to the regular session.';
 COMMENT ON COLUMN calendars.changed_at IS 'Time of the last change of this row.';
+COMMENT ON COLUMN calendars.write_id IS 'The last statement that changed sessions of the calendar; 0 before the first.';
 
 INSERT INTO calendars (code, name, time_zone, source) VALUES ('24/7', 'Always open', 'UTC', 'own');
 
@@ -119,13 +121,35 @@ COMMENT ON COLUMN calendar_sessions.auction_ends_at IS
 COMMENT ON COLUMN calendar_sessions.write_id IS 'The statement that added the row, as commits.write_id.';
 COMMENT ON COLUMN calendar_sessions.ended_write_id IS 'The statement that replaced or removed it; null for a present session.';
 
+CREATE FUNCTION calendar_sessions_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    UPDATE calendars
+    SET write_id = reference_write()
+    WHERE code IN (SELECT calendar FROM changed);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION calendar_sessions_changed() IS 'Records in calendars the statement that changed sessions.';
+
+CREATE TRIGGER calendar_sessions_inserted AFTER INSERT ON calendar_sessions
+REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION calendar_sessions_changed();
+CREATE TRIGGER calendar_sessions_updated AFTER UPDATE ON calendar_sessions
+REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION calendar_sessions_changed();
+
 CREATE VIEW sessions AS
 SELECT
     calendar, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
 FROM calendar_sessions
 WHERE ended_write_id IS NULL;
 
-COMMENT ON VIEW sessions IS 'Trading sessions of all calendars but 24/7. Columns are those of calendar_sessions.';
+COMMENT ON VIEW sessions IS
+    'Trading sessions of all calendars but 24/7. INSERT, UPDATE and DELETE change those of own calendars, and take a version.';
 COMMENT ON COLUMN sessions.calendar IS 'calendars.code.';
 COMMENT ON COLUMN sessions.day IS 'Date of the session at the exchange. It may open on the day before.';
 COMMENT ON COLUMN sessions.opens_at IS 'Start of regular trading.';
@@ -135,6 +159,104 @@ COMMENT ON COLUMN sessions.break_ends_at IS 'End of the lunch break; null withou
 COMMENT ON COLUMN sessions.pre_opens_at IS 'Start of the pre-market; opens_at without one.';
 COMMENT ON COLUMN sessions.post_closes_at IS 'End of the post-market; closes_at without one.';
 COMMENT ON COLUMN sessions.auction_ends_at IS 'End of the closing auction, whose trades belong to the regular session.';
+
+CREATE FUNCTION session_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    given constant text := CASE WHEN TG_OP = 'INSERT' THEN new.calendar ELSE old.calendar END;
+    kept calendars;
+    this bigint;
+    earlier sessions;
+    later sessions;
+BEGIN
+    SELECT * INTO kept FROM calendars WHERE code = given FOR NO KEY UPDATE;
+    IF kept.code IS NULL THEN
+        RAISE EXCEPTION 'there is no calendar %', given USING
+            ERRCODE = 'foreign_key_violation',
+            HINT = 'Add it first: INSERT INTO calendars (code, name, time_zone, source) VALUES (..., ''own'').';
+    ELSIF kept.source <> 'own' OR given = '24/7' THEN
+        RAISE EXCEPTION 'the sessions of % cannot be changed here', given USING
+            ERRCODE = 'check_violation',
+            HINT = 'Only own calendars can be changed here; `market-data calendars refresh` would undo the change.';
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF new IS NOT DISTINCT FROM old THEN
+            RETURN new;
+        ELSIF new.calendar IS DISTINCT FROM old.calendar OR new.day IS DISTINCT FROM old.day THEN
+            RAISE EXCEPTION 'a session stays with its calendar and day' USING
+                ERRCODE = 'check_violation', HINT = 'Delete it, and insert another.';
+        END IF;
+    END IF;
+    this := reference_write();
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM calendar_sessions
+        WHERE calendar = old.calendar AND day = old.day AND write_id = this AND ended_write_id IS NULL;
+        IF NOT FOUND THEN
+            UPDATE calendar_sessions SET ended_write_id = this
+            WHERE calendar = old.calendar AND day = old.day AND ended_write_id IS NULL;
+            IF NOT FOUND THEN
+                RETURN NULL;
+            END IF;
+        END IF;
+        IF TG_OP = 'DELETE' THEN
+            RETURN old;
+        END IF;
+        IF new.pre_opens_at = old.pre_opens_at THEN
+            new.pre_opens_at := new.opens_at - (old.opens_at - old.pre_opens_at);
+        END IF;
+        IF new.post_closes_at = old.post_closes_at THEN
+            new.post_closes_at := new.closes_at + (old.post_closes_at - old.closes_at);
+        END IF;
+        IF new.auction_ends_at = old.auction_ends_at THEN
+            new.auction_ends_at := new.closes_at + (old.auction_ends_at - old.closes_at);
+        END IF;
+    END IF;
+    SELECT * INTO earlier FROM sessions WHERE calendar = given AND day < new.day ORDER BY day DESC LIMIT 1;
+    SELECT * INTO later FROM sessions WHERE calendar = given AND day > new.day ORDER BY day LIMIT 1;
+    IF earlier.closes_at > new.opens_at OR later.opens_at < new.closes_at THEN
+        RAISE EXCEPTION 'the session of % on % overlaps the one before or after it', given, new.day
+            USING ERRCODE = 'exclusion_violation';
+    END IF;
+    IF greatest(earlier.post_closes_at, earlier.auction_ends_at) > new.opens_at THEN
+        UPDATE sessions
+        SET post_closes_at = least(post_closes_at, new.opens_at), auction_ends_at = least(auction_ends_at, new.opens_at)
+        WHERE calendar = given AND day = earlier.day
+        RETURNING post_closes_at, auction_ends_at INTO earlier.post_closes_at, earlier.auction_ends_at;
+    END IF;
+    new.auction_ends_at := least(
+        coalesce(new.auction_ends_at, new.closes_at + kept.auction_minutes * INTERVAL '1 minute'), later.opens_at
+    );
+    IF later.pre_opens_at < new.auction_ends_at THEN
+        UPDATE sessions
+        SET pre_opens_at = new.auction_ends_at
+        WHERE calendar = given AND day = later.day
+        RETURNING pre_opens_at INTO later.pre_opens_at;
+    END IF;
+    new.pre_opens_at := greatest(
+        coalesce(new.pre_opens_at, new.opens_at - kept.pre_market_minutes * INTERVAL '1 minute'),
+        earlier.post_closes_at, earlier.auction_ends_at
+    );
+    new.post_closes_at := least(
+        coalesce(new.post_closes_at, new.closes_at + kept.post_market_minutes * INTERVAL '1 minute'), later.pre_opens_at
+    );
+    INSERT INTO calendar_sessions (
+        calendar, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at,
+        write_id
+    ) VALUES (
+        given, new.day, new.opens_at, new.closes_at, new.break_starts_at, new.break_ends_at, new.pre_opens_at,
+        new.post_closes_at, new.auction_ends_at, this
+    );
+    RETURN new;
+END
+$$;
+
+COMMENT ON FUNCTION session_changed() IS
+    'Lets people change the sessions of own calendars through the view sessions. Former sessions stay, for reads of the past; '
+    'the pre-market, the post-market and the auction follow from the settings of the calendar if they are not given.';
+
+CREATE TRIGGER session_changed INSTEAD OF INSERT OR UPDATE OR DELETE ON sessions
+FOR EACH ROW EXECUTE FUNCTION session_changed();
 
 ALTER TABLE symbols
     ADD COLUMN type text NOT NULL DEFAULT 'other',

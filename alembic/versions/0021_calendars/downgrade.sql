@@ -13,7 +13,9 @@ ALTER TABLE symbols
     DROP COLUMN aliases;
 
 DROP VIEW sessions;
+DROP FUNCTION session_changed();
 DROP TABLE calendar_sessions, calendars;
+DROP FUNCTION calendar_sessions_changed();
 DROP FUNCTION is_visible(bigint, bigint, bigint, bigint[]);
 DROP FUNCTION reference_write();
 

@@ -13,6 +13,7 @@ from market_data.api.actions import (
     record_action,
     symbol_actions,
 )
+from market_data.api.calendars import calendars, market_status, sessions
 from market_data.api.candles import candles
 from market_data.api.docs import openapi_config
 from market_data.api.explanation import candle_explanation
@@ -23,6 +24,7 @@ from market_data.api.http.query_string import check_names
 from market_data.api.log import log_checkpoint, log_key, log_proof, log_tile
 from market_data.api.metrics import metrics
 from market_data.api.prices import latest_price, latest_prices, snapshots
+from market_data.api.renames import rename_symbol
 from market_data.api.revised_buckets import revised_buckets
 from market_data.api.revisions import revisions
 from market_data.api.root import root
@@ -48,6 +50,10 @@ _HANDLERS: list[Any] = [
     options_handler("/symbols/{symbol:str}", "GET", "PATCH"),
     one_symbol,
     change_symbol,
+    calendars,
+    sessions,
+    market_status,
+    rename_symbol,
     options_handler("/symbols/{symbol:str}/actions", "GET", "POST"),
     symbol_actions,
     record_action,

@@ -23,7 +23,9 @@ from market_data.api.http.parameters import (
     GraceParameter,
     IntervalParameter,
     OneSymbolParameter,
+    OnParameter,
     PageTokenParameter,
+    SessionParameter,
     SeveralSymbolsParameter,
     StartParameter,
     ZoneParameter,
@@ -35,12 +37,10 @@ from market_data.api.http.selection import RowParameters, Selection, select
 from market_data.errors import BadParameters, Gone
 from market_data.models import CandleList, FilledCandleList, ParameterProblem, SymbolsCandleList, SymbolsFilledCandleList
 from market_data.queries.adjustment import Adjustment
-from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, Fill, columns_of, read_candles
-from market_data.queries.derived_candles import read_derived_candles
-from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS, read_gapfilled_candles
+from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, Fill, SessionKind, columns_of
+from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
 from market_data.queries.intervals import (
     ALL_INTERVALS,
-    DERIVED,
     INTERVALS,
     MAX_SECONDS_DAYS,
     SECONDS,
@@ -50,10 +50,14 @@ from market_data.queries.intervals import (
 from market_data.queries.past import AsOf
 from market_data.queries.retention import read_dropped_before
 from market_data.queries.row_pages import BEGINNING, Order
+from market_data.queries.session_candles import reader_of
 from market_data.trade_validation import rfc3339
 
 MAX_GAPFILLED: Final = 10_000_000
 """Candles of a streamed response with `fill`, in which a long range has any number of empty ones."""
+
+MAX_SESSION: Final = timedelta(days=2)
+"""Time after midnight UTC of its date by which each session has ended."""
 
 MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
 
@@ -82,25 +86,26 @@ async def candles(
     order: CandlesOrderParameter = None,
     fill: FillParameter = None,
     tz: ZoneParameter = None,
+    session: SessionParameter = None,
     adjustment: AdjustmentParameter = None,
     limit: CandlesLimitParameter = None,
     page_token: PageTokenParameter = None,
     as_of: CandlesAsOfParameter = None,
+    on: OnParameter = None,
     grace: GraceParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "asc"
-    check_zone(interval, tz)
-    adjustment = adjustment or "raw"
-    is_plain = interval in INTERVALS and not tz and not fill and adjustment == "raw"
+    session, adjustment = session or "all", adjustment or "raw"
+    check_zone(interval, tz, session)
+    is_plain = interval in INTERVALS and not tz and not fill and session == "all" and adjustment == "raw"
     past = await _find_past(request, as_of, grace, page_token, plain=is_plain)
-    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
-    more = [*([grace] if grace else []), *([adjustment] if adjustment != "raw" else [])]
-    selection = select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
-    rows = await _range(request, selection, interval, order, tz, fill, adjustment)
-    read_page = read_candles if fill is None else read_gapfilled_candles
-    if tz or interval in DERIVED:
-        read_page = read_derived_candles
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
+    chosen = [name for name, default in ((session, "all"), (adjustment, "raw")) if name != default]
+    more = [*([grace] if grace else []), *chosen]
+    selection = await select(request, "/candles", given, order, DEFAULT_CANDLES_LIMIT, interval, fill, tz and tz.key, *more)
+    rows = await _range(request, selection, interval, order, tz, fill, session, adjustment)
+    read_page = reader_of(rows)
 
     def to_struct(page: JsonPage) -> CandleList | FilledCandleList | SymbolsCandleList | SymbolsFilledCandleList:
         fields = interval, page.start, page.end, page.row_count, page.rows, page.token
@@ -111,6 +116,8 @@ async def candles(
 
     def has_ended(end: datetime) -> bool:
         """Return True if the last bucket that starts before a time has ended."""
+        if session != "all":
+            return is_past(end + ALL_INTERVALS[interval] + MAX_SESSION)
         if not is_past(end):
             return False
         last = bucket_start(end, interval, tz)
@@ -134,7 +141,7 @@ async def _find_past(
     if not is_close:
         return await find_version(request, moment, page_token)
     if not plain:
-        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz, fill and adjustment"
+        detail = f"close needs one of the intervals {', '.join(INTERVALS)}, without tz, fill, session and adjustment"
         raise BadParameters([ParameterProblem("as_of", detail)])
     return await find_close(request, grace or timedelta())
 
@@ -146,6 +153,7 @@ async def _range(
     order: Order,
     tz: ZoneInfo | None,
     fill: Fill | None,
+    session: SessionKind,
     adjustment: Adjustment,
 ) -> CandleRange:
     """Return the range of a selection.
@@ -161,7 +169,7 @@ async def _range(
         _check_size(interval, selection)
     from_end = selection.is_newest and order == "asc"
     symbol, end, as_of = selection.symbols[0], selection.end, selection.as_of
-    return CandleRange(symbol, interval, start, end, order, from_end, tz, fill, as_of, adjustment)
+    return CandleRange(symbol, interval, start, end, order, from_end, tz, fill, as_of, session, adjustment)
 
 
 def _check_size(interval: str, selection: Selection) -> None:

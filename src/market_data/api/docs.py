@@ -136,6 +136,7 @@ def openapi_config(tags: Sequence[Tag], *, required: bool) -> OpenAPIConfig:
         tags=[
             Tag("Corporate actions", "Splits, dividends and spin-offs, to which prices are adjusted when they are read."),
             Tag("Prices", "The symbols and their newest prices."),
+            Tag("Calendars", "Trading sessions, and if a market is open."),
             Tag("Trades", "Every trade."),
             Tag("Candles", "Open, high, low, close and volume by bucket."),
             Tag("Live", "Events as they are committed."),

@@ -9,13 +9,15 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import check_zone, json_response, require_symbol
+from market_data.api.http.handlers import check_zone, require_symbol
+from market_data.api.http.naming import named_response, resolve
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameter_types import TimeBound
 from market_data.api.http.parameters import (
     AsOfParameter,
     BucketParameter,
     IntervalParameter,
+    OnParameter,
     SymbolParameter,
     ZoneParameter,
 )
@@ -49,8 +51,11 @@ async def candle_explanation(
     timestamp: BucketParameter,
     tz: ZoneParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
     check_zone(interval, tz)
+    resolved = await resolve(request, [symbol], on)
+    key = resolved.key
     past = await find_version(request, as_of)
     now = past.time if past else datetime.now(UTC)
     start, end = _bucket(timestamp, interval, tz, now)
@@ -58,11 +63,11 @@ async def candle_explanation(
     dropped_before = None if past else await source.read(read_dropped_before)
     if dropped_before and start < dropped_before:
         raise Gone(f"The trades before {rfc3339(dropped_before)} were dropped; only later candles can be explained.")
-    explained, version = await source.read(read_explanation, CandleRange(symbol, interval, start, end, tz=tz, as_of=past))
+    explained, version = await source.read(read_explanation, CandleRange(key, interval, start, end, tz=tz, as_of=past))
     if not explained.candle:
-        await require_symbol(request, symbol)
+        await require_symbol(request, key)
     caching = NO_STORE if timestamp.relative else caching_of(request, as_of)
-    return json_response(explained, {**caching, **version_headers(version)})
+    return named_response(request, explained, {**caching, **version_headers(version)}, resolved)
 
 
 def _bucket(time: TimeBound, interval: str, tz: ZoneInfo | None, now: datetime) -> tuple[datetime, datetime]:

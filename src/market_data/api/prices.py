@@ -7,9 +7,16 @@ from litestar.response.base import ASGIResponse
 from msgspec import Raw
 
 from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import json_response, require_symbol, require_symbols
+from market_data.api.http.handlers import require_symbol, require_symbols
+from market_data.api.http.naming import loaded_names, named_response, resolve, resolve_all, sorted_by_name
 from market_data.api.http.openapi import openapi_operation, responses
-from market_data.api.http.parameters import AdjustmentParameter, AsOfParameter, SymbolParameter, SymbolsParameter
+from market_data.api.http.parameters import (
+    AdjustmentParameter,
+    AsOfParameter,
+    OnParameter,
+    SymbolParameter,
+    SymbolsParameter,
+)
 from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
@@ -31,19 +38,22 @@ async def latest_price(
     symbol: SymbolParameter,
     adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
-    adjustment = adjustment or "raw"
+    resolved = await resolve(request, [symbol], on)
+    key, adjustment = resolved.key, adjustment or "raw"
     if as_of or adjustment != "raw":
         past = await find_version(request, as_of)
-        found = await read_source(request).read_coalesced(read_latest_prices, (symbol,), past, adjustment)
+        found = await read_source(request).read_coalesced(read_latest_prices, (key,), past, adjustment)
     else:
-        found = await read_source(request).read_coalesced(read_latest_price, symbol)
+        found = await read_source(request).read_coalesced(read_latest_price, key)
     if not found.prices:
-        await require_symbol(request, symbol)
+        await require_symbol(request, key)
         raise NotFound(
             f"{symbol} had no trade then." if as_of else f"{symbol} has no trade yet; try again once one has arrived."
         )
-    return json_response(found.prices[0], {**caching_of(request, as_of), **version_headers(found.version)})
+    headers = {**caching_of(request, as_of), **version_headers(found.version)}
+    return named_response(request, found.prices[0], headers, resolved)
 
 
 @get(
@@ -63,12 +73,18 @@ async def latest_prices(
     symbols: SymbolsParameter = None,
     adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
+    resolved = await resolve_all(request, symbols, on)
+    keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    prices, version = await read_source(request).read_coalesced(read_latest_prices, symbols, past, adjustment or "raw")
-    if symbols and len(prices) < len(symbols):
-        await require_symbols(request, symbols)
-    return json_response(PriceList(prices, len(prices)), {**caching_of(request, as_of), **version_headers(version)})
+    prices, version = await read_source(request).read_coalesced(read_latest_prices, keys, past, adjustment or "raw")
+    if keys and len(prices) < len(keys):
+        await require_symbols(request, keys)
+    if names := await loaded_names(request):
+        prices = sorted(prices, key=lambda price: names.name_of(price.symbol))
+    headers = {**caching_of(request, as_of), **version_headers(version)}
+    return named_response(request, PriceList(prices, len(prices)), headers, resolved, is_list=True)
 
 
 @get(
@@ -89,11 +105,16 @@ async def snapshots(
     symbols: SymbolsParameter = None,
     adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
 ) -> ASGIResponse:
+    resolved = await resolve_all(request, symbols, on)
+    keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    found = await read_source(request).read_coalesced(read_snapshots, symbols, past, None, adjustment or "raw")
-    if symbols and found.symbol_count < len(symbols):
-        await require_symbols(request, symbols)
+    found = await read_source(request).read_coalesced(read_snapshots, keys, past, None, adjustment or "raw")
+    if keys and found.symbol_count < len(keys):
+        await require_symbols(request, keys)
     rows: Any = Raw(f"[{found.rows}]".encode())
+    if names := await loaded_names(request):
+        rows = sorted_by_name(names, rows)
     headers = {**caching_of(request, as_of), **version_headers(found.version)}
-    return json_response(SnapshotList(rows, found.symbol_count), headers)
+    return named_response(request, SnapshotList(rows, found.symbol_count), headers, resolved, is_list=True)

@@ -8,7 +8,8 @@ from litestar.response.base import ASGIResponse
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import json_response, require_symbol
+from market_data.api.http.handlers import require_symbol
+from market_data.api.http.naming import named_response, resolve
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     EndOfRevisedParameter,
@@ -51,7 +52,10 @@ async def revised_buckets(
     if last - first > MAX_BUCKETS * INTERVALS[interval]:
         detail = f"is too early: the range has more than {MAX_BUCKETS:,} buckets of {interval}; ask for a part of it"
         raise BadParameters([ParameterProblem("start", detail)])
-    buckets = await read_source(request).read(read_revised_buckets, symbol, interval, first, last)
+    resolved = await resolve(request, [symbol])
+    key = resolved.key
+    buckets = await read_source(request).read(read_revised_buckets, key, interval, first, last)
     if not buckets:
-        await require_symbol(request, symbol)
-    return json_response(RevisedBuckets(symbol, interval, first, last, buckets, len(buckets)), NO_STORE)
+        await require_symbol(request, key)
+    body = RevisedBuckets(key, interval, first, last, buckets, len(buckets))
+    return named_response(request, body, NO_STORE, resolved)

@@ -1,14 +1,17 @@
 """`GET /revisions`."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
 
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_from_primary, read_source
 from market_data.api.http.handlers import encode, require_symbols, root_path
+from market_data.api.http.naming import Resolved, resolve, with_link, with_renamed
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.paging import PageStart, make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
@@ -32,6 +35,7 @@ from market_data.errors import BadParameters, FutureVersion
 from market_data.models import ParameterProblem
 from market_data.models_revisions import RevisionList
 from market_data.queries.revisions import MAX_COUNT, RevisionKey, RevisionPage, RevisionRange, read_revision_page
+from market_data.services import services_of
 
 PATH: Final = "/revisions"
 
@@ -62,7 +66,8 @@ async def revisions(
     page_token: PageTokenParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
-    chosen = chosen_symbols(symbol, symbols)
+    resolved = await resolve(request, chosen_symbols(symbol, symbols))
+    chosen = resolved.keys
     if since_version is None and start is None:
         raise BadParameters([ParameterProblem("since_version", "is required without start, for example since_version=0")])
     if start and end:
@@ -84,7 +89,10 @@ async def revisions(
         keys = [(chosen.index(following), key.bucket, key.version), (0, None, found.until_version)]
         token = make_page_token(parameters, PageStart(keys, first, last))
         headers |= next_link(root_path(request) + PATH, known_pairs(request), token)
-    return _respond(given_format or accepted_format(request), found, token, headers)
+    if names := services_of(request).names:
+        found = found._replace(revisions=[replace(each, symbol=names.name_of(each.symbol)) for each in found.revisions])
+    headers = with_link(request, headers, resolved)
+    return _respond(given_format or accepted_format(request), found, token, headers, resolved)
 
 
 async def _read(
@@ -105,9 +113,12 @@ async def _read(
         raise BadParameters([ParameterProblem("since_version", f"is in the future. {error}".strip())]) from None
 
 
-def _respond(given_format: Any, found: RevisionPage, token: str | None, headers: dict[str, str]) -> ASGIResponse:
+def _respond(
+    given_format: Any, found: RevisionPage, token: str | None, headers: Mapping[str, str], resolved: Resolved
+) -> ASGIResponse:
     if given_format == "json":
-        body = encode(RevisionList([*found.revisions], len(found.revisions), found.until_version, token))
+        answer = RevisionList([*found.revisions], len(found.revisions), found.until_version, token)
+        body = encode(with_renamed(answer, resolved, is_list=True))
     else:
         body = write_revisions(given_format, found.revisions)
     return CompleteResponse(body, headers, media_type=MEDIA_TYPES[given_format])

@@ -34,17 +34,27 @@ async def ingestion_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     settings = services_of(request).settings
     found = await services_of(request).database.read_coalesced(read_ingestion)
     threshold = settings.ingestion_interval_seconds * INTERVALS_TO_STALE
-    age = None
-    if found.newest_trade:
-        age = max((datetime.now(UTC) - found.newest_trade).total_seconds(), 0)
+    now = datetime.now(UTC)
+    newest = found.newest_trade
+    open_age = newest.open_age(now)
     status: Literal["alive", "stale", "disabled"] = "stale"
-    if age is not None and age < threshold:
+    if open_age is not None and open_age < threshold:
         status = "alive"
     elif not settings.feed_enabled and not found.holder:
         status = "disabled"
     replica = found.holder and found.holder.rpartition(":")[2]  # without host and process id
     return json_response(
-        IngestionStatus(status, found.newest_trade, age, threshold, replica, found.levels, found.jobs, *found.stale),
+        IngestionStatus(
+            status,
+            newest.time,
+            newest.age(now),
+            open_age,
+            threshold,
+            replica,
+            found.levels,
+            found.jobs,
+            *found.stale,
+        ),
         NO_STORE,
     )
 

@@ -13,6 +13,7 @@ from litestar.openapi.spec import Example
 from litestar.response.base import ASGIResponse
 
 from market_data.api.http.handlers import raise_unknown
+from market_data.api.http.naming import resolve_all, with_link
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.api.http.parameters import SymbolsParameter
 from market_data.api.http.stream_parameters import (
@@ -118,14 +119,15 @@ async def stream(
 ) -> ASGIResponse:
     last_event_ids = {"Last-Event-ID": last_event_id_header, "last_event_id": last_event_id}
     replay = read_replay(from_, to, speed, order, last_event_ids)
-    subscription = await subscription_of(request, symbols, channels)
+    resolved = await resolve_all(request, symbols)
+    subscription = await subscription_of(request, resolved and resolved.keys, channels)
     client = Client("sse", subscription, key_id_of(request))
     if player := await prepare_replay(request, client, replay):
         messages = services_of(request).replays.messages(player)
     else:
         messages = hub_of(request).messages(client, last_event_id_header or last_event_id)
-    pieces = _joined(messages)
-    return StreamingResponse(pieces, media_type="text/event-stream", headers=HEADERS, on_disconnect=client.close)
+    pieces, headers = _joined(messages), with_link(request, HEADERS, resolved)
+    return StreamingResponse(pieces, media_type="text/event-stream", headers=headers, on_disconnect=client.close)
 
 
 async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
@@ -137,6 +139,7 @@ async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[byt
 async def subscription_of(
     connection: ASGIConnection[Any, Any, Any, Any], symbols: tuple[str, ...] | None, channels: tuple[str, ...] | None
 ) -> Subscription:
+    """Return a subscription to symbols, by their keys; None for all."""
     await hub_of(connection).wait_until_ready()
     if symbols is not None:
         await require_streamed_symbols(connection, symbols)

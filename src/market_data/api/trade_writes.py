@@ -17,6 +17,7 @@ from market_data.api.http.caching import NO_STORE
 from market_data.api.http.components import reference_to
 from market_data.api.http.consistency import write_headers
 from market_data.api.http.handlers import json_response, require_symbol, root_path
+from market_data.api.http.naming import loaded_names, named_response, resolve
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, responses
 from market_data.api.http.paging import PageStart, make_page_token, next_link, read_page_token
 from market_data.api.http.parameters import (
@@ -108,6 +109,9 @@ TRADES_BODY = RequestBody(
 async def store_trades(request: Request[Any, Any, Any], partial: PartialParameter = "false") -> ASGIResponse:
     store_valid = partial == "true"
     given = await read_trades(request)
+    if names := await loaded_names(request):
+        for trade in given.trades.values():
+            trade.symbol = names.key_at(trade.symbol, trade.timestamp)
     _count_rejected(given.rejected)
     if given.rejected and not store_valid:
         raise _rejection_error(given, given.rejected)
@@ -156,7 +160,7 @@ def _rejection_error(given: TradeBody, rejected: Mapping[int, InvalidTrade]) -> 
 )
 async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     cancel = await read_object(request, CancelIn)
-    trade = TradeKey(cancel.symbol, cancel.timestamp, cancel.trade_id)
+    trade = await _key(request, cancel)
     result = await services_of(request).database.write(delete_trade, trade, _actor(request), cancel.reason)
     if result.change is None or result.change.action != "cancel":
         raise await _not_found(request, trade, result)
@@ -181,7 +185,7 @@ async def cancel_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
 )
 async def correct_trade(request: Request[Any, Any, Any]) -> ASGIResponse:
     correction = await read_object(request, CorrectIn)
-    trade = TradeKey(correction.symbol, correction.timestamp, correction.trade_id)
+    trade = await _key(request, correction)
     price = None if correction.price is UNSET else correction.price
     volume = None if correction.volume is UNSET else correction.volume
     database = services_of(request).database
@@ -214,6 +218,8 @@ async def trade_changes(
     page_token: PageTokenParameter = None,
 ) -> ASGIResponse:
     limit = limit or DEFAULT_TRADES_LIMIT
+    if symbol is not None:
+        symbol = (await resolve(request, [symbol])).key
     before = None if page_token is None else _page_start(page_token, symbol)
     changes = await services_of(request).database.read(read_trade_changes, symbol, before, limit + 1)
     if not changes and symbol is not None:
@@ -223,13 +229,20 @@ async def trade_changes(
         changes.pop()
         token = make_page_token(("/trades/changes", symbol), PageStart([(0, None, changes[-1].id or 0)]))
         headers |= next_link(f"{root_path(request)}/trades/changes", known_pairs(request), token)
-    return json_response(ChangeList(changes, len(changes), token), headers)
+    await loaded_names(request)
+    return named_response(request, ChangeList(changes, len(changes), token), headers)
 
 
 def _page_start(token: str, symbol: str | None) -> int:
     """Return the id of the last change before a page."""
     ((_, _, before),) = read_page_token(token, ("/trades/changes", symbol)).keys
     return before
+
+
+async def _key(request: Request[Any, Any, Any], given: CancelIn) -> TradeKey:
+    """Return the key of a trade, whose symbol had the given name then."""
+    names = await loaded_names(request)
+    return TradeKey(names.key_at(given.symbol, given.timestamp), given.timestamp, given.trade_id)
 
 
 def _actor(request: Request[Any, Any, Any]) -> str:
@@ -239,7 +252,7 @@ def _actor(request: Request[Any, Any, Any]) -> str:
 
 
 def _change_response(request: Request[Any, Any, Any], change: TradeChange, *, changed: bool) -> ASGIResponse:
-    return json_response(MadeChange(**asdict(change), changed=changed), write_headers(request))
+    return named_response(request, MadeChange(**asdict(change), changed=changed), write_headers(request))
 
 
 async def _not_found(request: Request[Any, Any, Any], trade: TradeKey, result: ChangeResult) -> NotFound:

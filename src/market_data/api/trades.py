@@ -14,6 +14,7 @@ from market_data.api.http.parameters import (
     EndParameter,
     FormatParameter,
     OneSymbolParameter,
+    OnParameter,
     PageTokenParameter,
     SeveralSymbolsParameter,
     StartParameter,
@@ -51,14 +52,15 @@ async def trades(
     page_token: PageTokenParameter = None,
     adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
+    on: OnParameter = None,
     given_format: FormatParameter = None,
 ) -> ASGIResponse:
     order = order or "desc"
     past = await find_version(request, as_of, page_token)
-    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past)
+    given = RowParameters(symbol, symbols, start, end, limit, page_token, given_format, as_of, past, on)
     adjustment = adjustment or "raw"
     more = [adjustment] if adjustment != "raw" else []
-    selection = select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT, *more)
+    selection = await select(request, "/trades", given, order, DEFAULT_TRADES_LIMIT, *more)
     from_end = selection.is_newest and order == "asc"
     rows = TradeRange(selection.symbols[0], selection.start, selection.end, order, from_end, past, adjustment)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from litestar import WebSocket, get, websocket
 from litestar.exceptions import HTTPException, WebSocketDisconnect
+from msgspec.structs import replace
 
+from market_data.api.http.naming import resolve, resolve_all
 from market_data.api.http.problems import POLICY_VIOLATION
 from market_data.api.http.query_string import read_parameters
 from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
@@ -50,7 +52,8 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
         given = read_parameters(socket, stream)
         last_event_ids = {"Last-Event-ID": given["last_event_id_header"], "last_event_id": given["last_event_id"]}
         replay = read_replay(given["from_"], given["to"], given["speed"], given["order"], last_event_ids)
-        subscription = await subscription_of(socket, given["symbols"], given["channels"])
+        resolved = await resolve_all(socket, given["symbols"])
+        subscription = await subscription_of(socket, resolved and resolved.keys, given["channels"])
         wanted = subscription if socket.scope["query_string"] else Subscription()
         client = Client("websocket", wanted, key_id_of(socket))
         player = await prepare_replay(socket, client, replay)
@@ -161,13 +164,14 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, player: Pla
                 _enqueue(client, "authenticated", await _authenticate(socket, command.key))
                 client.key_id = key_id_of(socket)
             case "subscribe":
+                command = await _by_key(socket, command)
                 if command.symbols:
                     await require_streamed_symbols(socket, sorted(command.symbols))
                 await _subscribe(socket, client, command, player)
             case "unsubscribe":
-                wanted = client.subscription - command.subscription
+                wanted = client.subscription - (await _by_key(socket, command)).subscription
                 (player or hub_of(socket)).subscribe(client, wanted)
-                _enqueue_subscription(client, wanted)
+                _enqueue_subscription(socket, client, wanted)
             case _:
                 if player is None:
                     raise BadParameters([ParameterProblem("action", f"{command.action} {NO_REPLAY}")])
@@ -180,6 +184,13 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, player: Pla
             client.close()
 
 
+async def _by_key(socket: WebSocket[Any, Any, Any], command: Command) -> Command:
+    """Return a command with the keys of its symbols."""
+    if not command.symbols:
+        return command
+    return replace(command, symbols=frozenset((await resolve(socket, command.symbols)).keys))
+
+
 async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command, player: Player | None) -> None:
     wanted = client.subscription | command.subscription
     if player and command.last_event_id:
@@ -188,9 +199,9 @@ async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: 
         check_replayed(player, wanted)
     if player or command.last_event_id is None:
         (player or hub_of(socket)).subscribe(client, wanted)
-        _enqueue_subscription(client, wanted)
+        _enqueue_subscription(socket, client, wanted)
         return
-    _enqueue_subscription(client, wanted)
+    _enqueue_subscription(socket, client, wanted)
     try:
         await hub_of(socket).resume(client, command.subscription, command.last_event_id)
     except DatabaseUnavailable as error:
@@ -198,8 +209,11 @@ async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: 
         client.close()
 
 
-def _enqueue_subscription(client: Client, subscription: Subscription) -> None:
-    channels = {channel: "all" if some is None else sorted(some) for channel, some in sorted(subscription.items)}
+def _enqueue_subscription(socket: WebSocket[Any, Any, Any], client: Client, subscription: Subscription) -> None:
+    names = services_of(socket).names
+    channels = {
+        channel: "all" if some is None else sorted(map(names.name_of, some)) for channel, some in sorted(subscription.items)
+    }
     _enqueue(client, "subscribed", {"channels": channels})
 
 

@@ -83,6 +83,7 @@ let setStreamOpened;
 const streamOpened = new Promise((resolve) => (setStreamOpened = resolve));
 const symbolList = new SymbolList(async (symbols) => {
   await Promise.race([streamOpened, sleep(MAX_STREAM_WAIT_MS)]);
+  freshness.listings = symbols;
   watchList.listings = symbols;
 });
 

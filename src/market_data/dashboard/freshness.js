@@ -1,5 +1,6 @@
 /**
  * Freshness of the selected symbol: the age of its last trade, stale above the threshold that its pace sets.
+ * Time in which the market is closed makes nothing stale.
  * Data never counts as fresh without a live connection: there may be newer trades.
  */
 
@@ -7,6 +8,7 @@ import { announce } from "./announcer.js";
 import { getJson } from "./api_client.js";
 import { byId, setText } from "./dom.js";
 import { ageText, shortTimestampText, timeText } from "./formats.js";
+import { MarketHours } from "./market_hours.js";
 import { replay } from "./replay.js";
 import { elapsed, now } from "./service_clock.js";
 import { timeZoneLabel } from "./time_zone.js";
@@ -18,10 +20,14 @@ const label = /** @type {HTMLElement} */ (byId("freshness").querySelector(".text
 const priceAsOf = byId("price-as-of");
 const chartAsOf = byId("chart-as-of");
 
-/** @typedef {"fresh" | "stale" | "none" | "unknown"} Kind */
+/** @typedef {"fresh" | "stale" | "closed" | "none" | "unknown"} Kind */
+
+/** Texts of the states in which the market is not open. */
+const CLOSED = { pre: "Pre-market", post: "After the close", break: "Lunch break", closed: "Market closed" };
 
 export class Freshness {
   #pace;
+  #hours = new MarketHours(() => this.#show());
   #symbol = "";
   #feedDisabled = false;
   /** @type {number | null | undefined} In milliseconds; null if the symbol has no trades, undefined until known. */
@@ -46,6 +52,11 @@ export class Freshness {
     this.#show();
   }
 
+  /** @param {{symbol: string, calendar?: string}[]} listings */
+  set listings(listings) {
+    this.#hours.listings = listings;
+  }
+
   /** @param {string} symbol The selected one. @param {number | null} lastTradeAt In milliseconds; null without a trade. */
   update(symbol, lastTradeAt) {
     this.#symbol = symbol;
@@ -62,7 +73,16 @@ export class Freshness {
 
   /** @param {string} symbol @param {number} time Of its last trade. @returns {boolean} True if its price may not be current. */
   isStale(symbol, time) {
-    return !replay && (!this.#live || now() - time > this.#pace.threshold(symbol));
+    return !replay && (!this.#live || this.#isOld(symbol, time));
+  }
+
+  /** @param {string} symbol @param {number} time @returns {boolean} True if the market was open since for an unusual time. */
+  #isOld(symbol, time) {
+    const threshold = this.#pace.threshold(symbol);
+    if (now() - time <= threshold) return false;
+    const hours = this.#hours.of(symbol);
+    if (!hours) return true;
+    return hours.status === "open" && now() - Math.max(time, hours.openedAt) > threshold;
   }
 
   #show() {
@@ -80,9 +100,11 @@ export class Freshness {
     if (this.#lastTradeAt === null) return ["none", "No trades yet"];
     if (replay) return ["fresh", `Last trade at ${timeText(this.#lastTradeAt)}`];
     const age = now() - this.#lastTradeAt;
-    if (age > this.#pace.threshold(this.#symbol)) return ["stale", `Stale: last trade ${ageText(age)} ago`];
+    if (this.#isOld(this.#symbol, this.#lastTradeAt)) return ["stale", `Stale: last trade ${ageText(age)} ago`];
     if (!this.#live) return ["unknown", `Last known trade ${ageText(age)} ago`];
-    return ["fresh", `Last trade ${ageText(age)} ago`];
+    const status = this.#hours.of(this.#symbol)?.status ?? "open";
+    if (status === "open") return ["fresh", `Last trade ${ageText(age)} ago`];
+    return [age > this.#pace.threshold(this.#symbol) ? "closed" : "fresh", `${CLOSED[status]} · last trade ${ageText(age)} ago`];
   }
 
   /** @param {Kind} kind */

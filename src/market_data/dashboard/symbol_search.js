@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 const input = /** @type {HTMLInputElement} */ (byId("search"));
 const grid = byId("watch-list");
 
-/** @typedef {{symbol: string, name: string}} Listing */
+/** @typedef {import("./watch_list.js").Listing} Listing */
 
 export class SymbolSearch {
   #callbacks;
@@ -34,7 +34,8 @@ export class SymbolSearch {
   /** @param {Listing[]} listings @returns {Listing[]} Matches: symbols that begin with the text come first. */
   find(listings) {
     const text = this.text.toUpperCase();
-    const matches = (/** @type {Listing} */ { symbol, name }) => symbol.includes(text) || name.toUpperCase().includes(text);
+    const matches = (/** @type {Listing} */ { symbol, name, description, aliases }) =>
+      [symbol, name, description, ...aliases].some((each) => each.toUpperCase().includes(text));
     const rank = (/** @type {Listing} */ { symbol }) => Number(!symbol.startsWith(text));
     return listings.filter(matches).sort((a, b) => rank(a) - rank(b));
   }

@@ -25,7 +25,7 @@ const BLOCK_ROWS = 100;
 /**
  * @typedef {import("./trade_order.js").Trade} Trade
  * @typedef {import("./trade_order.js").TradeEvent} TradeEvent
- * @typedef {{symbol: string, name: string}} Listing
+ * @typedef {{symbol: string, name: string, type: string, description: string, aliases: string[], calendar?: string}} Listing
  */
 
 const grid = byId("watch-list");

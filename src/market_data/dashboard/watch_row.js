@@ -4,8 +4,8 @@ import { setText, showPrice } from "./dom.js";
 import { changeText, direction, priceText, shownRatio } from "./formats.js";
 import { createSparkline, drawSparkline } from "./sparklines.js";
 
-/** @param {{symbol: string, name: string}} listing */
-export function createRow({ symbol, name }) {
+/** @param {import("./watch_list.js").Listing} listing */
+export function createRow({ symbol, name, type, description }) {
   const row = document.createElement("div");
   row.id = `row-${encodeURIComponent(symbol)}`; // an id has no spaces: aria-activedescendant would name several
   row.className = "row";
@@ -21,7 +21,8 @@ export function createRow({ symbol, name }) {
   const symbolLabel = document.createElement("b");
   symbolLabel.textContent = symbolLabel.title = symbol;
   const nameLabel = document.createElement("small");
-  nameLabel.textContent = nameLabel.title = name;
+  nameLabel.textContent = type === "other" ? name : `${name} · ${type}`;
+  nameLabel.title = description ? `${name}: ${description}` : name;
   title.append(symbolLabel, " ", nameLabel);
   trend.append(createSparkline());
   price.textContent = change.textContent = "—";

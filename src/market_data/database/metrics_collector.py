@@ -22,11 +22,12 @@ from market_data.models_status import JobStatus, LevelStatus
 from market_data.queries.audit_record import AuditProgress, read_progress
 from market_data.queries.status import (
     TABLES,
+    NewestTrade,
     StaleRanges,
     TableSize,
     read_candle_levels,
     read_jobs,
-    read_newest_trade_time,
+    read_newest_trade,
     read_stale_ranges,
     read_table_size,
     start_scheduler,
@@ -58,7 +59,7 @@ class DatabaseMetrics(Collector):
         self._database_url = database_url
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
-        self._newest: datetime | None = None
+        self._newest = NewestTrade(None, 0)
         self._levels: Sequence[LevelStatus] = ()
         self._jobs: Sequence[JobStatus] = ()
         self._stale = StaleRanges(0, None)
@@ -130,7 +131,7 @@ class DatabaseMetrics(Collector):
 
     async def refresh_newest_trade(self) -> None:
         """Read the time of the newest trade; after `MAX_SCRAPE_SECONDS` or an error, keep the one known before."""
-        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade_time))
+        read = asyncio.ensure_future(self._database.read_coalesced(read_newest_trade))
         await asyncio.wait([read], timeout=MAX_SCRAPE_SECONDS)
         if not read.done():
             read.add_done_callback(_failed)
@@ -142,9 +143,15 @@ class DatabaseMetrics(Collector):
         age = GaugeMetricFamily(
             "market_data_last_trade_age_seconds", "Time since the newest trade, as far as this service knows."
         )
-        if self._newest:
-            age.add_metric([], max((datetime.now(UTC) - self._newest).total_seconds(), 0))
-        yield age
+        open_age = GaugeMetricFamily(
+            "market_data_last_trade_open_age_seconds",
+            "Time since the newest trade during which a market of the symbols was open, by their calendars.",
+        )
+        now = datetime.now(UTC)
+        for gauge, seconds in ((age, self._newest.age(now)), (open_age, self._newest.open_age(now))):
+            if seconds is not None:
+                gauge.add_metric([], seconds)
+            yield gauge
         current = time.monotonic() - self._sampled_at < SAMPLE_SECONDS * MAX_FAILED_SAMPLES
         lag = GaugeMetricFamily(
             "market_data_watermark_lag_seconds",
@@ -213,6 +220,6 @@ def _audit_metrics(audit: AuditProgress | None) -> tuple[Metric, ...]:
     return differences, still, candles, commits, since, age
 
 
-def _failed(read: "asyncio.Future[datetime | None]") -> bool:
+def _failed(read: "asyncio.Future[NewestTrade]") -> bool:
     """True if a read failed. The call also keeps asyncio from logging an exception that was never retrieved."""
     return read.cancelled() or isinstance(read.exception(), DatabaseUnavailable | psycopg.Error)

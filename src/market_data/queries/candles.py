@@ -35,6 +35,9 @@ from market_data.queries.row_pages import (
     page_state,
 )
 
+SessionKind = Literal["regular", "extended", "all"]
+"""Regular trading with its closing auction; with pre- and post-market as well; or whole days, whatever the calendar."""
+
 Fill = Literal["previous", "null"]
 """Prices of the candle of an empty bucket: the close before it, or none."""
 
@@ -55,6 +58,7 @@ class CandleRange:
     fill: Fill | None = None
     """None if a bucket without a trade has no candle."""
     as_of: AsOf | None = None
+    session: SessionKind = "all"
     adjustment: Adjustment = "raw"
 
     @property

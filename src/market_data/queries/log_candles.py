@@ -2,12 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncServerCursor
 from psycopg.rows import args_row, scalar_row
 from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import Range
@@ -242,6 +243,20 @@ class Leaf(NamedTuple):
     text: str
 
 
+@asynccontextmanager
+async def _server_cursor(connection: Connection, name: str) -> AsyncGenerator[AsyncServerCursor[Leaf]]:
+    """Yield a cursor that is closed even if closing it fails, because the service stops or the connection is lost."""
+    cursor = connection.cursor(name, binary=True, row_factory=args_row(Leaf))
+    try:
+        yield cursor
+    finally:
+        try:
+            await cursor.close()
+        except BaseException:
+            await cursor.close()  # without a statement now, because the transaction has failed
+            raise
+
+
 async def read_candle_leaves(
     connection: Connection, changed: Changed, watermarks: list[datetime | None]
 ) -> AsyncGenerator[list[str]]:
@@ -258,7 +273,7 @@ async def read_candle_leaves(
         waiting = stale_leaves[interval]
         buckets = {leaf.bucket for leaf in waiting}
         parameters = {"write_ids": changed.write_ids, "area": area, "stale": stale}
-        async with connection.cursor(f"candles_{interval}", binary=True, row_factory=args_row(Leaf)) as cursor:
+        async with _server_cursor(connection, f"candles_{interval}") as cursor:
             await cursor.execute(FRESH_CANDLES[interval], parameters)
             while rows := await cursor.fetchmany(BATCH):
                 buckets.update(leaf.bucket for leaf in rows)

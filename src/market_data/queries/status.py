@@ -33,11 +33,57 @@ async def read_trade_totals(connection: AsyncConnection) -> tuple[int, datetime 
     return count, newest
 
 
-async def read_newest_trade_time(connection: AsyncConnection) -> datetime | None:
-    """Return the time of the newest trade, from any source."""
-    cursor = connection.cursor(binary=True, row_factory=scalar_row)
-    await cursor.execute(NEWEST_TRADE, prepare=True)
-    return await cursor.fetchone()
+class NewestTrade(NamedTuple):
+    """Time of the newest trade, and the time since then during which no market was open."""
+
+    time: datetime | None
+    closed_seconds: float
+
+    def age(self, now: datetime) -> float | None:
+        """Return the age of the newest trade in seconds; None if there is none."""
+        return max((now - self.time).total_seconds(), 0) if self.time else None
+
+    def open_age(self, now: datetime) -> float | None:
+        """Return the part of its age during which a market was open."""
+        age = self.age(now)
+        return None if age is None else max(age - self.closed_seconds, 0)
+
+
+# Of the calendars of active symbols with trades, the one that was open for the longest. A session opens at most a day before
+# its date. Without symbols that have a calendar, as by default, only the first line is executed.
+OPEN_AGE = """
+    SELECT max(CASE WHEN used.calendar = '24/7' THEN full_age ELSE coalesce(opened.seconds, 0) END)
+    FROM (SELECT DISTINCT calendar FROM symbols JOIN latest_trades USING (symbol) WHERE active) AS used
+    CROSS JOIN LATERAL (
+        SELECT sum(
+            extract(epoch FROM greatest(least(closes_at, now) - greatest(opens_at, newest.time), '0'))
+            - coalesce(
+                extract(epoch FROM greatest(least(break_ends_at, now) - greatest(break_starts_at, newest.time), '0')), 0
+            )
+        ) AS seconds
+        FROM sessions
+        WHERE sessions.calendar = used.calendar
+            AND day BETWEEN (newest.time AT TIME ZONE 'UTC')::date - 2 AND (now AT TIME ZONE 'UTC')::date + 2
+    ) AS opened
+"""
+NEWEST_TRADE_AGE = f"""
+    SELECT newest.time, CASE
+        WHEN EXISTS (SELECT FROM symbol_calendars WHERE ended_write_id IS NULL)
+            THEN full_age - coalesce(({OPEN_AGE}), full_age)
+        ELSE 0
+    END::float8
+    FROM ({NEWEST_TRADE}) AS newest (time)
+    CROSS JOIN (SELECT coalesce(%s, now())) AS moment (now)
+    CROSS JOIN LATERAL (SELECT extract(epoch FROM greatest(now - newest.time, '0'))) AS whole (full_age)
+"""
+
+
+async def read_newest_trade(connection: AsyncConnection, now: datetime | None = None) -> NewestTrade:
+    """Return the newest trade, from any source. `now` is the current time by default."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(NewestTrade))
+    await cursor.execute(NEWEST_TRADE_AGE, (now,), prepare=True)
+    (found,) = await cursor.fetchall()
+    return found._replace(closed_seconds=found.closed_seconds or 0)
 
 
 LEVELS = """
@@ -155,7 +201,7 @@ LEASE_HOLDER = "SELECT holder FROM leases WHERE name = %s AND expires_at > clock
 class Ingestion(NamedTuple):
     """State of ingestion in the database, for `GET /status/ingestion`."""
 
-    newest_trade: datetime | None
+    newest_trade: NewestTrade
     holder: str | None
     """Holder of the feed's lease, while the lease is valid."""
     levels: list[LevelStatus]
@@ -169,7 +215,7 @@ async def read_ingestion(connection: AsyncConnection) -> Ingestion:
     await cursor.execute(LEASE_HOLDER, (FEED_LEASE,))
     holder = await cursor.fetchone()
     return Ingestion(
-        await read_newest_trade_time(connection),
+        await read_newest_trade(connection),
         holder,
         await read_candle_levels(connection),
         await read_jobs(connection),

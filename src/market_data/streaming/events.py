@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 import msgspec
 
+from market_data.names import NO_NAMES, Names
+
 Transport = Literal["sse", "websocket"]
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
@@ -67,13 +69,17 @@ class Event:
     symbol: str
     data: str
     """JSON."""
-    _messages: dict[Transport, Message] = field(default_factory=dict[Transport, Message], compare=False, repr=False)
+    _messages: dict[tuple[Transport, str], Message] = field(
+        default_factory=dict[tuple[Transport, str], Message], compare=False, repr=False
+    )
+    """By the name that they show."""
 
-    def message(self, transport: Transport) -> Message:
-        """Return the encoded event, which is encoded once for all clients."""
-        if transport not in self._messages:
-            self._messages[transport] = encode(transport, self.name, self.id, self.data)
-        return self._messages[transport]
+    def message(self, transport: Transport, names: Names = NO_NAMES) -> Message:
+        """Return the event with the present name of its symbol, encoded once for all clients."""
+        shown = transport, names.name_of(self.symbol)
+        if shown not in self._messages:
+            self._messages[shown] = encode(transport, self.name, self.id, names.rename_json(self.data))
+        return self._messages[shown]
 
 
 def by_id(event: Event) -> EventId:

@@ -18,6 +18,8 @@ import psycopg
 from market_data.database.connection import Connection, Deadline, connect
 from market_data.database.pool import Database
 from market_data.errors import DatabaseUnavailable, first_line
+from market_data.names import NO_NAMES, Names
+from market_data.queries.names import NAMES_CHANNEL, listen_to_names, read_names
 from market_data.queries.stream import (
     Commit,
     StreamRange,
@@ -62,13 +64,16 @@ UNAVAILABLE = "The stream is not available because the database can't be reached
 class Hub:
     """Run `run()` as a task; serve each client with `messages`."""
 
-    def __init__(self, database_url: str, settings: Settings, database: Database) -> None:
+    def __init__(self, database_url: str, settings: Settings, database: Database, names: Names | None = None) -> None:
+        """Events show the present ones of `names`, which the hub keeps up to date."""
         self._database_url = database_url
         self._query_timeout = settings.query_timeout_seconds
         self._database = database
         self._ready_timeout = settings.pool_timeout_seconds
         self._recent = RecentRows()
-        self._missed = MissedEvents(database, self._recent, max(1, settings.pool_size // 2))
+        self._names = names
+        shown = NO_NAMES if names is None else names
+        self._missed = MissedEvents(database, self._recent, max(1, settings.pool_size // 2), shown)
         self._trades_published_up_to = EventId(0, 0, 0)
         self._all_published_up_to = EventId(0, 0, 0)
         """Id up to which trades and candles have been published."""
@@ -80,7 +85,7 @@ class Hub:
         self._had_clients_at = 0.0
         self._ready = asyncio.Event()
         self._state = "starting"
-        self._subscribers = Subscribers()
+        self._subscribers = Subscribers(shown)
         self.clients = ConnectedClients()
 
     async def run(self) -> None:
@@ -169,7 +174,7 @@ class Hub:
             self._subscribers.add(client)
             waiting = [event for event in row_events(self._awaiting_candles) if event.id > client.delivered_up_to]
             wanted = [each for each in waiting if client.subscription.includes(each.channel, each.symbol)]
-            messages = [event.message(client.transport) for event in wanted]
+            messages = [event.message(client.transport, self._subscribers.names) for event in wanted]
             self._subscribers.enqueue(client, messages, max(client.delivered_up_to, self._trades_published_up_to))
             if not self._subscribers.remove(client):
                 return
@@ -183,6 +188,9 @@ class Hub:
     async def _begin(self, connection: Connection) -> None:
         with self._deadline(connection):
             await listen_to_stream(connection)
+            if self._names is not None:
+                await listen_to_names(connection)
+                self._names.replace(await read_names(connection))
         is_lost = await self._history.is_lost(connection)
         read_range = partial(self._read_range, connection)
         stream_range = await read_range()
@@ -216,8 +224,13 @@ class Hub:
                 more = await self._publish_page(connection)
                 self._subscribers.send_heartbeats(HEARTBEAT_SECONDS)
             self._ready.set()
-            async for _ in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1):
-                pass
+            notified = [
+                notice.channel
+                async for notice in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1)
+            ]
+            if self._names is not None and NAMES_CHANNEL in notified:
+                with self._deadline(connection):
+                    self._names.replace(await read_names(connection))
 
     async def _publish_page(self, connection: Connection) -> bool:
         """Publish the next page of trades; return True if there are more."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from market_data.database.coalescing import RequestCoalescer
 from market_data.database.pool import Database
 from market_data.errors import Gone
+from market_data.names import NO_NAMES, Names
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.revisions import SymbolRevisions, read_stream_revisions
 from market_data.queries.stream import (
@@ -53,7 +54,8 @@ class MissedEvents:
     All clients share a few `slots`, so that replays leave connections to requests, and read the same candles once.
     """
 
-    def __init__(self, database: Database, recent: RecentRows, slots: int) -> None:
+    def __init__(self, database: Database, recent: RecentRows, slots: int, names: Names = NO_NAMES) -> None:
+        self.names = names
         self._database = database
         self._recent = recent
         self._slots = asyncio.Semaphore(slots)
@@ -139,7 +141,7 @@ async def replay(
             yield [_gap(client, published_up_to(), TOO_OLD)]
             continue
         messages = [
-            event.message(client.transport)
+            event.message(client.transport, missed.names)
             for event in sorted(events, key=by_id)
             if since < event.id <= reached and client.subscription.includes(event.channel, event.symbol)
         ]

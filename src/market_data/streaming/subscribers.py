@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from market_data.names import NO_NAMES, Names
 from market_data.streaming.clients import Client
 from market_data.streaming.events import TRANSPORTS, Event, EventId, Message, Transport, heartbeat
 from market_data.streaming.subscriptions import Subscription, union
@@ -24,7 +25,8 @@ DELIVERIES = 8
 class Subscribers:
     """Clients with equal subscriptions share their messages, which are encoded once."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names = NO_NAMES) -> None:
+        self.names = names
         self._clients: defaultdict[Subscription, dict[Client, None]] = defaultdict(dict)
         self._next_heartbeats = 0.0
         self.deliveries = Turns(DELIVERIES)
@@ -67,7 +69,7 @@ class Subscribers:
                 for client in clients:
                     client.delivered_up_to = max(client.delivered_up_to, until)
                 continue
-            messages = {transport: [event.message(transport) for event in wanted] for transport in TRANSPORTS}
+            messages = {transport: [event.message(transport, self.names) for event in wanted] for transport in TRANSPORTS}
             for client in list(clients):
                 if client.delivered_up_to <= since:
                     self.enqueue(client, messages[client.transport], until)

@@ -1,6 +1,6 @@
 """Channels and symbols that a client subscribes to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
@@ -53,6 +53,10 @@ class Subscription:
             return False
         symbols = self.channels[channel]
         return symbols is None or symbol in symbols
+
+    def renamed(self, rename: Callable[[str], str]) -> "Subscription":
+        """Return the subscription with other names of its symbols."""
+        return Subscription(frozenset((channel, some and frozenset(map(rename, some))) for channel, some in self.items))
 
     def __or__(self, other: "Subscription") -> "Subscription":
         """Return the union of two subscriptions."""

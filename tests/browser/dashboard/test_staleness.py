@@ -9,7 +9,7 @@ from browser.dashboard.market import Market, now
 from browser.dashboard.page import open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
 from helpers.tcp_proxy import Proxy
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 STALE_SECONDS = """
     async (gaps) => {
@@ -62,6 +62,46 @@ def test_symbol_is_stale_after_an_age_that_is_unusual_for_it(recorded: RecordedP
         page.get_by_role("row", name=symbol).click()
         expect(html).to_have_attribute("data-freshness", "stale")
         expect(page.get_by_role("row", name=symbol)).to_have_class(re.compile("stale"))
+
+
+def test_a_closed_market_makes_nothing_stale(recorded: RecordedPage, market: Market):
+    """The calendar and the state of the market are answers of this test."""
+    for symbol in ("NIGHT", "DAY", "COIN"):
+        market.trade("10", at=now() - timedelta(hours=2), symbol=symbol)
+    page = recorded.page
+    opens = now() + timedelta(hours=1)
+
+    def answer_symbols(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for each in body["symbols"]:
+            each["calendar"] = {"NIGHT": "XTKS", "DAY": "XNYS"}.get(each["symbol"], "24/7")
+        route.fulfill(response=answer, json=body)
+
+    def answer_status(route: Route) -> None:
+        is_open = "DAY" in route.request.url
+        hours = {
+            "next_open": (opens + timedelta(hours=2)).isoformat(),
+            "next_close": (opens + timedelta(hours=1)).isoformat(),
+        }
+        if not is_open:
+            hours["next_open"] = opens.isoformat()
+        route.fulfill(json={"status": "open" if is_open else "closed", **hours})
+
+    page.route("**/symbols", answer_symbols)
+    page.route("**/market/status?*", answer_status)
+    open_dashboard(page, "?symbol=NIGHT")
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-freshness", "closed")
+    expect(page.locator("#freshness")).to_contain_text(
+        re.compile(r"market closed · last trade 2 h 0 min ago$", re.IGNORECASE)
+    )
+    expect(page.get_by_role("row", name="NIGHT")).not_to_have_class(re.compile("stale"))
+    for symbol in ("DAY", "COIN"):
+        page.get_by_role("row", name=symbol).click()
+        expect(html).to_have_attribute("data-freshness", "stale")
+        expect(page.get_by_role("row", name=symbol)).to_have_class(re.compile("stale"))
+    assert len(recorded.requests_with("/market/status?")) == 2
 
 
 def test_wall_clock_set_back_does_not_hide_a_dead_connection(browser: Browser, proxy: Proxy, market: Market):

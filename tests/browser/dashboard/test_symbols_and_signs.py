@@ -47,6 +47,23 @@ def test_symbol_is_found_and_selected_in_the_watch_list(recorded: RecordedPage, 
     expect_chart(page, symbol="AB")
 
 
+@pytest.mark.parametrize("text", ["facebook", "us30303m", "social network"])
+def test_symbol_is_found_by_alias_and_description(recorded: RecordedPage, market: Market, connection: Connection, text: str):
+    connection.execute("""
+        INSERT INTO symbols (symbol, name, type, description, aliases)
+        VALUES ('META', 'Meta', 'stock', 'A social network', '{Facebook,US30303M1027}')
+    """)
+    market.trade_each_minute(3)
+    market.trade_each_minute(5, "META")
+    page = recorded.page
+    open_dashboard(page, "?symbol=AAPL")
+    expect(page.locator('[role=row][data-symbol="META"]')).to_contain_text("Meta · stock")
+    page.locator("#search").fill(text)
+    expect(page.locator("#watch-list-note")).to_have_text("1 of 2 symbols")
+    page.locator("#search").press("Enter")
+    expect_chart(page, symbol="META", candles=5)
+
+
 def test_zero_and_negative_prices_are_shown(recorded: RecordedPage, market: Market, connection: Connection):
     connection.execute("INSERT INTO symbols (symbol, name, signed) VALUES ('CL', 'Crude oil', true)")
     for ago, price in enumerate(["-37.63", "0", "-13.1", "10.01"], start=1):

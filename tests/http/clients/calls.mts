@@ -38,6 +38,9 @@ await data(client.POST('/symbols', { body: { symbol: 'BRK/B', name: 'Berkshire' 
 const path = { symbol: 'BRK/B' }
 const added = await data(client.GET('/symbols/{symbol}', { params: { path } }))
 const changed = await data(client.PATCH('/symbols/{symbol}', { params: { path }, body: { name: 'Berkshire Hathaway' } }))
+await data(client.POST('/symbols', { body: { symbol: 'OLD', name: 'Old', type: 'etf', tick_size: 0.01, aliases: ['Older'] } }))
+const renaming = { params: { path: { symbol: 'OLD' } }, body: { to: 'NEW', at: '2026-01-01T00:00:00Z' } }
+const renamed = await data(client.POST('/symbols/{symbol}/rename', renaming))
 
 const trade: Schemas['TradeIn'] = { symbol: 'BRK/B', price: 489.5, volume: 2, timestamp: '2026-02-08T10:30:00Z' }
 const partial = { params: { query: { partial: true } } }
@@ -113,6 +116,15 @@ const service = {
   revisions: (
     await data(client.GET('/revisions', { params: { query: { symbol: 'AAPL', interval: '1w', start: '2026-01-01' } } }))
   ).next_page_token,
+  calendars: (await data(client.GET('/calendars'))).calendars.map(({ code }) => code),
+  sessions: (
+    await data(
+      client.GET('/calendars/{code}/sessions', {
+        params: { path: { code: '24/7' }, query: { start: '2026-02-07', end: '2026-02-09' } },
+      }),
+    )
+  ).sessions.map(({ day }) => day),
+  market: (await data(client.GET('/market/status', { params: { query } }))).status,
   differences: (await data(client.GET('/status/audit'))).open_differences,
   log: (
     await Promise.all([
@@ -129,7 +141,7 @@ console.log(
   JSON.stringify({
     called: [...called],
     sameTypes,
-    symbol: [added.name, changed.name, ...symbols],
+    symbol: [added.name, changed.name, renamed.symbol, renamed.names?.length, ...symbols],
     stored: stored.map(({ stored, rejected }) => [stored, rejected.length]),
     changes: [corrected.after?.price, cancelled.action, ...changes.changes.map(({ reason }) => reason)],
     prices,

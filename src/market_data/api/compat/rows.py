@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from litestar import Request
 
+from market_data.api.compat.names import asked_names, rows_of_keys, rows_of_names
 from market_data.api.compat.parameters import bad_parameter
 from market_data.api.http.consistency import read_source
+from market_data.api.http.naming import loaded_names
 from market_data.errors import Gone
 from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, read_candles
 from market_data.queries.derived_candles import read_derived_candles
@@ -123,11 +125,11 @@ async def read_bars(
     """
     if is_of_seconds(interval):
         start = await _start_of_seconds(request, start, end)
-    rows = CandleRange(symbols[0], interval, start, end, order, from_end)
+    by_key = asked_names(await loaded_names(request), symbols)
+    rows = CandleRange(next(iter(by_key)), interval, start, end, order, from_end)
     read_page = read_candles if interval in INTERVALS else read_derived_candles
-    return await read_source(request).read(
-        read_symbol_rows, read_page, rows, symbols, limit, after, row_format, in_shares=False
-    )
+    chosen = rows, list(by_key), limit, rows_of_keys(by_key, after), row_format
+    return rows_of_names(by_key, await read_source(request).read(read_symbol_rows, read_page, *chosen, in_shares=False))
 
 
 async def read_trade_rows(
@@ -143,10 +145,10 @@ async def read_trade_rows(
     row_format: RowFormat = "arrays",
 ) -> SymbolRows:
     """Return trades of a half-open range; with `from_end`, the newest ones, sorted by `order`. Unknown symbols have none."""
-    rows = TradeRange(symbols[0], start, end, order, from_end)
-    return await read_source(request).read(
-        read_symbol_rows, read_trades, rows, symbols, limit, after, row_format, in_shares=False
-    )
+    by_key = asked_names(await loaded_names(request), symbols)
+    rows = TradeRange(next(iter(by_key)), start, end, order, from_end)
+    chosen = rows, list(by_key), limit, rows_of_keys(by_key, after), row_format
+    return rows_of_names(by_key, await read_source(request).read(read_symbol_rows, read_trades, *chosen, in_shares=False))
 
 
 def is_of_seconds(interval: str) -> bool:

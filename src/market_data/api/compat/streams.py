@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar, Final
 
@@ -11,11 +11,13 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from market_data.api.compat.events import ByeEvent, decode_event
+from market_data.api.compat.names import asked_names
 from market_data.api.http.problems import POLICY_VIOLATION, send_problem, status_of
 from market_data.api.http.websocket_messages import RETRYABLE, TRY_AGAIN_LATER
 from market_data.api.stream import hub_of, key_id_of
 from market_data.auth.api_keys import parse_prefix, require_scope
 from market_data.errors import DatabaseUnavailable, MarketDataError, Stopping, TooManyRequests
+from market_data.names import NO_NAMES
 from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.disconnections import STOPPING
@@ -57,6 +59,10 @@ class Conversation(ABC):
     def __init__(self, socket: WebSocket[Any, Any, Any]) -> None:
         self.socket = socket
         self.client = Client("websocket", Subscription(), key_id_of(socket))
+        self._subscription = Subscription()
+        """By the names that the client has given."""
+        self._shown: Mapping[str, str] = {}
+        """Former names that the client has subscribed to, by the present ones."""
         self._required = services_of(socket).settings.auth == "required"
 
     @property
@@ -79,8 +85,22 @@ class Conversation(ABC):
         self.client.key_id = key.id
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Replace the subscription."""
-        hub_of(self.socket).subscribe(self.client, subscription)
+        """Replace the subscription. Events show the names in it."""
+        self._subscription = subscription
+        names = services_of(self.socket).names
+        asked = {name for _, some in subscription.items for name in some or ()} if names else ()
+        by_key = asked_names(names, asked)
+        self._shown = {names.name_of(key): name for key, name in by_key.items() if names.name_of(key) != name}
+        hub_of(self.socket).subscribe(self.client, subscription.renamed(names.key_of) if names else subscription)
+
+    def begin(self) -> None:
+        """Resolve the names of a subscription that was made before the hub had read the names."""
+        if services_of(self.socket).names:
+            self.subscribe(self._subscription)
+
+    def named(self, text: bytes) -> bytes:
+        """Return an event with the name by which the client has subscribed to its symbol."""
+        return NO_NAMES.rename_json(text.decode(), self._shown).encode() if self._shown else text
 
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send messages to the client."""
@@ -139,6 +159,7 @@ async def serve(socket: WebSocket[Any, Any, Any], begin: Callable[[WebSocket[Any
     ended = StreamEnded(code=TRY_AGAIN_LATER)
     try:
         await hub_of(socket).wait_until_ready()
+        conversation.begin()
         await conversation.send(conversation.greet())
         tasks.append(asyncio.create_task(_follow(conversation)))
         if conversation.tick_seconds:
@@ -198,7 +219,7 @@ async def _follow(conversation: Conversation) -> None:
     try:
         async with aclosing(messages):
             async for batch in messages:
-                texts = [message.text for message in batch]
+                texts = [conversation.named(message.text) for message in batch]
                 if texts[-1].startswith(BYE):
                     bye = decode_event(texts.pop())
                     reason = bye.data.reason if isinstance(bye, ByeEvent) else ""

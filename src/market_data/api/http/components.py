@@ -13,6 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI, Reference
 
 from market_data.models_actions import ActionCancelIn, ActionCorrectIn, ActionIn
+from market_data.models_names import RenameIn
 from market_data.models_writes import CancelIn, CorrectIn, SymbolChangeIn, SymbolIn, TradeIn
 
 BODIES: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = {
@@ -21,6 +22,7 @@ BODIES: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = {
     CorrectIn: {"minProperties": 4},
     SymbolIn: {},
     SymbolChangeIn: {"minProperties": 1},
+    RenameIn: {},
     ActionIn: {"minProperties": 4},
     ActionCancelIn: {},
     ActionCorrectIn: {"minProperties": 3},
@@ -81,8 +83,9 @@ def _bodies() -> dict[str, Any]:
         if not schema["required"]:
             del schema["required"]
         for field in schema["properties"].values():
-            if field.get("format") == "decimal":  # msgspec's schema for a Decimal is that of a string
-                field.update(type="number", format="double")
+            for each in (field, *field.get("anyOf", ())):
+                if each.get("format") == "decimal":  # msgspec's schema for a Decimal is that of a string
+                    each.update(type="number", format="double")
     return schemas
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
+from market_data.api.http.symbol_fields import FLAG, ISO_DATE, LIST, NULLABLE, NUMBER, SYMBOL_FIELDS, TEXT, printable
 from market_data.models_actions import ActionCorrectIn
-from market_data.models_writes import MAX_NAME_LENGTH, MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
+from market_data.models_writes import MAX_REASON_LENGTH, CorrectIn, SymbolChangeIn, TradeIn
 from market_data.trade_validation import (
     InvalidTrade,
     read_price,
@@ -28,16 +29,13 @@ Readers = Mapping[str, tuple[str, Callable[[str], Any]]]
 
 MAX_NAMED_PROBLEMS = 100
 
-CURRENCY = re.compile(r"[A-Z][A-Z0-9]{1,11}", re.IGNORECASE | re.ASCII)
-"""Form of a currency. The constraint `symbols_currency_form` is the same."""
-
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_string = msgspec.json.Decoder(str).decode
 
 NOTHING_TO_CHANGE: Final[Mapping[type[Struct], InvalidTrade]] = {
     CorrectIn: InvalidTrade("price", "is missing, and so is volume; give one of them, or both"),
     ActionCorrectIn: InvalidTrade(None, "has nothing to change; give type, ex_date, ratio or amount"),
-    SymbolChangeIn: InvalidTrade(None, "is empty; give name, active, signed or currency"),
+    SymbolChangeIn: InvalidTrade(None, f"is empty; give at least one of {', '.join(SymbolChangeIn.__struct_fields__)}"),
 }
 
 
@@ -64,8 +62,7 @@ def decode_fields(kind: type[S], text: bytes, readers: Readers | None = None) ->
     for field in declared:
         try:
             if field.name in fields:
-                json_type, read = (readers or FIELDS).get(field.name) or FIELDS[field.name]
-                values[field.name] = read(_text_of(field.name, json_type, fields[field.name]))
+                values[field.name] = _read_field(field.name, fields[field.name], readers or FIELDS)
             elif field.required:
                 raise InvalidTrade(field.name, "is missing")
         except InvalidTrade as problem:
@@ -86,21 +83,29 @@ class InvalidFields(Exception):
         self.problems = problems
 
 
+def _read_field(name: str, raw: Raw, readers: Readers) -> Any:
+    if name in NULLABLE and bytes(raw) == b"null":
+        return None
+    json_type, read = readers.get(name) or FIELDS[name]
+    return read(_text_of(name, json_type, raw))
+
+
 def _text_of(name: str, json_type: str, raw: Raw) -> str:
-    """Return the string, or the digits of the number, as the client wrote it.
+    """Return the string, the digits of the number, or the list, as the client wrote it.
 
     Raises:
         InvalidTrade: The JSON type is not that of the field.
     """
     text = bytes(raw)
     try:
-        if text[:1] == b'"' and json_type != FLAG:
+        if text[:1] == b'"' and json_type not in (FLAG, LIST):
             return decode_string(text)
         written = text.decode()
     except ValueError:
         raise InvalidTrade(name, "must be text in UTF-8") from None
     is_number, is_flag = written[0] in "-0123456789", written in ("true", "false")
-    if (json_type in (NUMBER, INTEGER) and is_number) or (json_type == FLAG and is_flag):
+    is_list = json_type == LIST and written[0] == "["
+    if (json_type in (NUMBER, INTEGER) and is_number) or (json_type == FLAG and is_flag) or is_list:
         return written
     raise InvalidTrade(name, f"must be {json_type}, not {written if written == 'null' else shown(written)}")
 
@@ -109,23 +114,22 @@ def _read_time(text: str) -> datetime:
     return datetime.fromisoformat(read_time(text)[1])
 
 
-def _printable(name: str, max_length: int) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if not text.strip() or len(text) > max_length or not text.isprintable():
-            raise InvalidTrade(name, f"must be 1 to {max_length} printable characters, not all of them spaces")
-        return text
-
-    return read
+def _read_name(text: str) -> str:
+    try:
+        return read_symbol(text)
+    except InvalidTrade as invalid:
+        raise InvalidTrade("to", invalid.detail) from None
 
 
-def _read_currency(text: str) -> str:
-    if not CURRENCY.fullmatch(text):
-        raise InvalidTrade("currency", f"must be 2 to 12 letters and digits such as USD, not {shown(text)}")
-    return text.upper()
+def _read_start(text: str) -> datetime:
+    """Return a time; a date is its midnight in UTC."""
+    try:
+        return _read_time(f"{text}T00:00:00Z" if ISO_DATE.fullmatch(text) else text)
+    except InvalidTrade as invalid:
+        raise InvalidTrade("at", invalid.detail) from None
 
 
-TEXT, NUMBER, INTEGER = "a string", "a number, or a string of its digits", "a whole number, or a string of its digits"
-TIME, FLAG = "a string such as 2026-02-08T10:30:00Z", "true or false"
+INTEGER, TIME = "a whole number, or a string of its digits", "a string such as 2026-02-08T10:30:00Z"
 
 FIELDS: Final[Readers] = {
     "symbol": (TEXT, read_symbol),
@@ -133,11 +137,10 @@ FIELDS: Final[Readers] = {
     "volume": (NUMBER, lambda text: Decimal(read_volume(text))),
     "timestamp": (TIME, _read_time),
     "trade_id": (INTEGER, read_trade_id),
-    "reason": (TEXT, _printable("reason", MAX_REASON_LENGTH)),
-    "name": (TEXT, _printable("name", MAX_NAME_LENGTH)),
-    "active": (FLAG, "true".__eq__),
-    "signed": (FLAG, "true".__eq__),
-    "currency": (TEXT, _read_currency),
+    "to": (TEXT, _read_name),
+    "at": (TIME, _read_start),
+    "reason": (TEXT, printable("reason", MAX_REASON_LENGTH)),
+    **SYMBOL_FIELDS,
 }
 
 MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")

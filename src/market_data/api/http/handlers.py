@@ -15,6 +15,7 @@ from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
 from market_data.errors import BadParameters, NotFound
 from market_data.models import ParameterProblem
+from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import LOCAL_LENGTHS
 from market_data.queries.symbols import symbol_exists, unknown_symbols
 from market_data.services import services_of
@@ -79,12 +80,17 @@ def unknown_symbol(symbol: str) -> NotFound:
     return NotFound(f"There is no symbol {symbol}; GET /symbols lists the known ones.")
 
 
-def check_zone(interval: str, tz: ZoneInfo | None) -> None:
+def check_zone(interval: str, tz: ZoneInfo | None, session: SessionKind = "all") -> None:
     """Check that the buckets of an interval may have a time zone.
 
     Raises:
-        BadParameters: They are the same in all time zones.
+        BadParameters: They are the same in all time zones, or have that of an exchange.
     """
+    if tz and session != "all":
+        detail = (
+            f"can't be given together with session={session}, whose days are those of the exchange; leave one of them out"
+        )
+        raise BadParameters([ParameterProblem("tz", detail)])
     if tz and interval not in LOCAL_LENGTHS:
         detail = f"applies to the intervals {', '.join(LOCAL_LENGTHS)}; leave it out for {interval}"
         raise BadParameters([ParameterProblem("tz", detail)])

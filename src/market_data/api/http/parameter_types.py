@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
@@ -31,6 +31,7 @@ EPOCH: Final = re.compile(r"(\d{9,19})(?:\.(\d{1,9}))?", re.ASCII)
 EPOCH_UNITS: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 """Upper bounds of epochs in seconds, milliseconds and microseconds, with the microseconds of a unit; above: nanoseconds."""
 
+DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 TIME_FORMS: Final = (
@@ -100,7 +101,7 @@ def read_time(text: str) -> datetime:
     form = TIME.fullmatch(text)
     if not form:
         raise ValueError(f"must be a time such as {TIME_FORMS}, not {shown(text)}")
-    date, clock, fraction, is_utc, sign, hour, minute = form.groups()
+    day, clock, fraction, is_utc, sign, hour, minute = form.groups()
     if clock and not is_utc and not sign:
         raise ValueError(f"has no time zone; add Z for UTC, or an offset such as +01:00, to {shown(text)}")
     hours, minutes = int(hour or 0), int(minute or 0)
@@ -109,7 +110,7 @@ def read_time(text: str) -> datetime:
     try:
         if hours > 23 or minutes > 59:
             raise ValueError
-        local = datetime.fromisoformat(f"{date}T{clock or '00:00'}").replace(tzinfo=UTC)
+        local = datetime.fromisoformat(f"{day}T{clock or '00:00'}").replace(tzinfo=UTC)
         return local + timedelta(microseconds=microseconds) - offset
     except (ValueError, OverflowError):
         raise ValueError(f"names a time that does not exist: {shown(text)}") from None
@@ -154,6 +155,16 @@ def read_duration(text: str) -> timedelta:
     if not (form := DURATION.fullmatch(text)):
         raise ValueError(f"must be a time such as 30s, 5m or 2h (s, m, h, d or w), not {shown(text)}")
     return timedelta(**{UNITS[form[2]]: int(form[1])})
+
+
+def read_date(text: str) -> date:
+    """Return a day."""
+    try:
+        if DATE.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise ValueError(f"must be a day such as 2022-06-09, not {shown(text)}")
 
 
 def read_channels(text: str) -> tuple[str, ...]:

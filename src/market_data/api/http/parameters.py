@@ -1,7 +1,7 @@
 """Query, header and path parameters of the handlers."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from market_data.api.http.parameter_types import (
     parsed,
     parsed_choice,
     parsed_limit,
+    read_date,
     read_duration,
     read_path_symbol,
     read_symbol,
@@ -26,7 +27,7 @@ from market_data.api.http.parameter_types import (
 )
 from market_data.api.http.past import PastMoment, read_close, read_moment
 from market_data.queries.adjustment import Adjustment
-from market_data.queries.candles import Fill
+from market_data.queries.candles import Fill, SessionKind
 from market_data.queries.intervals import ALL_INTERVALS, INTERVALS, LOCAL_LENGTHS, MAX_SECONDS_DAYS
 from market_data.queries.row_pages import Order
 from market_data.trade_validation import MAX_SYMBOL_LENGTH, STORED_SYMBOL, SYMBOL_PATTERN
@@ -49,11 +50,13 @@ if TYPE_CHECKING:
     TradesLimit = CandlesLimit = int | None
     Tickers = SeveralTickers = tuple[str, ...] | None
     OptionalFill = Fill | None
+    OptionalSession = SessionKind | None
     OptionalAdjustment = Adjustment | None
     OptionalFormat = ResponseFormat | None
     OptionalVersion = int | None
     OptionalDuration = timedelta | None
     OptionalClose = PastMoment | None
+    OptionalDate = date | None
 else:
     Ticker = OptionalTicker = parsed(read_symbol, is_text_value=STORED_SYMBOL.fullmatch)
     PathTicker = parsed(read_path_symbol, is_text_value=STORED_SYMBOL.fullmatch)
@@ -62,6 +65,7 @@ else:
     RowOrder = parsed_choice(get_args(Order))
     OptionalZone = parsed(read_zone, ZoneInfo)
     OptionalFill = parsed_choice(get_args(Fill))
+    OptionalSession = parsed_choice(get_args(SessionKind))
     OptionalAdjustment = parsed_choice(get_args(Adjustment))
     OptionalFormat = parsed_choice(get_args(ResponseFormat))
     OptionalPageToken = parsed(str, is_text_value=lambda _: True)
@@ -74,6 +78,7 @@ else:
     OptionalVersion = parsed(read_version_number, int)
     OptionalDuration = parsed(read_duration, timedelta)
     OptionalClose = parsed(read_close, PastMoment)
+    OptionalDate = parsed(read_date, date)
 
 _SYMBOL_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{SYMBOL_PATTERN}$", "max_length": MAX_SYMBOL_LENGTH}
 # Generated clients then take a `datetime` or a `date`, as well as the other notations.
@@ -236,6 +241,16 @@ GraceParameter = Annotated[
         pattern="^[0-9]{1,6}[smhdw]$",
     ),
 ]
+OnParameter = Annotated[
+    OptionalDate,
+    query(
+        "on",
+        "The symbols that had their names on this day (in UTC), such as `2021-06-30`. Default: those that have them now, or "
+        "had them last.",
+        type="string",
+        format=OpenAPIFormat.DATE,
+    ),
+]
 TradesOrderParameter = Annotated[RowOrder, _order("desc", "time, then `trade_id`")]
 CandlesOrderParameter = Annotated[RowOrder, _order("asc", "time")]
 TradesLimitParameter = Annotated[TradesLimit, _limit("trades", DEFAULT_TRADES_LIMIT, MAX_TRADES_LIMIT, _UNLIMITED)]
@@ -248,6 +263,16 @@ FillParameter = Annotated[
         "Adds a candle for each bucket of the range that has begun and in which nothing was traded: its prices are the "
         "`previous` close or `null`, its volume is 0, and it is marked `filled`. Default: such a bucket has no candle.",
         **one_of("Fill", get_args(Fill)),
+    ),
+]
+SessionParameter = Annotated[
+    OptionalSession,
+    query(
+        "session",
+        "`regular` for candles of regular trading and its closing auction, `extended` with pre- and post-market as well, by "
+        "the calendar of the symbol: a day is one session, labelled by its date, and other buckets start when a session "
+        "opens. Default: `all`, whole UTC days.",
+        **one_of("Session", get_args(SessionKind)),
     ),
 ]
 AdjustmentParameter = Annotated[

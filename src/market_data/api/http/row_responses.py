@@ -16,6 +16,7 @@ from market_data.api.http.caching import NO_STORE, cacheable, entity_tag, has_cu
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, require_symbol, require_symbols, root_path
+from market_data.api.http.naming import named_pages, with_link, with_renamed
 from market_data.api.http.paging import make_page_token, next_link
 from market_data.api.http.past import PastMoment, caching_of, version_headers
 from market_data.api.http.query_string import known_pairs
@@ -25,7 +26,7 @@ from market_data.api.http.streaming_response import StreamingResponse
 from market_data.queries.candles import CandleRange
 from market_data.queries.past import read_as_of
 from market_data.queries.row_pages import BEGINNING, Columns, Page, RowFormat, oldest_time
-from market_data.queries.symbol_rows import ReadPage, SymbolKey, SymbolRows, read_symbol_rows
+from market_data.queries.symbol_rows import ReadPage, SymbolKey, SymbolPage, SymbolRows, read_symbol_rows
 from market_data.queries.trades import TradeRange
 from market_data.services import services_of
 
@@ -98,7 +99,7 @@ class RowsResponse(Generic[R]):
         chosen, limit = self.selection, self.selection.limit
         caching = caching_of(self.request, moment)
         if caching != NO_STORE:
-            depends_on = __version__, *chosen.parameters, chosen.response_format, limit
+            depends_on = __version__, *chosen.parameters, chosen.response_format, limit, *self._shown_names
             tag = entity_tag(to_bytes(depends_on))
             caching = {**caching, "ETag": tag}
             if has_current(self.request, tag):
@@ -110,7 +111,9 @@ class RowsResponse(Generic[R]):
         return self._complete(found, caching)
 
     def _streamed(self, found: SymbolRows, caching: Mapping[str, str], *, is_settled: bool) -> ASGIResponse:
-        headers = {**ROW_HEADERS, **version_headers(found.version), **caching}
+        headers = with_link(
+            self.request, {**ROW_HEADERS, **version_headers(found.version), **caching}, self.selection.resolved
+        )
         pieces = self._stream(found, is_settled=is_settled)
         return StreamingResponse(pieces, media_type=MEDIA_TYPES[self.selection.response_format], headers=headers)
 
@@ -122,6 +125,7 @@ class RowsResponse(Generic[R]):
             token = make_page_token(chosen.parameters, chosen.page_start(found.following))
             headers |= next_link(root_path(self.request) + chosen.path, known_pairs(self.request), token)
         body = self._encode(found, token)
+        headers = with_link(self.request, headers, chosen.resolved)
         return CompleteResponse(body, headers, media_type=MEDIA_TYPES[chosen.response_format])
 
     @property
@@ -144,10 +148,22 @@ class RowsResponse(Generic[R]):
         elif not found.pages[0].page.stored:
             await require_symbol(self.request, self.selection.symbols[0])
 
+    @property
+    def _shown_names(self) -> tuple[object, ...]:
+        """Names that the response shows besides those of the request; empty unless symbols were renamed."""
+        names, resolved = services_of(self.request).names, self.selection.resolved
+        shown = [name for key in resolved.keys if (name := names.name_of(key)) != key]
+        return (shown, sorted(resolved.renamed)) if shown or resolved.renamed else ()
+
+    def _named(self, found: SymbolRows) -> Sequence[SymbolPage]:
+        is_csv = self.selection.response_format == "csv"
+        return named_pages(services_of(self.request).names, found.pages, is_csv=is_csv)
+
     def _entity_tag(self, found: SymbolRows) -> str:
         chosen = self.selection
         bounds = self.rows.start, self.rows.end
         depends_on = __version__, *chosen.parameters, *bounds, chosen.response_format, chosen.limit, found.state
+        depends_on += self._shown_names
         return entity_tag(to_bytes(depends_on))
 
     async def _validators(self, found: SymbolRows, tag: str) -> dict[str, str]:
@@ -165,15 +181,19 @@ class RowsResponse(Generic[R]):
         chosen = self.selection
         if chosen.response_format != "json":
             writer = row_writer(chosen.response_format, self.columns)
-            return writer.head + b"".join(writer.write(*each) for each in found.pages) + writer.finish()
+            return writer.head + b"".join(writer.write(*each) for each in self._named(found)) + writer.finish()
         start = self.rows.start
         if start == BEGINNING:
             times = [oldest_time(page.rows, self.rows.order) for _, page in found.pages if page.count]
             start = min(times, default=self.rows.end)
-        pages = [_with_symbol(*each) if chosen.is_list else each.page.rows for each in found.pages if each.page.count]
-        symbols = chosen.symbols if chosen.is_list else None
+        pages = [_with_symbol(*each) if chosen.is_list else each.page.rows for each in self._named(found) if each.page.count]
+        names = services_of(self.request).names
+        symbols = tuple(map(names.name_of, chosen.symbols)) if chosen.is_list else None
         rows = Raw(f"[{','.join(pages)}]")
-        return encode(self.to_struct(JsonPage(symbols, start, self.rows.end, chosen.limit or 0, found.count, rows, token)))
+        body = self.to_struct(JsonPage(symbols, start, self.rows.end, chosen.limit or 0, found.count, rows, token))
+        if names and not chosen.is_list:
+            body = msgspec.structs.replace(body, symbol=names.name_of(chosen.symbols[0]))
+        return encode(with_renamed(body, chosen.resolved, is_list=chosen.is_list))
 
     async def _stream(self, found: SymbolRows, *, is_settled: bool) -> AsyncGenerator[bytes]:
         """Yield the response page by page; the next page is read while the client receives this one.
@@ -189,13 +209,13 @@ class RowsResponse(Generic[R]):
         while found.has_more:
             following = asyncio.ensure_future(self._read(self._row_format, PAGE_ROWS, found.following, rows))
             try:
-                yield b"".join(writer.write(*each) for each in found.pages)
+                yield b"".join(writer.write(*each) for each in self._named(found))
                 found = await following
                 is_settled = is_settled and found.settled
             finally:
                 following.cancel()
         self.request.scope["state"]["is_settled"] = is_settled
-        yield b"".join(writer.write(*each) for each in found.pages) + writer.finish()
+        yield b"".join(writer.write(*each) for each in self._named(found)) + writer.finish()
 
 
 def _with_symbol(symbol: str, page: Page) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from litestar import Request
 
+from market_data.api.http.naming import Resolved, resolve
 from market_data.api.http.paging import PageStart, read_page_token
 from market_data.api.http.parameter_types import TimeBound
 from market_data.api.http.parameters import ResponseFormat
@@ -33,6 +34,8 @@ class RowParameters(NamedTuple):
     """Value of `as_of`."""
     as_of: AsOf | None
     """The version that it names."""
+    on: date | None = None
+    """Day on which the symbols had their names; None: now."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Selection:
     """The rows that a response has."""
 
     path: str
-    symbols: tuple[str, ...]
+    resolved: Resolved
     is_list: bool
     """True if the client asked for `symbols`, not for `symbol`."""
     start: datetime
@@ -59,6 +62,11 @@ class Selection:
     as_of: AsOf | None
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """Keys of the symbols."""
+        return self.resolved.keys
+
+    @property
     def is_newest(self) -> bool:
         """True for a page with the newest rows before `end`."""
         return self.start == BEGINNING and self.limit is not None
@@ -75,15 +83,17 @@ class Selection:
         return PageStart(keys, self.start, self.end, version)
 
 
-def select(
+async def select(
     request: Request[Any, Any, Any], path: str, given: RowParameters, order: Order, default_limit: int, *more: object
 ) -> Selection:
     """Return what a request selects. JSON has the default limit; `more` are parameters that a page token belongs to.
 
     Raises:
         BadParameters: A parameter contradicts another one, or the page token is invalid.
+        NotFound: No symbol had a name on the day of `on`.
     """
-    symbols = chosen_symbols(given.symbol, given.symbols)
+    resolved = await resolve(request, chosen_symbols(given.symbol, given.symbols), given.on)
+    symbols = resolved.keys
     response_format = given.response_format or accepted_format(request)
     limit = given.limit or (default_limit if response_format == "json" else None)
     bounds = given.start and given.start.notation, given.end and given.end.notation
@@ -101,7 +111,7 @@ def select(
     is_list = given.symbols is not None
     is_fixed = bool(given.end) and not any(bound and bound.relative for bound in (given.start, given.end))
     past = given.moment, given.as_of
-    selection = Selection(path, symbols, is_list, start, end, is_fixed, limit, after, response_format, parameters, *past)
+    selection = Selection(path, resolved, is_list, start, end, is_fixed, limit, after, response_format, parameters, *past)
     if selection.in_shares and limit and limit < len(symbols):
         detail = f"must be at least the number of symbols, {len(symbols)}, if start is not given"
         raise BadParameters([ParameterProblem("limit", detail)])

@@ -22,6 +22,7 @@ from market_data.cli.data.trade_files import FORMATS, open_source, without_compr
 from market_data.cli.data.trade_source import Source
 from market_data.database.connection import Connection, connect
 from market_data.errors import CommandFailed
+from market_data.queries.names import resolve_staged_names
 from market_data.settings import Settings
 from market_data.trade_validation import FutureLimit, unsigned_price
 
@@ -160,6 +161,7 @@ async def _store(connection: Connection, batch: Batch, future_tolerance: float) 
         async with connection.transaction():
             await statements.disable_streaming(connection)
             await statements.stage(connection, batch.data)
+            await resolve_staged_names(connection)
             rejected = dict.fromkeys(await statements.delete_staged_too_old(connection), TOO_OLD)
             limit = FutureLimit(await statements.read_clock(connection), future_tolerance)
             later = await statements.delete_staged_later(connection, limit.latest)

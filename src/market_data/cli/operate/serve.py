@@ -13,6 +13,7 @@ from market_data.api.compat import selected_protocols
 from market_data.api.mcp import check_library
 from market_data.cli.console import progress
 from market_data.cli.durations import number_between
+from market_data.cli.operate.calendar_refresh import refreshed_calendars
 from market_data.cli.runner import migrate_when_reachable, when_reachable
 from market_data.database.refusals import check_pooler
 from market_data.embedded import EngineError
@@ -85,6 +86,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
             progress(f"ready on {base}{pages}")
             progress(f"database: psql {shlex.quote(_without_password(settings.direct_url or database_url))}")
 
+        stack.enter_context(refreshed_calendars(settings.direct_url or database_url))
         serve(bound, workers, ready)
     return 0
 

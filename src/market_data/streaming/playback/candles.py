@@ -101,7 +101,8 @@ class ReplayedCandles:
             settled = not self._waiting.overlap(symbol, bucket, series.width)
             candle = series.streamed(symbol, bucket, version, settled=settled)
             if candle or change.removed:
-                messages.append(candle_event(channel, interval, (symbol, bucket), change, candle).message(transport))
+                event = candle_event(channel, interval, (symbol, bucket), change, candle)
+                messages.append(event.message(transport, self._audience.names))
         for symbol, _ in missing:
             series.trim(symbol)
         return messages

@@ -215,7 +215,7 @@ class KnownSource:
         rows = [(statement.version, symbol, MAX_NUMBER) for symbol in wanted]
         found = await self._read(read_stream_revisions, rows, [*INTERVALS])
         events = [revision_event(each._replace(number=wanted[each.symbol])) for each in found]
-        return [event.message(self._audience.transport) for event in events]
+        return [event.message(self._audience.transport, self._audience.names) for event in events]
 
     async def _large(self, statement: Statement) -> AsyncGenerator[Moment]:
         """Yield the moments of a statement with many trades, part by part; of bulk history, only newer trades are events."""
@@ -268,7 +268,8 @@ class KnownSource:
             loads, minutes = self._revise(statement)
             for number, load in enumerate(loads, 1):
                 if self._audience.subscription.includes(None, load.symbol):
-                    messages.append(_reload(statement, number, load).message(self._audience.transport))
+                    reload = _reload(statement, number, load)
+                    messages.append(reload.message(self._audience.transport, self._audience.names))
             rows = [
                 _row(statement, number, "revision")._replace(symbol=symbol, time=minute)
                 for number, (symbol, minute) in enumerate(minutes, len(loads) + 1)

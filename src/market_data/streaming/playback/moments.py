@@ -7,6 +7,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from market_data.database.connection import Connection
 from market_data.database.pool import Database
+from market_data.names import NO_NAMES, Names
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.replay import PlayedTrade
 from market_data.streaming.events import EventId, Message, Transport, encode
@@ -70,9 +71,10 @@ class Reader:
 
 
 class Audience:
-    """One client's subscription and transport."""
+    """One client's subscription and transport, and the names that symbols have."""
 
-    def __init__(self, subscription: Subscription, transport: Transport) -> None:
+    def __init__(self, subscription: Subscription, transport: Transport, names: Names = NO_NAMES) -> None:
+        self.names = names
         self.subscription = subscription
         self.transport: Transport = transport
         self.wants_trades = "trades" in subscription.channels
@@ -84,7 +86,8 @@ class Audience:
         """Return the message of a trade: none if it is not subscribed to."""
         if not self.wants_trades or not self.subscription.includes("trades", symbol):
             return []
-        return [encode(self.transport, "trade", event_id, f'{{{members},"version":{event_id.version}}}')]
+        data = self.names.rename_json(f'{{{members},"version":{event_id.version}}}')
+        return [encode(self.transport, "trade", event_id, data)]
 
     def trades(self, version: int, trades: Sequence[PlayedTrade], first_number: int) -> list[Message]:
         """Return the messages of trades that are all subscribed to; server-sent events are encoded together."""
@@ -95,10 +98,11 @@ class Audience:
                 for number, each in numbered
                 for message in self.trade(EventId(version, number, 0), each.symbol, each.members)
             ]
+        name_of = self.names.name_of
         text = "".join(
             [
-                f'id: {version}-{number}-0\nevent: trade\ndata: {{"symbol":"{symbol}","price":{price},"volume":{volume},'
-                f'"timestamp":"{time.isoformat()[:-6]}Z","trade_id":{trade_id},"version":{version}}}\n\n'
+                f'id: {version}-{number}-0\nevent: trade\ndata: {{"symbol":"{name_of(symbol)}","price":{price},'
+                f'"volume":{volume},"timestamp":"{time.isoformat()[:-6]}Z","trade_id":{trade_id},"version":{version}}}\n\n'
                 for number, (_, symbol, time, trade_id, price, volume, _, _) in numbered
             ]
         )

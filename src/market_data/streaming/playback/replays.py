@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from market_data.database.pool import Database
 from market_data.errors import Gone, Overloaded
+from market_data.names import NO_NAMES, Names
 from market_data.queries.past import read_version_at
 from market_data.queries.replay import read_last_incomplete
 from market_data.queries.retention import read_dropped_before
@@ -42,7 +43,8 @@ class ReplayRequest(NamedTuple):
 class Replays:
     """Starts replays, of which a few run at the same time."""
 
-    def __init__(self, database: Database, settings: Settings, clients: ConnectedClients) -> None:
+    def __init__(self, database: Database, settings: Settings, clients: ConnectedClients, names: Names = NO_NAMES) -> None:
+        self._names = names
         self._database = database
         self._clients = clients
         self._max = settings.max_replays
@@ -92,7 +94,8 @@ class Replays:
         async def open_source(position: Position) -> Source:
             is_time = isinstance(position, datetime)
             version = await self._version_before(position) if is_time else position.version - 1
-            return KnownSource(self._reader, Audience(client.subscription, client.transport), version, until)
+            audience = Audience(client.subscription, client.transport, self._names)
+            return KnownSource(self._reader, audience, version, until)
 
         return open_source
 
@@ -105,7 +108,8 @@ class Replays:
 
         async def open_source(position: Position) -> Source:
             start = position if isinstance(position, datetime) else request.start
-            audience, number = Audience(client.subscription, client.transport), client.delivered_up_to.number
+            audience = Audience(client.subscription, client.transport, self._names)
+            number = client.delivered_up_to.number
             return TimeSource(self._reader, audience, writes, start, request.end, number)
 
         return open_source

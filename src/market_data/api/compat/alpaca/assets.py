@@ -10,14 +10,13 @@ from litestar.params import PathParameter
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from market_data.api.compat.names import read_known_symbol, read_known_symbols
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, known_form, query
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.errors import NotFound
 from market_data.models import Symbol, doc
-from market_data.queries.symbols import read_symbol, read_symbols
 from market_data.trade_validation import shown
 
 ASSET_CLASS: Final = "us_equity"
@@ -65,7 +64,7 @@ async def alpaca_assets(
     asset_class: Annotated[str | None, query("asset_class", "`us_equity`; other classes have no symbol.")] = None,
     exchange: Annotated[str | None, query("exchange", "Name of an exchange; none has a symbol.")] = None,
 ) -> ASGIResponse:
-    known = await read_source(request).read_coalesced(read_symbols)
+    known = await read_known_symbols(request)
     if (asset_class or ASSET_CLASS) != ASSET_CLASS or exchange:
         known = []
     found = [_asset(each) for each in known]
@@ -103,13 +102,13 @@ async def alpaca_clock() -> ASGIResponse:
 
 async def _find(request: Request[Any, Any, Any], text: str) -> Symbol | None:
     symbol = known_form(text)
-    if symbol and (found := await read_source(request).read(read_symbol, symbol)):
+    if symbol and (found := await read_known_symbol(request, symbol)):
         return found
     try:
         wanted = UUID(text)
     except ValueError:
         return None
-    known = await read_source(request).read_coalesced(read_symbols)
+    known = await read_known_symbols(request)
     return next((each for each in known if _id_of(each.symbol) == wanted), None)
 
 

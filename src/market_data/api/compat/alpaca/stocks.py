@@ -34,18 +34,15 @@ from market_data.api.compat.alpaca.rows import (
     trades_of,
 )
 from market_data.api.compat.alpaca.values import read_names, read_timeframe
+from market_data.api.compat.names import read_known_symbols, read_named_snapshots, read_prices
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses
 from market_data.api.compat.rows import read_bars, read_trade_rows
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
 from market_data.models import doc
-from market_data.queries.latest_prices import read_latest_prices
-from market_data.queries.snapshots import read_snapshots
 from market_data.queries.symbol_rows import SymbolRows
-from market_data.queries.symbols import read_symbols
 
 MAX_UNCHECKED_SYMBOLS: Final = 20
 """Symbols that are read without looking for unknown ones."""
@@ -110,7 +107,7 @@ async def _readable(request: Request[Any, Any, Any], wanted: RowRange) -> tuple[
     """Return the symbols of a range without unknown ones, if there are many: each costs a statement."""
     if len(wanted.symbols) <= MAX_UNCHECKED_SYMBOLS:
         return wanted.symbols
-    known = {each.symbol for each in await read_source(request).read_coalesced(read_symbols)}
+    known = {each.symbol for each in await read_known_symbols(request)}
     known |= {each.symbol for each in wanted.after}
     return tuple(symbol for symbol in wanted.symbols if symbol in known)
 
@@ -149,13 +146,13 @@ async def _find(
 
 async def find_latest_trades(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, AlpacaTrade]:
     """Return the newest trade of each of these symbols that has one."""
-    found = await read_source(request).read_coalesced(read_latest_prices, symbols)
+    found = await read_prices(request, symbols)
     return {each.symbol: latest_trade(each) for each in found.prices}
 
 
 async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ...]) -> dict[str, AlpacaSnapshot]:
     """Return the snapshot of each of these symbols that has a trade."""
-    return snapshots_of((await read_source(request).read_coalesced(read_snapshots, symbols)).rows)
+    return snapshots_of((await read_named_snapshots(request, symbols)).rows)
 
 
 @get(

@@ -21,6 +21,7 @@ from market_data.api.compat.alpaca.messages import (
     translate,
 )
 from market_data.api.compat.events import TradeData
+from market_data.api.compat.names import key_of
 from market_data.api.compat.parameters import known_form
 from market_data.api.compat.streams import Conversation, Frame, StreamEnded, serve
 from market_data.errors import Forbidden, MarketDataError, TooManyRequests, Unauthorized
@@ -228,7 +229,7 @@ class AlpacaStream(Conversation):
         """Return price and volume of a trade before a correction; None if its audit trail has none."""
         read = services_of(self.socket).database.read_coalesced
         end = data.timestamp + MICROSECOND
-        changes = await read(read_changes_of_range, data.symbol, data.timestamp, end, MAX_CHANGES)
+        changes = await read(read_changes_of_range, await key_of(self.socket, data.symbol), data.timestamp, end, MAX_CHANGES)
         values = digits_of(data.price), digits_of(data.volume)
         for change in changes:
             if change.trade_id == data.trade_id and change.after and _texts(change.after) == values:

@@ -9,13 +9,12 @@ from litestar.response.base import ASGIResponse
 from msgspec import Raw, Struct
 
 from market_data.api.compat.binance.values import invalid_symbol, milliseconds, read_selection
+from market_data.api.compat.names import read_known_symbols
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.models import doc
-from market_data.queries.symbols import read_symbols
 
 PRECISION: Final = 8
 """Decimal places of prices and quantities that clients are told: those of all symbols of Binance."""
@@ -123,7 +122,7 @@ async def binance_exchange_info(
     symbols: Annotated[str | None, query("symbols", "Some symbols as a JSON array.", '["AAPL","MSFT"]')] = None,
 ) -> ASGIResponse:
     chosen = read_selection(symbol, symbols).symbols
-    known = await read_source(request).read_coalesced(read_symbols)
+    known = await read_known_symbols(request)
     if chosen is not None:
         by_name = {each.symbol: each for each in known}
         if unknown := [name for name in chosen if name not in by_name]:

@@ -9,8 +9,10 @@ from weakref import WeakKeyDictionary
 from litestar import WebSocket
 
 from market_data.api.compat.binance.figures import Figures, figures_of
+from market_data.api.compat.names import asked_names
 from market_data.database.coalescing import RequestCoalescer
 from market_data.database.pool import Database
+from market_data.names import Names
 from market_data.queries.snapshots import read_snapshots
 from market_data.queries.trades import TradeKey, read_ranks
 from market_data.services import services_of
@@ -28,8 +30,9 @@ EventKey = tuple[TradeKey, int]
 class SharedReads:
     """Clients that wait at the same time share a statement, and the rank of an event is read once for all of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: Names) -> None:
         self._database = database
+        self._names = names
         self._ranks: dict[EventKey, int] = {}
         self._wanted_ranks: set[EventKey] = set()
         self._rank_runs = RequestCoalescer[None](self._read_ranks)
@@ -53,7 +56,8 @@ class SharedReads:
         excess = len(self._ranks) + len(wanted) - max(MAX_RANKS, len(wanted))
         for old in [*islice(self._ranks, max(0, excess))]:
             del self._ranks[old]
-        ranks = await self._database.read(read_ranks, [key for key, _ in wanted])
+        keys = [key._replace(symbol=self._names.key_of(key.symbol)) for key, _ in wanted]
+        ranks = await self._database.read(read_ranks, keys)
         self._ranks.update(zip(wanted, ranks, strict=True))
 
     async def figures(self, symbols: Collection[str]) -> Mapping[str, Figures]:
@@ -68,8 +72,10 @@ class SharedReads:
     async def _read_figures(self, _: None) -> Mapping[str, Figures]:
         wanted, self._wanted_symbols = self._wanted_symbols, set()
         named = sorted(wanted) if len(wanted) <= MAX_NAMED else None
-        snapshots = await self._database.read(read_snapshots, named)
-        return {figures.symbol: figures for figures in figures_of(snapshots.rows, datetime.now(UTC))}
+        by_key = None if named is None else asked_names(self._names, named)
+        snapshots = await self._database.read(read_snapshots, None if by_key is None else list(by_key))
+        rows = self._names.rename_json(snapshots.rows, by_key)
+        return {figures.symbol: figures for figures in figures_of(rows, datetime.now(UTC))}
 
 
 _SHARED: Final = WeakKeyDictionary[Database, SharedReads]()
@@ -77,7 +83,8 @@ _SHARED: Final = WeakKeyDictionary[Database, SharedReads]()
 
 def shared_reads_of(socket: WebSocket[Any, Any, Any]) -> SharedReads:
     """Return the reads of the worker of a connection."""
-    database = services_of(socket).database
+    services = services_of(socket)
+    database = services.database
     if (found := _SHARED.get(database)) is None:
-        found = _SHARED[database] = SharedReads(database)
+        found = _SHARED[database] = SharedReads(database, services.names)
     return found

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
+from msgspec.structs import replace
 
 from market_data.api.compat.binance.figures import Figures, Mini, Ticker, figures_of, untraded
 from market_data.api.compat.binance.values import (
@@ -22,6 +23,7 @@ from market_data.api.compat.binance.values import (
     read_symbol,
     require_known,
 )
+from market_data.api.compat.names import key_of, present_name, read_known_symbols, read_named_snapshots, read_prices
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.compat.rows import exact_bars_of, read_bars
 from market_data.api.http.caching import NO_STORE
@@ -30,10 +32,8 @@ from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
 from market_data.models import doc
-from market_data.queries.latest_prices import read_latest_price, read_latest_prices
+from market_data.queries.latest_prices import read_latest_price
 from market_data.queries.row_pages import digits_of
-from market_data.queries.snapshots import read_snapshots
-from market_data.queries.symbols import read_symbols
 from market_data.trade_validation import shown
 
 AVERAGE_MINUTES: Final = 5
@@ -93,9 +93,10 @@ async def binance_price_ticker(
     chosen, is_single = read_selection(symbol, symbols)
     source = read_source(request)
     if is_single and chosen:
-        found = await source.read(read_latest_price, chosen[0])
+        found = await source.read(read_latest_price, await key_of(request, chosen[0]))
+        found = found._replace(prices=[replace(each, symbol=chosen[0]) for each in found.prices])
     else:
-        found = await source.read_coalesced(read_latest_prices, chosen)
+        found = await read_prices(request, chosen)
     prices = [PriceTicker(each.symbol, digits_of(each.price)) for each in found.prices]
     headers = {**NO_STORE, **version_headers(found.version or None)}
     if chosen and len(prices) < len(chosen):
@@ -126,7 +127,7 @@ async def binance_day_ticker(
         detail = f"Data sent for parameter 'type' is not valid: {shown(kind or '')} is not FULL or MINI."
         raise BinanceError(INVALID_VALUE, "type", detail)
     now = datetime.now(UTC)
-    snapshots = await read_source(request).read_coalesced(read_snapshots, chosen, None)
+    snapshots = await read_named_snapshots(request, chosen)
     found = figures_of(snapshots.rows, now)
     if chosen and len(found) < len(chosen):
         await require_known(request, chosen)
@@ -156,10 +157,10 @@ async def binance_book_ticker(
     request: Request[Any, Any, Any], symbol: SymbolQuery = None, symbols: SymbolsQuery = None
 ) -> ASGIResponse:
     chosen, is_single = read_selection(symbol, symbols)
-    known = await read_source(request).read_coalesced(read_symbols)
+    known = await read_known_symbols(request)
     names = [each.symbol for each in known]
     if chosen is not None:
-        if unknown := set(chosen).difference(names):
+        if unknown := {name for name in chosen if present_name(request, name) not in names}:
             raise invalid_symbol(min(unknown))
         names = [*chosen]
     if is_single:
@@ -193,7 +194,7 @@ async def binance_depth(
 )
 async def binance_average_price(request: Request[Any, Any, Any], symbol: SymbolQuery = None) -> ASGIResponse:
     name = read_symbol(symbol)
-    latest = (await read_source(request).read(read_latest_price, name)).prices
+    latest = (await read_source(request).read(read_latest_price, await key_of(request, name))).prices
     if not latest:
         await require_known(request, [name])
         return json_response(AveragePrice(AVERAGE_MINUTES, "0", 0), NO_STORE)

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from litestar import Request
 
+from market_data.api.compat.names import key_of
 from market_data.api.compat.rows import ExactTrade, read_trade_rows, trades_of
 from market_data.api.http.consistency import read_source
 from market_data.queries.row_pages import UNIX_EPOCH
@@ -83,7 +84,7 @@ async def find_position(request: Request[Any, Any, Any], symbol: str, trade_id: 
         return Position(time)
     instant = time_of(newest[0])
     rank = trade_id - trade_id_of(newest[0].time, 0)
-    before = await read_source(request).read(read_trade_of_rank, symbol, instant, rank - 1)
+    before = await read_source(request).read(read_trade_of_rank, await key_of(request, symbol), instant, rank - 1)
     if before is None:
         return Position(instant + MICROSECOND)
     return Position(instant, [SymbolKey(symbol, (instant, before))])

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request
 from litestar.types import Scope
 
+from market_data.api.compat.names import key_of
 from market_data.api.compat.parameters import known_form
 from market_data.api.http.handlers import require_symbols
 from market_data.auth.api_keys import KEY_NEEDED, parse_prefix
@@ -171,7 +172,7 @@ async def require_known(request: Request[Any, Any, Any], symbols: Sequence[str])
         BinanceError: One is unknown.
     """
     try:
-        await require_symbols(request, symbols)
+        await require_symbols(request, [await key_of(request, name) for name in symbols])
     except NotFound as error:
         raise BinanceError(BAD_SYMBOL, "symbol", f"Invalid symbol. {error}") from None
 

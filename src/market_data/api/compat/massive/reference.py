@@ -19,6 +19,7 @@ from market_data.api.compat.massive.values import (
     request_id,
     symbol_of,
 )
+from market_data.api.compat.names import read_known_symbol, read_known_symbols
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
@@ -28,11 +29,9 @@ from market_data.api.compat.parameters import (
 )
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.models import Symbol, doc
 from market_data.queries.row_pages import Order
-from market_data.queries.symbols import read_symbol, read_symbols
 from market_data.trade_validation import shown
 
 MARKET: Final = "stocks"
@@ -134,7 +133,7 @@ async def massive_tickers(
     is_active = read_flag("active", active, default=True)
     if (sort or "ticker") != "ticker":
         raise bad_parameter("sort", f"must be ticker, not {shown(sort or '')}")
-    known = await read_source(request).read_coalesced(read_symbols) if (market or MARKET) == MARKET else []
+    known = await read_known_symbols(request) if (market or MARKET) == MARKET else []
     text = (search or "").strip().upper()
     found = {each.symbol: each for each in known if _is_wanted(each, text, is_active)}
     names = found if not ticker else [name for name in found if name == ticker.upper()]
@@ -157,7 +156,7 @@ def _ticker(symbol: Symbol) -> Ticker:
 )
 async def massive_ticker(request: Request[Any, Any, Any], ticker: TickerParameter) -> ASGIResponse:
     symbol = symbol_of(ticker)
-    found = await read_source(request).read(read_symbol, symbol) if symbol else None
+    found = await read_known_symbol(request, symbol) if symbol else None
     if found is None:
         raise no_data()
     return json_response(OneTicker("OK", request_id(), _ticker(found)), NO_STORE)

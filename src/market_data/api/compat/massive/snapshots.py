@@ -33,15 +33,14 @@ from market_data.api.compat.massive.values import (
     symbol_of,
     unix_nanoseconds,
 )
+from market_data.api.compat.names import read_known_symbols, read_named_snapshots
 from market_data.api.compat.parameters import ForeignOperation, bad_parameter, foreign_responses, query, read_number
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
 from market_data.queries.row_pages import digits_of
-from market_data.queries.snapshots import Snapshots, read_snapshots
-from market_data.queries.symbols import read_symbols
+from market_data.queries.snapshots import Snapshots
 
 SLICE: Final = 250
 """Snapshots that are translated at a time, so that other requests are served in between."""
@@ -138,7 +137,7 @@ async def massive_universal_snapshots(
 ) -> ASGIResponse:
     maximum = read_number("limit", limit, 10, 250)
     direction = read_order("order", order, "asc")
-    known = {each.symbol: each for each in await read_source(request).read_coalesced(read_symbols)}
+    known = {each.symbol: each for each in await read_known_symbols(request)}
     named = any_of.split(",") if any_of else [ticker] if ticker else None
     if named and len(named) > MAX_TICKERS:
         raise bad_parameter("ticker.any_of", f"has {len(named)} tickers; name at most {MAX_TICKERS} at a time")
@@ -154,11 +153,11 @@ async def massive_universal_snapshots(
 async def _read(request: Request[Any, Any, Any], tickers: Sequence[str] | None) -> Snapshots:
     """Return the snapshots of some tickers, or of all. Those that can be no symbol have none."""
     if tickers is None:
-        return await read_source(request).read_coalesced(read_snapshots, None)
+        return await read_named_snapshots(request, None)
     chosen = tuple(sorted({symbol for symbol in map(symbol_of, tickers) if symbol}))
     if not chosen:
         return Snapshots("", 0, None)
-    return await read_source(request).read_coalesced(read_snapshots, chosen)
+    return await read_named_snapshots(request, chosen)
 
 
 async def _decoded(found: Snapshots) -> Sequence[_Snapshot]:

@@ -65,10 +65,9 @@ class ReplayOptions(NamedTuple):
         """Channels and symbols of all options together."""
         return union([each.subscription for each in self.wanted])
 
-    @property
-    def symbols(self) -> list[str]:
-        """Symbols that are named."""
-        return sorted({symbol for each in self.wanted for symbol in each.subscription.symbols or ()})
+    def renamed(self, rename: Callable[[str], str]) -> "ReplayOptions":
+        """Return the options with other names of their symbols."""
+        return self._replace(wanted=[each._replace(subscription=each.subscription.renamed(rename)) for each in self.wanted])
 
 
 _decode: Final[Callable[[str], list[Options] | Options]] = msgspec.json.Decoder(list[Options] | Options).decode

@@ -31,8 +31,11 @@ async def tardis_replay(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         options = read_options(socket.scope["query_string"])
         await hub_of(socket).wait_until_ready()
-        await require_streamed_symbols(socket, options.symbols)
-        client = Client("websocket", options.subscription, key_id_of(socket))
+        names = services_of(socket).names
+        subscription = options.subscription.renamed(names.key_of)
+        await require_streamed_symbols(socket, sorted(subscription.symbols or ()))
+        options = options.renamed(lambda name: names.name_of(names.key_of(name)))
+        client = Client("websocket", subscription, key_id_of(socket))
         request = ReplayRequest(options.start, options.end, float("inf"), "time")
         player = await services_of(socket).replays.prepare(client, request)
     except MarketDataError as error:

@@ -7,6 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from market_data.api.compat.names import key_of
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query
 from market_data.api.compat.udf.values import find_symbol, read_resolution, read_unix_time
 from market_data.api.http.caching import NO_STORE
@@ -70,7 +71,9 @@ async def marks(
     found: list[RevisedBucket] = []
     if interval in INTERVALS and start < end:
         first = max(start, end - MAX_BUCKETS * INTERVALS[interval])
-        found = await read_source(request).read(read_revised_buckets, known.symbol, interval, first, end)
+        found = await read_source(request).read(
+            read_revised_buckets, await key_of(request, known.symbol), interval, first, end
+        )
     return CompleteResponse(encode([_revision(each) for each in found[-MAX_MARKS:]]), NO_STORE)
 
 
@@ -92,7 +95,9 @@ async def timescale_marks(
     known = await find_symbol(request, symbol)
     found: list[TradeChange] = []
     if start < end:
-        found = await read_source(request).read(read_changes_of_range, known.symbol, start, end, MAX_MARKS)
+        found = await read_source(request).read(
+            read_changes_of_range, await key_of(request, known.symbol), start, end, MAX_MARKS
+        )
     return CompleteResponse(encode([_change(each, interval) for each in reversed(found)]), NO_STORE)
 
 

@@ -11,6 +11,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from market_data.api.compat.names import read_prices
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses, query, read_parameter
 from market_data.api.compat.rows import read_bars, read_trade_rows
 from market_data.api.compat.udf.values import find_symbol
@@ -22,9 +23,9 @@ from market_data.api.http.parameter_types import read_choice, read_time_bound
 from market_data.models import Candle, LatestPrice, Trade
 from market_data.models_status import LevelStatus
 from market_data.queries.intervals import ALL_INTERVALS
-from market_data.queries.latest_prices import read_latest_prices
 from market_data.queries.row_pages import BEGINNING
 from market_data.queries.status import read_ingestion
+from market_data.services import services_of
 
 ROWS: Final = 500
 """Newest candles or trades of a table."""
@@ -159,7 +160,7 @@ async def apps() -> ASGIResponse:
     responses=foreign_responses(list[LatestPrice], "The trades."),
 )
 async def watch_list(request: Request[Any, Any, Any]) -> ASGIResponse:
-    found = await read_source(request).read_coalesced(read_latest_prices, None, None)
+    found = await read_prices(request, None)
     return CompleteResponse(encode(found.prices), NO_STORE)
 
 
@@ -201,7 +202,8 @@ async def trade_table(
     rows = await read_trade_rows(
         request, [known.symbol], BEGINNING, datetime.now(UTC), ROWS, order="desc", row_format="json"
     )
-    return CompleteResponse(f"[{rows.pages[0].page.rows}]".encode(), NO_STORE)
+    text = services_of(request).names.rename_json(rows.pages[0].page.rows)
+    return CompleteResponse(f"[{text}]".encode(), NO_STORE)
 
 
 @get(

@@ -7,6 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from market_data.api.compat.names import present_name, read_known_symbols, read_named_snapshots
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
@@ -16,11 +17,8 @@ from market_data.api.compat.parameters import (
 )
 from market_data.api.compat.udf.values import EXCHANGE, UNKNOWN_SYMBOL
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import json_response
 from market_data.models import Candle, doc
-from market_data.queries.snapshots import read_snapshots
-from market_data.queries.symbols import read_symbols
 
 MAX_QUOTES: Final = 1000
 
@@ -87,12 +85,13 @@ async def quotes(
         raise bad_parameter("symbols", "is required, for example symbols=AAPL,MSFT")
     if len(names) > MAX_QUOTES:
         raise bad_parameter("symbols", f"has {len(names)} symbols; ask for {MAX_QUOTES} at a time")
-    wanted = {name: known_form(name.removeprefix(f"{EXCHANGE}:")) for name in names}
+    known = await read_known_symbols(request)
+    forms = {name: known_form(name.removeprefix(f"{EXCHANGE}:")) for name in names}
+    wanted = {name: form and present_name(request, form) for name, form in forms.items()}
     chosen = tuple(sorted({symbol for symbol in wanted.values() if symbol}))
-    source = read_source(request)
-    rows = (await source.read_coalesced(read_snapshots, chosen, None)).rows if chosen else ""
+    rows = (await read_named_snapshots(request, chosen)).rows if chosen else ""
     found = {each.symbol: each for each in _decode(f"[{rows}]")}
-    described = {each.symbol: each.name for each in await source.read_coalesced(read_symbols)}
+    described = {each.symbol: each.name for each in known}
     body = [_quote(name, described.get(symbol or ""), found.get(symbol or "")) for name, symbol in wanted.items()]
     return json_response(Quotes("ok", body), NO_STORE)
 

@@ -7,6 +7,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct, field
 
+from market_data.api.compat.names import read_known_symbols
 from market_data.api.compat.parameters import (
     ForeignOperation,
     bad_parameter,
@@ -18,11 +19,9 @@ from market_data.api.compat.rows import read_trade_rows, trades_of
 from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS, find_symbol
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
-from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.models import Symbol, doc
 from market_data.queries.row_pages import BEGINNING
-from market_data.queries.symbols import read_symbols
 
 TYPE: Final = "stock"
 MIN_DECIMALS, MAX_DECIMALS = 2, 15
@@ -114,7 +113,7 @@ async def search(
 ) -> ASGIResponse:
     maximum = read_number("limit", limit, 30, MAX_FOUND)
     wanted = (text or "").strip().upper().removeprefix(f"{EXCHANGE}:")
-    known = await read_source(request).read_coalesced(read_symbols)
+    known = await read_known_symbols(request)
     found = [each for each in known if wanted in each.symbol or wanted in each.name.upper()]
     if (exchange or EXCHANGE) != EXCHANGE or (kind or TYPE) != TYPE:
         found = []

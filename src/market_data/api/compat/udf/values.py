@@ -7,12 +7,11 @@ from typing import Any, Final
 import msgspec
 from litestar import Request
 
+from market_data.api.compat.names import read_known_symbol
 from market_data.api.compat.parameters import bad_parameter, known_form
-from market_data.api.http.consistency import read_source
 from market_data.errors import NotFound
 from market_data.models import Symbol
 from market_data.queries.row_pages import UNIX_EPOCH
-from market_data.queries.symbols import read_symbol
 from market_data.trade_validation import shown
 
 RESOLUTIONS: Final[Mapping[str, str]] = {
@@ -94,6 +93,6 @@ async def find_symbol(request: Request[Any, Any, Any], text: str | None) -> Symb
         raise bad_parameter("symbol", "is required, for example symbol=AAPL")
     for name in (text, text.partition(":")[2]):
         symbol = known_form(name)
-        if symbol and (found := await read_source(request).read(read_symbol, symbol)):
+        if symbol and (found := await read_known_symbol(request, symbol)):
             return found
     raise NotFound(UNKNOWN_SYMBOL)

@@ -1,0 +1,199 @@
+"""The sessions of a symbol's calendar, and the segments of time that they consist of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, LiteralString, NamedTuple, get_args
+
+from market_data.queries.candles import SessionKind
+from market_data.queries.intervals import bucket_start
+from market_data.queries.past import AsOf, parameters_of
+from market_data.queries.row_pages import BEGINNING, Connection, Order
+
+ALWAYS_OPEN = "24/7"
+
+
+class Segment(NamedTuple):
+    """A part of a session without a break: a bucket never reaches beyond it."""
+
+    start: datetime
+    end: datetime
+    """After the closing auction."""
+    close: datetime
+    """Trades from here to the end, those of the closing auction, belong to the bucket before."""
+    anchor: datetime
+    """Buckets start at multiples of their length after this time, except for the first if the segment starts later."""
+
+    def clipped(self, start: datetime, end: datetime, width: timedelta) -> "Segment | None":
+        """Return the part whose buckets start in a range; None if there is none."""
+        first, until = self.start, self.end
+        if start > first:
+            first = self.anchor + -((self.anchor - start) // width) * width
+            if first >= self.close:
+                return None
+        if first >= end:
+            return None
+        beyond = self.anchor + -((self.anchor - end) // width) * width
+        if beyond < self.close:
+            until = beyond
+        return Segment(first, until, min(self.close, until), self.anchor)
+
+    def buckets(self, width: timedelta) -> Iterator[tuple[datetime, datetime]]:
+        """Yield the start and the end of each bucket."""
+        start = self.start
+        grid = self.anchor + (start - self.anchor) // width * width
+        while grid < self.close:
+            grid += width
+            yield start, grid if grid < self.close else self.end
+            start = grid
+
+    def bucket_count(self, width: timedelta) -> int:
+        """Return the number of buckets."""
+        return -((self.anchor - self.close) // width) - (self.start - self.anchor) // width
+
+
+class TradingSession(NamedTuple):
+    """A row of the view `sessions`."""
+
+    day: date
+    opens_at: datetime
+    closes_at: datetime
+    break_starts_at: datetime | None
+    break_ends_at: datetime | None
+    pre_opens_at: datetime
+    post_closes_at: datetime
+    auction_ends_at: datetime
+
+    @property
+    def label(self) -> datetime:
+        """Timestamp of the candle of the session: its date, at midnight UTC."""
+        return datetime.combine(self.day, time(), UTC)
+
+    def segments(self, kind: SessionKind) -> list[Segment]:
+        """Return the parts of the session, in order."""
+        auction = self.auction_ends_at - self.closes_at
+        found: list[Segment] = []
+        start = self.opens_at
+        if kind == "extended" and self.pre_opens_at < start:
+            found.append(Segment(self.pre_opens_at, start, start, self.pre_opens_at))
+        if self.break_starts_at and self.break_ends_at:
+            end = min(self.break_starts_at + auction, self.break_ends_at)
+            found.append(Segment(start, end, self.break_starts_at, start))
+            start = self.break_ends_at
+        found.append(Segment(start, self.auction_ends_at, self.closes_at, start))
+        if kind == "extended" and self.auction_ends_at < self.post_closes_at:
+            found.append(Segment(self.auction_ends_at, self.post_closes_at, self.post_closes_at, self.closes_at))
+        return found
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Sessions of a symbol within some days."""
+
+    calendar: str
+    time_zone: str
+    state: Sequence[int]
+    """Changes with the calendar of the symbol and with its sessions."""
+    materialized_until: datetime
+    """Later minutes are computed from trades; as of a version, all minutes are read alike."""
+    sessions: list[TradingSession]
+    """By rising day."""
+    is_whole: bool
+    """False if there are more sessions within the days."""
+
+    @property
+    def is_always_open(self) -> bool:
+        """True if each UTC day is a session."""
+        return self.calendar == ALWAYS_OPEN
+
+
+STATE: LiteralString = """
+    ARRAY(
+        SELECT unnest(ARRAY[assigned.write_id, calendars.write_id])
+        FROM symbol_calendars AS assigned
+        JOIN calendars ON calendars.code = assigned.calendar
+        WHERE assigned.symbol = %(symbol)s AND assigned.ended_write_id IS NULL
+    )
+"""
+"""SQL expression of `Schedule.state`."""
+
+
+def _schedule(order: Order, *, past: bool) -> LiteralString:
+    writes: LiteralString = "writes AS MATERIALIZED (SELECT newest, late FROM writes_as_of(%(as_of)s, 'infinity'))"
+    visible: LiteralString = "ended_write_id IS NULL"
+    state, materialized = STATE, "candles_watermark('1m')"
+    if past:
+        state, materialized = "'{}'::bigint[]", "NULL::timestamptz"
+        visible = "is_visible(write_id, ended_write_id, (SELECT newest FROM writes), (SELECT late FROM writes))"
+    return f"""
+        WITH {f"{writes}, " if past else ""} chosen AS (
+            SELECT code, time_zone
+            FROM calendars
+            WHERE code = coalesce((SELECT calendar FROM symbol_calendars WHERE symbol = %(symbol)s AND {visible}), '24/7')
+        )
+        SELECT
+            code, time_zone, {state}, {materialized}, day, opens_at, closes_at, break_starts_at,
+            break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
+        FROM chosen
+        LEFT JOIN LATERAL (
+            SELECT
+                day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
+            FROM calendar_sessions
+            WHERE calendar = code AND day >= %(first)s AND day <= %(last)s AND {visible}
+            ORDER BY day {"DESC" if order == "desc" else ""}
+            LIMIT %(limit)s + 1
+        ) AS session ON true
+        ORDER BY day
+    """
+
+
+SCHEDULES: dict[tuple[Order, bool], LiteralString] = {
+    (order, past): _schedule(order, past=past) for order in get_args(Order) for past in (False, True)
+}
+
+
+async def read_schedule(
+    connection: Connection, symbol: str, first: date, last: date, limit: int, order: Order, as_of: AsOf | None
+) -> Schedule:
+    """Return at most `limit` sessions from the first to the last day, the first or the last of them by order."""
+    cursor = connection.cursor(binary=True)
+    past = parameters_of(as_of)
+    parameters: dict[str, Any] = {"symbol": symbol, "first": first, "last": last, "limit": limit, **past}
+    await cursor.execute(SCHEDULES[order, bool(past)], parameters, prepare=True)
+    rows = await cursor.fetchall()
+    calendar, time_zone, state, materialized_until, *_ = rows[0]
+    sessions = [TradingSession(*row[4:]) for row in rows if row[4] is not None]
+    if materialized_until is None:
+        materialized_until = datetime.max.replace(tzinfo=UTC) if as_of else BEGINNING
+    is_whole = len(sessions) <= limit
+    if not is_whole:
+        sessions = sessions[1:] if order == "desc" else sessions[:-1]
+    return Schedule(calendar, time_zone, state, materialized_until, sessions, is_whole)
+
+
+class Block(NamedTuple):
+    """A bucket of one or several sessions."""
+
+    label: datetime
+    segments: list[Segment]
+
+    @property
+    def start(self) -> datetime:
+        """Start of the first segment."""
+        return self.segments[0].start
+
+    @property
+    def end(self) -> datetime:
+        """End of the last segment."""
+        return self.segments[-1].end
+
+
+def blocks_of(sessions: Sequence[TradingSession], interval: str, kind: SessionKind) -> list[Block]:
+    """Return the buckets of an interval of days, weeks or months."""
+    blocks: list[Block] = []
+    for session in sessions:
+        label = bucket_start(session.label, interval, None)
+        if not blocks or blocks[-1].label != label:
+            blocks.append(Block(label, []))
+        blocks[-1].segments.extend(session.segments(kind))
+    return blocks

@@ -1,0 +1,236 @@
+"""Candles of trading sessions: days of an exchange, and buckets that start when a session opens.
+
+The calendar is read first, and the statement gets the segments of its sessions as arrays. It returns the state of the
+calendar as well: if that has changed in between, both are read again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, LiteralString, NamedTuple
+
+import msgspec
+
+from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, columns_of, read_candles
+from market_data.queries.derived_candles import EARLIEST, FUTURE, read_derived_candles
+from market_data.queries.gapfilled_candles import (
+    END,
+    GAPFILLED_COLUMNS,
+    FirstBucket,
+    limited_to,
+    read_first_bucket,
+    read_gapfilled_candles,
+)
+from market_data.queries.intervals import DERIVED, INTERVALS, LENGTHS, MULTIPLES, WIDTHS, bucket_start
+from market_data.queries.past import parameters_of
+from market_data.queries.row_pages import BEGINNING, Connection, Page, RowFormat, RowKey, page_from_rows
+from market_data.queries.schedules import Schedule, blocks_of, read_schedule
+from market_data.queries.session_segments import Bucket, LabelledSegment, divide, of_blocks
+from market_data.queries.session_statements import SessionStatement, session_statement
+from market_data.queries.symbol_rows import ReadPage
+
+DAY = timedelta(days=1)
+
+GROWTH = (1, 8, 64, None)
+"""Sizes of the parts of a range that are read, in pages, from its near end until one has enough candles; None for all."""
+
+MAX_SESSIONS = 100_000
+
+SHORTEST_SESSION = timedelta(hours=2)
+"""Sessions are nearly always longer; shorter ones make a part smaller than a page, and then a larger one is read."""
+
+
+def reader_of(candles: CandleRange) -> ReadPage[CandleRange]:
+    """Return the function that reads a range."""
+    if candles.session != "all":
+        return read_session_candles
+    if candles.tz or candles.interval not in INTERVALS:
+        return read_derived_candles
+    return read_candles if candles.fill is None else read_gapfilled_candles
+
+
+async def read_session_candles(
+    connection: Connection, candles: CandleRange, limit: int, after: RowKey | None = None, row_format: RowFormat = "json"
+) -> Page:
+    """Return candles of a range; with `after`, those that follow that key in the order of the range."""
+    first = None
+    if candles.start == BEGINNING:
+        first = await read_first_bucket(connection, candles.symbol, "1m", candles.as_of)
+    start, end = _bounds(candles, first, after)
+    page = page_from_rows(row_format, _columns(candles, row_format), None, 0, limit)
+    if start >= end:
+        return limited_to(first, page)
+    for size in GROWTH:
+        part = await _read_part(connection, candles, (start, end), size, limit)
+        if part is None:
+            plain = replace(candles, session="all")
+            return await reader_of(plain)(connection, plain, limit, after, row_format)
+        if part.segments:
+            page = await _read_page(connection, candles, part, limit, row_format, first)
+        if page.has_more or part.schedule.is_whole:
+            break
+    return limited_to(first, page)
+
+
+def _columns(candles: CandleRange, row_format: RowFormat) -> Sequence[Any]:
+    return columns_of(row_format, CANDLE_COLUMNS if candles.fill is None else GAPFILLED_COLUMNS)
+
+
+def width_of(interval: str) -> timedelta | None:
+    """Return the length of buckets within a session; None for buckets of whole sessions."""
+    width = WIDTHS[interval]
+    return width if width < DAY else None
+
+
+def _length_of(interval: str) -> LiteralString | None:
+    if width_of(interval) is None:
+        return None
+    stored: dict[str, LiteralString] = {**LENGTHS}
+    return stored.get(interval) or {**DERIVED, **MULTIPLES}[interval].length
+
+
+def _bounds(candles: CandleRange, first: FirstBucket | None, after: RowKey | None) -> tuple[datetime, datetime]:
+    """Return the bounds of the timestamps of the rest of a range."""
+    now = candles.now
+    start, end = max(candles.start, EARLIEST), min(candles.end, now + FUTURE)
+    if first:
+        start = min(END, max(start, first.start - 40 * DAY))  # before the label of its session, week or month
+    if after and candles.reading_order == "asc":
+        start = after[0] + timedelta(microseconds=1)
+    elif after:
+        end = min(end, after[0])
+    return start, end
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Part of a range."""
+
+    schedule: Schedule
+    segments: list[LabelledSegment]
+    width: timedelta | None
+
+
+async def _read_part(
+    connection: Connection, candles: CandleRange, bounds: tuple[datetime, datetime], size: int | None, limit: int
+) -> _Part | None:
+    """Return the part of a range that has some pages of buckets; None if the market never closes."""
+    start, end = bounds
+    width, interval, order = width_of(candles.interval), candles.interval, candles.reading_order
+    buckets = size * (limit + 1) if size else MAX_SESSIONS
+    if width is None:
+        sessions = (buckets + 1) * (WIDTHS[interval] // DAY)
+        days = bucket_start(start, interval, None).date(), (bucket_start(end, interval, None) + WIDTHS[interval]).date()
+    else:
+        sessions = buckets * width // SHORTEST_SESSION + 3
+        days = (start - 2 * DAY).date(), (end + 2 * DAY).date()
+    sessions = min(sessions, MAX_SESSIONS)
+    schedule = await read_schedule(connection, candles.symbol, *days, sessions, order, candles.as_of)
+    if schedule.is_always_open:
+        return None
+    if width is not None:
+        clipped = (
+            segment.clipped(start, end, width)
+            for session in schedule.sessions
+            for segment in session.segments(candles.session)
+        )
+        return _Part(schedule, [LabelledSegment(segment, None) for segment in clipped if segment], width)
+    blocks = blocks_of(schedule.sessions, interval, candles.session)
+    if not schedule.is_whole:  # it may have more sessions
+        del blocks[-1 if order == "asc" else 0]
+    return _Part(schedule, of_blocks([block for block in blocks if start <= block.label < end]), None)
+
+
+def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstBucket | None) -> list[Bucket]:
+    """Return the buckets of a page with one more: those that have begun, from the first candle on."""
+    ascending = candles.reading_order == "asc"
+    found: list[Bucket] = []
+    for segment, bucket in part.segments if ascending else reversed(part.segments):
+        if bucket:
+            buckets = [bucket] if bucket not in found[-1:] else []
+        else:
+            buckets = [Bucket(start, start, end) for start, end in segment.buckets(part.width or DAY)]
+        found += [
+            each
+            for each in (buckets if ascending else reversed(buckets))
+            if each.start < candles.now and not (first and each.end <= first.start)
+        ]
+        if len(found) > limit:
+            break
+    return found[: limit + 1]
+
+
+async def _read_page(
+    connection: Connection, candles: CandleRange, part: _Part, limit: int, row_format: RowFormat, first: FirstBucket | None
+) -> Page:
+    coarse, minutes = divide(part.segments, part.width)
+    fine, fresh = minutes.divided_at(part.schedule.materialized_until)
+    past = parameters_of(candles.as_of)
+    how = SessionStatement(
+        coarse.source,
+        bool(fine.parts),
+        bool(fresh.parts),
+        _length_of(candles.interval),
+        candles.fill,
+        candles.order,
+        candles.reading_order,
+        row_format,
+        past=bool(past),
+    )
+    parameters: dict[str, Any] = {
+        "symbol": candles.symbol,
+        "start": part.segments[0].segment.start,
+        "until": max(found.segment.end for found in part.segments),
+        "limit": limit,
+        **coarse.parameters(""),
+        **fine.parameters("fine_"),
+        "fine_until": fine.parts[-1].end if fine.parts else None,
+        **fresh.parameters("fresh_"),
+        "fresh_start": fresh.parts[0].start if fresh.parts else None,
+        **past,
+    }
+    before = None
+    if candles.fill:
+        buckets = _filled_buckets(part, candles, limit, first)
+        before = await _close_before(connection, candles, min(bucket.label for bucket in buckets)) if buckets else None
+        parameters |= {
+            "filled_labels": [bucket.label for bucket in buckets],
+            "filled_starts": [bucket.start for bucket in buckets],
+            "filled_ends": [bucket.end for bucket in buckets],
+            "close_before": before and before.close,
+        }
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(session_statement(how), parameters, prepare=False)
+    ((rows, count, stored, settled, state, calendar_state, version),) = await cursor.fetchall()
+    is_same = calendar_state == part.schedule.state and (before is None or before.version == version)
+    return page_from_rows(
+        row_format,
+        _columns(candles, row_format),
+        rows,
+        count,
+        limit,
+        state=(*state, *calendar_state, str(before and before.close)),
+        from_end=candles.from_end,
+        stored=stored,
+        settled=settled,
+        version=version if is_same else None,
+    )
+
+
+class _CloseBefore(NamedTuple):
+    close: str | None
+    """None without an earlier candle."""
+    version: int | None
+
+
+async def _close_before(connection: Connection, candles: CandleRange, label: datetime) -> _CloseBefore | None:
+    """Return the last close of a session before a bucket; None unless empty buckets get it."""
+    if candles.fill != "previous":
+        return None
+    earlier = replace(candles, start=EARLIEST, end=label, order="desc", from_end=False, fill=None)
+    page = await read_session_candles(connection, earlier, 1, None, "arrays")
+    close = msgspec.json.decode(page.rows)[CLOSE] if page.count else None
+    return _CloseBefore(close, page.version)
+
+
+CLOSE = [column.name for column in CANDLE_COLUMNS].index("close")

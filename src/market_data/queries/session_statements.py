@@ -1,0 +1,180 @@
+"""The statements that read candles of sessions."""
+
+from functools import lru_cache
+from typing import LiteralString, NamedTuple
+
+from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, Fill, aggregate_candles, with_stale
+from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES
+from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
+from market_data.queries.past import candles_of, now_of, version_of
+from market_data.queries.row_pages import Order, RowFormat, page_state
+from market_data.queries.schedules import STATE
+
+
+class SessionStatement(NamedTuple):
+    """The properties that make statements differ."""
+
+    source: LiteralString
+    """The stored interval of most candles, or `trades`."""
+    has_minutes: bool
+    """True if some are composed of single minutes as well."""
+    has_fresh_minutes: bool
+    """True if some of these are yet to be materialized."""
+    length: LiteralString | None
+    """Length of buckets within a session as an SQL interval; None for buckets of whole sessions."""
+    fill: Fill | None
+    order: Order
+    reading_order: Order
+    row_format: RowFormat
+    past: bool
+
+
+def _label(prefix: LiteralString, n: LiteralString, length: LiteralString | None) -> LiteralString:
+    """Return the SQL of the timestamp, the start and the end of the bucket of `time`, in the part with number `n`."""
+
+    def array(name: LiteralString) -> LiteralString:
+        return f"(%({prefix}{name})b::timestamptz[])[{n}]"
+
+    if length is None:
+        return f"{array('labels')} AS bucket, {array('bucket_starts')} AS bucket_start, {array('bucket_ends')} AS bucket_end"
+    grid: LiteralString = f"""
+        date_bin(
+            INTERVAL '{length}', least(time, {array("closes")} - INTERVAL '1 microsecond'), {array("anchors")}
+        )
+    """
+    start: LiteralString = f"greatest({grid}, {array('firsts')})"
+    return f"""
+        {start} AS bucket, {start} AS bucket_start,
+        CASE
+            WHEN {grid} + INTERVAL '{length}' < {array("closes")} THEN {grid} + INTERVAL '{length}'
+            ELSE {array("bounds")}
+        END AS bucket_end
+    """
+
+
+SOURCE: LiteralString = "open, high, low, close, volume, turnover, trade_count, write_id"
+TRADE: LiteralString = "price, volume, trade_id, write_id"
+
+
+def _coarse(statement: SessionStatement) -> LiteralString:
+    """Return the SQL of the rows of the source within segments."""
+    is_trades = statement.source == "trades"
+    time: LiteralString = "time" if is_trades else "bucket"
+    table = candles_of(statement.source, past=statement.past, until="%(until)s")
+    if is_trades:
+        table = "trades_as_of(%(as_of)s, %(start)s)" if statement.past else "trades"
+    return f"""
+        SELECT {_label("", "(n + 1) / 2", statement.length)}, time, {TRADE if is_trades else SOURCE}
+        FROM (
+            SELECT
+                width_bucket(source.{time}, %(edges)b::timestamptz[]) AS n, source.{time} AS time,
+                {TRADE if is_trades else SOURCE}
+            FROM {table} AS source
+            WHERE source.symbol = %(symbol)s AND source.{time} >= %(start)s AND source.{time} < %(until)s
+            OFFSET 0
+        ) AS numbered
+        WHERE n %% 2 = 1
+    """
+
+
+def _minutes(statement: SessionStatement) -> LiteralString:
+    """Return the SQL of the materialized minutes that the source does not have on their own: each is looked up."""
+    table = candles_of("1m", past=statement.past, since="part.since", until="part.until")
+    return f"""
+        SELECT {_label("fine_", "part.number", statement.length)}, time, {SOURCE}
+        FROM unnest(%(fine_starts)b::timestamptz[], %(fine_ends)b::timestamptz[])
+            WITH ORDINALITY AS part (since, until, number)
+        CROSS JOIN LATERAL (
+            SELECT source.bucket AS time, {SOURCE}
+            FROM {table} AS source
+            WHERE source.symbol = %(symbol)s AND source.bucket >= part.since AND source.bucket < part.until
+                AND source.bucket >= %(start)s AND source.bucket < %(fine_until)s
+            OFFSET 0
+        ) AS found
+    """
+
+
+def _fresh_minutes(statement: SessionStatement) -> LiteralString:
+    """Return the SQL of those that are yet to be materialized: a lateral join would compute all of them for each part."""
+    return f"""
+        SELECT {_label("fresh_", "(n + 1) / 2", statement.length)}, time, {SOURCE}
+        FROM (
+            SELECT width_bucket(source.bucket, %(fresh_edges)b::timestamptz[]) AS n, source.bucket AS time, {SOURCE}
+            FROM candles_1m AS source
+            WHERE source.symbol = %(symbol)s AND source.bucket >= %(fresh_start)s AND source.bucket < %(until)s
+            OFFSET 0
+        ) AS numbered
+        WHERE n %% 2 = 1
+    """
+
+
+def _grouped(statement: SessionStatement) -> LiteralString:
+    rows = _coarse(statement)
+    if statement.has_minutes:
+        rows = f"{rows} UNION ALL {_minutes(statement)}"
+    if statement.has_fresh_minutes:
+        rows = f"{rows} UNION ALL {_fresh_minutes(statement)}"
+    figures = (FROM_TRADES if statement.source == "trades" else FROM_CANDLES).replace("source.bucket", "source.time")
+    return f"""
+        SELECT bucket, min(bucket_start) AS bucket_start, max(bucket_end) AS bucket_end, {figures}
+        FROM ({rows}) AS source
+        GROUP BY bucket
+    """
+
+
+def _gapfilled(statement: SessionStatement) -> LiteralString:
+    previous: LiteralString = """
+        CASE number
+            WHEN 0 THEN %(close_before)s::numeric ELSE first_value(close) OVER (PARTITION BY number ORDER BY bucket)
+        END
+    """
+    close: LiteralString = previous if statement.fill == "previous" else "close"
+    return f"""
+        SELECT
+            bucket, bucket_start, bucket_end, close,
+            coalesce(open, close) AS open, coalesce(high, close) AS high, coalesce(low, close) AS low,
+            coalesce(volume, 0) AS volume, turnover, coalesce(trade_count, 0) AS trade_count, write_id,
+            trade_count IS NULL AS filled
+        FROM (
+            SELECT
+                bucket, bucket_start, bucket_end, open, high, low, {close} AS close, volume, turnover, trade_count, write_id
+            FROM (
+                SELECT
+                    gapless.bucket, gapless.bucket_start, gapless.bucket_end,
+                    open, high, low, close, volume, turnover, trade_count, write_id,
+                    count(close) OVER (ORDER BY gapless.bucket) AS number
+                FROM unnest(
+                    %(filled_labels)s::timestamptz[], %(filled_starts)s::timestamptz[], %(filled_ends)s::timestamptz[]
+                ) AS gapless (bucket, bucket_start, bucket_end)
+                LEFT JOIN ({_grouped(statement)}) AS stored ON stored.bucket = gapless.bucket
+            ) AS numbered
+        ) AS closed
+    """
+
+
+@lru_cache(1000)
+def session_statement(statement: SessionStatement) -> LiteralString:
+    """Return a statement."""
+    fill, past = statement.fill, statement.past
+    columns = CANDLE_COLUMNS if fill is None else GAPFILLED_COLUMNS
+    from_trades = statement.source == "trades"
+    return f"""
+        {with_stale("1m" if from_trades else statement.source, past=past or from_trades)}
+        SELECT
+            {aggregate_candles(statement.row_format, statement.order, columns)},
+            count(*), count(*) FILTER (WHERE NOT filled),
+            NOT tstzrange(%(start)s, %(until)s) && (SELECT times FROM stale),
+            {page_state("sum(page.trade_count)", "%(until)s")},
+            {"'{}'::bigint[]" if past else STATE}, {version_of(past=past)}
+        FROM (
+            SELECT
+                bucket, open, high, low, close, volume, turnover, trade_count, write_id,
+                (turnover / nullif(volume, 0))::float8 AS vwap,
+                bucket_end <= {now_of(past=past)} AS closed,
+                {"false" if fill is None else "filled"} AS filled,
+                NOT tstzrange(bucket_start, bucket_end) && (SELECT times FROM stale) AS settled
+            FROM ({_grouped(statement) if fill is None else _gapfilled(statement)}) AS candle
+            ORDER BY bucket {ORDERS[statement.reading_order]}
+            LIMIT %(limit)s + 1
+        ) AS page
+    """
