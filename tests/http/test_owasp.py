@@ -213,7 +213,7 @@ def test_api6_repeated_writes_change_nothing(client: TestClient, two_trades: Con
         "INSERT INTO corporate_actions (symbol, id, type, ex_date, amount) "
         "VALUES ('AAPL', 'stored', 'cash_dividend', '2020-01-01', 1)"
     )
-    assert send() == [200, 200, 200, 200, 201, 200, 201, 200, 200]
+    assert send() == [200, 200, 200, 200, 201, 200, 201, 200, 200, 200]
     with unchanged(two_trades):
         assert send() == [200] * len(WRITES)
 
