@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from market_data.models import Count, SymbolName, doc
-from market_data.models_writes import Reason
 
 ActionType = Literal["split", "stock_dividend", "cash_dividend", "spin_off"]
 
 MAX_ACTION_ID_LENGTH = 200
+MAX_REASON_LENGTH = 500
+
+Reason = Annotated[str, doc("Reason for the change; printable.", "misread", min_length=1, max_length=MAX_REASON_LENGTH)]
 
 NewActionId = Annotated[
     str,

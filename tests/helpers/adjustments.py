@@ -1,5 +1,6 @@
 """Adjusted prices and candles computed in Python from trades and corporate actions, to compare with those of the service."""
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -169,3 +170,37 @@ def session_close(auction_minutes: int = 0) -> CloseBefore:
         return max(before, key=lambda each: (each[0], each[2]))[3] if before else None
 
     return close
+
+
+def at(day: str, price: str, volume: str = "1", symbol: str = "AAPL", hour: int = 20) -> Trade:
+    """Return a trade at an hour of a day, UTC."""
+    return datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC), symbol, 0, Decimal(price), Decimal(volume)
+
+
+def split(ex_date: str, after: str, before: str = "1", symbol: str = "AAPL") -> Action:
+    return Action("split", date.fromisoformat(ex_date), (after, before), symbol=symbol)
+
+
+def dividend(ex_date: str, amount: str, symbol: str = "AAPL") -> Action:
+    return Action("cash_dividend", date.fromisoformat(ex_date), amount=amount, symbol=symbol)
+
+
+def random_trades(seed: int, first: datetime, until: datetime, count: int) -> list[Trade]:
+    draw = random.Random(seed)
+    times = sorted(first + draw.random() * (until - first) for _ in range(count))
+    return [
+        (time, "AAPL", number, Decimal(draw.randrange(9_000, 11_000)) / 100, Decimal(draw.randrange(0, 400)) / 8)
+        for number, time in enumerate(times)
+    ]
+
+
+FIRST, UNTIL = datetime(2024, 2, 26, tzinfo=UTC), datetime(2024, 3, 20, tzinfo=UTC)
+ACTIONS = [
+    dividend("2024-03-01", "1.37"),
+    split("2024-03-05", "3", "2"),
+    dividend("2024-03-05", "0.5"),
+    Action("stock_dividend", date(2024, 3, 11), ("1.05", "1")),
+    Action("spin_off", date(2024, 3, 12), amount="7.77"),
+    dividend("2024-03-14", "0.123456789"),
+    split("2024-03-15", "1", "7"),
+]

@@ -12,7 +12,8 @@ IDENTITY = {"symbol": "AAPL", "timestamp": TIME, "reason": "a test"}
 EVERYTHING = """
     SELECT (SELECT json_agg(t ORDER BY symbol, time, trade_id) FROM trades t)::text,
            (SELECT json_agg(s ORDER BY symbol) FROM symbols s)::text,
-           (SELECT json_agg(c ORDER BY id) FROM trade_changes c)::text
+           (SELECT json_agg(c ORDER BY id) FROM trade_changes c)::text,
+           (SELECT json_agg(a ORDER BY change_id) FROM corporate_actions a)::text
 """
 
 WRITES: list[tuple[str, str, Any]] = [
@@ -22,7 +23,10 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/trades/correct", IDENTITY | {"trade_id": 8, "price": 9}),
     ("POST", "/symbols", {"symbol": "NEW", "name": "New"}),
     ("PATCH", "/symbols/AAPL", {"name": "Apple"}),
-    ("POST", "/symbols/AAPL/rename", {"to": "NEW", "at": "2026-02-08T10:00:00Z"}),
+    ("POST", "/symbols/AAPL/actions", {"id": "s", "type": "split", "ex_date": "2024-01-01", "ratio": 2}),
+    ("POST", "/symbols/AAPL/actions/correct", {"id": "s", "ratio": 3, "reason": "a test"}),
+    ("POST", "/symbols/AAPL/actions/cancel", {"id": "stored", "reason": "a test"}),
+    ("POST", "/symbols/AAPL/rename", {"to": "RENAMED", "at": "2026-02-08T10:00:00Z"}),
 ]
 
 

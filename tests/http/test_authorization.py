@@ -30,6 +30,10 @@ SCOPES = {
     ("POST", "/symbols"): "write",
     ("PATCH", "/symbols/{symbol}"): "write",
     ("POST", "/symbols/{symbol}/rename"): "write",
+    ("POST", "/symbols/{symbol}/actions"): "write",
+    ("POST", "/symbols/{symbol}/actions/correct"): "write",
+    ("POST", "/symbols/{symbol}/actions/cancel"): "write",
+    ("GET", "/symbols/{symbol}/actions/changes"): "admin",
 }
 """Paths that need more than the scope `read`."""
 

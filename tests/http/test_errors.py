@@ -31,6 +31,10 @@ PATHS = [
     "/calendars/{code:str}/sessions",
     "/market/status",
     "/symbols/{symbol:str}/rename",
+    "/symbols/{symbol:str}/actions",
+    "/symbols/{symbol:str}/actions/correct",
+    "/symbols/{symbol:str}/actions/cancel",
+    "/symbols/{symbol:str}/actions/changes",
     "/price",
     "/price/latest",
     "/prices/latest",
@@ -54,11 +58,20 @@ WRITABLE = {
     "/symbols": "POST",
     "/symbols/{symbol:str}": "PATCH",
     "/symbols/{symbol:str}/rename": "POST",
+    "/symbols/{symbol:str}/actions": "POST",
+    "/symbols/{symbol:str}/actions/correct": "POST",
+    "/symbols/{symbol:str}/actions/cancel": "POST",
     "/trades": "POST",
     "/trades/cancel": "POST",
     "/trades/correct": "POST",
 }
-ONLY_WRITABLE = ("/trades/cancel", "/trades/correct", "/symbols/{symbol:str}/rename")
+ONLY_WRITABLE = (
+    "/trades/cancel",
+    "/trades/correct",
+    "/symbols/{symbol:str}/rename",
+    "/symbols/{symbol:str}/actions/correct",
+    "/symbols/{symbol:str}/actions/cancel",
+)
 RANGE = "start=2026-02-08T10:00:00Z&end=2026-02-08T11:00:00Z"
 
 

@@ -146,6 +146,13 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert answer.action is models.MadeChangeAction.CANCEL
     assert [change.reason for change in call("get_trade_changes", symbol="BRK/B").changes] == ["twice", "typo"]
 
+    action = models.ActionIn("split", models.ActionInType.SPLIT, date(2000, 1, 3), ratio="4:1")
+    assert call("record_action", symbol="AAPL", body=action).ex_date == date(2000, 1, 3)
+    assert call("correct_action", symbol="AAPL", body=models.ActionCorrectIn("split", "typo", ratio="5:1")).changed
+    assert call("get_symbol_actions", symbol="AAPL").actions[0].ratio == "5:1"
+    assert call("cancel_action", symbol="AAPL", body=models.ActionCancelIn("split", "none")).after is None
+    assert call("get_action_changes", symbol="AAPL").count == 3
+
     assert call("get_latest_price", symbol="BRK/B").price == call("get_price", symbol="brk/b").price == 490
     assert [price.price for price in call("get_latest_prices").prices] == [159, 490]
     assert [price.symbol for price in call("get_latest_prices", symbols="MSFT,BRK/B").prices] == ["BRK/B"]
@@ -282,6 +289,7 @@ def test_typescript_calls_every_operation(
         "symbol": ["Berkshire", "Berkshire Hathaway", "NEW", 2, "Apple", "Berkshire Hathaway", "Microsoft", "Old"],
         "stored": [[1, 0], [1, 1]],
         "changes": [490, "cancel", "twice", "typo"],
+        "actions": ["4:1", "5:1", "cancel", 0, 3],
         "prices": [159, 159, 159, 490, 490],
         "pages": [[159, 158], [157, 156]],
         "csvLines": MONTH_MINUTES,

@@ -46,6 +46,11 @@ MORE = {
     "POST /symbols": {"201", "409"},
     "PATCH /symbols/{symbol}": {"409"},
     "POST /symbols/{symbol}/rename": {"404", "409"},
+    "GET /symbols/{symbol}/actions": {"410"},
+    "POST /symbols/{symbol}/actions": {"201", "404", "409"},
+    "POST /symbols/{symbol}/actions/correct": {"404"},
+    "POST /symbols/{symbol}/actions/cancel": {"404"},
+    "GET /symbols/{symbol}/actions/changes": {"403"},
     "POST /trades": {"409"},
     "POST /trades/cancel": {"404"},
     "POST /trades/correct": {"404"},
@@ -66,6 +71,8 @@ NOT_SENT = (
     "end",
     "as_of",
     "on",
+    "adjustment",
+    "session",
     "grace",
     "partial",
     "last_event_id",
@@ -110,6 +117,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "page_token": False,
         "as_of": False,
         "on": False,
+        "adjustment": False,
         "format": False,
     }
     assert found == {
@@ -124,10 +132,10 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /calendars": {},
         "GET /calendars/{code}/sessions": {"code": True, "start": False, "end": False, "as_of": False},
         "GET /market/status": {"symbol": True},
-        "GET /price": {"symbol": True, "as_of": False, "on": False},
-        "GET /price/latest": {"symbol": True, "as_of": False, "on": False},
-        "GET /prices/latest": {"symbols": False, "as_of": False, "on": False},
-        "GET /snapshots": {"symbols": False, "as_of": False, "on": False},
+        "GET /price": {"symbol": True, "adjustment": False, "as_of": False, "on": False},
+        "GET /price/latest": {"symbol": True, "adjustment": False, "as_of": False, "on": False},
+        "GET /prices/latest": {"symbols": False, "adjustment": False, "as_of": False, "on": False},
+        "GET /snapshots": {"symbols": False, "adjustment": False, "as_of": False, "on": False},
         "GET /trades": ranged,
         "GET /candles/explain": {
             "symbol": True,
@@ -138,7 +146,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
             "on": False,
         },
         "GET /candles/revised": {"symbol": True, "interval": True, "start": True, "end": False},
-        "GET /candles": ranged | {"interval": True, "fill": False, "tz": False, "grace": False},
+        "GET /candles": ranged | {"interval": True, "fill": False, "tz": False, "session": False, "grace": False},
         "GET /revisions": {
             "symbol": False,
             "symbols": False,
@@ -154,6 +162,11 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /symbols/{symbol}": {"symbol": True},
         "PATCH /symbols/{symbol}": {"symbol": True},
         "POST /symbols/{symbol}/rename": {"symbol": True},
+        "GET /symbols/{symbol}/actions": {"symbol": True, "as_of": False},
+        "POST /symbols/{symbol}/actions": {"symbol": True},
+        "POST /symbols/{symbol}/actions/correct": {"symbol": True},
+        "POST /symbols/{symbol}/actions/cancel": {"symbol": True},
+        "GET /symbols/{symbol}/actions/changes": {"symbol": True},
         "POST /trades": {"partial": False},
         "POST /trades/cancel": {},
         "POST /trades/correct": {},
@@ -288,6 +301,9 @@ def test_examples_of_bodies_are_accepted(writer: TestClient, document: Document)
         ("post", "/trades"),
         ("post", "/trades/correct"),
         ("post", "/trades/cancel"),
+        ("post", "/symbols/NVDA/actions"),
+        ("post", "/symbols/NVDA/actions/correct"),
+        ("post", "/symbols/NVDA/actions/cancel"),
     ):
         template = path.replace("NVDA", "{symbol}")
         for media_type, described in document["paths"][template][method]["requestBody"]["content"].items():
@@ -297,4 +313,4 @@ def test_examples_of_bodies_are_accepted(writer: TestClient, document: Document)
                 content = value if isinstance(value, str) else json.dumps(value)
                 answer = writer.request(method, path, content=content, headers={"Content-Type": media_type})
                 answers.append((path, answer.status_code))
-    assert [status for _, status in answers] == [201, 200, 200, 200, 200, 200, 200], answers
+    assert [status for _, status in answers] == [201, 200, 200, 200, 200, 200, 200, 201, 200, 200], answers

@@ -96,6 +96,13 @@ def test_api3_clients_cannot_set_fields_of_the_service(writer: TestClient, two_t
         for method, path, body, more in (
             ("POST", "/symbols", {"symbol": "NEW", "name": "New"}, ("active", "created_at", "id")),
             ("PATCH", "/symbols/AAPL", {"name": "New"}, ("symbol", "created_at", "__proto__")),
+            (
+                "POST",
+                "/symbols/AAPL/actions",
+                {"id": "s", "type": "split", "ex_date": "2024-01-01", "ratio": 2},
+                ("actor", "recorded_at", "write_id"),
+            ),
+            ("POST", "/symbols/AAPL/actions/cancel", {"id": "s", "reason": "x"}, ("actor", "ended_at")),
             ("POST", "/symbols/AAPL/rename", {"to": "NEW", "at": "2024-01-01"}, ("actor", "since", "changed_at")),
             ("POST", "/trades", GIVEN | {"trade_id": 5}, ("write_id", "time", "Price")),
             ("POST", "/trades/correct", IDENTITY | {"price": 5}, ("actor", "changed_at", "new_trade_id", "before")),
@@ -202,7 +209,11 @@ def test_api6_repeated_writes_change_nothing(client: TestClient, two_trades: Con
         headers = bearer(keys["write"])
         return [client.request(method, path, json=body, headers=headers).status_code for method, path, body in WRITES]
 
-    assert send() == [200, 200, 200, 200, 201, 200]
+    two_trades.execute(
+        "INSERT INTO corporate_actions (symbol, id, type, ex_date, amount) "
+        "VALUES ('AAPL', 'stored', 'cash_dividend', '2020-01-01', 1)"
+    )
+    assert send() == [200, 200, 200, 200, 201, 200, 201, 200, 200, 200]
     with unchanged(two_trades):
         assert send() == [200] * len(WRITES)
 

@@ -33,6 +33,7 @@ SUBJECTS = (
     "src/market_data/dashboard",
     "src/market_data/embedded",
     "src/market_data/proof",
+    "src/market_data/queries",
     "src/market_data/server",
     "src/market_data/streaming",
     "tests",

@@ -5,7 +5,7 @@ from typing import Any, Final
 from litestar import Request, get, post
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from market_data.action_validation import (
     check_terms,
@@ -20,9 +20,11 @@ from market_data.api.http.caching import NO_STORE
 from market_data.api.http.consistency import read_source, write_headers
 from market_data.api.http.decoding import NUMBER, TEXT, Readers
 from market_data.api.http.handlers import json_response, require_symbol
+from market_data.api.http.naming import resolve
 from market_data.api.http.openapi import BODY_PROBLEMS, openapi_operation, request_body, response, responses
 from market_data.api.http.parameters import AsOfParameter, PathSymbolParameter
 from market_data.api.http.past import caching_of, find_version, version_headers
+from market_data.api.symbols import actor_of
 from market_data.errors import BadParameters, Conflict, NotFound
 from market_data.models import ParameterProblem
 from market_data.models_actions import (
@@ -43,7 +45,7 @@ READERS: Final[Readers] = {
     "id": (TEXT, read_action_id),
     "type": (TEXT, read_action_type),
     "ex_date": (TEXT, read_ex_date),
-    "ratio": (NUMBER.replace("its digits", "such as 4:1"), read_ratio),
+    "ratio": (NUMBER, read_ratio),
     "amount": (NUMBER, read_amount),
 }
 
@@ -62,9 +64,10 @@ async def symbol_actions(
     request: Request[Any, Any, Any], symbol: PathSymbolParameter, as_of: AsOfParameter = None
 ) -> ASGIResponse:
     past = await find_version(request, as_of)
-    found = await read_source(request).read(read_actions, symbol, past)
+    key, symbol = await _resolve(request, symbol)
+    found = await read_source(request).read(read_actions, key, past)
     if not found.actions:
-        await require_symbol(request, symbol)
+        await require_symbol(request, key)
     listed = [action.of(symbol) for action in found.actions]
     headers = {**caching_of(request, as_of), **version_headers(found.version)}
     return json_response(ActionList(symbol, listed, len(listed)), headers)
@@ -94,9 +97,10 @@ async def record_action(request: Request[Any, Any, Any], symbol: PathSymbolParam
         terms = check_terms(given.type, given.ex_date, ratio, None if given.amount is UNSET else given.amount)
     except InvalidTrade as invalid:
         raise _bad_body(invalid) from None
-    await require_symbol(request, symbol)
+    key, symbol = await _resolve(request, symbol)
+    await require_symbol(request, key)
     database = services_of(request).database
-    found = await database.write(queries.insert_action, symbol, given.id, terms, _actor(request))
+    found = await database.write(queries.insert_action, key, given.id, terms, actor_of(request))
     if not isinstance(found, RecordedAction):
         message = f"{given.id} of {symbol} was cancelled at {rfc3339(found.changed_at)}; record it with another id"
         raise Conflict(f"{message}.", [ParameterProblem("id", message)])
@@ -124,14 +128,15 @@ async def record_action(request: Request[Any, Any, Any], symbol: PathSymbolParam
 async def correct_action(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     given = await read_object(request, ActionCorrectIn, READERS)
     values: Any = [None if value is UNSET else value for value in (given.type, given.ex_date, given.ratio, given.amount)]
-    arguments = symbol, given.id, NewTerms(*values), _actor(request), given.reason
+    key, symbol = await _resolve(request, symbol)
+    arguments = key, given.id, NewTerms(*values), actor_of(request), given.reason
     try:
         result = await services_of(request).database.write(queries.correct_action, *arguments)
     except InvalidTrade as invalid:
         raise _bad_body(invalid) from None
     if result.change is None or result.change.change == "cancel":
         raise await _not_found(request, symbol, given.id, result)
-    return _change_response(request, result)
+    return _change_response(request, symbol, result)
 
 
 @post(
@@ -151,11 +156,12 @@ async def correct_action(request: Request[Any, Any, Any], symbol: PathSymbolPara
 )
 async def cancel_action(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
     given = await read_object(request, ActionCancelIn, READERS)
-    arguments = symbol, given.id, _actor(request), given.reason
+    key, symbol = await _resolve(request, symbol)
+    arguments = key, given.id, actor_of(request), given.reason
     result = await services_of(request).database.write(queries.cancel_action, *arguments)
     if result.change is None:
         raise await _not_found(request, symbol, given.id, result)
-    return _change_response(request, result)
+    return _change_response(request, symbol, result)
 
 
 @get(
@@ -168,25 +174,28 @@ async def cancel_action(request: Request[Any, Any, Any], symbol: PathSymbolParam
     responses=responses(ActionChangeList, 400, 404),
 )
 async def action_changes(request: Request[Any, Any, Any], symbol: PathSymbolParameter) -> ASGIResponse:
-    changes = await services_of(request).database.read(read_action_changes, symbol)
+    key, symbol = await _resolve(request, symbol)
+    changes = await services_of(request).database.read(read_action_changes, key)
     if not changes:
-        await require_symbol(request, symbol)
-    return json_response(ActionChangeList(changes, len(changes)), dict(NO_STORE))
+        await require_symbol(request, key)
+    named = [replace(change, symbol=symbol) for change in changes]
+    return json_response(ActionChangeList(named, len(named)), dict(NO_STORE))
 
 
-def _actor(request: Request[Any, Any, Any]) -> str:
-    """Return the name of the API key."""
-    key = request.scope["state"].get("key")
-    return "unknown" if key is None else key.name
+async def _resolve(request: Request[Any, Any, Any], symbol: str) -> tuple[str, str]:
+    """Return the key of a symbol, and its present name."""
+    key = (await resolve(request, [symbol])).key
+    return key, services_of(request).names.name_of(key)
 
 
 def _bad_body(invalid: InvalidTrade) -> BadParameters:
     return BadParameters([ParameterProblem(invalid.part or "body", invalid.detail)])
 
 
-def _change_response(request: Request[Any, Any, Any], result: ActionResult) -> ASGIResponse:
+def _change_response(request: Request[Any, Any, Any], symbol: str, result: ActionResult) -> ASGIResponse:
     fields: dict[str, Any] = asdict(result.change) if result.change else {}
-    return json_response(MadeActionChange(**fields, changed=result.by_this), write_headers(request))
+    fields |= {"symbol": symbol, "changed": result.by_this}
+    return json_response(MadeActionChange(**fields), write_headers(request))
 
 
 async def _not_found(request: Request[Any, Any, Any], symbol: str, identifier: str, result: ActionResult) -> NotFound:

@@ -17,6 +17,7 @@ COMMANDS = {
     "calendars": ("operate.calendars", "show, refresh and import calendars of trading sessions"),
     "backfill": ("data.backfill", "write synthetic history before the earliest trades"),
     "import": ("data.import_trades", "store the trades of a file"),
+    "actions": ("data.actions", "import and list splits, dividends and spin-offs"),
     "symbols": ("data.symbols", "list, show, change and import symbols"),
     "retention": ("data.retention", "show or set how long trades are kept"),
     "pin": ("operate.pins", "keep a version answerable in spite of retention"),

@@ -53,6 +53,21 @@ const corrected = await data(client.POST('/trades/correct', { body: { symbol, ti
 const cancelled = await data(client.POST('/trades/cancel', { body: { symbol, timestamp, trade_id: 1, reason: 'twice' } }))
 const changes = await data(client.GET('/trades/changes', { params: { query: { symbol } } }))
 
+const acted = { params: { path: { symbol: 'AAPL' } } }
+const split = { id: 'split', type: 'split', ex_date: '2000-01-03', ratio: '4:1' } as const
+const recorded = await data(client.POST('/symbols/{symbol}/actions', { ...acted, body: split }))
+const redone = await data(
+  client.POST('/symbols/{symbol}/actions/correct', { ...acted, body: { id: 'split', ratio: '5:1', reason: 'typo' } }),
+)
+const undone = await data(client.POST('/symbols/{symbol}/actions/cancel', { ...acted, body: { id: 'split', reason: 'none' } }))
+const actions = [
+  recorded.ratio,
+  redone.after?.ratio,
+  undone.change,
+  (await data(client.GET('/symbols/{symbol}/actions', acted))).count,
+  (await data(client.GET('/symbols/{symbol}/actions/changes', acted))).count,
+]
+
 const query = { symbol: 'AAPL' }
 const latest = await data(client.GET('/price/latest', { params: { query } }))
 const prices = [
@@ -144,6 +159,7 @@ console.log(
     symbol: [added.name, changed.name, renamed.symbol, renamed.names?.length, ...symbols],
     stored: stored.map(({ stored, rejected }) => [stored, rejected.length]),
     changes: [corrected.after?.price, cancelled.action, ...changes.changes.map(({ reason }) => reason)],
+    actions,
     prices,
     pages: [trades, next].map(({ trades }) => trades.map(({ price }) => price)),
     csvLines: csv.split('\n').length - 2,

@@ -272,7 +272,7 @@ SessionParameter = Annotated[
         "`regular` for candles of regular trading and its closing auction, `extended` with pre- and post-market as well, by "
         "the calendar of the symbol: a day is one session, labelled by its date, and other buckets start when a session "
         "opens. Default: `all`, whole UTC days.",
-        **one_of("Session", get_args(SessionKind)),
+        **one_of("SessionKind", get_args(SessionKind)),
     ),
 ]
 AdjustmentParameter = Annotated[
