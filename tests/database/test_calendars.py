@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, LiteralString
 
 import psycopg
@@ -223,11 +224,11 @@ def test_open_time_since_the_newest_trade(own: Connection, now: datetime, open_h
         UPDATE sessions SET break_starts_at = opens_at + INTERVAL '3 hours', break_ends_at = opens_at + INTERVAL '4 hours'
     """)
     own.execute("INSERT INTO symbols (symbol, name, calendar) VALUES ('AAPL', 'Apple', 'OWN'), ('BTC', 'Bitcoin', '24/7')")
-    store(own, (at(9, 17), "AAPL", 0, "1", "1"))
+    store(own, (at(9, 17), "AAPL", 0, Decimal(1), Decimal(1)))
     newest = run(own, read_newest_trade, now)
     assert newest.open_age(now) == open_hours * 3600
     assert newest.age(now) == (now - at(9, 17)).total_seconds()
-    store(own, (at(9, 16), "BTC", 0, "1", "1"))
+    store(own, (at(9, 16), "BTC", 0, Decimal(1), Decimal(1)))
     assert run(own, read_newest_trade, now).open_age(now) == newest.age(now)
 
 

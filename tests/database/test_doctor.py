@@ -42,6 +42,7 @@ def test_a_healthy_database_is_ok_in_every_check(url: str):
             "refresh",
             "workers",
             "candles",
+            "calendars",
             "bloat",
             "clock",
             "connections",
@@ -130,6 +131,40 @@ def test_the_accepted_hosts_are_reported(connection: Connection):
 
     assert "loopback names are accepted, and others get 421, until ALLOWED_HOSTS has" in found("")
     assert "requests to prices.example.com and to loopback names are accepted, others get 421" in found("prices.example.com")
+
+
+def test_calendars_that_end_soon_are_reported(url: str, connection: Connection):
+    connection.execute("""
+        INSERT INTO calendars (code, name, time_zone, source)
+        VALUES ('XNYS', 'New York', 'America/New_York', 'exchange_calendars'), ('OWN', 'Own', 'UTC', 'own')
+    """)
+    connection.execute("INSERT INTO symbols (symbol, name, calendar) VALUES ('A', 'A', 'XNYS'), ('B', 'B', 'OWN')")
+    connection.execute("""
+        INSERT INTO sessions (calendar, day, opens_at, closes_at)
+        SELECT 'OWN', day, day, day + INTERVAL '1 hour'
+        FROM (SELECT date_trunc('day', now(), 'UTC') + INTERVAL '20 days' AS day) AS soon
+    """)
+    try:
+        own, library = problems(url)
+        assert (library.level, library.check) == ("warning", "calendars")
+        assert "XNYS has no sessions" in library.finding
+        assert library.remedy
+        assert "calendars refresh XNYS" in library.remedy
+        assert "OWN ends on " in own.finding
+        assert own.remedy
+        assert "calendars import OWN FILE" in own.remedy
+        connection.execute("UPDATE symbols SET calendar = '24/7' WHERE symbol = 'A'")
+        connection.execute("""
+            INSERT INTO sessions (calendar, day, opens_at, closes_at)
+            SELECT 'OWN', day, day, day + INTERVAL '1 hour'
+            FROM (SELECT date_trunc('day', now(), 'UTC') + INTERVAL '60 days' AS day) AS later
+        """)
+        assert problems(url) == []
+        assert "1 calendar of symbols" in next(each for each in findings(url) if each.check == "calendars").finding
+    finally:
+        connection.execute("DELETE FROM symbols")
+        connection.execute("TRUNCATE calendar_sessions, symbol_calendars")
+        connection.execute("DELETE FROM calendars WHERE code <> '24/7'")
 
 
 def test_an_unreachable_database_is_one_error():

@@ -25,6 +25,7 @@ LINKS = {
     "ingestion": "/status/ingestion",
     "metrics": "/metrics",
     "symbols": "/symbols",
+    "calendars": "/calendars",
     "price": "/price/latest",
     "prices": "/prices/latest",
     "snapshots": "/snapshots",

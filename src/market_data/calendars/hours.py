@@ -28,6 +28,7 @@ class Minutes(NamedTuple):
 
 DEFAULT_MINUTES = Minutes(0, 0, 1)
 MINUTES = {
+    "24/5": Minutes(0, 0, 0),
     "XNYS": Minutes(330, 240, 1),
     "XNAS": Minutes(330, 240, 1),
     "XLON": Minutes(0, 0, 6),
