@@ -1,11 +1,11 @@
-"""Measure adjusted candles beside raw ones: `uv run python tests/benchmarks/adjustment.py`.
+"""Measure adjusted candles, and those of sessions, beside plain ones: `uv run python tests/benchmarks/adjustment.py`.
 
 On the server in TEST_DATABASE_URL (a superuser's DSN), else on the embedded engine: two years of trades of two symbols, one
 every five minutes, each with 90 dividends and 10 splits. AAPL is traded around the clock; IBM has sessions in New York, so
 that each of its ex-dates begins inside a UTC day. The year and the month are the first ones, to which most actions apply.
 
-Both reads take turns in short rounds. Figures are medians; the ratios are to the raw read of the same round, in brackets the
-lowest and the highest.
+All reads take turns in short rounds. Figures are medians; the ratios are to the plain read of the same round, in brackets
+the lowest and the highest.
 """
 
 import argparse
@@ -13,14 +13,16 @@ import asyncio
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from filled import new_database
 
 from market_data.database import migrations
-from market_data.queries.adjustment import ADJUSTMENTS, Adjustment
-from market_data.queries.candles import CandleRange, read_candles
+from market_data.queries.candles import CandleRange
+from market_data.queries.session_candles import reader_of
 
 BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -58,10 +60,24 @@ SPLITS = """
     FROM unnest('{AAPL,IBM}'::text[]) AS symbol, generate_series(0, 9) AS n
 """
 
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {},
+    "split": {"adjustment": "split"},
+    "dividend": {"adjustment": "dividend"},
+    "all": {"adjustment": "all"},
+    "extended": {"session": "extended"},
+    "regular": {"session": "regular"},
+    "regular, all": {"session": "regular", "adjustment": "all"},
+}
+
 CASES: Mapping[str, tuple[str, datetime]] = {
     "a year of 1d candles": ("1d", datetime(2025, 1, 1, tzinfo=UTC)),
     "a month of 1h candles": ("1h", datetime(2024, 2, 1, tzinfo=UTC)),
 }
+
+
+WARM_UP = 8
+"""Rounds in which plans are made."""
 
 
 def _fill(database_url: str) -> None:
@@ -77,28 +93,29 @@ def _fill(database_url: str) -> None:
 
 async def _measure(database_url: str, rounds: int) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        print(f"{'':28}{'raw ms':>10}" + "".join(f"{name:>24}" for name in ADJUSTMENTS if name != "raw"))
+        print(f"{'':28}{'plain ms':>10}" + "".join(f"{name:>18}" for name in KINDS if name != "plain"))
         for name, (interval, end) in CASES.items():
             for symbol in ("AAPL", "IBM"):
-                seconds: dict[Adjustment, list[float]] = {adjustment: [] for adjustment in ADJUSTMENTS}
-                for _ in range(rounds + 8):  # the first ones make plans
-                    for adjustment, measured in seconds.items():
-                        wanted = CandleRange(symbol, interval, BEGINNING, end, adjustment=adjustment)
+                seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+                for _ in range(rounds + WARM_UP):
+                    for kind, measured in seconds.items():
+                        wanted = replace(CandleRange(symbol, interval, BEGINNING, end), **KINDS[kind])
                         begun = time.perf_counter()
-                        await read_candles(connection, wanted, 10_000)
+                        await reader_of(wanted)(connection, wanted, 10_000, None, "json")
                         measured.append(time.perf_counter() - begun)
-                raw = seconds.pop("raw")[8:]
+                plain, *others = [measured[WARM_UP:] for measured in seconds.values()]
                 cells = [
                     f"{statistics.median(ratios):.1f} [{min(ratios):.1f}-{max(ratios):.1f}]"
-                    for each in seconds.values()
-                    for ratios in [[adjusted / plain for adjusted, plain in zip(each[8:], raw, strict=True)]]
+                    for ratios in ([each / base for each, base in zip(measured, plain, strict=True)] for measured in others)
                 ]
                 row = f"{name}, {symbol}"
-                print(f"{row:28}{statistics.median(raw) * 1e3:10.2f}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+                print(
+                    f"{row:28}{statistics.median(plain) * 1e3:10.2f}" + "".join(f"{cell:>18}" for cell in cells), flush=True
+                )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure adjusted candles beside raw ones.")
+    parser = argparse.ArgumentParser(description="Measure adjusted candles and those of sessions beside plain ones.")
     parser.add_argument("--rounds", type=int, default=25, help="rounds (default: %(default)s)")
     options = parser.parse_args()
     with new_database() as database_url:

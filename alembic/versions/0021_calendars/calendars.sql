@@ -323,3 +323,24 @@ COMMENT ON FUNCTION symbol_calendar_changed() IS 'Keeps the calendars that symbo
 
 CREATE TRIGGER symbol_calendar_changed AFTER INSERT OR UPDATE OF calendar OR DELETE ON symbols
 FOR EACH ROW EXECUTE FUNCTION symbol_calendar_changed();
+
+CREATE FUNCTION candle_minutes(symbol text, minutes timestamptz[])
+RETURNS TABLE (
+    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
+    trade_count bigint, write_id bigint
+)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+    FROM public.candles_1m AS c
+    WHERE c.symbol = candle_minutes.symbol AND c.bucket = ANY (minutes)
+        AND c.bucket >= minutes[1] AND c.bucket <= minutes[array_upper(minutes, 1)];
+END
+$$;
+
+COMMENT ON FUNCTION candle_minutes(text, timestamptz[]) IS
+    'Candles of single minutes of a symbol, given in order: planned once, because estimates for hundreds of minutes take long.';

@@ -1,4 +1,5 @@
 -- Frozen: part of revision 0021, never edited.
+DROP FUNCTION candle_minutes(text, timestamptz[]);
 DROP TRIGGER symbol_calendar_changed ON symbols;
 DROP FUNCTION symbol_calendar_changed();
 DROP TABLE symbol_calendars;

@@ -8,7 +8,7 @@ from typing import Any, LiteralString, NamedTuple, get_args
 from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import bucket_start
 from market_data.queries.past import AsOf, parameters_of
-from market_data.queries.row_pages import BEGINNING, Connection, Order
+from market_data.queries.row_pages import Connection, Order
 
 ALWAYS_OPEN = "24/7"
 
@@ -94,8 +94,6 @@ class Schedule:
     time_zone: str
     state: Sequence[int]
     """Changes with the calendar of the symbol and with its sessions."""
-    materialized_until: datetime
-    """Later minutes are computed from trades; as of a version, all minutes are read alike."""
     sessions: list[TradingSession]
     """By rising day."""
     is_whole: bool
@@ -121,9 +119,7 @@ STATE: LiteralString = """
 def _schedule(order: Order, *, past: bool) -> LiteralString:
     writes: LiteralString = "writes AS MATERIALIZED (SELECT newest, late FROM writes_as_of(%(as_of)s, 'infinity'))"
     visible: LiteralString = "ended_write_id IS NULL"
-    state, materialized = STATE, "candles_watermark('1m')"
     if past:
-        state, materialized = "'{}'::bigint[]", "NULL::timestamptz"
         visible = "is_visible(write_id, ended_write_id, (SELECT newest FROM writes), (SELECT late FROM writes))"
     return f"""
         WITH {f"{writes}, " if past else ""} chosen AS (
@@ -132,7 +128,7 @@ def _schedule(order: Order, *, past: bool) -> LiteralString:
             WHERE code = coalesce((SELECT calendar FROM symbol_calendars WHERE symbol = %(symbol)s AND {visible}), '24/7')
         )
         SELECT
-            code, time_zone, {state}, {materialized}, day, opens_at, closes_at, break_starts_at,
+            code, time_zone, {"'{}'::bigint[]" if past else STATE}, day, opens_at, closes_at, break_starts_at,
             break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
         FROM chosen
         LEFT JOIN LATERAL (
@@ -161,14 +157,12 @@ async def read_schedule(
     parameters: dict[str, Any] = {"symbol": symbol, "first": first, "last": last, "limit": limit, **past}
     await cursor.execute(SCHEDULES[order, bool(past)], parameters, prepare=True)
     rows = await cursor.fetchall()
-    calendar, time_zone, state, materialized_until, *_ = rows[0]
-    sessions = [TradingSession(*row[4:]) for row in rows if row[4] is not None]
-    if materialized_until is None:
-        materialized_until = datetime.max.replace(tzinfo=UTC) if as_of else BEGINNING
+    calendar, time_zone, state, *_ = rows[0]
+    sessions = [TradingSession(*row[3:]) for row in rows if row[3] is not None]
     is_whole = len(sessions) <= limit
     if not is_whole:
         sessions = sessions[1:] if order == "desc" else sessions[:-1]
-    return Schedule(calendar, time_zone, state, materialized_until, sessions, is_whole)
+    return Schedule(calendar, time_zone, state, sessions, is_whole)
 
 
 class Block(NamedTuple):

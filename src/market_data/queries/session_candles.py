@@ -164,13 +164,11 @@ def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstB
 async def _read_page(
     connection: Connection, candles: CandleRange, part: _Part, limit: int, row_format: RowFormat, first: FirstBucket | None
 ) -> Page:
-    coarse, minutes = divide(part.segments, part.width)
-    fine, fresh = minutes.divided_at(part.schedule.materialized_until)
+    coarse, fine = divide(part.segments, part.width)
     past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
     how = SessionStatement(
         coarse.source,
         bool(fine.parts),
-        bool(fresh.parts),
         _length_of(candles.interval),
         candles.fill,
         candles.order,
@@ -186,9 +184,7 @@ async def _read_page(
         "limit": limit,
         **coarse.parameters(""),
         **fine.parameters("fine_"),
-        "fine_until": fine.parts[-1].end if fine.parts else None,
-        **fresh.parameters("fresh_"),
-        "fresh_start": fresh.parts[0].start if fresh.parts else None,
+        "fine_minutes": fine.minutes(),
         **past,
         **adjustment,
     }

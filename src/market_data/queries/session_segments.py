@@ -56,10 +56,10 @@ class Pieces:
     """The stored interval, or `trades`."""
     parts: Sequence[Piece]
 
-    def divided_at(self, time: datetime) -> "tuple[Pieces, Pieces]":
-        """Return the parts that end by a time, and the others."""
-        before = [part for part in self.parts if part.end <= time]
-        return Pieces(self.source, before), Pieces(self.source, [part for part in self.parts if part.end > time])
+    def minutes(self) -> list[datetime]:
+        """Return each minute of the times, in order."""
+        minute = INTERVALS["1m"]
+        return [start + n * minute for start, end, _ in self.parts for n in range((end - start) // minute)]
 
     def parameters(self, prefix: str) -> dict[str, Any]:
         """Return the parameters of the statement: arrays with an element for each part."""

@@ -13,7 +13,7 @@ from market_data.queries.adjustment import (
 from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, Fill, aggregate_candles, with_stale
 from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES, GAPFILLED
 from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
-from market_data.queries.past import candles_of, now_of, version_of
+from market_data.queries.past import now_of, version_of
 from market_data.queries.row_pages import Order, RowFormat, page_state
 from market_data.queries.schedules import STATE
 
@@ -25,8 +25,6 @@ class SessionStatement(NamedTuple):
     """The stored interval of most candles, or `trades`."""
     has_minutes: bool
     """True if some are composed of single minutes as well."""
-    has_fresh_minutes: bool
-    """True if some of these are yet to be materialized."""
     length: LiteralString | None
     """Length of buckets within a session as an SQL interval; None for buckets of whole sessions."""
     fill: Fill | None
@@ -93,7 +91,9 @@ def _coarse(statement: SessionStatement) -> LiteralString:
     elif statement.adjusted:
         table = stepped_candles_of(statement.source, past=statement.past, until="%(until)s")
     else:
-        table = candles_of(statement.source, past=statement.past, until="%(until)s")
+        version: LiteralString = "%(as_of)s" if statement.past else "NULL"
+        found: LiteralString = f"stored_candles('{statement.source}', %(symbol)s, %(start)s, %(until)s, {version})"
+        table = f"(SELECT %(symbol)s::text AS symbol, found.* FROM {found} AS found)"
     return f"""
         SELECT {_label("", "(n + 1) / 2", statement.length)}, time, {TRADE if is_trades else SOURCE}
         FROM (
@@ -109,42 +109,35 @@ def _coarse(statement: SessionStatement) -> LiteralString:
 
 
 def _minutes(statement: SessionStatement) -> LiteralString:
-    """Return the SQL of the materialized minutes that the source does not have on their own: each is looked up."""
-    table = candles_of("1m", past=statement.past, since="part.since", until="part.until")
-    return f"""
-        SELECT {_label("fine_", "part.number", statement.length)}, time, {SOURCE}
-        FROM unnest(%(fine_starts)b::timestamptz[], %(fine_ends)b::timestamptz[])
-            WITH ORDINALITY AS part (since, until, number)
-        CROSS JOIN LATERAL (
-            SELECT source.bucket AS time, {SOURCE}
-            FROM {table} AS source
-            WHERE source.symbol = %(symbol)s AND source.bucket >= part.since AND source.bucket < part.until
-                AND source.bucket >= %(start)s AND source.bucket < %(fine_until)s
-            OFFSET 0
-        ) AS found
-    """
-
-
-def _fresh_minutes(statement: SessionStatement) -> LiteralString:
-    """Return the SQL of those that are yet to be materialized: a lateral join would compute all of them for each part."""
-    return f"""
-        SELECT {_label("fresh_", "(n + 1) / 2", statement.length)}, time, {SOURCE}
+    """Return the SQL of the minutes that the source does not have on their own."""
+    label = _label("fine_", "(n + 1) / 2", statement.length)
+    minutes: LiteralString = f"""
+        SELECT {label}, time, {SOURCE}
         FROM (
-            SELECT width_bucket(source.bucket, %(fresh_edges)b::timestamptz[]) AS n, source.bucket AS time, {SOURCE}
-            FROM candles_1m AS source
-            WHERE source.symbol = %(symbol)s AND source.bucket >= %(fresh_start)s AND source.bucket < %(until)s
+            SELECT width_bucket(bucket, %(fine_edges)b::timestamptz[]) AS n, bucket AS time, {SOURCE}
+            FROM {_found_minutes(past=statement.past)} AS found
             OFFSET 0
         ) AS numbered
-        WHERE n %% 2 = 1
+    """
+    return _adjusted_minutes(minutes) if statement.adjusted else minutes
+
+
+def _found_minutes(*, past: bool) -> LiteralString:
+    if not past:
+        return "candle_minutes(%(symbol)s, %(fine_minutes)b::timestamptz[])"
+    return f"""
+        (
+            SELECT bucket, {SOURCE}
+            FROM unnest(%(fine_starts)b::timestamptz[], %(fine_ends)b::timestamptz[]) AS part (since, until)
+            CROSS JOIN LATERAL candles_as_of('1m', %(as_of)s, %(symbol)s, part.since, part.until)
+        )
     """
 
 
 def _grouped(statement: SessionStatement) -> LiteralString:
     rows = _coarse(statement)
-    for is_needed, minutes in ((statement.has_minutes, _minutes), (statement.has_fresh_minutes, _fresh_minutes)):
-        if is_needed:
-            found = minutes(statement)
-            rows = f"{rows} UNION ALL {_adjusted_minutes(found) if statement.adjusted else found}"
+    if statement.has_minutes:
+        rows = f"{rows} UNION ALL {_minutes(statement)}"
     figures = (FROM_TRADES if statement.source == "trades" else FROM_CANDLES).replace("source.bucket", "source.time")
     return f"""
         SELECT bucket, min(bucket_start) AS bucket_start, max(bucket_end) AS bucket_end, {figures}
