@@ -95,7 +95,7 @@ def test_each_adjusted_answer_is_reproduced_from_its_version(known: Connection, 
         add_sessions(known, "AAPL", date(2024, 2, 20), UNTIL.date())
     history, choose = AdjustedHistory(known, start), random.Random(start)
     moments: list[tuple[int, str, str, list[Any]]] = []
-    for _ in range(40):
+    for _ in range(25):
         history.write()
         interval, adjustment = choose.choice(list(INTERVALS)), choose.choice(["split", "dividend", "all", "all"])
         trades, actions = present(known)

@@ -24,7 +24,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/symbols", {"symbol": "NEW", "name": "New"}),
     ("PATCH", "/symbols/AAPL", {"name": "Apple"}),
     ("POST", "/symbols/AAPL/actions", {"id": "s", "type": "split", "ex_date": "2024-01-01", "ratio": 2}),
-    ("POST", "/symbols/AAPL/actions/correct", {"id": "s", "ratio": 3, "reason": "a test"}),
+    ("POST", "/symbols/AAPL/actions/correct", {"id": "s", "ratio": 2, "reason": "a test"}),
     ("POST", "/symbols/AAPL/actions/cancel", {"id": "stored", "reason": "a test"}),
     ("POST", "/symbols/AAPL/rename", {"to": "RENAMED", "at": "2026-02-08T10:00:00Z"}),
 ]
