@@ -22,7 +22,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/trades/correct", IDENTITY | {"trade_id": 8, "price": 9}),
     ("POST", "/symbols", {"symbol": "NEW", "name": "New"}),
     ("PATCH", "/symbols/AAPL", {"name": "Apple"}),
-    ("POST", "/symbols/AAPL/rename", {"to": "NEW", "at": "2026-02-08T10:00:00Z"}),
+    ("POST", "/symbols/AAPL/rename", {"to": "APPLE", "at": "2026-02-08T11:00:00Z"}),
 ]
 
 
