@@ -161,6 +161,22 @@ class SymbolChangeIn(Struct, kw_only=True, forbid_unknown_fields=True):
     aliases: Aliases | UnsetType = UNSET
 
 
+class RenameIn(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Another name of a symbol."""
+
+    to: NewSymbol
+    at: Annotated[
+        datetime,
+        doc(
+            "Time from which it has the name, in the past: RFC 3339, with a zone. A date is accepted too: its midnight in "
+            "UTC.",
+            "2022-06-09T00:00:00Z",
+            tz=True,
+        ),
+    ]
+    reason: Reason | UnsetType = UNSET
+
+
 class Rejection(Struct, frozen=True):
     """A trade that was not stored, and the reason."""
 

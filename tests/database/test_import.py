@@ -317,32 +317,3 @@ def test_an_unreadable_file_is_reported_in_one_line(url: str, tmp_path: Path):
     assert "broken.parquet can't be read" in error_line("import", str(broken), DATABASE_URL=url)
     assert "headless.csv has no header line; choose a --preset" in error_line("import", str(headless), DATABASE_URL=url)
     assert "No such file" in error_line("import", str(tmp_path / "none.csv"), DATABASE_URL=url)
-
-
-def test_rows_go_to_the_symbol_that_had_the_name_at_the_time_of_the_trade(url: str, emptied: Connection, tmp_path: Path):
-    emptied.execute("INSERT INTO symbols (symbol, name) VALUES ('FB', 'Meta'), ('META', 'Fund'), ('AAPL', 'Apple')")
-    emptied.execute("""
-        INSERT INTO symbol_names (name, symbol, since, until)
-        VALUES
-            ('META', 'META', NULL, '2022-01-31'), ('METV', 'META', '2022-01-31', NULL),
-            ('FB', 'FB', NULL, '2022-06-09'), ('META', 'FB', '2022-06-09', NULL)
-    """)
-    rows = [("FB", 2021), ("META", 2021), ("META", 2023), ("METV", 2021), ("AAPL", 2021), ("NEW", 2021)]
-    trades = [
-        (datetime(year, 6, 30, n, tzinfo=UTC), name, 0, Decimal(n + 1), Decimal(1)) for n, (name, year) in enumerate(rows)
-    ]
-    try:
-        path = write_csv(tmp_path / "old.csv", trades)
-        for _ in range(2):
-            assert imported(url, path) == 0
-        stored = emptied.execute("SELECT symbol, price::integer FROM trades ORDER BY price").fetchall()
-        assert stored == [("FB", 1), ("META", 2), ("FB", 3), ("META", 4), ("AAPL", 5), ("NEW", 6)]
-        named = emptied.execute("SELECT name FROM trades_named ORDER BY price").fetchall()
-        assert [name for (name,) in named] == ["FB", "META", "META", "META", "AAPL", "NEW"]
-        shown = command("symbols", "show", "FB", DATABASE_URL=url).stdout
-        assert "symbol: META\n" in shown
-        assert "named FB since ever, until 2022-06-09 00:00:00Z\nnamed META since 2022-06-09 00:00:00Z\n" in shown
-        assert command("symbols", "set", "METV", "type=etf", DATABASE_URL=url).returncode == 0
-        assert emptied.execute("SELECT type FROM symbols WHERE symbol = 'META'").fetchone() == ("etf",)
-    finally:
-        emptied.execute("DELETE FROM symbol_names")

@@ -26,7 +26,7 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/symbols/AAPL/actions", {"id": "s", "type": "split", "ex_date": "2024-01-01", "ratio": 2}),
     ("POST", "/symbols/AAPL/actions/correct", {"id": "s", "ratio": 2, "reason": "a test"}),
     ("POST", "/symbols/AAPL/actions/cancel", {"id": "stored", "reason": "a test"}),
-    ("POST", "/symbols/AAPL/rename", {"to": "RENAMED", "at": "2026-02-08T10:00:00Z"}),
+    ("POST", "/symbols/AAPL/rename", {"to": "APPLE", "at": "2026-02-08T11:00:00Z"}),
 ]
 
 

@@ -10,6 +10,7 @@ import httpx
 import jsonschema_rs
 import pytest
 from helpers.api_keys import bearer, store_key
+from helpers.renames import FACEBOOK, FUND, add, rename, wait_for_names
 from helpers.support import Connection, create_patient_app, serving, store, trade
 from litestar.testing import TestClient
 
@@ -123,6 +124,27 @@ def keys(session_database: str) -> dict[str, str]:
     """API keys by their scope, named `owasp-read` and so on."""
     scopes: tuple[Scope, ...] = ("read", "write", "admin")
     return {scope: store_key(session_database, scope, name=f"owasp-{scope}") for scope in scopes}
+
+
+@pytest.fixture
+def market(writer: TestClient, service: TestClient, connection: Connection) -> Iterator[TestClient]:
+    """A service with both instruments before their renames. Afterwards, the services forget all names."""
+    for each in (writer, service):
+        wait_for_names(each, any_names=False)
+    add(writer, "FB", "Meta Platforms", FACEBOOK)
+    add(writer, "META", "Roundhill Ball Metaverse ETF", FUND)
+    yield writer
+    connection.execute("DELETE FROM symbol_names")
+    for each in (writer, service):
+        wait_for_names(each, any_names=False)
+
+
+@pytest.fixture
+def renamed(market: TestClient) -> TestClient:
+    """The service after both renames."""
+    assert rename(market, "META", "METV", "2022-01-31").status_code == 200
+    assert rename(market, "FB", "META", "2022-06-09", reason="new name").status_code == 200
+    return market
 
 
 ANYWHERE = {408, 414, 431}

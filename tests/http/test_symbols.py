@@ -100,7 +100,8 @@ def test_symbol_has_attributes(writer: TestClient):
     added = writer.post("/symbols", json={**body, **ATTRIBUTES})
     assert added.status_code == 201
     assert {name: added.json()[name] for name in ATTRIBUTES} == ATTRIBUTES
-    assert writer.get("/symbols/META").json() == added.json()
+    names = [{"name": "META", "since": None, "until": None}]
+    assert writer.get("/symbols/META").json() == {**added.json(), "names": names}
     for attributes in ({}, ATTRIBUTES, {"tick_size": "0.0100"}, {"aliases": [" Facebook", "US30303M1027 "]}):
         again = writer.post("/symbols", json={**body, **attributes})
         assert (again.status_code, again.json()) == (200, added.json())

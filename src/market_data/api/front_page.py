@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from litestar import MediaType, Request, get
 from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
 
 from market_data import __version__
 from market_data.api.dashboard import HEADERS
@@ -16,6 +17,7 @@ from market_data.api.http.base_urls import base_url, base_urls
 from market_data.api.http.caching import conditional_response
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import root_path
+from market_data.api.http.naming import loaded_names
 from market_data.api.http.openapi import OPEN
 from market_data.errors import DatabaseUnavailable
 from market_data.models import SERVICE, LatestPrice
@@ -69,7 +71,10 @@ async def _read_prices(request: Request[Any, Any, Any]) -> tuple[Sequence[Latest
     if services_of(request).settings.auth == "required":  # a page can't send a key, and is open
         return [], "Reading prices needs an API key. The dashboard asks for it."
     try:
-        return await read_source(request).read_coalesced(read_newest_prices), "There are no trades yet."
+        names = await loaded_names(request)
+        found = await read_source(request).read_coalesced(read_newest_prices)
+        shown = [replace(price, symbol=names.name_of(price.symbol)) for price in found] if names else found
+        return shown, "There are no trades yet."
     except DatabaseUnavailable:
         return [], "The prices can't be read at the moment."
 

@@ -15,6 +15,7 @@ from market_data.api.http.log_parameters import (
     TimestampParameter,
     TradeIdParameter,
 )
+from market_data.api.http.naming import loaded_names
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
 from market_data.api.http.parameters import SymbolParameter
 from market_data.errors import BadParameters, NotFound
@@ -134,8 +135,9 @@ async def log_proof(
             which = "of trades; leave out interval" if name == "trade_id" else "of candles; give interval as well"
             raise BadParameters([ParameterProblem(name, f"is a parameter of receipts {which}")])
     database = services_of(request).database
+    key = (await loaded_names(request)).key_at(symbol, timestamp.time)
     if interval:
-        text = await database.read(read_candle_receipt, symbol, interval, timestamp.time, version)
+        text = await database.read(read_candle_receipt, key, interval, timestamp.time, version)
     else:
-        text = await database.read(read_trade_receipt, TradeKey(symbol, timestamp.time, trade_id or 0))
+        text = await database.read(read_trade_receipt, TradeKey(key, timestamp.time, trade_id or 0))
     return CompleteResponse(text.encode(), NO_STORE, media_type="text/plain")

@@ -16,7 +16,7 @@ from market_data.api.http.parameters import PathSymbolParameter
 from market_data.api.symbols import actor_of, named_symbol
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem, Symbol
-from market_data.models_names import RenameIn
+from market_data.models_writes import RenameIn
 from market_data.queries.names import Renaming, give_name
 from market_data.queries.symbols import read_symbol
 from market_data.services import services_of

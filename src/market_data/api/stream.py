@@ -64,6 +64,9 @@ stream ends:
   The `timestamp` of a heartbeat is virtual as well.
 * `end`: the replay has reached its end, the `timestamp`.
 
+A `symbol` is shown by its present name, from the moment of a rename on. A former name in `symbols` subscribes to the symbol
+that had it last; the response then has a `Link` to the same stream by present names.
+
 In `order=known`, the default, ids are those of the live stream up to their middle number, which counts the subscribed rows
 of a commit. In `order=time`, they have the version that is played, and count the events; there are no changes, and so no
 channel `revisions`.

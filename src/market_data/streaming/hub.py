@@ -224,11 +224,10 @@ class Hub:
                 more = await self._publish_page(connection)
                 self._subscribers.send_heartbeats(HEARTBEAT_SECONDS)
             self._ready.set()
-            notified = [
-                notice.channel
-                async for notice in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1)
-            ]
-            if self._names is not None and NAMES_CHANNEL in notified:
+            names_changed = False
+            async for notice in connection.notifies(timeout=max(0, next_advance - loop.time()), stop_after=1):
+                names_changed |= self._names is not None and notice.channel == NAMES_CHANNEL
+            if self._names is not None and names_changed:
                 with self._deadline(connection):
                     self._names.replace(await read_names(connection))
 

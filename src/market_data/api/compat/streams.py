@@ -59,8 +59,6 @@ class Conversation(ABC):
     def __init__(self, socket: WebSocket[Any, Any, Any]) -> None:
         self.socket = socket
         self.client = Client("websocket", Subscription(), key_id_of(socket))
-        self._subscription = Subscription()
-        """By the names that the client has given."""
         self._shown: Mapping[str, str] = {}
         """Former names that the client has subscribed to, by the present ones."""
         self._required = services_of(socket).settings.auth == "required"
@@ -86,17 +84,16 @@ class Conversation(ABC):
 
     def subscribe(self, subscription: Subscription) -> None:
         """Replace the subscription. Events show the names in it."""
-        self._subscription = subscription
         names = services_of(self.socket).names
         asked = {name for _, some in subscription.items for name in some or ()} if names else ()
         by_key = asked_names(names, asked)
         self._shown = {names.name_of(key): name for key, name in by_key.items() if names.name_of(key) != name}
         hub_of(self.socket).subscribe(self.client, subscription.renamed(names.key_of) if names else subscription)
 
-    def begin(self) -> None:
-        """Resolve the names of a subscription that was made before the hub had read the names."""
-        if services_of(self.socket).names:
-            self.subscribe(self._subscription)
+    def shown_name(self, key: str) -> str:
+        """Return the name by which the client knows the symbol with a key."""
+        present = services_of(self.socket).names.name_of(key)
+        return self._shown.get(present, present)
 
     def named(self, text: bytes) -> bytes:
         """Return an event with the name by which the client has subscribed to its symbol."""
@@ -159,7 +156,6 @@ async def serve(socket: WebSocket[Any, Any, Any], begin: Callable[[WebSocket[Any
     ended = StreamEnded(code=TRY_AGAIN_LATER)
     try:
         await hub_of(socket).wait_until_ready()
-        conversation.begin()
         await conversation.send(conversation.greet())
         tasks.append(asyncio.create_task(_follow(conversation)))
         if conversation.tick_seconds:

@@ -13,8 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI, Reference
 
 from market_data.models_actions import ActionCancelIn, ActionCorrectIn, ActionIn
-from market_data.models_names import RenameIn
-from market_data.models_writes import CancelIn, CorrectIn, SymbolChangeIn, SymbolIn, TradeIn
+from market_data.models_writes import CancelIn, CorrectIn, RenameIn, SymbolChangeIn, SymbolIn, TradeIn
 
 BODIES: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = {
     TradeIn: {},

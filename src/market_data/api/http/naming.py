@@ -158,5 +158,5 @@ def _named_page(names: Names, key: str, page: Page, *, is_csv: bool) -> SymbolPa
     name = names.name_of(key)
     if name == key or isinstance(page.rows, bytes):  # packed rows have no symbol
         return SymbolPage(name, page)
-    rows = names.rename_lines(key, page.rows) if is_csv else names.rename_json(page.rows)
+    rows = names.rename_lines(key, page.rows) if is_csv else names.rename_rows(key, page.rows)
     return SymbolPage(name, replace(page, rows=rows))

@@ -31,7 +31,13 @@ BODY_PROBLEMS = (400, 413, 415)
 """Problems of every operation with a body."""
 
 TEXT = Schema(type=OpenAPIType.STRING)
-LINK = OpenAPIHeader(description='`<…>; rel="next"`: the URL of the next page, if there is one.', schema=TEXT)
+LINK = OpenAPIHeader(
+    description=(
+        '`<…>; rel="next"`: the URL of the next page, if there is one; `<…>; rel="canonical"`: that of the same request by '
+        "present names of symbols, if it has former ones."
+    ),
+    schema=TEXT,
+)
 RETRY_AFTER = OpenAPIHeader(
     description="Seconds to wait before a retry.", required=True, schema=Schema(type=OpenAPIType.INTEGER)
 )

@@ -1,7 +1,7 @@
 """`/massive/ws/stocks`."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -143,8 +143,8 @@ class MassiveStream(Conversation):
         if not self._topics["A"] and not self._topics["AM"]:
             return
         rows = await read_source(self.socket).read_coalesced(read_bucket_candles, "1d", today())
-        found: Mapping[str, DayFigures] = days_of(rows)
-        read = {(each.symbol, each.day): each for each in found.values() if self._wants_day(each.symbol)}
+        found = [each._replace(symbol=self.shown_name(each.symbol)) for each in days_of(rows).values()]
+        read = {(each.symbol, each.day): each for each in found if self._wants_day(each.symbol)}
         self._days = read | self._days  # those of events, which are not older
 
     def _subscription(self) -> Subscription:
