@@ -86,10 +86,10 @@ async def _read_all(url: str, candles: CandleRange, limit: int) -> list[Candle]:
     after: RowKey | None = None
     async with await AsyncConnection.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         while True:
-            page = await reader_of(candles)(connection, candles, limit, after)
+            page = await reader_of(candles)(connection, candles, limit, after, "json")
             for row in json.loads(f"[{page.rows}]", parse_float=Decimal, parse_int=Decimal):
-                figures = row["open"], row["high"], row["low"], row["close"], row["volume"]
-                found.append((datetime.fromisoformat(row["timestamp"]), *figures, int(row["trade_count"])))
+                at, count = datetime.fromisoformat(row["timestamp"]), int(row["trade_count"])
+                found.append((at, row["open"], row["high"], row["low"], row["close"], row["volume"], count))
             if not page.has_more:
                 return found
             after = page.last

@@ -164,41 +164,12 @@ def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstB
 async def _read_page(
     connection: Connection, candles: CandleRange, part: _Part, limit: int, row_format: RowFormat, first: FirstBucket | None
 ) -> Page:
-    coarse, fine = divide(part.segments, part.width)
-    past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
-    how = SessionStatement(
-        coarse.source,
-        bool(fine.parts),
-        _length_of(candles.interval),
-        candles.fill,
-        candles.order,
-        candles.reading_order,
-        row_format,
-        past=bool(past),
-        adjusted=bool(adjustment),
-    )
-    parameters: dict[str, Any] = {
-        "symbol": candles.symbol,
-        "start": part.segments[0].segment.start,
-        "until": max(found.segment.end for found in part.segments),
-        "limit": limit,
-        **coarse.parameters(""),
-        **fine.parameters("fine_"),
-        "fine_minutes": fine.minutes(),
-        **past,
-        **adjustment,
-    }
-    before = None
-    if candles.fill:
-        buckets = _filled_buckets(part, candles, limit, first)
-        before = await _close_before(connection, candles, min(bucket.label for bucket in buckets)) if buckets else None
-        parameters |= {
-            "filled_labels": [bucket.label for bucket in buckets],
-            "filled_starts": [bucket.start for bucket in buckets],
-            "filled_ends": [bucket.end for bucket in buckets],
-            "close_before": before and before.close,
-        }
+    before, filled = None, _filled_buckets(part, candles, limit, first) if candles.fill else []
+    if candles.fill == "previous" and filled:
+        before = await _close_before(connection, candles, min(bucket.label for bucket in filled))
+    how, parameters = _statement_of(candles, part, filled, row_format)
     cursor = connection.cursor(binary=True)
+    parameters |= {"limit": limit, "close_before": before and before.close}
     await cursor.execute(session_statement(how), parameters, prepare=False)
     ((rows, count, stored, settled, state, calendar_state, version),) = await cursor.fetchall()
     is_same = calendar_state == part.schedule.state and (before is None or before.version == version)
@@ -216,20 +187,49 @@ async def _read_page(
     )
 
 
+def _statement_of(
+    candles: CandleRange, part: _Part, filled: Sequence[Bucket], row_format: RowFormat
+) -> tuple[SessionStatement, dict[str, Any]]:
+    """Return the statement of a page and its parameters."""
+    coarse, fine = divide(part.segments, part.width)
+    past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
+    how = SessionStatement(
+        coarse.source,
+        bool(fine.parts),
+        _length_of(candles.interval),
+        candles.fill,
+        candles.order,
+        candles.reading_order,
+        row_format,
+        past=bool(past),
+        adjusted=bool(adjustment),
+    )
+    return how, {
+        "symbol": candles.symbol,
+        "start": part.segments[0].segment.start,
+        "until": max(found.segment.end for found in part.segments),
+        "filled_labels": [bucket.label for bucket in filled],
+        "filled_starts": [bucket.start for bucket in filled],
+        "filled_ends": [bucket.end for bucket in filled],
+        "fine_minutes": fine.minutes(),
+        **coarse.parameters(""),
+        **fine.parameters("fine_"),
+        **past,
+        **adjustment,
+    }
+
+
 class _CloseBefore(NamedTuple):
     close: str | None
     """None without an earlier candle."""
     version: int | None
 
 
-async def _close_before(connection: Connection, candles: CandleRange, label: datetime) -> _CloseBefore | None:
-    """Return the last close of a session before a bucket; None unless empty buckets get it."""
-    if candles.fill != "previous":
-        return None
+async def _close_before(connection: Connection, candles: CandleRange, label: datetime) -> _CloseBefore:
+    """Return the last close of a session before a bucket."""
     earlier = replace(candles, start=EARLIEST, end=label, order="desc", from_end=False, fill=None)
     page = await read_session_candles(connection, earlier, 1, None, "arrays")
-    close = msgspec.json.decode(page.rows)[CLOSE] if page.count else None
-    return _CloseBefore(close, page.version)
+    return _CloseBefore(msgspec.json.decode(page.rows)[CLOSE] if page.count else None, page.version)
 
 
 CLOSE = [column.name for column in CANDLE_COLUMNS].index("close")
