@@ -123,6 +123,17 @@ def test_the_python_generator_understands_the_whole_document_but_for_ndjson_bodi
     ]
 
 
+def call_actions(call: Caller) -> None:
+    """Call the operations of corporate actions."""
+    models = call.models
+    action = models.ActionIn("split", models.ActionInType.SPLIT, date(2000, 1, 3), ratio="4:1")
+    assert call("record_action", symbol="AAPL", body=action).ex_date == date(2000, 1, 3)
+    assert call("correct_action", symbol="AAPL", body=models.ActionCorrectIn("split", "typo", ratio="5:1")).changed
+    assert call("get_symbol_actions", symbol="AAPL").actions[0].ratio == "5:1"
+    assert call("cancel_action", symbol="AAPL", body=models.ActionCancelIn("split", "none")).after is None
+    assert call("get_action_changes", symbol="AAPL").count == 3
+
+
 def test_python_calls_every_operation(call: Caller, document: Document):
     models = call.models
     assert call("add_symbol", body=models.SymbolIn("BRK/B", "Berkshire")).symbol == "BRK/B"
@@ -146,12 +157,7 @@ def test_python_calls_every_operation(call: Caller, document: Document):
     assert answer.action is models.MadeChangeAction.CANCEL
     assert [change.reason for change in call("get_trade_changes", symbol="BRK/B").changes] == ["twice", "typo"]
 
-    action = models.ActionIn("split", models.ActionInType.SPLIT, date(2000, 1, 3), ratio="4:1")
-    assert call("record_action", symbol="AAPL", body=action).ex_date == date(2000, 1, 3)
-    assert call("correct_action", symbol="AAPL", body=models.ActionCorrectIn("split", "typo", ratio="5:1")).changed
-    assert call("get_symbol_actions", symbol="AAPL").actions[0].ratio == "5:1"
-    assert call("cancel_action", symbol="AAPL", body=models.ActionCancelIn("split", "none")).after is None
-    assert call("get_action_changes", symbol="AAPL").count == 3
+    call_actions(call)
 
     assert call("get_latest_price", symbol="BRK/B").price == call("get_price", symbol="brk/b").price == 490
     assert [price.price for price in call("get_latest_prices").prices] == [159, 490]
