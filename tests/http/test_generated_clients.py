@@ -124,6 +124,7 @@ def test_the_python_generator_understands_the_whole_document_but_for_ndjson_bodi
 
 
 def call_actions(call: Caller) -> None:
+    """Call the operations of corporate actions."""
     models = call.models
     action = models.ActionIn("split", models.ActionInType.SPLIT, date(2000, 1, 3), ratio="4:1")
     assert call("record_action", symbol="AAPL", body=action).ex_date == date(2000, 1, 3)
