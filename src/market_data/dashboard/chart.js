@@ -67,6 +67,7 @@ export class Chart {
     this.#series = new ChartSeries(this.#chart, choices.style, () => this.visibleBars);
     // For tests, which can't read the canvas.
     Object.defineProperty(element, "drawnSeries", { get: () => this.#series.points });
+    Object.defineProperty(element, "shadedColumns", { get: () => this.#series.shadedColumns });
     Object.defineProperty(element, "comparedPoints", { get: () => this.#comparison.points });
     Object.defineProperty(element, "visibleTimes", { get: () => this.#viewport.visibleTimes });
     Object.defineProperty(element, "visibleIndexes", { get: () => this.#chart.timeScale().getVisibleLogicalRange() });
@@ -247,9 +248,9 @@ export class Chart {
   }
 
   #draw() {
-    const { symbol, interval } = this.#bound;
+    const { symbol, title } = this.#bound;
     const zone = timeZoneLabel() === "UTC" ? "UTC" : "local time";
-    this.#element.setAttribute("aria-label", `${symbol}, candles of ${interval.title}, times in ${zone}`);
+    this.#element.setAttribute("aria-label", `${symbol}, candles of ${title}, times in ${zone}`);
     this.#series.draw(this.#bound);
     this.#indicators.show(this.#bound);
     this.#applyScale();

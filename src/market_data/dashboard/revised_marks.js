@@ -42,6 +42,7 @@ export class RevisedMarks {
 
   /** Read the marks of candles that were loaded since. */
   extend() {
+    if (!this.#candles.areUtcBuckets) return;
     if (replay) return; // the marks of today would tell what was not known then
     if (this.#oldest < this.#since) this.#reader.request();
   }

@@ -1,0 +1,21 @@
+/** Controls of charts whose symbol has trading sessions: the shown sessions, and the adjustment to corporate actions. */
+
+import { ADJUSTMENTS, choices, SESSIONS } from "./chart_choices.js";
+import { byId } from "./dom.js";
+import { ALWAYS_OPEN } from "./trading_hours.js";
+
+const controls = byId("session-controls");
+const session = /** @type {HTMLSelectElement} */ (byId("chart-session"));
+const adjustment = /** @type {HTMLSelectElement} */ (byId("chart-adjustment"));
+
+session.append(...SESSIONS.map(({ name, title }) => new Option(title, name)));
+adjustment.append(...ADJUSTMENTS.map(({ name, title }) => new Option(title, name)));
+session.addEventListener("change", () => choices.set({ session: /** @type {any} */ (session.value) }));
+adjustment.addEventListener("change", () => choices.set({ adjustment: /** @type {any} */ (adjustment.value) }));
+
+/** Show the choices that apply to a symbol, or none. @param {string} calendar Of the symbol. */
+export function showSessionControls(calendar) {
+  controls.hidden = calendar === ALWAYS_OPEN;
+  session.value = choices.session;
+  adjustment.value = choices.adjustment;
+}
