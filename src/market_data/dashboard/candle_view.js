@@ -49,7 +49,7 @@ export class CandleView {
 
   /** Load and show the newest candles. */
   load() {
-    showSessionControls(this.candles.trading.calendar);
+    showSessionControls(this.candles);
     this.#chart.clear(this.candles);
     showOverlay("loading", "Loading candles…");
     this.reload();

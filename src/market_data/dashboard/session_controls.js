@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { ALWAYS_OPEN } from "./trading_hours.js";
 
 const controls = byId("session-controls");
+const key = byId("session-key");
 const session = /** @type {HTMLSelectElement} */ (byId("chart-session"));
 const adjustment = /** @type {HTMLSelectElement} */ (byId("chart-adjustment"));
 
@@ -13,9 +14,10 @@ adjustment.append(...ADJUSTMENTS.map(({ name, title }) => new Option(title, name
 session.addEventListener("change", () => choices.set({ session: /** @type {any} */ (session.value) }));
 adjustment.addEventListener("change", () => choices.set({ adjustment: /** @type {any} */ (adjustment.value) }));
 
-/** Show the choices that apply to a symbol, or none. @param {string} calendar Of the symbol. */
-export function showSessionControls(calendar) {
-  controls.hidden = calendar === ALWAYS_OPEN;
+/** Show the choices that apply to candles, or none. @param {import("./candles.js").Candles} candles */
+export function showSessionControls({ trading, hours }) {
+  controls.hidden = trading.calendar === ALWAYS_OPEN;
+  key.hidden = controls.hidden || !hours || trading.session === "regular";
   session.value = choices.session;
   adjustment.value = choices.adjustment;
 }
