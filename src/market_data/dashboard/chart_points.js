@@ -18,7 +18,7 @@ export function gap(previous, next, { interval, hours, trading }) {
   const length = interval.seconds;
   if (hours?.known) {
     const max = Math.floor(MAX_GAP_SECONDS / length);
-    return hours.starts(previous, next, length, max, trading.session === "all").map((time) => ({ time }));
+    return hours.starts(previous, next, length, max, trading.session).map((time) => ({ time }));
   }
   const end = Math.min(next, previous + length + MAX_GAP_SECONDS);
   const points = [];

@@ -111,11 +111,14 @@ export class TradingHours {
   /**
    * Return the times between two candles at which a bucket of trading time starts.
    * @param {number} previous @param {number} next @param {number} length Of the buckets. @param {number} max Number of times.
-   * @param {boolean} utc True if buckets start at multiples of their length since 1970, false if they start with each segment.
+   * @param {import("./chart_choices.js").Session} session Buckets start with each segment; those of all trades at multiples of
+   *   their length since 1970.
    */
-  starts(previous, next, length, max, utc) {
+  starts(previous, next, length, max, session) {
     const times = [];
-    for (const { start, close, anchor } of this.between(previous, next)) {
+    const utc = session === "all";
+    for (const { part, start, close, anchor } of this.between(previous, next)) {
+      if (session === "regular" && part !== "regular") continue;
       const grid = utc ? 0 : anchor;
       let time = utc ? Math.ceil(start / length) * length : start;
       if (time <= previous) time = grid + (Math.floor((previous - grid) / length) + 1) * length;
