@@ -6,6 +6,8 @@ import { byId, setText } from "./dom.js";
 import { priceText, updateDecimals } from "./formats.js";
 import { dismissNotice, showNotice } from "./notices.js";
 
+/** @typedef {import("./candles.js").Candles} Candles */
+
 export class ChartComparison {
   #chart;
   #onChange;

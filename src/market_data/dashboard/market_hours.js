@@ -59,7 +59,7 @@ export class MarketHours {
       const hasKnownEnd = (isOpen || status === "break") && Number.isFinite(end);
       this.#hours.set(calendar, {
         status,
-        openedAt: opened ? before.until : (before?.openedAt ?? 0),
+        openedAt: opened ? (before.nextOpen ?? before.until) : (before?.openedAt ?? 0),
         nextOpen,
         nextClose,
         until: hasKnownEnd ? end : Math.min(end, now() + RETRY_MS),

@@ -284,9 +284,17 @@ def test_candles_of_sessions_follow_new_late_and_changed_trades(
     assert "40" not in {str(int(point["close"])) for point in chart_property(page, "drawnSeries")[0]}
 
 
-def weekday_text(time: datetime) -> str:
-    """Return the text of a time within six days."""
-    return f"at {time:%H:%M}" if time.date() == now().date() else f"{time:%a %H:%M}"
+def test_a_chart_without_trades_in_its_sessions_says_so(recorded: RecordedPage, market: Market, connection: Connection):
+    market.trade("10", at=market.minute(ago=150))
+    market.refresh()
+    add_open_market(connection, market)
+    page = recorded.page
+    open_dashboard(page)
+    expect(page.locator("#overlay")).to_have_text(re.compile("^No trades yet in these sessions"))
+    choose(page, "Sessions", "All trades")
+    expect_chart(page, candles=1)
+    expect(page.locator("#overlay")).to_be_hidden()
+    assert legend_value(page, "session") == "market closed"
 
 
 def answer(page: Page, **fields: Any) -> None:
