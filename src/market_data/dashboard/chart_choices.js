@@ -35,9 +35,9 @@ export const SESSIONS = Object.freeze([
 /** @type {readonly {name: Adjustment, title: string}[]} The first is the default. */
 export const ADJUSTMENTS = Object.freeze([
   { name: "raw", title: "Not adjusted" },
-  { name: "split", title: "Splits" },
-  { name: "dividend", title: "Dividends" },
-  { name: "all", title: "All actions" },
+  { name: "split", title: "Split-adjusted" },
+  { name: "dividend", title: "Dividend-adjusted" },
+  { name: "all", title: "Fully adjusted" },
 ]);
 const SYMBOL_PATTERN = /^[^,\s][^,]{0,63}$/;
 

@@ -223,13 +223,13 @@ def test_prices_are_adjusted_for_splits(recorded: RecordedPage, sessions: Sequen
     open_dashboard(page, "?symbol=IBM&interval=1d&session=all")
     expect_chart(page, candles=7)
     raw = [point["close"] for point in chart_property(page, "drawnSeries")[0]]
-    choose(page, "Adjust for", "Splits")
+    choose(page, "Adjustment", "Split-adjusted")
     expect(page.locator("#chart")).to_have_accessible_name(re.compile("adjusted for splits"))
     adjusted = [*(close / 4 for close in raw[:4]), *raw[4:]]
     eventually(lambda: [point["close"] for point in chart_property(page, "drawnSeries")[0]] == adjusted, 20)
     expect(page).to_have_url(re.compile("&adjustment=split$"))
     open_dashboard(page, "?symbol=IBM&interval=1d")
-    expect(page.get_by_label("Adjust for")).to_have_value("split")
+    expect(page.get_by_label("Adjustment")).to_have_value("split")
 
 
 def test_comparison_with_a_symbol_that_is_always_traded_adds_no_columns(
