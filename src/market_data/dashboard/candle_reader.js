@@ -126,8 +126,10 @@ export class CandleReader {
   /** @param {{from: number, until: number}} range */
   async #readChanged({ from, until }) {
     this.#changed = null;
+    const first = !this.#candles.bars.length;
     try {
       const applied = await this.#candles.loadChanged(from, until, this.#signal);
+      if (first && applied.length) return this.#onRead(true);
       for (const each of applied) if (each.change !== "ignored") this.#onApplied(each);
     } catch (error) {
       this.#outdated = "all";

@@ -12,8 +12,8 @@ const SECONDS_PER_DAY = 86_400;
 const SECONDS_PER_HOUR = 3600;
 /** Sessions are read until so long after the newest candle. */
 const HOURS_AHEAD = 7 * SECONDS_PER_DAY;
-/** Time of the first page: markets are closed for most of the week. */
-const [CLOSED_RATIO, MAX_SESSIONS_AHEAD] = [3, 400 * SECONDS_PER_DAY];
+/** The first page is likely to cover so many times the length of its candles: markets are closed for most of the week. */
+const CLOSED_RATIO = 3;
 /** Texts of the choices in which candles differ from those of all trades. @type {Record<string, string>} */
 const SESSION_TEXTS = { extended: ", extended hours", regular: ", regular hours", all: "" };
 /** @type {Record<string, string>} */
@@ -199,7 +199,7 @@ export class Candles {
   /** Read the sessions that the first page is likely to have, while it is read. @param {AbortSignal} signal */
   async #coverNewest(signal) {
     const newest = now() / 1000;
-    const age = Math.min(CLOSED_RATIO * FIRST_PAGE_SIZE * this.interval.seconds, MAX_SESSIONS_AHEAD);
+    const age = CLOSED_RATIO * FIRST_PAGE_SIZE * this.interval.seconds;
     await this.hours?.cover(newest - age, newest + HOURS_AHEAD, signal);
   }
 

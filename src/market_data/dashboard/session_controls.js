@@ -6,6 +6,8 @@ import { ALWAYS_OPEN } from "./trading_hours.js";
 
 const controls = byId("session-controls");
 const key = byId("session-key");
+const chart = byId("chart");
+const DESCRIPTION = chart.getAttribute("aria-describedby");
 const session = /** @type {HTMLSelectElement} */ (byId("chart-session"));
 const adjustment = /** @type {HTMLSelectElement} */ (byId("chart-adjustment"));
 
@@ -18,6 +20,7 @@ adjustment.addEventListener("change", () => choices.set({ adjustment: /** @type 
 export function showSessionControls({ trading, hours }) {
   controls.hidden = trading.calendar === ALWAYS_OPEN;
   key.hidden = controls.hidden || !hours || trading.session === "regular";
+  chart.setAttribute("aria-describedby", key.hidden ? DESCRIPTION : `${DESCRIPTION} ${key.id}`); // even hidden text describes
   session.value = choices.session;
   adjustment.value = choices.adjustment;
 }

@@ -291,6 +291,14 @@ def test_a_chart_without_trades_in_its_sessions_says_so(recorded: RecordedPage, 
     page = recorded.page
     open_dashboard(page)
     expect(page.locator("#overlay")).to_have_text(re.compile("^No trades yet in these sessions"))
+    at = market.minute(ago=20)
+    for time in (at, at + STEP):
+        market.late_trade("11", at=time)
+    expect_chart(page, candles=2)
+    expect(page.locator("#overlay")).to_be_hidden()
+    eventually(lambda: 0 < chart_property(page, "visibleIndexes")["to"] < 5, 20)  # they fill the pane
+    market.cancel("11")
+    expect(page.locator("#overlay")).to_have_text(re.compile("^No trades yet in these sessions"))
     choose(page, "Sessions", "All trades")
     expect_chart(page, candles=1)
     expect(page.locator("#overlay")).to_be_hidden()
@@ -362,6 +370,7 @@ def test_symbols_that_are_always_traded_have_neither_controls_nor_requests_of_se
     for hidden in ("#session-controls", "#market", "#legend [data-field=session]"):
         expect(page.locator(hidden)).to_be_hidden()
     expect(page.locator("#chart")).to_have_accessible_name("AAPL, candles of 1 minute, times in UTC")
+    expect(page.locator("#chart")).not_to_have_accessible_description(re.compile("Pre-market"))
     assert chart_property(page, "shadedColumns") == []
     requests = [url for path in ("/candles?", "/calendars/", "/market/") for url in recorded.requests_with(path)]
     assert [url for url in requests if re.search("session=|adjustment=|/calendars/|/market/", url)] == []
