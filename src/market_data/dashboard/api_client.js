@@ -37,7 +37,7 @@ function takeEarlyRequest(url) {
  * @throws {ApiError} If the service rejects the request or can't be reached.
  */
 export async function getJson(path, parameters = {}, signal = undefined) {
-  const past = replay && PAST.has(path) ? { as_of: replay.asOf } : {};
+  const past = replay && (PAST.has(path) || path.startsWith("/calendars/")) ? { as_of: replay.asOf } : {};
   const query = new URLSearchParams(Object.entries({ ...parameters, ...past }).map(([name, value]) => [name, String(value)]));
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response;

@@ -68,7 +68,7 @@ const chart = new Chart(byId("chart"), {
   onNearOldest: (until) => view?.loadOlder(until),
   onCrosshair: (bar, byKeyboard) => view && showCandle(view.candles, bar ?? view.candles.bars.at(-1), byKeyboard),
   onScroll: (away) => (byId("latest").hidden = !away),
-  onChoose: (time) => explainCandle(symbol, interval, time),
+  onChoose: (time) => view && explainCandle(view.candles, time),
 });
 const snapshots = new Snapshots({ onRead: showSnapshots, onError: showPricesError });
 const watchList = new WatchList(snapshots, {
@@ -254,10 +254,10 @@ function mark(newSymbol, newInterval) {
 function show(newSymbol, newInterval) {
   mark(newSymbol, newInterval);
   const symbolChanged = newSymbol !== symbol;
-  if (!symbolChanged && newInterval === interval && view) return;
+  if (!symbolChanged && newInterval === interval && view && !view.isOutdated) return;
   [symbol, interval] = [newSymbol, newInterval];
   view?.close();
-  view = new CandleView(chart, symbol, interval, showHistory);
+  view = new CandleView(chart, watchList.listing(symbol) ?? { symbol }, interval, showHistory);
   showCandle(view.candles, undefined);
   byId("history").textContent = "\u00a0";
   subscribe(); // before the requests: the new connection continues after the last event until now
@@ -291,7 +291,7 @@ function bindControls() {
   });
   preparePrinting(chart);
   bindReplay(stream);
-  choices.addEventListener("change", subscribe);
+  choices.addEventListener("change", () => (view?.isOutdated ? show(symbol, interval) : subscribe()));
   byId("latest").addEventListener("click", () => chart.showLatest());
   byId("theme").addEventListener("click", toggleTheme);
   byId("help").addEventListener("click", showShortcuts);

@@ -10,22 +10,24 @@ const dialog = /** @type {HTMLDialogElement} */ (byId("explanation"));
 const title = byId("explanation-title");
 const content = byId("explanation-content");
 const CAUSES = { late: "Late trades", correct: "Correction", cancel: "Cancellation", reload: "Bulk history" };
+const NOT_EXPLAINED =
+  "Candles of sessions have no explanation. Those of all trades have one, and those of less than an hour.";
 let reading = new AbortController();
 
 dialog.addEventListener("close", () => reading.abort());
 
 /**
  * Open the dialog, and read the explanation.
- * @param {string} symbol
- * @param {import("./intervals.js").Interval} interval
+ * @param {import("./candles.js").Candles} candles
  * @param {number} time Start of the bucket, in seconds since 1970.
  */
-export async function explainCandle(symbol, interval, time) {
+export async function explainCandle({ symbol, interval, areUtcBuckets }, time) {
   reading.abort();
   const { signal } = (reading = new AbortController());
   title.textContent = `${symbol}, ${interval.title}, ${bucketText(time, interval.seconds)}`;
-  content.replaceChildren(element("p", "Loading…"));
+  content.replaceChildren(element("p", areUtcBuckets ? "Loading…" : NOT_EXPLAINED));
   if (!dialog.open) dialog.showModal();
+  if (!areUtcBuckets) return;
   const timestamp = isoTime(time);
   try {
     const explanation = await getJson("/candles/explain", { symbol, interval: interval.name, timestamp }, signal);

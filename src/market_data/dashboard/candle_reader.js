@@ -1,6 +1,13 @@
 /** Reads the candles of one symbol and interval, and applies stream events to them. */
 
-import { Reader } from "./retry.js";
+import { delayed, Reader } from "./retry.js";
+
+/** Candles that the stream does not have are read again so long after an event that concerns them. */
+const CHANGE_MS = 1000;
+/** The closing auction lasts at most so long, in seconds. Its trades belong to the bucket before. */
+const MAX_AUCTION = 1800;
+/** With changes that are further apart, all loaded candles are read. */
+const MAX_CHANGED = 2000;
 
 /** @typedef {import("./candles.js").Bar} Bar @typedef {import("./candles.js").Change} Change */
 
@@ -16,19 +23,25 @@ export class CandleReader {
   #olderUntil = Infinity;
   /** @type {any[] | null} Candle events since the start of the request that runs. */
   #eventsSinceRequest = null;
+  /** @type {{from: number, until: number} | null} Times of changed candles that the stream does not have. */
+  #changed = null;
+  #onApplied;
   #reader;
+  #readSoon = delayed(() => this.#reader.request(), CHANGE_MS);
 
   /**
    * @param {import("./candles.js").Candles} candles
    * @param {AbortSignal} signal Ends everything.
    * @param {object} callbacks
    * @param {(first: boolean) => void} callbacks.onRead True if there was no candle before.
+   * @param {(applied: {bar: Bar, change: Change}) => void} callbacks.onApplied A candle was read again, and has changed.
    * @param {(error: Error) => Promise<unknown> | void} callbacks.onError Its promise ends the delay of the repetition early.
    */
-  constructor(candles, signal, { onRead, onError }) {
+  constructor(candles, signal, { onRead, onApplied, onError }) {
     this.#candles = candles;
     this.#signal = signal;
     this.#onRead = onRead;
+    this.#onApplied = onApplied;
     this.#reader = new Reader(() => this.#readNeeded(), onError, signal);
   }
 
@@ -56,14 +69,19 @@ export class CandleReader {
     this.#reader.request();
   }
 
+  /** @param {any} candle Event of the stream. @returns {boolean} False if it is of another symbol or interval. */
+  concerns(candle) {
+    return candle.symbol === this.#candles.symbol && candle.interval === this.#candles.interval.name;
+  }
+
   /**
    * Apply a candle event of the stream; those of other symbols and intervals are ignored.
    * @param {any} candle
-   * @returns {{bar: Bar, change: Change} | null} Null if nothing has changed.
+   * @returns {{bar: Bar, change: Change} | null} Null if nothing has changed, or if the candle must be read.
    */
   apply(candle) {
-    const { symbol, interval } = this.#candles;
-    if (candle.symbol !== symbol || candle.interval !== interval.name) return null;
+    if (!this.concerns(candle)) return null;
+    if (!this.#candles.areStreamed) return this.#noteChange(Date.parse(candle.timestamp) / 1000);
     this.#eventsSinceRequest?.push(candle);
     if (!this.#loaded) return null;
     const applied = this.#candles.apply(candle);
@@ -72,10 +90,23 @@ export class CandleReader {
     return applied;
   }
 
+  /** Read the candles again that overlap a bucket of UTC. @param {number} time Its start. */
+  #noteChange(time) {
+    const length = this.#candles.interval.seconds;
+    const { from, until } = this.#changed ?? { from: Infinity, until: -Infinity };
+    this.#changed = { from: Math.min(from, time - length - MAX_AUCTION), until: Math.max(until, time + 2 * length) };
+    this.#readSoon();
+    return null;
+  }
+
   async #readNeeded() {
-    const [candles, outdated] = [this.#candles, this.#outdated];
+    const candles = this.#candles;
+    if (this.#changed && this.#changed.until - this.#changed.from > MAX_CHANGED * candles.interval.seconds)
+      this.#outdated = "all";
+    const outdated = this.#outdated;
     if (outdated !== "nothing") {
       this.#outdated = "nothing";
+      if (outdated === "all") this.#changed = null;
       try {
         await this.#read(() => candles.loadNewest(this.#signal, outdated === "all"));
       } catch (error) {
@@ -83,12 +114,27 @@ export class CandleReader {
         throw error;
       }
     }
+    if (this.#changed) await this.#readChanged(this.#changed);
     while (this.#needsOlder && candles.bars.length && !candles.complete) {
       await this.#read(() => candles.loadOlder(this.#signal, this.#olderUntil));
       if (candles.bars[0].time <= this.#olderUntil) break;
     }
     this.#needsOlder = false;
     this.#olderUntil = Infinity;
+  }
+
+  /** @param {{from: number, until: number}} range */
+  async #readChanged({ from, until }) {
+    this.#changed = null;
+    const first = !this.#candles.bars.length;
+    try {
+      const applied = await this.#candles.loadChanged(from, until, this.#signal);
+      if (first && applied.length) return this.#onRead(true);
+      for (const each of applied) if (each.change !== "ignored") this.#onApplied(each);
+    } catch (error) {
+      this.#outdated = "all";
+      throw error;
+    }
   }
 
   /** Read candles, and apply the events that arrived meanwhile again: they may be newer. @param {() => Promise<void>} load */

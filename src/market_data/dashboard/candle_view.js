@@ -2,9 +2,13 @@
 
 import { CandleReader } from "./candle_reader.js";
 import { Candles } from "./candles.js";
+import { choices } from "./chart_choices.js";
 import { hideOverlay, retryClicked, showOverlay } from "./chart_overlay.js";
 import { dismissNotice, showNotice } from "./notices.js";
 import { RevisedMarks } from "./revised_marks.js";
+import { showSessionControls } from "./session_controls.js";
+
+/** @typedef {import("./candles.js").Bar} Bar @typedef {import("./candles.js").Change} Change */
 
 export class CandleView {
   #chart;
@@ -17,16 +21,17 @@ export class CandleView {
 
   /**
    * @param {import("./chart.js").Chart} chart
-   * @param {string} symbol
+   * @param {{symbol: string, calendar?: string}} listing
    * @param {import("./intervals.js").Interval} interval
    * @param {() => void} onChange Called after every change of the candles.
    */
-  constructor(chart, symbol, interval, onChange) {
+  constructor(chart, { symbol, calendar }, interval, onChange) {
     this.#chart = chart;
     this.#onChange = onChange;
-    this.candles = new Candles(symbol, interval);
+    this.candles = new Candles(symbol, interval, choices.tradingOf(calendar));
     this.#reader = new CandleReader(this.candles, this.#closed.signal, {
       onRead: (first) => this.#show({ keepRange: !first }),
+      onApplied: (applied) => this.#showApplied(applied),
       onError: (error) => this.#showError(error),
     });
     this.#marks = new RevisedMarks(this.candles, this.#closed.signal, {
@@ -35,8 +40,16 @@ export class CandleView {
     });
   }
 
+  /** @returns {boolean} True if the user has chosen other sessions or another adjustment since. */
+  get isOutdated() {
+    const { calendar, session, adjustment } = this.candles.trading;
+    const chosen = choices.tradingOf(calendar);
+    return session !== chosen.session || adjustment !== chosen.adjustment;
+  }
+
   /** Load and show the newest candles. */
   load() {
+    showSessionControls(this.candles);
     this.#chart.clear(this.candles);
     showOverlay("loading", "Loading candles…");
     this.reload();
@@ -61,9 +74,12 @@ export class CandleView {
   /** Apply a candle event of the stream. @param {any} candle */
   apply(candle) {
     const applied = this.#reader.apply(candle);
-    if (!applied) return;
-    this.#marks.apply(candle);
-    const { bar, change } = applied;
+    if (applied || (this.#reader.concerns(candle) && !this.candles.areStreamed)) this.#marks.apply(candle);
+    if (applied) this.#showApplied(applied);
+  }
+
+  /** @param {{bar: Bar, change: Change}} applied */
+  #showApplied({ bar, change }) {
     if (change === "moved" || this.#redrawQueued) return this.#queueRedraw();
     this.#chart.update(bar, change === "earlier");
     hideOverlay();
@@ -99,7 +115,9 @@ export class CandleView {
     this.#marks.extend();
     dismissNotice("candles");
     if (this.candles.bars.length) hideOverlay();
-    else showOverlay("empty", "No trades yet. Candles appear with the first trade.");
+    else if (this.candles.trading.session === "all")
+      showOverlay("empty", "No trades yet. Candles appear with the first trade.");
+    else showOverlay("empty", "No trades yet in these sessions. “All trades” has those outside of them.");
     this.#onChange();
   }
 

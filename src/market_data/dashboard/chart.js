@@ -67,6 +67,7 @@ export class Chart {
     this.#series = new ChartSeries(this.#chart, choices.style, () => this.visibleBars);
     // For tests, which can't read the canvas.
     Object.defineProperty(element, "drawnSeries", { get: () => this.#series.points });
+    Object.defineProperty(element, "shadedColumns", { get: () => this.#series.shadedColumns });
     Object.defineProperty(element, "comparedPoints", { get: () => this.#comparison.points });
     Object.defineProperty(element, "visibleTimes", { get: () => this.#viewport.visibleTimes });
     Object.defineProperty(element, "visibleIndexes", { get: () => this.#chart.timeScale().getVisibleLogicalRange() });
@@ -114,9 +115,9 @@ export class Chart {
   /** @param {Bar} bar @param {boolean} earlier True if it is not the last bar. */
   update(bar, earlier) {
     const added = this.#series.update(bar, earlier);
-    if (earlier) this.#indicators.show(this.#bound);
+    if (earlier) this.#indicators.show(this.candles);
     else this.#indicators.update();
-    if (added && this.#bound.bars.length === 1) {
+    if (added && this.candles.bars.length === 1) {
       this.applyRange();
       this.#comparison.extend();
     } else if (added) this.#viewport.onAppend();
@@ -131,7 +132,7 @@ export class Chart {
   /** Show the range that the user has chosen. */
   applyRange() {
     const { name, from, to } = choices.range;
-    const { bars, interval } = this.#bound;
+    const { bars, interval } = this.candles;
     const newest = bars.at(-1)?.time;
     if (newest === undefined) return;
     clearTimeout(this.#rangeTimer); // of a scroll before
@@ -180,7 +181,7 @@ export class Chart {
 
   /** @returns {Candles} */
   get candles() {
-    return this.#bound;
+    return /** @type {Candles} */ (this.#candles);
   }
 
   /** @returns {Bar[]} */
@@ -192,7 +193,7 @@ export class Chart {
 
   /** @param {Bar} bar @returns {Record<string, number | null>} Values of the indicators and the comparison by label. */
   linesAt(bar) {
-    const values = this.#indicators.valuesAt(this.#bound.indexAt(bar.time));
+    const values = this.#indicators.valuesAt(this.candles.indexAt(bar.time));
     const { symbol } = this.#comparison;
     return symbol ? { ...values, [symbol]: this.#comparison.closeAt(bar.time) } : values;
   }
@@ -217,10 +218,6 @@ export class Chart {
   #tickText = (/** @type {number} */ time, /** @type {number} */ type) =>
     tickText(time, type, this.#intervalSeconds >= SECONDS_PER_DAY);
 
-  get #bound() {
-    return /** @type {Candles} */ (this.#candles);
-  }
-
   get #intervalSeconds() {
     return this.#candles?.interval.seconds ?? 60;
   }
@@ -236,22 +233,22 @@ export class Chart {
   }
 
   #loadForIndicators() {
-    const { bars, complete } = this.#bound;
-    const since = this.#indicators.since(this.#bound);
+    const { bars, complete } = this.candles;
+    const since = this.#indicators.since(this.candles);
     if (bars.length && !complete && bars[0].time > since) this.#callbacks.onNearOldest(since);
   }
 
   #applyScale() {
-    this.#hasNonPositivePrices = this.#bound.bars.some(({ low }) => low <= 0);
-    this.#element.dataset.scale = applyScale(this.#chart, this.#bound.symbol, this.#hasNonPositivePrices, this.#comparison);
+    this.#hasNonPositivePrices = this.candles.bars.some(({ low }) => low <= 0);
+    this.#element.dataset.scale = applyScale(this.#chart, this.candles.symbol, this.#hasNonPositivePrices, this.#comparison);
   }
 
   #draw() {
-    const { symbol, interval } = this.#bound;
+    const { symbol, title } = this.candles;
     const zone = timeZoneLabel() === "UTC" ? "UTC" : "local time";
-    this.#element.setAttribute("aria-label", `${symbol}, candles of ${interval.title}, times in ${zone}`);
-    this.#series.draw(this.#bound);
-    this.#indicators.show(this.#bound);
+    this.#element.setAttribute("aria-label", `${symbol}, candles of ${title}, times in ${zone}`);
+    this.#series.draw(this.candles);
+    this.#indicators.show(this.candles);
     this.#applyScale();
     this.#exposeState();
   }
@@ -282,7 +279,7 @@ export class Chart {
     clearTimeout(this.#rangeTimer);
     this.#rangeTimer = setTimeout(() => {
       const times = this.#viewport.chosenTimes;
-      const { symbol, interval } = this.#bound;
+      const { symbol, interval } = this.candles;
       if (times) choices.setRange({ ...times, symbol, interval: interval.name });
     }, RANGE_DEBOUNCE_MS);
   }
@@ -316,7 +313,7 @@ export class Chart {
 
   /** Publish the state as data attributes, because tests can't read the canvas; show the values of the lines. */
   #exposeState() {
-    const { bars, symbol, interval } = this.#bound;
+    const { bars, symbol, interval } = this.candles;
     Object.assign(this.#element.dataset, {
       symbol,
       interval: interval.name,

@@ -1,15 +1,18 @@
 /**
- * Choices of the user for the chart: style, scale, indicators, comparison and visible range. All are in the URL unless they
- * are the default. Style, scale and indicators also last in the browser, for URLs without them.
+ * Choices of the user for the chart: style, scale, indicators, sessions, adjustment, comparison and visible range. All are in
+ * the URL unless they are the default. All but the last two also last in the browser, for URLs without them.
  */
 
 import { INDICATORS } from "./chart_indicators.js";
 import { findRange } from "./ranges.js";
 import { readStored, store } from "./storage.js";
+import { ALWAYS_OPEN } from "./trading_hours.js";
 import { readChartParameter, readUrl, setChartParameters } from "./url_state.js";
 
 /** @typedef {import("./chart_points.js").Style} Style @typedef {"linear" | "log" | "percent"} Scale */
 /** @typedef {import("./ranges.js").RangeName} RangeName */
+/** @typedef {"extended" | "regular" | "all"} Session @typedef {"raw" | "split" | "dividend" | "all"} Adjustment */
+/** @typedef {{calendar: string, session: Session, adjustment: Adjustment}} Trading What candles are made of. */
 
 /**
  * @typedef {object} VisibleRange Times in seconds.
@@ -23,6 +26,19 @@ import { readChartParameter, readUrl, setChartParameters } from "./url_state.js"
 const STYLES = ["candles", "line", "area"];
 /** @type {readonly Scale[]} */
 const SCALES = ["linear", "log", "percent"];
+/** @type {readonly {name: Session, title: string}[]} The first is the default. */
+export const SESSIONS = Object.freeze([
+  { name: "extended", title: "Extended hours" },
+  { name: "regular", title: "Regular hours" },
+  { name: "all", title: "All trades" },
+]);
+/** @type {readonly {name: Adjustment, title: string}[]} The first is the default. */
+export const ADJUSTMENTS = Object.freeze([
+  { name: "raw", title: "Not adjusted" },
+  { name: "split", title: "Split-adjusted" },
+  { name: "dividend", title: "Dividend-adjusted" },
+  { name: "all", title: "Fully adjusted" },
+]);
 const SYMBOL_PATTERN = /^[^,\s][^,]{0,63}$/;
 
 /** @type {VisibleRange} */
@@ -51,6 +67,10 @@ class ChartChoices extends EventTarget {
   scale = SCALES.find((each) => each === initial("scale")) ?? SCALES[0];
   /** @type {string[]} Names, in the order of `INDICATORS`. */
   indicators = [];
+  /** Of symbols that have sessions, see `tradingOf()`. @type {Session} */
+  session = SESSIONS.find(({ name }) => name === initial("session"))?.name ?? SESSIONS[0].name;
+  /** @type {Adjustment} */
+  adjustment = ADJUSTMENTS.find(({ name }) => name === initial("adjustment"))?.name ?? ADJUSTMENTS[0].name;
   /** Symbol of the comparison; empty if there is none. */
   compare = "";
   range = NEWEST;
@@ -73,14 +93,22 @@ class ChartChoices extends EventTarget {
     return name !== this.range.name || from !== this.range.from || to !== this.range.to;
   }
 
-  /** @param {Partial<Pick<ChartChoices, "style" | "scale" | "indicators" | "compare">>} choices */
+  /** @param {Partial<Pick<ChartChoices, "style" | "scale" | "indicators" | "session" | "adjustment" | "compare">>} choices */
   set(choices) {
     Object.assign(this, choices);
     store("chart-style", this.style === STYLES[0] ? undefined : this.style);
     store("chart-scale", this.scale === SCALES[0] ? undefined : this.scale);
     store("chart-indicators", this.indicators.join() || undefined);
+    store("chart-session", this.session === SESSIONS[0].name ? undefined : this.session);
+    store("chart-adjustment", this.adjustment === ADJUSTMENTS[0].name ? undefined : this.adjustment);
     this.#write();
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {string} [calendar] Of a symbol. @returns {Trading} Of a symbol that is always traded: all trades, unadjusted. */
+  tradingOf(calendar = ALWAYS_OPEN) {
+    if (calendar === ALWAYS_OPEN) return { calendar, session: "all", adjustment: "raw" };
+    return { calendar, session: this.session, adjustment: this.adjustment };
   }
 
   /** @param {Partial<VisibleRange>} range Replaces the whole range. */
@@ -121,6 +149,8 @@ class ChartChoices extends EventTarget {
       ["style", this.style === STYLES[0] ? "" : this.style],
       ["scale", this.scale === SCALES[0] ? "" : this.scale],
       ["indicators", this.indicators.join()],
+      ["session", this.session === SESSIONS[0].name ? "" : this.session],
+      ["adjustment", this.adjustment === ADJUSTMENTS[0].name ? "" : this.adjustment],
       ["compare", this.compare],
       ["range", name ?? ""],
       ["from", from === null ? "" : timeParameter(from)],

@@ -5,7 +5,7 @@ import { colours } from "./theme.js";
 
 const NAMES = [
   ...["up", "down", "flat", "volume-up", "volume-down", "volume-flat", "label-up", "label-down", "area", "compared"],
-  ...["panel", "grid", "muted", "line", "crosshair", "label", ...INDICATORS.map(({ colour }) => colour)],
+  ...["panel", "grid", "muted", "line", "crosshair", "label", "pre", "post", "session-strip", ...INDICATORS.map(({ colour }) => colour)],
 ];
 
 /** @param {"light"} [theme] Instead of the current one. */

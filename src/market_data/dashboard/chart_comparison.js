@@ -2,10 +2,11 @@
 
 import { LineSeries, LineStyle } from "./lightweight-charts.standalone.production.mjs";
 import { CandleReader } from "./candle_reader.js";
-import { Candles } from "./candles.js";
 import { byId, setText } from "./dom.js";
 import { priceText, updateDecimals } from "./formats.js";
 import { dismissNotice, showNotice } from "./notices.js";
+
+/** @typedef {import("./candles.js").Candles} Candles */
 
 export class ChartComparison {
   #chart;
@@ -57,7 +58,7 @@ export class ChartComparison {
     if (this.#series) this.#chart.removeSeries(this.#series);
     this.#series = null;
     this.#main = main;
-    this.#candles = symbol ? new Candles(symbol, main.interval) : null;
+    this.#candles = symbol ? main.like(symbol) : null;
     this.#reader = null;
     byId("comparison").hidden = !symbol;
     if (!this.#candles) return;
@@ -76,6 +77,7 @@ export class ChartComparison {
         dismissNotice("comparison");
         this.extend();
       },
+      onApplied: (applied) => this.#showApplied(applied),
       onError: ({ message }) => showNotice("comparison", `Can't load the candles of ${symbol}. ${message}`),
     });
     this.reload();
@@ -108,10 +110,13 @@ export class ChartComparison {
   /** Apply a candle event of the stream. @param {any} candle */
   apply(candle) {
     const applied = this.#reader?.apply(candle);
-    if (!applied) return;
-    const { bar, change } = applied;
+    if (applied) this.#showApplied(applied);
+  }
+
+  /** @param {{bar: import("./candles.js").Bar, change: import("./candles.js").Change}} applied */
+  #showApplied({ bar, change }) {
     if (change === "moved") return this.#draw();
-    if (bar.time >= (this.#main?.bars[0]?.time ?? Infinity))
+    if (bar.time >= (this.#main?.bars[0]?.time ?? Infinity) && this.#hasColumn(bar))
       this.#series.update({ time: bar.time, value: bar.close }, change === "earlier");
     this.#onChange();
   }
@@ -123,13 +128,19 @@ export class ChartComparison {
     setText(byId("comparison-close"), priceText(this.symbol, close));
   }
 
+  /** @param {{time: number}} bar @returns {boolean} False if it would open a column in time without a session. */
+  #hasColumn({ time }) {
+    const main = this.#main;
+    return !main || main.trading.session === "all" || main.bars[main.indexAt(time)]?.time === time;
+  }
+
   #draw() {
     if (!this.#candles || !this.#main) return;
     const { bars, symbol } = this.#candles;
     updateDecimals(symbol, ...bars.slice(-200).map(({ close }) => close));
     const start = this.#main.bars[0]?.time ?? Infinity;
     this.#series.setData(
-      bars.slice(this.#candles.indexAt(start)).map(({ time, close }) => ({ time, value: close })),
+      bars.slice(this.#candles.indexAt(start)).filter((bar) => this.#hasColumn(bar)).map(({ time, close }) => ({ time, value: close })),
     );
     this.#onChange();
   }

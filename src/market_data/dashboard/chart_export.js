@@ -13,10 +13,10 @@ const COLUMNS = ["timestamp", "open", "high", "low", "close", "volume", "vwap", 
 
 /** @param {Chart} chart @returns {string} Symbol, interval and visible times. */
 export function description(chart) {
-  const { symbol, interval } = chart.candles;
+  const { symbol, interval, title } = chart.candles;
   const bars = chart.visibleBars;
   const [first, last] = [bars[0], bars.at(-1)].map((bar) => (bar ? bucketText(bar.time, interval.seconds) : "—"));
-  return `${symbol} · ${interval.title} · ${first} to ${last} ${timeZoneLabel()}`;
+  return `${symbol} · ${title} · ${first} to ${last} ${timeZoneLabel()}`;
 }
 
 /** @param {Chart} chart */

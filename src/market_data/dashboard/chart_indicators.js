@@ -62,11 +62,12 @@ export const INDICATORS = Object.freeze([
   {
     name: "vwap",
     label: "VWAP",
-    title: "Volume-weighted average price since the start of the UTC day (of the year for candles of a day and more)",
+    title:
+      "Volume-weighted average price since the start of the UTC day or trading session (of the year for candles of a day and more)",
     colour: "line-4",
     lineStyle: LargeDashed,
-    compute: ({ bars, interval, complete }) => volumeWeightedAverage(bars, interval.seconds, complete),
-    since: ({ bars, interval }) => sessionStart(bars[bars.length - 1].time, interval.seconds),
+    compute: (candles) => volumeWeightedAverage(candles.bars, startIn(candles), candles.complete),
+    since: (candles) => startIn(candles)(candles.bars[candles.bars.length - 1].time),
   },
   {
     name: "rsi14",
@@ -78,6 +79,11 @@ export const INDICATORS = Object.freeze([
     compute: ({ bars }) => relativeStrengthIndex(bars, RSI_LENGTH),
   },
 ]);
+
+/** @param {Candles} candles @returns {(time: number) => number} Start of the trading session of a time, or of its UTC day. */
+function startIn({ hours, interval }) {
+  return (time) => hours?.at(time)?.session ?? sessionStart(time, interval.seconds);
+}
 
 /** @typedef {{indicator: Indicator, series: any, values: Values, output: HTMLElement}} Shown */
 

@@ -1,6 +1,7 @@
 /** Candles as points of the chart's series. */
 
 /** @typedef {import("./candles.js").Bar} Bar @typedef {"candles" | "line" | "area"} Style */
+/** @typedef {Pick<import("./candles.js").Candles, "interval" | "hours" | "trading">} Buckets */
 
 /** Longest gap drawn without candles. A closed market or a symbol that trades rarely would leave the chart empty. */
 const MAX_GAP_SECONDS = 3600;
@@ -9,11 +10,16 @@ const MAX_VOLUME_RATIO = 3;
 const MAX_SAMPLES = 500;
 
 /**
- * @param {number} previous Time of a candle. @param {number} next Time of the following one. @param {number} length Of the
- * buckets, in seconds.
- * @returns {{time: number}[]} Points without a candle in between, which leave a gap.
+ * @param {number} previous Time of a candle. @param {number} next Time of the following one.
+ * @param {Buckets} buckets
+ * @returns {{time: number}[]} Points without a candle in between, which leave a gap. Closed time leaves none.
  */
-export function gap(previous, next, length) {
+export function gap(previous, next, { interval, hours, trading }) {
+  const length = interval.seconds;
+  if (hours?.known) {
+    const max = Math.floor(MAX_GAP_SECONDS / length);
+    return hours.starts(previous, next, length, max, trading.session).map((time) => ({ time }));
+  }
   const end = Math.min(next, previous + length + MAX_GAP_SECONDS);
   const points = [];
   for (let time = previous + length; time + length <= end; time += length) points.push({ time });
@@ -21,15 +27,15 @@ export function gap(previous, next, length) {
 }
 
 /**
- * @param {readonly Bar[]} bars
- * @param {number} length Of the buckets, in seconds.
+ * @param {Buckets & {bars: readonly Bar[]}} candles
  * @param {(bar: Bar) => object} toPoint
  */
-export function withGaps(bars, length, toPoint) {
+export function withGaps(candles, toPoint) {
+  const { bars, interval } = candles;
   const points = [];
   for (let index = 0; index < bars.length; index++) {
-    if (index && bars[index].time > bars[index - 1].time + length)
-      points.push(...gap(bars[index - 1].time, bars[index].time, length));
+    if (index && bars[index].time > bars[index - 1].time + interval.seconds)
+      points.push(...gap(bars[index - 1].time, bars[index].time, candles));
     points.push(toPoint(bars[index]));
   }
   return points;

@@ -9,6 +9,7 @@ import {
 } from "./lightweight-charts.standalone.production.mjs";
 import { gap, maxVolume, pointOf, trend, withGaps } from "./chart_points.js";
 import { priceText, updateDecimals, volumeText } from "./formats.js";
+import { SessionShading } from "./session_shading.js";
 import { VolumeCuts } from "./volume_cuts.js";
 
 /** @typedef {import("./candles.js").Bar} Bar @typedef {import("./candles.js").Candles} Candles */
@@ -31,6 +32,8 @@ export class ChartSeries {
   /** @type {any} Of the library: the marks of revised candles. */
   #marks;
   #volumeCuts;
+  /** Of both panes. */
+  #shading;
   /** @type {Style} */
   #style;
   /** @type {Record<string, string>} */
@@ -50,6 +53,8 @@ export class ChartSeries {
     this.#volumeCuts = new VolumeCuts(chart.timeScale(), this.#volumes, visibleBars);
     this.#volumes.attachPrimitive(this.#volumeCuts);
     const [pricePane, volumePane] = chart.panes();
+    this.#shading = new SessionShading(chart.timeScale(), () => this.#candles);
+    for (const pane of [pricePane, volumePane]) pane.attachPrimitive(this.#shading);
     pricePane.setStretchFactor(PRICE_PANE_SHARE);
     volumePane.setStretchFactor(VOLUME_PANE_SHARE);
   }
@@ -58,6 +63,11 @@ export class ChartSeries {
   get points() {
     const hasPrice = (/** @type {any} */ point) => point.open !== undefined || point.value !== undefined;
     return [this.#prices.data().filter(hasPrice), this.#volumes.data(), this.#marks.markers()];
+  }
+
+  /** @returns {{part: string, from: number, to: number}[]} Columns of the visible pre-market and post-market. */
+  get shadedColumns() {
+    return this.#shading.columns;
   }
 
   /** Mark the revised candles. */
@@ -94,16 +104,17 @@ export class ChartSeries {
     };
     this.#prices.applyOptions(options[this.#style]);
     this.#volumeCuts.colour = panel;
+    this.#shading.colours = colours;
     if (this.#candles) this.draw(this.#candles);
   }
 
   /** Draw all candles. @param {Candles} candles */
   draw(candles) {
     this.#candles = candles;
-    const { bars, symbol, interval } = candles;
+    const { bars, symbol } = candles;
     const newest = bars.slice(-CANDLES_FOR_DECIMALS).flatMap((bar) => [bar.open, bar.high, bar.low, bar.close]);
     this.#prices.applyOptions({ priceFormat: { minMove: 10 ** -updateDecimals(symbol, ...newest) } });
-    this.#prices.setData(withGaps(bars, interval.seconds, pointOf(this.#style, this.#colours)));
+    this.#prices.setData(withGaps(candles, pointOf(this.#style, this.#colours)));
     this.#volumes.setData(bars.map((bar) => this.#volumeBar(bar)));
     this.#drawnUntil = bars.at(-1)?.time;
     this.showMarks();
@@ -122,8 +133,8 @@ export class ChartSeries {
   update(bar, earlier) {
     const last = this.#drawnUntil;
     const added = last === undefined || bar.time > last;
-    if (added && last !== undefined)
-      for (const point of gap(last, bar.time, this.#candles?.interval.seconds ?? 0)) this.#prices.update(point);
+    if (added && last !== undefined && this.#candles)
+      for (const point of gap(last, bar.time, this.#candles)) this.#prices.update(point);
     this.#prices.update(pointOf(this.#style, this.#colours)(bar), earlier);
     this.#volumes.update(this.#volumeBar(bar), earlier);
     if (earlier) this.showMarks();

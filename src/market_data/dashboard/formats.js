@@ -1,9 +1,10 @@
 /** Numbers and times as text. Times are in the zone that the user has chosen. */
 
-import { zonedIsoText } from "./time_zone.js";
+import { zonedDate, zonedIsoText } from "./time_zone.js";
 
 const MINUS = "−";
 const MISSING = "—";
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 /** @type {Map<string, number>} Decimals shown for each symbol's prices; grows with the prices seen, never shrinks. */
 const decimalsBySymbol = new Map();
@@ -118,6 +119,11 @@ export function dateText(ms) {
   return zonedIsoText(ms).slice(0, 10);
 }
 
+/** @param {number} ms @returns {string} Mon */
+export function weekdayText(ms) {
+  return WEEKDAYS[zonedDate(ms).getUTCDay()];
+}
+
 /** @param {number} ms @param {number} now @returns {string} 10:30:00.125, or 2026-02-08 10:30:00.125 on another day. */
 export function preciseTimestampText(ms, now) {
   const milliseconds = String(ms % 1000).padStart(3, "0");
@@ -131,7 +137,7 @@ export function shortTimestampText(ms, now) {
 
 /**
  * @param {number} start Seconds since 1970.
- * @param {number} length In seconds. Buckets of a day and more are days of UTC in any time zone.
+ * @param {number} length In seconds. Buckets of a day and more are days of UTC, or dates of the exchange, in any time zone.
  */
 export function bucketText(start, length) {
   if (length >= 86400) return new Date(start * 1000).toISOString().slice(0, 10);

@@ -9,6 +9,7 @@ import { getJson } from "./api_client.js";
 import { byId, setText } from "./dom.js";
 import { ageText, shortTimestampText, timeText } from "./formats.js";
 import { MarketHours } from "./market_hours.js";
+import { MARKET_STATES, showMarket } from "./market_note.js";
 import { replay } from "./replay.js";
 import { elapsed, now } from "./service_clock.js";
 import { timeZoneLabel } from "./time_zone.js";
@@ -21,9 +22,6 @@ const priceAsOf = byId("price-as-of");
 const chartAsOf = byId("chart-as-of");
 
 /** @typedef {"fresh" | "stale" | "closed" | "none" | "unknown"} Kind */
-
-/** Texts of the states in which the market is not open. */
-const CLOSED = { pre: "Pre-market", post: "After the close", break: "Lunch break", closed: "Market closed" };
 
 export class Freshness {
   #pace;
@@ -89,6 +87,7 @@ export class Freshness {
     const [kind, text] = this.#assess();
     setText(label, this.#feedDisabled ? `Feed disabled · ${text.charAt(0).toLowerCase()}${text.slice(1)}` : text);
     this.#showAsOf(kind);
+    showMarket(this.#symbol, replay ? null : this.#hours.of(this.#symbol));
     if (root.dataset.freshness === kind) return;
     if (kind === "stale" && root.dataset.freshness === "fresh") announce(`The data is stale. ${text}`, "data");
     root.dataset.freshness = kind;
@@ -104,7 +103,7 @@ export class Freshness {
     if (!this.#live) return ["unknown", `Last known trade ${ageText(age)} ago`];
     const status = this.#hours.of(this.#symbol)?.status ?? "open";
     if (status === "open") return ["fresh", `Last trade ${ageText(age)} ago`];
-    return [age > this.#pace.threshold(this.#symbol) ? "closed" : "fresh", `${CLOSED[status]} · last trade ${ageText(age)} ago`];
+    return [age > this.#pace.threshold(this.#symbol) ? "closed" : "fresh", `${MARKET_STATES[status]} · last trade ${ageText(age)} ago`];
   }
 
   /** @param {Kind} kind */

@@ -43,18 +43,18 @@ export function sessionStart(time, length) {
 }
 
 /**
- * Volume-weighted average price since the start of the session, see `sessionStart()`.
+ * Volume-weighted average price since the start of the session.
  * @param {readonly Bar[]} bars
- * @param {number} length Of the candles, in seconds.
+ * @param {(time: number) => number} startOf Start of the session of a time, such as `sessionStart()`.
  * @param {boolean} complete False if there may be older candles: the average of the first session is then unknown.
  * @returns {Values}
  */
-export function volumeWeightedAverage(bars, length, complete) {
-  let current = bars.length && !complete ? sessionStart(bars[0].time, length) : NaN;
+export function volumeWeightedAverage(bars, startOf, complete) {
+  let current = bars.length && !complete ? startOf(bars[0].time) : NaN;
   let known = false;
   let [turnover, volume] = [0, 0];
   return bars.map((bar) => {
-    const start = sessionStart(bar.time, length);
+    const start = startOf(bar.time);
     if (start !== current) {
       known = true;
       [current, turnover, volume] = [start, 0, 0];

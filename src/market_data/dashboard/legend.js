@@ -10,6 +10,7 @@ const values = new Map();
 
 for (const [field, term, abbreviation] of [
   ["time", "Candle", ""],
+  ["session", "Session", ""],
   ["revised", "State", ""],
   ["open", "Open", "O"],
   ["high", "High", "H"],
@@ -37,10 +38,13 @@ for (const [field, term, abbreviation] of [
 }
 clear();
 
+/** Texts of the parts of a session; empty in regular trading. */
+const PARTS = { pre: "pre-market", regular: "", post: "post-market" };
+
 /** Hide the legend, but keep its height. */
 function clear() {
   legend.classList.add("no-candle");
-  for (const [field, value] of values) value.textContent = ["time", "revised"].includes(field) ? "" : "—";
+  for (const [field, value] of values) value.textContent = ["time", "session", "revised"].includes(field) ? "" : "—";
 }
 
 /**
@@ -48,13 +52,15 @@ function clear() {
  * @param {import("./candles.js").Bar | undefined} bar One of the candles, or without values.
  * @param {boolean} [announced] True to announce the candle to screen readers.
  */
-export function showCandle({ symbol, interval, revised }, bar, announced = false) {
+export function showCandle({ symbol, interval, revised, hours }, bar, announced = false) {
   if (!bar) return clear();
   legend.classList.remove("no-candle");
   const difference = bar.close - bar.open;
   const ratio = changeRatio(bar.close, bar.open);
+  const segment = hours?.known ? hours.at(bar.time) : undefined;
   const texts = {
     time: bucketText(bar.time, interval.seconds),
+    session: segment === undefined ? "" : segment ? PARTS[segment.part] : "market closed",
     revised: revised.has(bar.time) ? "revised" : "",
     open: priceText(symbol, bar.open),
     high: priceText(symbol, bar.high),
@@ -68,7 +74,7 @@ export function showCandle({ symbol, interval, revised }, bar, announced = false
   for (const [field, text] of Object.entries(texts)) setText(/** @type {HTMLElement} */ (values.get(field)), text);
   legend.dataset.direction = direction(ratio === null ? difference : shownRatio(ratio));
   if (announced) {
-    const { time, open, high, low, close, volume } = texts;
-    announce(`${time}: open ${open}, high ${high}, low ${low}, close ${close}, volume ${volume}.`);
+    const { time, session, open, high, low, close, volume } = texts;
+    announce(`${time}${session && `, ${session}`}: open ${open}, high ${high}, low ${low}, close ${close}, volume ${volume}.`);
   }
 }

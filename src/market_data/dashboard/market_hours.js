@@ -2,10 +2,9 @@
 
 import { getJson } from "./api_client.js";
 import { now } from "./service_clock.js";
+import { ALWAYS_OPEN } from "./trading_hours.js";
 
-/** Calendar of symbols that are always traded, which is never read. */
-const ALWAYS_OPEN = "24/7";
-/** Time until a state is read again that could not be read, or that no time ends. */
+/** Time until a state is read again that could not be read, or whose end is not known. */
 const RETRY_MS = 60_000;
 
 /**
@@ -13,6 +12,7 @@ const RETRY_MS = 60_000;
  * @typedef {object} Hours
  * @property {Status} status
  * @property {number} openedAt Last opening that this page has seen, in milliseconds; 0 before.
+ * @property {number | null} nextOpen In milliseconds; null if no session is known. @property {number | null} nextClose
  * @property {number} until Time at which the state must be read again.
  */
 
@@ -53,11 +53,16 @@ export class MarketHours {
       const { status, next_open, next_close } = await getJson(`/market/status?symbol=${encodeURIComponent(symbol)}`);
       const isOpen = status === "open";
       const opened = isOpen && before && before.status !== "open";
-      const end = Math.min(...[next_open, next_close].filter(Boolean).map(Date.parse));
+      const [nextOpen, nextClose] = [next_open, next_close].map((time) => (time ? Date.parse(time) : null));
+      const end = Math.min(nextOpen ?? Infinity, nextClose ?? Infinity);
+      // The service does not say when the pre-market begins, nor when the post-market ends.
+      const hasKnownEnd = (isOpen || status === "break") && Number.isFinite(end);
       this.#hours.set(calendar, {
         status,
-        openedAt: opened ? before.until : (before?.openedAt ?? 0),
-        until: Number.isFinite(end) ? end : now() + RETRY_MS,
+        openedAt: opened ? (before.nextOpen ?? before.until) : (before?.openedAt ?? 0),
+        nextOpen,
+        nextClose,
+        until: hasKnownEnd ? end : Math.min(end, now() + RETRY_MS),
       });
       this.#readAt.delete(calendar);
       this.#onRead();

@@ -42,6 +42,7 @@ export class RevisedMarks {
 
   /** Read the marks of candles that were loaded since. */
   extend() {
+    if (!this.#candles.areUtcBuckets) return;
     if (replay) return; // the marks of today would tell what was not known then
     if (this.#oldest < this.#since) this.#reader.request();
   }
@@ -49,8 +50,8 @@ export class RevisedMarks {
   /** Apply a candle event of the stream. @param {any} candle */
   apply({ timestamp, revised }) {
     const time = Date.parse(timestamp);
-    const { interval, revised: times } = this.#candles;
-    if (revised && now() > time + interval.seconds * 1000 + GRACE_MS) times.add(time / 1000);
+    const { interval, areUtcBuckets, revised: times } = this.#candles;
+    if (revised && areUtcBuckets && now() > time + interval.seconds * 1000 + GRACE_MS) times.add(time / 1000);
   }
 
   get #oldest() {
