@@ -269,10 +269,8 @@ async def _read_tickers(request: Request[Any, Any, Any], given: Tickers) -> dict
         return None
     asked: set[str] | None = None
     if given.ticker or given.any_of:
-        wanted, some = (
-            set(text.upper().split(",")) for text in (given.ticker or given.any_of, given.any_of or given.ticker)
-        )
-        asked = wanted & some
+        asked = set((given.any_of or given.ticker or "").upper().split(","))
+        asked &= {given.ticker.upper()} if given.ticker else asked
     if any(given[2:]):
         known = {each.symbol for each in await read_known_symbols(request)}
         chosen = known if asked is None else asked

@@ -115,7 +115,7 @@ async def massive_open_close(
     bar = bars[0]
     figures = [Raw(text) for text in (bar.open, bar.high, bar.low, bar.close, bar.volume)]
     before, after = await _outside(request, symbol, start, is_adjusted)
-    body = OpenClose("OK", request_id(), match[2], symbol, *figures, before, after)
+    body = OpenClose("OK", request_id(), match[2], symbol, *figures, pre_market=before, after_hours=after)
     return json_response(body, {**NO_STORE, **version_headers(found.version)})
 
 

@@ -58,7 +58,7 @@ async def massive_market_status(request: Request[Any, Any, Any]) -> ASGIResponse
     is_extended = found in ("pre", "post")
     market = "open" if found == "open" else "extended-hours" if is_extended else "closed"
     shown = now.astimezone(ZoneInfo(calendar.time_zone))
-    exchanges = dict.fromkeys(EXCHANGES, market)
+    exchanges: dict[str, str] = dict.fromkeys(EXCHANGES, market)
     return json_response(MarketStatus(shown, market, found == "post", found == "pre", exchanges), NO_STORE)
 
 
