@@ -85,7 +85,7 @@ ACTIONS = (
 
 DESCRIBE = """
     UPDATE symbols
-    SET calendar = 'XNYS', tick_size = 0.01, listed = '1980-12-12', description = 'Common stock'
+    SET type = 'stock', calendar = 'XNYS', tick_size = 0.01, listed = '1980-12-12', description = 'Common stock'
     WHERE symbol = 'AAPL';
     UPDATE symbols SET type = 'crypto', tick_size = 0.25 WHERE symbol = 'COIN';
     UPDATE symbols SET type = 'etf', delisted = '2020-12-31' WHERE symbol = 'PLAIN';

@@ -37,8 +37,8 @@ MARKET: Final = "stocks"
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 
-TYPES: Final = {"stock": "CS", "fx": "FX"}
-"""Types of the protocol by those of symbols; others are the same in capitals."""
+TYPES: Final = {"stock": "CS", "etf": "ETF", "crypto": "CRYPTO", "fx": "FX", "future": "FUTURE", "index": "INDEX"}
+"""Types of the protocol by those of symbols."""
 
 
 class Ticker(Struct, frozen=True):
@@ -47,10 +47,10 @@ class Ticker(Struct, frozen=True):
     ticker: Annotated[str, doc("Symbol.", "AAPL")]
     name: Annotated[str, doc("Full name.", "Apple Inc.")]
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
-    type: Annotated[str, doc("`CS` for stocks, `ETF`, or the type in capitals.", "CS")]
     currency_name: Annotated[str, doc("Currency of the prices.", "usd")]
     market: str = MARKET
     locale: str = "us"
+    type: Annotated[str, doc("`CS` for stocks, else the type in capitals; left out of others.", "CS")] | UnsetType = UNSET
     delisted_utc: Annotated[str, doc("Last day of trading; left out while listed.", "2024-01-02")] | UnsetType = UNSET
 
 
@@ -150,9 +150,7 @@ async def massive_tickers(
     text = (search or "").strip().upper()
     kinds = None if not kind else kind.upper()
     found = {
-        each.symbol: each
-        for each in known
-        if _is_wanted(each, text, is_active) and kinds in (None, TYPES.get(each.type) or each.type.upper())
+        each.symbol: each for each in known if _is_wanted(each, text, is_active) and kinds in (None, TYPES.get(each.type))
     }
     names = found if not ticker else [name for name in found if name == ticker.upper()]
     wanted = selected(names, direction, gt=gt, gte=gte, lt=lt, lte=lte)
@@ -166,7 +164,7 @@ def _members(symbol: Symbol) -> dict[str, Any]:
         "ticker": symbol.symbol,
         "name": symbol.name,
         "active": symbol.active,
-        "type": TYPES.get(symbol.type) or symbol.type.upper(),
+        "type": TYPES.get(symbol.type, UNSET),
         "currency_name": symbol.currency.lower(),
         "delisted_utc": f"{symbol.delisted}T00:00:00Z" if symbol.delisted else UNSET,
     }

@@ -42,7 +42,7 @@ class SymbolInfo(Struct, frozen=True, kw_only=True):
     name: str
     ticker: str
     description: str
-    type: Annotated[str, doc("`stock`, `fund`, `crypto`, `forex`, `futures`, `index` or `undefined`.", "stock")]
+    type: Annotated[str, doc("`stock`, `fund`, `crypto`, `forex`, `futures` or `index`.", "stock")]
     session: Annotated[str, doc("Usual hours of the symbol's calendar.", "0930-1600")] = "24x7"
     session_holidays: Annotated[str, doc("Usual days without a session.", "20261225")] | UnsetType = UNSET
     corrections: Annotated[str, doc("Days with other hours, by these.", "0930-1300:20261127")] | UnsetType = UNSET

@@ -46,9 +46,9 @@ TYPES: Final[Mapping[str, str]] = {
     "fx": "forex",
     "future": "futures",
     "index": "index",
-    "other": "undefined",
+    "other": "stock",
 }
-"""Types of the charts by those of symbols."""
+"""Types of the charts by those of symbols; `stock` also if the type is unknown."""
 
 EXCHANGE: Final = "MDP"
 """Name of the one exchange of which all symbols are."""
