@@ -6,8 +6,9 @@ rows in `symbol_names`; most databases have none, and then nothing here costs an
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 SYMBOL_MEMBER: Final = re.compile(r'(?<="symbol":")[^"]*')
@@ -65,6 +66,11 @@ class Names:
     def names_of(self, key: str) -> Sequence[NameRange]:
         """Return all names of an instrument, the oldest first."""
         return self._by_key.get(key) or [NameRange(key, key, None, None)]
+
+    def changes(self) -> Iterator[tuple[NameRange, NameRange]]:
+        """Yield each name that an instrument has had, with the next one."""
+        for names in self._by_key.values():
+            yield from pairwise(names)
 
     def is_renamed(self, key: str) -> bool:
         """Return True if an instrument has had several names, or one that another instrument had before."""

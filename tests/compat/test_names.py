@@ -52,6 +52,19 @@ def test_alpaca(read: Callable[..., Any]):
     latest = read("/alpaca/v2/stocks/trades/latest", symbols="META,METV")["trades"]
     assert {name: trade["p"] for name, trade in latest.items()} == {"META": 184, "METV": 12}
     assert read("/alpaca/v2/stocks/FB/snapshot")["latestTrade"]["p"] == 184
+    for asof, close in {"2020-01-01": 12, "2022-07-01": 184, "2022-03-01": 184, "-": 184}.items():
+        bars = read("/alpaca/v2/stocks/bars", symbols="META", asof=asof, **day)["bars"]
+        assert [bar["c"] for bar in bars["META"]] == [close], asof
+    others = ",".join(f"S{number}" for number in range(30))
+    bars = read("/alpaca/v2/stocks/bars", symbols=f"{others},FB,META", asof="2020-01-01", **day)["bars"]
+    assert {name: [bar["c"] for bar in some] for name, some in bars.items()} == {"FB": [184], "META": [12]}
+    found = read("/alpaca/v1/corporate-actions", start="2022-01-31", end="2022-06-09")["corporate_actions"]
+    assert [(each["old_symbol"], each["new_symbol"], each["process_date"]) for each in found["name_changes"]] == [
+        ("META", "METV", "2022-01-31"),
+        ("FB", "META", "2022-06-09"),
+    ]
+    found = read("/alpaca/v1/corporate-actions", start="2022-01-01", end="2022-12-31", symbols="FB", types="name_change")
+    assert [each["new_symbol"] for each in found["corporate_actions"]["name_changes"]] == ["META"]
 
 
 def test_binance(read: Callable[..., Any]):
@@ -75,6 +88,9 @@ def test_massive(read: Callable[..., Any]):
     assert [(each["ticker"], each["lastTrade"]["p"]) for each in found] == [("META", 184), ("METV", 12)]
     assert read("/massive/v2/snapshot/locale/us/markets/stocks/tickers/FB")["ticker"]["lastTrade"]["p"] == 184
     assert [each["price"] for each in read("/massive/v3/trades/META")["results"]] == [184]
+    today = f"{datetime.now(UTC) - timedelta(minutes=5):%Y-%m-%d}"
+    found = read(f"/massive/v2/aggs/grouped/locale/us/market/stocks/{today}")["results"]
+    assert [(each["T"], each["c"]) for each in found] == [("META", 184), ("METV", 12)]
 
 
 def test_udf_and_openbb(read: Callable[..., Any]):

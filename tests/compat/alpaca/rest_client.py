@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from alpaca.common.exceptions import APIError
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.requests import (
+    CorporateActionsRequest,
     StockBarsRequest,
     StockLatestBarRequest,
     StockLatestQuoteRequest,
@@ -25,7 +27,7 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.client import TradingClient
-from alpaca.trading.requests import GetAssetsRequest
+from alpaca.trading.requests import GetAssetsRequest, GetCalendarRequest, GetCorporateAnnouncementsRequest
 
 REQUESTS = {
     "get_stock_bars": StockBarsRequest,
@@ -36,6 +38,16 @@ REQUESTS = {
     "get_stock_latest_quote": StockLatestQuoteRequest,
     "get_stock_snapshot": StockSnapshotRequest,
     "get_all_assets": GetAssetsRequest,
+    "get_calendar": GetCalendarRequest,
+    "get_corporate_actions": CorporateActionsRequest,
+    "get_corporate_announcements": GetCorporateAnnouncementsRequest,
+}
+
+KINDS = {
+    "get_all_assets": TradingClient,
+    "get_calendar": TradingClient,
+    "get_corporate_announcements": TradingClient,
+    "get_corporate_actions": CorporateActionsClient,
 }
 
 
@@ -60,7 +72,7 @@ def plain(result: Any) -> Any:
 
 def call(base: str, secret: str, each: dict[str, Any]) -> Any:
     method, options = each["method"], each.get("client", {})
-    kind = StockHistoricalDataClient if method in REQUESTS and method != "get_all_assets" else TradingClient
+    kind = KINDS.get(method, StockHistoricalDataClient if method in REQUESTS else TradingClient)
     keys = {} if "oauth_token" in options else {"api_key": "key", "secret_key": secret}
     client = kind(url_override=base, **{**keys, **options})
     client._retry_wait = 0.1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -19,11 +20,14 @@ from market_data.queries.symbols import read_symbol, read_symbols
 from market_data.services import services_of
 
 
-def asked_names(names: Names, asked: Iterable[str]) -> dict[str, str]:
-    """Return the names that a client has asked for, by key. Of two names of an instrument, the present one."""
+def asked_names(names: Names, asked: Iterable[str], on: date | None = None) -> dict[str, str]:
+    """Return the names that a client has asked for, by key. Of two names of an instrument, the present one.
+
+    With `on`, a name means the instrument that had it on that day; if none had it then, as without.
+    """
     by_key = dict[str, str]()
     for name in asked:
-        key = names.key_of(name)
+        key = (on and names.key_on(name, on)) or names.key_of(name)
         if by_key.get(key) != names.name_of(key):
             by_key[key] = name
     return by_key

@@ -1,7 +1,7 @@
 """Reads of candles and trades for foreign protocols: by the services, ranges and queries of `/candles` and `/trades`."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -12,9 +12,10 @@ from market_data.api.compat.parameters import bad_parameter
 from market_data.api.http.consistency import read_source
 from market_data.api.http.naming import loaded_names
 from market_data.errors import Gone
-from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, read_candles
-from market_data.queries.derived_candles import read_derived_candles
-from market_data.queries.intervals import DERIVED, INTERVALS, MAX_SECONDS_DAYS, MULTIPLES
+from market_data.queries.action_lists import read_adjusted_candles
+from market_data.queries.adjustment import Adjustment
+from market_data.queries.candles import CANDLE_COLUMNS, CandleRange, SessionKind
+from market_data.queries.intervals import DERIVED, MAX_SECONDS_DAYS, MULTIPLES, WIDTHS
 from market_data.queries.retention import read_dropped_before
 from market_data.queries.row_pages import BEGINNING, PACKED_EPOCH, UNIX_EPOCH, Order, Page, RowFormat, packed_layout
 from market_data.queries.symbol_rows import SymbolKey, SymbolRows, read_symbol_rows
@@ -22,6 +23,8 @@ from market_data.queries.trades import TradeRange, read_trades
 from market_data.trade_validation import rfc3339
 
 MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
+
+DAY: Final = timedelta(days=1)
 
 EPOCH_SECONDS: Final = int((PACKED_EPOCH - UNIX_EPOCH).total_seconds())
 """Unix time of the times of packed rows, which are in microseconds since then."""
@@ -114,10 +117,13 @@ async def read_bars(
     from_end: bool = False,
     after: Sequence[SymbolKey] = (),
     row_format: RowFormat = "packed",
+    session: SessionKind = "all",
+    adjustment: Adjustment = "raw",
+    on: date | None = None,
 ) -> SymbolRows:
     """Return candles whose buckets start in a half-open range; with `from_end`, the newest ones, sorted by `order`.
 
-    Unknown symbols have none.
+    Unknown symbols have none. With `on`, symbols are names of that day.
 
     Raises:
         BadParameters: A range of seconds is too long.
@@ -125,11 +131,16 @@ async def read_bars(
     """
     if is_of_seconds(interval):
         start = await _start_of_seconds(request, start, end)
-    by_key = asked_names(await loaded_names(request), symbols)
-    rows = CandleRange(next(iter(by_key)), interval, start, end, order, from_end)
-    read_page = read_candles if interval in INTERVALS else read_derived_candles
+    by_key = asked_names(await loaded_names(request), symbols, on)
+    rows = CandleRange(next(iter(by_key)), interval, start, end, order, from_end, session=session, adjustment=adjustment)
     chosen = rows, list(by_key), limit, rows_of_keys(by_key, after), row_format
-    return rows_of_names(by_key, await read_source(request).read(read_symbol_rows, read_page, *chosen, in_shares=False))
+    found = await read_source(request).read(read_symbol_rows, read_adjusted_candles, *chosen, in_shares=False)
+    return rows_of_names(by_key, found)
+
+
+def session_of(interval: str) -> SessionKind:
+    """Return the trades that a bar has by default: days and longer ones are those of the exchange, if it has sessions."""
+    return "regular" if WIDTHS[interval] >= DAY else "all"
 
 
 async def read_trade_rows(
@@ -143,9 +154,10 @@ async def read_trade_rows(
     from_end: bool = False,
     after: Sequence[SymbolKey] = (),
     row_format: RowFormat = "arrays",
+    on: date | None = None,
 ) -> SymbolRows:
     """Return trades of a half-open range; with `from_end`, the newest ones, sorted by `order`. Unknown symbols have none."""
-    by_key = asked_names(await loaded_names(request), symbols)
+    by_key = asked_names(await loaded_names(request), symbols, on)
     rows = TradeRange(next(iter(by_key)), start, end, order, from_end)
     chosen = rows, list(by_key), limit, rows_of_keys(by_key, after), row_format
     return rows_of_names(by_key, await read_source(request).read(read_symbol_rows, read_trades, *chosen, in_shares=False))

@@ -1,11 +1,17 @@
-"""Alpaca's market data at `/alpaca`: bars, trades and snapshots of stocks, assets, the clock, and the stream."""
+"""Alpaca's market data at `/alpaca`: stocks, assets, calendar and clock, corporate actions, and the stream."""
 
 from typing import Final
 
 from litestar import Router
 from litestar.openapi.spec import Tag
 
-from market_data.api.compat.alpaca.assets import alpaca_asset, alpaca_assets, alpaca_clock
+from market_data.api.compat.alpaca.assets import alpaca_asset, alpaca_assets
+from market_data.api.compat.alpaca.calendar import alpaca_calendar, alpaca_clock
+from market_data.api.compat.alpaca.corporate_actions import (
+    alpaca_announcement,
+    alpaca_announcements,
+    alpaca_corporate_actions,
+)
 from market_data.api.compat.alpaca.one_symbol import alpaca_one_symbol
 from market_data.api.compat.alpaca.stocks import (
     alpaca_bars,
@@ -32,6 +38,15 @@ STOCKS: Final = (
     alpaca_one_symbol,
 )
 
+TRADING: Final = (
+    alpaca_assets,
+    alpaca_asset,
+    alpaca_calendar,
+    alpaca_clock,
+    alpaca_announcements,
+    alpaca_announcement,
+)
+
 ALPACA: Final = Protocol(
     "alpaca",
     Tag(
@@ -48,7 +63,8 @@ ALPACA: Final = Protocol(
             "/alpaca",
             route_handlers=[
                 Router("/v2/stocks", route_handlers=STOCKS),
-                Router("/v2", route_handlers=[alpaca_assets, alpaca_asset, alpaca_clock]),
+                Router("/v2", route_handlers=TRADING),
+                Router("/v1", route_handlers=[alpaca_corporate_actions]),
                 alpaca_stream,
             ],
         ),

@@ -1,8 +1,8 @@
-"""`/alpaca/v2/assets` and `/alpaca/v2/clock`."""
+"""`/alpaca/v2/assets`."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from litestar import Request, get
@@ -19,56 +19,44 @@ from market_data.errors import NotFound
 from market_data.models import Symbol, doc
 from market_data.trade_validation import shown
 
-ASSET_CLASS: Final = "us_equity"
-"""Class of every symbol: the one whose data is under `/v2/stocks`."""
-
-NEVER: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""Time of the next opening and closing of a market that never closes, within the range of every client."""
+EQUITY, CRYPTO = "us_equity", "crypto"
+"""Class of symbols of the type `crypto`, and of all others. The data of both is under `/v2/stocks`."""
 
 
 class AlpacaAsset(Struct, frozen=True, rename={"asset_class": "class"}):
     """A symbol. Nothing can be traded here."""
 
     id: Annotated[UUID, doc("Derived from the symbol.")]
-    asset_class: str
+    asset_class: Annotated[str, doc("`crypto` for symbols of that type, else `us_equity`.", "us_equity")]
     exchange: Annotated[str, doc("Empty: the exchange is unknown.")]
     symbol: str
     name: str
-    status: Annotated[str, doc("`active`, or `inactive` if new trades are refused.", "active")]
+    status: Annotated[str, doc("`active`, or `inactive` if it is delisted or new trades are refused.", "active")]
     tradable: bool = False
     marginable: bool = False
     shortable: bool = False
     easy_to_borrow: bool = False
     fractionable: bool = True
-
-
-class AlpacaClock(Struct, frozen=True):
-    """The time, and a market that is always open."""
-
-    timestamp: datetime
-    is_open: bool
-    next_open: Annotated[datetime, doc("A time that no client sees.", "2200-01-01T00:00:00Z")]
-    next_close: Annotated[datetime, doc("A time that no client sees.", "2200-01-01T00:00:00Z")]
+    price_increment: Annotated[float | None, doc("Smallest step of the price; null if it is unknown.", 0.01)] = None
 
 
 @get(
     "/assets",
     summary="Assets",
-    description="The symbols, all of the class `us_equity`, in alphabetical order.",
+    description="The symbols, in alphabetical order.",
     operation_class=ForeignOperation,
     responses=foreign_responses(list[AlpacaAsset], "The symbols."),
 )
 async def alpaca_assets(
     request: Request[Any, Any, Any],
     status: Annotated[str | None, query("status", "`active` or `inactive`; both by default.", "active")] = None,
-    asset_class: Annotated[str | None, query("asset_class", "`us_equity`; other classes have no symbol.")] = None,
+    asset_class: Annotated[str | None, query("asset_class", "`us_equity` or `crypto`; both by default.")] = None,
     exchange: Annotated[str | None, query("exchange", "Name of an exchange; none has a symbol.")] = None,
 ) -> ASGIResponse:
     known = await read_known_symbols(request)
-    if (asset_class or ASSET_CLASS) != ASSET_CLASS or exchange:
-        known = []
-    found = [_asset(each) for each in known]
-    return CompleteResponse(encode([each for each in found if not status or each.status == status]), NO_STORE)
+    found = [] if exchange else [_asset(each) for each in known]
+    chosen = [each for each in found if status in (None, "", each.status) and asset_class in (None, "", each.asset_class)]
+    return CompleteResponse(encode(chosen), NO_STORE)
 
 
 @get(
@@ -89,17 +77,6 @@ async def alpaca_asset(
     return json_response(_asset(found), NO_STORE)
 
 
-@get(
-    "/clock",
-    summary="Clock",
-    description="The time of the service. Its market is always open.",
-    operation_class=ForeignOperation,
-    responses=foreign_responses(AlpacaClock, "The time."),
-)
-async def alpaca_clock() -> ASGIResponse:
-    return json_response(AlpacaClock(datetime.now(UTC), True, NEVER, NEVER), NO_STORE)
-
-
 async def _find(request: Request[Any, Any, Any], text: str) -> Symbol | None:
     symbol = known_form(text)
     if symbol and (found := await read_known_symbol(request, symbol)):
@@ -118,5 +95,13 @@ def _id_of(symbol: str) -> UUID:
 
 
 def _asset(found: Symbol) -> AlpacaAsset:
-    status = "active" if found.active else "inactive"
-    return AlpacaAsset(_id_of(found.symbol), ASSET_CLASS, "", found.symbol, found.name, status)
+    is_listed = found.delisted is None or found.delisted >= datetime.now(UTC).date()
+    return AlpacaAsset(
+        _id_of(found.symbol),
+        CRYPTO if found.type == "crypto" else EQUITY,
+        "",
+        found.symbol,
+        found.name,
+        "active" if found.active and is_listed else "inactive",
+        price_increment=found.tick_size,
+    )

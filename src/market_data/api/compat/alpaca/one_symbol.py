@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.compat.alpaca.ranges import (
-    Adjustment,
+    AdjustmentText,
     AsOf,
     End,
     Feed,
@@ -116,12 +116,12 @@ async def alpaca_one_symbol(
     limit: Limit = None,
     page_token: PageToken = None,
     sort: Sort = None,
-    adjustment: Adjustment = None,
+    adjustment: AdjustmentText = None,
     feed: Feed = None,
     asof: AsOf = None,
 ) -> ASGIResponse:
     symbol, kind = _split(path.removeprefix("/"))
-    given = Given(start, end, limit, page_token, sort)
+    given = Given(start, end, limit, page_token, sort, asof, adjustment)
     match kind:
         case "bars":
             interval = read_timeframe(timeframe)

@@ -1,13 +1,14 @@
 """Ranges of bars and trades, and the parameters that select them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 
 from market_data.api.compat.parameters import bad_parameter, query, read_number, read_parameter
 from market_data.api.http.paging import PageStart, make_page_token, read_page_token
 from market_data.api.http.parameter_types import read_time
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.row_pages import Order
 from market_data.queries.symbol_rows import SymbolKey, SymbolRows
 from market_data.trade_validation import MICROSECOND, shown
@@ -34,10 +35,26 @@ Limit = Annotated[
 PageToken = Annotated[str | None, query("page_token", "`next_page_token` of the page before.")]
 Sort = Annotated[str | None, query("sort", "Order of the rows of a symbol by time: `asc`, the default, or `desc`.", "asc")]
 Feed = Annotated[str | None, query("feed", "Accepted without effect: there is one feed.", "iex")]
-AsOf = Annotated[str | None, query("asof", "Accepted without effect: symbols are never renamed.", "2026-02-08")]
-Adjustment = Annotated[
-    str | None, query("adjustment", "Prices are always `raw`: other adjustments are accepted and have no effect yet.", "raw")
+AsOf = Annotated[
+    str | None,
+    query(
+        "asof",
+        "Day on which the symbols had these names; by default, and with `-`, or if none had a name then, those that have "
+        "them now, or had them last.",
+        "2026-02-08",
+    ),
 ]
+AdjustmentText = Annotated[
+    str | None, query("adjustment", "`raw`, the default, `split`, `dividend`, or `all` with spin-offs too.", "split")
+]
+
+ADJUSTMENTS: Final[Mapping[frozenset[str], Adjustment]] = {
+    frozenset({"raw"}): "raw",
+    frozenset({"split"}): "split",
+    frozenset({"dividend"}): "dividend",
+    frozenset({"split", "dividend", "spin-off"}): "all",
+}
+"""Adjustments by the kinds that are given between commas; `all` means the three of the last one."""
 
 
 class Given(NamedTuple):
@@ -48,6 +65,8 @@ class Given(NamedTuple):
     limit: str | None
     page_token: str | None
     sort: str | None
+    asof: str | None = None
+    adjustment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,9 @@ class RowRange:
     after: Sequence[SymbolKey]
     parameters: Sequence[object]
     """Parameters that a page token belongs to."""
+    on: date | None
+    """Day on which the symbols had their names; None for now."""
+    adjustment: Adjustment
 
     def next_page_token(self, found: SymbolRows) -> str | None:
         """Return the token of the next page; None after the last one, never an empty text, which clients would follow."""
@@ -77,13 +99,15 @@ def read_range(kind: str, symbols: tuple[str, ...], given: Given) -> RowRange:
     Raises:
         BadParameters: A parameter is wrong, or the range ends before it starts.
     """
-    order = _read_order(given.sort)
+    order = read_order(given.sort)
     limit = read_number("limit", given.limit or None, DEFAULT_LIMIT, MAX_LIMIT)
     now = datetime.now(UTC)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = read_parameter("start", given.start, read_time) if given.start else today
     end = read_parameter("end", given.end, _read_end) if given.end else now
-    parameters = "alpaca", kind, symbols, given.start or "", given.end or "", order
+    on = read_parameter("asof", given.asof, read_day) if given.asof and given.asof != "-" else None
+    adjustment = _read_adjustment(given.adjustment)
+    parameters = "alpaca", kind, symbols, given.start or "", given.end or "", order, on, adjustment
     after: list[SymbolKey] = []
     if given.page_token:
         page = read_page_token(given.page_token, parameters)
@@ -91,7 +115,7 @@ def read_range(kind: str, symbols: tuple[str, ...], given: Given) -> RowRange:
         after = [SymbolKey(symbols[index], time and (time, number)) for index, time, number in page.keys]
     if end <= start:
         raise bad_parameter("end", "must not be before start; by default, start is today at 00:00 UTC and end is now")
-    return RowRange(symbols, start, end, limit, order, after, parameters)
+    return RowRange(symbols, start, end, limit, order, after, parameters, on, adjustment)
 
 
 def _read_end(text: str) -> datetime:
@@ -99,7 +123,27 @@ def _read_end(text: str) -> datetime:
     return min(read_time(text), LATEST_END) + (DAY if len(text) == len("2026-02-08") else MICROSECOND)
 
 
-def _read_order(text: str | None) -> Order:
+def read_day(text: str) -> date:
+    """Return a date, or that of a time."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        raise ValueError(f"must be a date such as 2026-02-08, not {shown(text)}") from None
+
+
+def _read_adjustment(text: str | None) -> Adjustment:
+    kinds = frozenset((text or "raw").lower().split(","))
+    if "all" in kinds:
+        return "all"
+    found = ADJUSTMENTS.get(kinds)
+    if found is None:
+        detail = f"must be raw, split, dividend, all or split,dividend,spin-off, not {shown(text or '')}"
+        raise bad_parameter("adjustment", detail)
+    return found
+
+
+def read_order(text: str | None) -> Order:
+    """Return the value of `sort`."""
     match text or "asc":
         case "asc":
             return "asc"

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.compat.alpaca.ranges import (
-    Adjustment,
+    AdjustmentText,
     AsOf,
     End,
     Feed,
@@ -34,12 +34,13 @@ from market_data.api.compat.alpaca.rows import (
     trades_of,
 )
 from market_data.api.compat.alpaca.values import read_names, read_timeframe
-from market_data.api.compat.names import read_known_symbols, read_named_snapshots, read_prices
+from market_data.api.compat.names import asked_names, read_known_symbols, read_named_snapshots, read_prices
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses
-from market_data.api.compat.rows import read_bars, read_trade_rows
+from market_data.api.compat.rows import read_bars, read_trade_rows, session_of
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.handlers import encode, json_response
+from market_data.api.http.naming import loaded_names
 from market_data.api.http.past import version_headers
 from market_data.models import doc
 from market_data.queries.symbol_rows import SymbolRows
@@ -107,14 +108,17 @@ async def _readable(request: Request[Any, Any, Any], wanted: RowRange) -> tuple[
     """Return the symbols of a range without unknown ones, if there are many: each costs a statement."""
     if len(wanted.symbols) <= MAX_UNCHECKED_SYMBOLS:
         return wanted.symbols
-    known = {each.symbol for each in await read_known_symbols(request)}
-    known |= {each.symbol for each in wanted.after}
-    return tuple(symbol for symbol in wanted.symbols if symbol in known)
+    names = await loaded_names(request)
+    known = {names.key_of(each.symbol) for each in await read_known_symbols(request)}
+    begun = {each.symbol for each in wanted.after}
+    by_key = asked_names(names, wanted.symbols, wanted.on)
+    return tuple(sorted(name for key, name in by_key.items() if key in known or name in begun))
 
 
 async def find_bars(request: Request[Any, Any, Any], wanted: RowRange, interval: str) -> Rows:
     """Return the bars of a range."""
-    return await _find(request, wanted, partial(read_bars, request, interval=interval), bars_of)
+    read = partial(read_bars, request, interval=interval, session=session_of(interval), adjustment=wanted.adjustment)
+    return await _find(request, wanted, read, bars_of)
 
 
 async def find_trades(request: Request[Any, Any, Any], wanted: RowRange) -> Rows:
@@ -138,6 +142,7 @@ async def _find(
         limit=wanted.limit,
         order=wanted.order,
         after=wanted.after,
+        on=wanted.on,
         row_format="json",
     )
     rows = {symbol: rows_of(page.rows) for symbol, page in found.pages if page.count}
@@ -160,7 +165,8 @@ async def find_snapshots(request: Request[Any, Any, Any], symbols: tuple[str, ..
     summary="Bars",
     description=(
         "Bars whose buckets start in a range, the open one included, sorted by symbol, then by time. Days and longer ones "
-        "are those of UTC, and weeks start on Monday. Numbers have every stored digit."
+        "have the trades of the regular sessions, if the symbol's calendar has sessions, and are labelled by their date at "
+        "00:00 UTC; else they are those of UTC. Weeks start on Monday. Numbers have every stored digit."
     ),
     operation_class=ForeignOperation,
     responses=foreign_responses(AlpacaBars, "The bars."),
@@ -174,12 +180,12 @@ async def alpaca_bars(
     limit: Limit = None,
     page_token: PageToken = None,
     sort: Sort = None,
-    adjustment: Adjustment = None,
+    adjustment: AdjustmentText = None,
     feed: Feed = None,
     asof: AsOf = None,
 ) -> ASGIResponse:
     interval = read_timeframe(timeframe)
-    wanted = read_range(interval, read_names(symbols), Given(start, end, limit, page_token, sort))
+    wanted = read_range(interval, read_names(symbols), Given(start, end, limit, page_token, sort, asof, adjustment))
     found = await find_bars(request, wanted, interval)
     return json_response(AlpacaBars(found.by_symbol, found.token), found.headers)
 
@@ -202,7 +208,7 @@ async def alpaca_trades(
     feed: Feed = None,
     asof: AsOf = None,
 ) -> ASGIResponse:
-    wanted = read_range("trades", read_names(symbols), Given(start, end, limit, page_token, sort))
+    wanted = read_range("trades", read_names(symbols), Given(start, end, limit, page_token, sort, asof))
     found = await find_trades(request, wanted)
     return json_response(AlpacaTrades(found.by_symbol, found.token), found.headers)
 

@@ -14,7 +14,8 @@ from market_data.api.compat.parameters import ForeignOperation, foreign_response
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.handlers import encode, json_response
-from market_data.models import doc
+from market_data.models import Symbol, doc
+from market_data.queries.row_pages import digits_of
 
 PRECISION: Final = 8
 """Decimal places of prices and quantities that clients are told: those of all symbols of Binance."""
@@ -55,7 +56,10 @@ class Market(Struct, frozen=True, kw_only=True, rename="camel"):
     oco_allowed: bool = False
     is_spot_trading_allowed: bool = True
     is_margin_trading_allowed: bool = False
-    filters: Annotated[list[dict[str, str]], doc(f"Constant: {PRECISION} decimal places, although trades may have more.")]
+    filters: Annotated[
+        list[dict[str, str]],
+        doc(f"`tick_size` of the symbol, or {PRECISION} decimal places, although trades may have more."),
+    ]
     permissions: tuple[str, ...] = ()
     permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)
 
@@ -70,10 +74,8 @@ class ExchangeInformation(Struct, frozen=True, rename="camel"):
     symbols: list[Market]
 
 
-FILTERS: Final = [
-    {"filterType": "PRICE_FILTER", "minPrice": STEP, "maxPrice": LARGEST, "tickSize": STEP},
-    {"filterType": "LOT_SIZE", "minQty": STEP, "maxQty": LARGEST, "stepSize": STEP},
-]
+PRICE_FILTER: Final = {"filterType": "PRICE_FILTER", "minPrice": STEP, "maxPrice": LARGEST, "tickSize": STEP}
+LOT_SIZE: Final = {"filterType": "LOT_SIZE", "minQty": STEP, "maxQty": LARGEST, "stepSize": STEP}
 
 
 @get(
@@ -133,19 +135,23 @@ async def binance_exchange_info(
         "serverTime": milliseconds(datetime.now(UTC)),
         "rateLimits": [],
         "exchangeFilters": [],
-        "symbols": [_market(each.symbol, each.currency, active=each.active) for each in known],
+        "symbols": [_market(each.symbol, each.currency, _tick_size(each), active=each.active) for each in known],
     }
     return CompleteResponse(encode(body), NO_STORE)
 
 
+def _tick_size(symbol: Symbol) -> str:
+    return STEP if symbol.tick_size is None else digits_of(symbol.tick_size)
+
+
 @lru_cache(20_000)
-def _market(symbol: str, currency: str, *, active: bool) -> Raw:
+def _market(symbol: str, currency: str, tick_size: str, *, active: bool) -> Raw:
     market = Market(
         symbol=symbol,
         status="TRADING" if active else "BREAK",
         base_asset=base_asset(symbol, currency),
         quote_asset=currency,
-        filters=FILTERS,
+        filters=[{**PRICE_FILTER, "minPrice": tick_size, "tickSize": tick_size}, LOT_SIZE],
     )
     return Raw(encode(market))
 

@@ -5,8 +5,16 @@ from typing import Final
 from litestar import Router
 from litestar.openapi.spec import Tag
 
-from market_data.api.compat.massive.aggregates import massive_aggregates, massive_grouped, massive_open_close
-from market_data.api.compat.massive.reference import massive_holidays, massive_market_status, massive_ticker, massive_tickers
+from market_data.api.compat.massive.actions import (
+    massive_dividends,
+    massive_splits,
+    massive_stocks_dividends,
+    massive_stocks_splits,
+)
+from market_data.api.compat.massive.aggregates import massive_aggregates
+from market_data.api.compat.massive.days import massive_grouped, massive_open_close
+from market_data.api.compat.massive.market import massive_holidays, massive_market_status
+from market_data.api.compat.massive.reference import massive_ticker, massive_tickers
 from market_data.api.compat.massive.snapshots import massive_snapshot, massive_snapshots, massive_universal_snapshots
 from market_data.api.compat.massive.stream import massive_stream
 from market_data.api.compat.massive.trades import massive_last_trade, massive_trades
@@ -25,6 +33,10 @@ HANDLERS: Final = (
     massive_universal_snapshots,
     massive_tickers,
     massive_ticker,
+    massive_splits,
+    massive_dividends,
+    massive_stocks_splits,
+    massive_stocks_dividends,
     massive_market_status,
     massive_holidays,
     massive_stream,

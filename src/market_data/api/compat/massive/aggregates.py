@@ -1,4 +1,4 @@
-"""`/massive/v2/aggs` and `/massive/v1/open-close`."""
+"""`/massive/v2/aggs/ticker`."""
 
 import re
 from datetime import UTC, datetime
@@ -9,19 +9,15 @@ from litestar import Request, get
 from litestar.exceptions import NotFoundException
 from litestar.params import PathParameter
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from market_data.api.compat.massive.rows import bar_text, list_response, make_cursor, read_cursor, read_texts
 from market_data.api.compat.massive.values import (
-    DAY,
     next_page,
-    no_data,
-    read_date,
     read_flag,
     read_order,
     read_span,
     read_times,
-    request_id,
     symbol_of,
 )
 from market_data.api.compat.parameters import (
@@ -31,14 +27,10 @@ from market_data.api.compat.parameters import (
     query,
     read_number,
 )
-from market_data.api.compat.rows import ExactBar, exact_bars_of, read_bars
+from market_data.api.compat.rows import exact_bars_of, read_bars, session_of
 from market_data.api.http import parameters
-from market_data.api.http.caching import NO_STORE
-from market_data.api.http.consistency import read_source
-from market_data.api.http.handlers import json_response
-from market_data.api.http.past import version_headers
 from market_data.models import doc
-from market_data.queries.bucket_candles import read_bucket_candles
+from market_data.queries.adjustment import Adjustment
 from market_data.queries.intervals import bucket_start
 from market_data.queries.row_pages import BEGINNING, Order
 from market_data.queries.symbol_rows import SymbolRows
@@ -48,8 +40,12 @@ MAX_LIMIT: Final = 50_000
 
 RANGE: Final = re.compile(r"/?(.+)/range/([^/]+)/([^/]+)/([^/]+)/([^/]+)", re.DOTALL)
 PREVIOUS: Final = re.compile(r"/?(.+)/prev", re.DOTALL)
-OPEN_CLOSE: Final = re.compile(r"/?(.+)/([^/]+)", re.DOTALL)
 """Forms of paths from their ends, because tickers may contain slashes."""
+
+
+AdjustedParameter = Annotated[
+    str | None, query("adjusted", "`true` (default): prices and volumes are adjusted to splits; or `false`.", "true")
+]
 
 
 class Aggregate(Struct, frozen=True):
@@ -84,20 +80,6 @@ class Aggregates(Struct, frozen=True, rename="camel"):
     )
 
 
-class OpenClose(Struct, frozen=True, rename={"from_": "from"}):
-    """Figures of a day."""
-
-    status: str
-    request_id: str
-    from_: Annotated[str, doc("The day.", "2026-02-08")]
-    symbol: Annotated[str, doc("Symbol.", "AAPL")]
-    open: Raw
-    high: Raw
-    low: Raw
-    close: Raw
-    volume: Raw
-
-
 class _Wanted(NamedTuple):
     """Bars of a range, as the path says."""
 
@@ -112,9 +94,10 @@ class _Wanted(NamedTuple):
     "/v2/aggs/ticker/{bars:path}",
     summary="Bars",
     description=(
-        "`{ticker}/range/{multiplier}/{timespan}/{from}/{to}`: the bars of a range that includes both ends, days in UTC, "
-        "weeks from Monday; the bar that contains `from` is included. `{ticker}/prev`: the bar of the last day before today "
-        "that has trades. There are no splits to adjust for."
+        "`{ticker}/range/{multiplier}/{timespan}/{from}/{to}`: the bars of a range that includes both ends, weeks from "
+        "Monday; the bar that contains `from` is included. `{ticker}/prev`: the bar of the last day before today that has "
+        "trades. Days and longer ones have the trades of the regular sessions, if the symbol's calendar has sessions, and "
+        "are labelled by their date at 00:00 UTC; else they are those of UTC."
     ),
     operation_class=ForeignOperation,
     responses=foreign_responses(Aggregates, "The bars."),
@@ -127,7 +110,7 @@ async def massive_aggregates(
             "bars", "Ticker and range, or ticker and `prev`.", "AAPL/range/1/day/2026-02-01/2026-02-08", PathParameter
         ),
     ],
-    adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,
+    adjusted: AdjustedParameter = None,
     sort: Annotated[str | None, query("sort", "`asc` (default) or `desc`.", "asc")] = None,
     limit: Annotated[
         str | None, query("limit", f"Base bars (seconds, minutes or days) of a page, up to {MAX_LIMIT}; {DEFAULT_LIMIT}.")
@@ -154,13 +137,23 @@ async def _range(
         raise bad_parameter("to", "must not be before from")
     symbol = symbol_of(wanted.symbol)
     if symbol is None:
-        return _bars_response(wanted.symbol, [], is_adjusted)
-    parameters = "aggs", symbol, span.interval, start, end, order
+        return bars_response(wanted.symbol, [], is_adjusted)
+    parameters = "aggs", symbol, span.interval, start, end, order, is_adjusted
     after = read_cursor(cursor, parameters, symbol)
 
     async def read(chunk: int, keys: Any) -> SymbolRows:
         return await read_bars(
-            request, [symbol], span.interval, start, end, chunk, order=order, after=keys, row_format="arrays"
+            request,
+            [symbol],
+            span.interval,
+            start,
+            end,
+            chunk,
+            order=order,
+            after=keys,
+            row_format="arrays",
+            session=session_of(span.interval),
+            adjustment=adjustment_of(is_adjusted),
         )
 
     count = max(1, limit // span.base_bars)
@@ -172,10 +165,15 @@ async def _range(
         page = next_page(request, segments, {"cursor": make_cursor(parameters, found.following[0])})
         members["next_url"] = page.url
         headers.update(page.headers)
-    return _bars_response(symbol, found.rows, is_adjusted, members, headers, found.version)
+    return bars_response(symbol, found.rows, is_adjusted, members, headers, found.version)
 
 
-def _bars_response(
+def adjustment_of(is_adjusted: bool) -> Adjustment:
+    """Return the adjustment that `adjusted` means."""
+    return "split" if is_adjusted else "raw"
+
+
+def bars_response(
     symbol: str | None,
     rows: Any,
     is_adjusted: bool,
@@ -183,6 +181,7 @@ def _bars_response(
     headers: Any = None,
     version: int | None = None,
 ) -> ASGIResponse:
+    """Return the bars of a symbol, or of all symbols."""
     given: dict[str, object] = {"ticker": symbol} if symbol else {}
     given |= {"queryCount": len(rows), "resultsCount": len(rows), "adjusted": is_adjusted, **(members or {})}
     return list_response(given, rows, headers or {}, version)
@@ -191,71 +190,19 @@ def _bars_response(
 async def _previous(request: Request[Any, Any, Any], ticker: str, is_adjusted: bool) -> ASGIResponse:
     symbol = symbol_of(ticker)
     if symbol is None:
-        return _bars_response(ticker, [], is_adjusted)
+        return bars_response(ticker, [], is_adjusted)
     today = bucket_start(datetime.now(UTC), "1d", None)
-    found = await read_bars(request, [symbol], "1d", BEGINNING, today, 1, order="desc", row_format="arrays")
+    found = await read_bars(
+        request,
+        [symbol],
+        "1d",
+        BEGINNING,
+        today,
+        1,
+        order="desc",
+        row_format="arrays",
+        session="regular",
+        adjustment=adjustment_of(is_adjusted),
+    )
     rows = [bar_text(bar, symbol) for bar in exact_bars_of(found.pages[0].page)]
-    return _bars_response(symbol, rows, is_adjusted, version=found.version)
-
-
-class _SymbolBar(NamedTuple):
-    symbol: str
-    time: int
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-    vwap: float | None
-    trade_count: int
-
-
-_decode_bars: Final = msgspec.json.Decoder(list[_SymbolBar]).decode
-
-
-@get(
-    "/v2/aggs/grouped/locale/us/market/stocks/{date:str}",
-    summary="Bars of a day",
-    description="The bars of all symbols on a day in UTC, sorted by symbol.",
-    operation_class=ForeignOperation,
-    responses=foreign_responses(Aggregates, "The bars."),
-)
-async def massive_grouped(
-    request: Request[Any, Any, Any],
-    date: Annotated[str, parameters.query("date", "The day.", "2026-02-08", PathParameter)],
-    adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,
-) -> ASGIResponse:
-    is_adjusted = read_flag("adjusted", adjusted, default=True)
-    rows = await read_source(request).read_coalesced(read_bucket_candles, "1d", read_date("date", date))
-    bars = [bar_text(ExactBar(*bar[1:], True, True, ""), bar.symbol) for bar in _decode_bars(f"[{rows}]")]
-    return _bars_response(None, bars, is_adjusted)
-
-
-@get(
-    "/v1/open-close/{day:path}",
-    summary="Open and close of a day",
-    description="`{ticker}/{date}`: the figures of a day in UTC. There is nothing before or after hours.",
-    operation_class=ForeignOperation,
-    responses=foreign_responses(OpenClose, "The figures."),
-)
-async def massive_open_close(
-    request: Request[Any, Any, Any],
-    day: Annotated[str, parameters.query("day", "Ticker and day.", "AAPL/2026-02-08", PathParameter)],
-    adjusted: Annotated[str | None, query("adjusted", "`true` or `false`, which makes no difference.")] = None,
-) -> ASGIResponse:
-    read_flag("adjusted", adjusted, default=True)
-    match = OPEN_CLOSE.fullmatch(day)
-    if match is None:
-        raise NotFoundException
-    start = read_date("date", match[2])
-    symbol = symbol_of(match[1])
-    if symbol is None:
-        raise no_data()
-    found = await read_bars(request, [symbol], "1d", start, start + DAY, 1, row_format="arrays")
-    bars = exact_bars_of(found.pages[0].page)
-    if not bars:
-        raise no_data()
-    bar = bars[0]
-    figures = [Raw(text) for text in (bar.open, bar.high, bar.low, bar.close, bar.volume)]
-    body = OpenClose("OK", request_id(), match[2], symbol, *figures)
-    return json_response(body, {**NO_STORE, **version_headers(found.version)})
+    return bars_response(symbol, rows, is_adjusted, version=found.version)

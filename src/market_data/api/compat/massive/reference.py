@@ -1,13 +1,13 @@
-"""Tickers and the state of the market: `/massive/v3/reference/tickers` and `/massive/v1/marketstatus`."""
+"""Tickers: `/massive/v3/reference/tickers`."""
 
 import operator
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import date
 from typing import Annotated, Any, Final, NamedTuple
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType
 
 from market_data.api.compat.massive.rows import list_response
 from market_data.api.compat.massive.values import (
@@ -28,7 +28,6 @@ from market_data.api.compat.parameters import (
     read_number,
 )
 from market_data.api.http.caching import NO_STORE
-from market_data.api.http.complete_response import CompleteResponse
 from market_data.api.http.handlers import encode, json_response
 from market_data.models import Symbol, doc
 from market_data.queries.row_pages import Order
@@ -38,6 +37,9 @@ MARKET: Final = "stocks"
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 
+TYPES: Final = {"stock": "CS", "etf": "ETF", "crypto": "CRYPTO", "fx": "FX", "future": "FUTURE", "index": "INDEX"}
+"""Types of the protocol by those of symbols."""
+
 
 class Ticker(Struct, frozen=True):
     """A symbol."""
@@ -45,8 +47,18 @@ class Ticker(Struct, frozen=True):
     ticker: Annotated[str, doc("Symbol.", "AAPL")]
     name: Annotated[str, doc("Full name.", "Apple Inc.")]
     active: Annotated[bool, doc("False if new trades of the symbol are refused.", True)]
+    currency_name: Annotated[str, doc("Currency of the prices.", "usd")]
     market: str = MARKET
     locale: str = "us"
+    type: Annotated[str, doc("`CS` for stocks, else the type in capitals; left out of others.", "CS")] | UnsetType = UNSET
+    delisted_utc: Annotated[str, doc("Last day of trading; left out while listed.", "2024-01-02")] | UnsetType = UNSET
+
+
+class TickerDetails(Ticker, frozen=True, kw_only=True):
+    """A symbol with further members."""
+
+    list_date: Annotated[date, doc("First day of trading; left out if it is unknown.", "1980-12-12")] | UnsetType = UNSET
+    description: Annotated[str, doc("Text for people; left out without one.")] | UnsetType = UNSET
 
 
 class Tickers(Struct, frozen=True):
@@ -64,7 +76,7 @@ class OneTicker(Struct, frozen=True):
 
     status: str
     request_id: str
-    results: Ticker
+    results: TickerDetails
 
 
 class TickerPage(NamedTuple):
@@ -122,6 +134,7 @@ async def massive_tickers(
     lt: Annotated[str | None, query("ticker.lt", "Symbol after the last.")] = None,
     lte: Annotated[str | None, query("ticker.lte", "Last symbol.")] = None,
     market: Annotated[str | None, query("market", "`stocks`, the only one.", "stocks")] = None,
+    kind: Annotated[str | None, query("type", "Type; all by default.", "CS")] = None,
     search: Annotated[str | None, query("search", "Text in the ticker or the name.", "APP")] = None,
     active: Annotated[str | None, query("active", "`true` (default), or `false` for symbols without new trades.")] = None,
     order: Annotated[str | None, query("order", "`asc` (default) or `desc`.", "asc")] = None,
@@ -135,16 +148,31 @@ async def massive_tickers(
         raise bad_parameter("sort", f"must be ticker, not {shown(sort or '')}")
     known = await read_known_symbols(request) if (market or MARKET) == MARKET else []
     text = (search or "").strip().upper()
-    found = {each.symbol: each for each in known if _is_wanted(each, text, is_active)}
+    kinds = None if not kind else kind.upper()
+    found = {
+        each.symbol: each for each in known if _is_wanted(each, text, is_active) and kinds in (None, TYPES.get(each.type))
+    }
     names = found if not ticker else [name for name in found if name == ticker.upper()]
     wanted = selected(names, direction, gt=gt, gte=gte, lt=lt, lte=lte)
     page = ticker_page(request, ("v3", "reference", "tickers"), wanted, maximum, direction)
-    results = [encode(_ticker(found[name])).decode() for name in page.tickers]
+    results = [encode(Ticker(**_members(found[name]))).decode() for name in page.tickers]
     return list_response(page.members, results, page.headers)
 
 
-def _ticker(symbol: Symbol) -> Ticker:
-    return Ticker(symbol.symbol, symbol.name, symbol.active)
+def _members(symbol: Symbol) -> dict[str, Any]:
+    return {
+        "ticker": symbol.symbol,
+        "name": symbol.name,
+        "active": symbol.active,
+        "type": TYPES.get(symbol.type, UNSET),
+        "currency_name": symbol.currency.lower(),
+        "delisted_utc": f"{symbol.delisted}T00:00:00Z" if symbol.delisted else UNSET,
+    }
+
+
+def _details(symbol: Symbol) -> TickerDetails:
+    more: dict[str, Any] = {"list_date": symbol.listed or UNSET, "description": symbol.description or UNSET}
+    return TickerDetails(**_members(symbol), **more)
 
 
 @get(
@@ -159,37 +187,4 @@ async def massive_ticker(request: Request[Any, Any, Any], ticker: TickerParamete
     found = await read_known_symbol(request, symbol) if symbol else None
     if found is None:
         raise no_data()
-    return json_response(OneTicker("OK", request_id(), _ticker(found)), NO_STORE)
-
-
-class MarketStatus(Struct, frozen=True, rename="camel"):
-    """State of the market, which is always open."""
-
-    server_time: datetime
-    market: str = "open"
-    after_hours: bool = False
-    early_hours: bool = False
-    exchanges: dict[str, str] = field(default_factory=lambda: dict.fromkeys(("nasdaq", "nyse", "otc"), "open"))
-    currencies: dict[str, str] = field(default_factory=lambda: dict.fromkeys(("crypto", "fx"), "open"))
-
-
-@get(
-    "/v1/marketstatus/now",
-    summary="State of the market",
-    description="Always open: symbols trade at any time.",
-    operation_class=ForeignOperation,
-    responses=foreign_responses(MarketStatus, "The state."),
-)
-async def massive_market_status() -> ASGIResponse:
-    return json_response(MarketStatus(datetime.now(UTC)), NO_STORE)
-
-
-@get(
-    "/v1/marketstatus/upcoming",
-    summary="Holidays",
-    description="None.",
-    operation_class=ForeignOperation,
-    responses=foreign_responses(list[str], "An empty list."),
-)
-async def massive_holidays() -> ASGIResponse:
-    return CompleteResponse(b"[]", NO_STORE)
+    return json_response(OneTicker("OK", request_id(), _details(found)), NO_STORE)

@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from market_data.api.compat.parameters import ForeignOperation, foreign_responses
-from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS
+from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS, TYPES
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.handlers import json_response
 from market_data.models import doc
@@ -38,7 +38,7 @@ class Configuration(Struct, frozen=True):
 CONFIGURATION: Final = Configuration(
     [*RESOLUTIONS],
     [Choice("", "All exchanges"), Choice(EXCHANGE, "Market Data Platform")],
-    [Choice("", "All types")],
+    [Choice("", "All types"), *(Choice(name, name.capitalize()) for name in dict.fromkeys(TYPES.values()))],
 )
 
 

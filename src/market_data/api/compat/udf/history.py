@@ -42,7 +42,9 @@ class History(Struct, frozen=True, rename={"next_time": "nextTime"}):
     summary="History",
     description=(
         "The bars from `from` (inclusive) to `to` (exclusive), or with `countback` that many before `to`, the open bar "
-        f"included; at most the newest {MAX_BARS:,}."
+        f"included; at most the newest {MAX_BARS:,}. Prices and volumes are adjusted to splits. If the symbol's calendar "
+        "has sessions, bars have the trades of the regular ones: those within a day start at its opening, days and longer "
+        "ones are labelled by their date at 00:00 UTC."
     ),
     operation_class=ForeignOperation,
     responses=foreign_responses(History, "The bars."),
@@ -85,4 +87,6 @@ async def history(
 async def _read_newest(
     request: Request[Any, Any, Any], symbol: str, interval: str, start: datetime, end: datetime, limit: int
 ) -> SymbolRows:
-    return await read_bars(request, [symbol], interval, start, end, limit, from_end=True)
+    return await read_bars(
+        request, [symbol], interval, start, end, limit, from_end=True, session="regular", adjustment="split"
+    )

@@ -1,12 +1,14 @@
 """`/udf/symbols`, `/udf/search` and `/udf/symbol_info`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
+from market_data.api.compat.market import irregular_days, market_sessions
 from market_data.api.compat.names import read_known_symbols
 from market_data.api.compat.parameters import (
     ForeignOperation,
@@ -16,19 +18,22 @@ from market_data.api.compat.parameters import (
     read_number,
 )
 from market_data.api.compat.rows import read_trade_rows, trades_of
-from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS, find_symbol
+from market_data.api.compat.udf.values import EXCHANGE, RESOLUTIONS, TYPES, find_symbol
 from market_data.api.http.caching import NO_STORE
 from market_data.api.http.complete_response import CompleteResponse
+from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.models import Symbol, doc
-from market_data.queries.row_pages import BEGINNING
+from market_data.queries.calendars import ALWAYS_OPEN, read_calendar_zone
+from market_data.queries.row_pages import BEGINNING, digits_of
 
-TYPE: Final = "stock"
 MIN_DECIMALS, MAX_DECIMALS = 2, 15
 """Decimal places of prices: at least those of cents, at most those that a JavaScript number has."""
 SAMPLE: Final = 100
 """Newest trades whose digits show the precision of prices and volumes."""
 MAX_FOUND: Final = 1000
+PAST: Final = timedelta(days=3653)
+"""Time before now from which sessions are described."""
 
 
 class SymbolInfo(Struct, frozen=True, kw_only=True):
@@ -37,13 +42,15 @@ class SymbolInfo(Struct, frozen=True, kw_only=True):
     name: str
     ticker: str
     description: str
-    type: str = TYPE
-    session: str = "24x7"
+    type: Annotated[str, doc("`stock`, `fund`, `crypto`, `forex`, `futures` or `index`.", "stock")]
+    session: Annotated[str, doc("Usual hours of the symbol's calendar.", "0930-1600")] = "24x7"
+    session_holidays: Annotated[str, doc("Usual days without a session.", "20261225")] | UnsetType = UNSET
+    corrections: Annotated[str, doc("Days with other hours, by these.", "0930-1300:20261127")] | UnsetType = UNSET
     timezone: str = "Etc/UTC"
     exchange: str = EXCHANGE
     listed_exchange: str = EXCHANGE
     format: str = "price"
-    minmov: int = 1
+    minmov: Annotated[int, doc("Smallest step of the price, in units of the last decimal place.", 1)] = 1
     pricescale: Annotated[int, doc("10 to the power of the decimal places of prices.", 100)]
     volume_precision: Annotated[int, doc("Decimal places of volumes.", 2)]
     has_intraday: bool = True
@@ -65,13 +72,16 @@ class FoundSymbol(Struct, frozen=True):
     description: str
     ticker: str
     exchange: str = EXCHANGE
-    type: str = TYPE
+    type: str = TYPES["stock"]
 
 
 @get(
     "/symbols",
     summary="Symbol",
-    description="A symbol by its name, its ticker or `EXCHANGE:NAME`. `pricescale` follows the digits of its newest trades.",
+    description=(
+        "A symbol by its name, its ticker or `EXCHANGE:NAME`. `pricescale` and `minmov` are those of its `tick_size`; "
+        "without one, `pricescale` follows the digits of its newest trades."
+    ),
     operation_class=ForeignOperation,
     responses=foreign_responses(SymbolInfo, "The symbol."),
 )
@@ -83,11 +93,17 @@ async def udf_symbol(
     trades = trades_of(rows.pages[0].page)
     prices = [_decimals(trade.price) for trade in trades]
     decimals = min(max(prices, default=MIN_DECIMALS), MAX_DECIMALS)
+    scale, step = 10 ** max(decimals, MIN_DECIMALS), 1
+    if found.tick_size is not None:
+        scale, step = _scale_of(digits_of(found.tick_size))
     info = SymbolInfo(
+        type=TYPES[found.type],
+        **await _hours(request, found.calendar),
+        minmov=step,
         name=found.symbol,
         ticker=found.symbol,
         description=found.name,
-        pricescale=10 ** max(decimals, MIN_DECIMALS),
+        pricescale=scale,
         volume_precision=min(max((_decimals(trade.volume) for trade in trades), default=0), MAX_DECIMALS),
     )
     return json_response(info, NO_STORE)
@@ -95,6 +111,30 @@ async def udf_symbol(
 
 def _decimals(digits: str) -> int:
     return len(digits.partition(".")[2])
+
+
+def _scale_of(tick_size: str) -> tuple[int, int]:
+    """Return `pricescale` and `minmov` of a step: 100 and 25 for 0.25."""
+    scale = 10 ** _decimals(tick_size)
+    return scale, int(Decimal(tick_size) * scale)
+
+
+async def _hours(request: Request[Any, Any, Any], code: str) -> dict[str, Any]:
+    """Return the members that describe the sessions of a calendar, from some years ago on; none if it never closes."""
+    calendar = None if code == ALWAYS_OPEN else await read_source(request).read(read_calendar_zone, code)
+    if calendar is None:
+        return {}
+    sessions = await market_sessions(request, calendar, datetime.now(UTC).date() - PAST, date.max)
+    if not sessions:
+        return {}
+    found = irregular_days(sessions, calendar, sessions[0].day)
+    members = {"timezone": calendar.time_zone, "session": found.hours}
+    if found.holidays:
+        members["session_holidays"] = ",".join(f"{day:%Y%m%d}" for day in found.holidays)
+    if found.changed:
+        groups = [f"{hours}:{','.join(f'{day:%Y%m%d}' for day in days)}" for hours, days in found.changed.items()]
+        members["corrections"] = ";".join(groups)
+    return members
 
 
 @get(
@@ -115,10 +155,15 @@ async def search(
     wanted = (text or "").strip().upper().removeprefix(f"{EXCHANGE}:")
     known = await read_known_symbols(request)
     found = [each for each in known if wanted in each.symbol or wanted in each.name.upper()]
-    if (exchange or EXCHANGE) != EXCHANGE or (kind or TYPE) != TYPE:
+    if (exchange or EXCHANGE) != EXCHANGE:
         found = []
+    if kind:
+        found = [each for each in found if TYPES[each.type] == kind]
     found.sort(key=lambda each: _rank(each, wanted))
-    symbols = [FoundSymbol(each.symbol, f"{EXCHANGE}:{each.symbol}", each.name, each.symbol) for each in found[:maximum]]
+    symbols = [
+        FoundSymbol(each.symbol, f"{EXCHANGE}:{each.symbol}", each.name, each.symbol, type=TYPES[each.type])
+        for each in found[:maximum]
+    ]
     return CompleteResponse(encode(symbols), NO_STORE)
 
 

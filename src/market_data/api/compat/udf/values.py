@@ -39,6 +39,17 @@ RESOLUTIONS: Final[Mapping[str, str]] = {
 SHORT: Final = {"S": "1S", "D": "1D", "W": "1W", "M": "1M"}
 """Resolutions without their number."""
 
+TYPES: Final[Mapping[str, str]] = {
+    "stock": "stock",
+    "etf": "fund",
+    "crypto": "crypto",
+    "fx": "forex",
+    "future": "futures",
+    "index": "index",
+    "other": "stock",
+}
+"""Types of the charts by those of symbols; `stock` also if the type is unknown."""
+
 EXCHANGE: Final = "MDP"
 """Name of the one exchange of which all symbols are."""
 
