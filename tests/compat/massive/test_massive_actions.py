@@ -60,11 +60,7 @@ def test_days_of_all_symbols_are_those_of_the_sessions(listed: str, adjusted: bo
             for symbol in ("AAPL", "COIN", "PLAIN")
             for bar in own(listed, symbol, "1d", **{**bounds, **({"adjustment": "raw"} if symbol == "PLAIN" else {})})
         ]
-        if adjusted:  # of sessions, they are rounded alike only if the own API adjusts them
-            assert [bar["ticker"] for bar in found] == [bar["ticker"] for bar in expected]
-            assert found[-1] == expected[-1]
-        else:
-            assert found == expected
+        assert found == expected
 
 
 def test_grouped_days_are_adjusted(listed: str):

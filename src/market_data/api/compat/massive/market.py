@@ -22,7 +22,7 @@ AHEAD: Final = timedelta(days=366)
 EXCHANGES: Final = ("nasdaq", "nyse", "otc")
 
 
-class MarketStatus(Struct, frozen=True, rename="camel"):
+class StockMarketStatus(Struct, frozen=True, rename="camel"):
     """State of the market."""
 
     server_time: Annotated[datetime, doc("The time, in the time zone of the exchange.", "2026-02-09T10:00:00-05:00")]
@@ -49,7 +49,7 @@ class MarketHoliday(Struct, frozen=True):
     summary="State of the market",
     description="State of the calendar `XNYS`; always open, if that has no sessions.",
     operation_class=ForeignOperation,
-    responses=foreign_responses(MarketStatus, "The state."),
+    responses=foreign_responses(StockMarketStatus, "The state."),
 )
 async def massive_market_status(request: Request[Any, Any, Any]) -> ASGIResponse:
     now = datetime.now(UTC)
@@ -59,7 +59,7 @@ async def massive_market_status(request: Request[Any, Any, Any]) -> ASGIResponse
     market = "open" if found == "open" else "extended-hours" if is_extended else "closed"
     shown = now.astimezone(ZoneInfo(calendar.time_zone))
     exchanges: dict[str, str] = dict.fromkeys(EXCHANGES, market)
-    return json_response(MarketStatus(shown, market, found == "post", found == "pre", exchanges), NO_STORE)
+    return json_response(StockMarketStatus(shown, market, found == "post", found == "pre", exchanges), NO_STORE)
 
 
 @get(
