@@ -25,7 +25,7 @@ def url(new_migrated_database: Databases) -> Iterator[str]:
 def owner(url: str) -> Iterator[Connection]:
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
-        connection.execute("TRUNCATE trades, trade_changes, latest_trades, symbols")
+        connection.execute("TRUNCATE trades, trade_changes, latest_trades, symbols, corporate_actions")
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ def secret(database: str) -> str:
 def reset(connection: Connection) -> None:
     """Empty the database but for a few trades."""
     connection.execute(
-        "TRUNCATE trades, latest_trades, symbols, symbol_names, stale_ranges, trade_changes, stream_events, commits"
+        "TRUNCATE trades, latest_trades, symbols, symbol_names, symbol_calendars, corporate_actions, stale_ranges, "
+        "trade_changes, stream_events, commits"
     )
     store(connection, *(trade(number, "104.90") for number in range(200)))
 
