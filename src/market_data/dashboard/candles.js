@@ -200,13 +200,22 @@ export class Candles {
   async #coverNewest(signal) {
     const newest = now() / 1000;
     const age = CLOSED_RATIO * FIRST_PAGE_SIZE * this.interval.seconds;
-    await this.hours?.cover(newest - age, newest + HOURS_AHEAD, signal);
+    await this.#readHours(newest - age, newest + HOURS_AHEAD, signal);
   }
 
   /** Read the sessions of bars. @param {Bar[]} bars @param {AbortSignal} signal */
   async #cover(bars, signal) {
     const last = bars.at(-1);
-    if (last) await this.hours?.cover(bars[0].time, last.time, signal);
+    if (last) await this.#readHours(bars[0].time, last.time, signal);
+  }
+
+  /** @param {number} from @param {number} until @param {AbortSignal} signal */
+  async #readHours(from, until, signal) {
+    try {
+      await this.hours?.cover(from, until, signal);
+    } catch {
+      signal.throwIfAborted(); // otherwise, candles without shading are better than none; the next read tries it again
+    }
   }
 
   /** @param {Record<string, string | number>} parameters @param {AbortSignal} signal */

@@ -66,7 +66,7 @@ export const INDICATORS = Object.freeze([
       "Volume-weighted average price since the start of the UTC day or trading session (of the year for candles of a day and more)",
     colour: "line-4",
     lineStyle: LargeDashed,
-    compute: (candles) => volumeWeightedAverage(candles.bars, startIn(candles), candles.complete),
+    compute: (candles) => volumeWeightedAverage(candles.bars, candles.interval.seconds, candles.complete, startIn(candles)),
     since: (candles) => startIn(candles)(candles.bars[candles.bars.length - 1].time),
   },
   {

@@ -10,20 +10,23 @@ const MAX_VOLUME_RATIO = 3;
 const MAX_SAMPLES = 500;
 
 /**
- * @param {number} previous Time of a candle. @param {number} next Time of the following one.
- * @param {Buckets} buckets
- * @returns {{time: number}[]} Points without a candle in between, which leave a gap. Closed time leaves none.
+ * @param {number} previous Time of a candle. @param {number} next Time of the following one. @param {number} length Of the
+ * buckets, in seconds.
+ * @returns {{time: number}[]} Points without a candle in between, which leave a gap.
  */
-export function gap(previous, next, { interval, hours, trading }) {
-  const length = interval.seconds;
-  if (hours?.known) {
-    const max = Math.floor(MAX_GAP_SECONDS / length);
-    return hours.starts(previous, next, length, max, trading.session).map((time) => ({ time }));
-  }
+export function gap(previous, next, length) {
   const end = Math.min(next, previous + length + MAX_GAP_SECONDS);
   const points = [];
   for (let time = previous + length; time + length <= end; time += length) points.push({ time });
   return points;
+}
+
+/** As `gap()`, but closed time leaves none. @param {number} previous @param {number} next @param {Buckets} buckets */
+export function openGap(previous, next, { interval, hours, trading }) {
+  const length = interval.seconds;
+  if (!hours?.known) return gap(previous, next, length);
+  const max = Math.floor(MAX_GAP_SECONDS / length);
+  return hours.starts(previous, next, length, max, trading.session).map((time) => ({ time }));
 }
 
 /**
@@ -35,7 +38,7 @@ export function withGaps(candles, toPoint) {
   const points = [];
   for (let index = 0; index < bars.length; index++) {
     if (index && bars[index].time > bars[index - 1].time + interval.seconds)
-      points.push(...gap(bars[index - 1].time, bars[index].time, candles));
+      points.push(...openGap(bars[index - 1].time, bars[index].time, candles));
     points.push(toPoint(bars[index]));
   }
   return points;

@@ -7,7 +7,7 @@ import {
   HistogramSeries,
   LineSeries,
 } from "./lightweight-charts.standalone.production.mjs";
-import { gap, maxVolume, pointOf, trend, withGaps } from "./chart_points.js";
+import { maxVolume, openGap, pointOf, trend, withGaps } from "./chart_points.js";
 import { priceText, updateDecimals, volumeText } from "./formats.js";
 import { SessionShading } from "./session_shading.js";
 import { VolumeCuts } from "./volume_cuts.js";
@@ -134,7 +134,7 @@ export class ChartSeries {
     const last = this.#drawnUntil;
     const added = last === undefined || bar.time > last;
     if (added && last !== undefined && this.#candles)
-      for (const point of gap(last, bar.time, this.#candles)) this.#prices.update(point);
+      for (const point of openGap(last, bar.time, this.#candles)) this.#prices.update(point);
     this.#prices.update(pointOf(this.#style, this.#colours)(bar), earlier);
     this.#volumes.update(this.#volumeBar(bar), earlier);
     if (earlier) this.showMarks();

@@ -45,11 +45,12 @@ export function sessionStart(time, length) {
 /**
  * Volume-weighted average price since the start of the session.
  * @param {readonly Bar[]} bars
- * @param {(time: number) => number} startOf Start of the session of a time, such as `sessionStart()`.
+ * @param {number} length Of the candles, in seconds.
  * @param {boolean} complete False if there may be older candles: the average of the first session is then unknown.
+ * @param {(time: number) => number} [startOf] Start of the session of a time.
  * @returns {Values}
  */
-export function volumeWeightedAverage(bars, startOf, complete) {
+export function volumeWeightedAverage(bars, length, complete, startOf = (time) => sessionStart(time, length)) {
   let current = bars.length && !complete ? startOf(bars[0].time) : NaN;
   let known = false;
   let [turnover, volume] = [0, 0];

@@ -1,14 +1,18 @@
 """Pages of a service without a feed: the dashboard shows only the trades that a test stores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import pytest
+from browser.dashboard.closing_market import FIRST, LAST, store_history
 from browser.dashboard.market import Market
 from browser.recorded_page import RecordedPage, recorded_page
+from helpers.calendars import store_calendar
 from helpers.support import Connection
 from helpers.tcp_proxy import Proxy, proxy_to
 from playwright.sync_api import Browser
+
+from market_data.queries.schedules import TradingSession
 
 
 @pytest.fixture
@@ -33,3 +37,12 @@ def proxy(address: str) -> Iterator[Proxy]:
     assert url.port
     with proxy_to(url.hostname, url.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def sessions(connection: Connection, market: Market) -> Sequence[TradingSession]:
+    """Sessions of New York, in which IBM is traded."""
+    found = store_calendar(connection, "XNYS", FIRST, LAST)
+    store_history(connection, found)
+    market.refresh()
+    return found

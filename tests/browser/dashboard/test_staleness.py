@@ -90,6 +90,7 @@ def test_a_closed_market_makes_nothing_stale(recorded: RecordedPage, market: Mar
 
     page.route("**/symbols", answer_symbols)
     page.route("**/market/status?*", answer_status)
+    page.route("**/calendars/*/sessions?*", lambda route: route.fulfill(json={"sessions": []}))
     open_dashboard(page, "?symbol=NIGHT")
     html = page.locator("html")
     expect(html).to_have_attribute("data-freshness", "closed")

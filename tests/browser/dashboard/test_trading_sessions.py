@@ -1,63 +1,21 @@
-"""Charts of symbols whose market closes: sessions, shading, adjustment, live candles, and when the market opens."""
+"""Charts of symbols whose market closes: sessions, gaps, adjustment, comparison and live candles."""
 
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
-import pytest
-from browser.contrast import low_contrast_texts
-from browser.dashboard.market import Market, now
+from browser.dashboard.closing_market import FIRST, HOUR, STEP, SUNDAY, add_open_market
+from browser.dashboard.market import Market
 from browser.dashboard.page import chart_property, expect_chart, legend_value, open_dashboard
 from browser.recorded_page import RecordedPage, recorded_page
-from browser.wcag import wcag_violations
 from helpers.adjustments import Action
 from helpers.calendars import store_calendar
 from helpers.service import eventually
-from helpers.support import Connection, store
-from playwright.sync_api import Browser, Page, Route, expect
+from helpers.support import Connection
+from playwright.sync_api import Browser, Page, expect
 
-from market_data.cli.data.statements import NOT_STREAMED
 from market_data.queries.candles import SessionKind
 from market_data.queries.schedules import TradingSession
-
-FIRST, LAST = date(2026, 2, 12), date(2026, 2, 18)
-"""A Thursday and a Wednesday; a weekend and Presidents' Day are between them."""
-SUNDAY = datetime(2026, 2, 15, 15, tzinfo=UTC)
-STEP = timedelta(minutes=5)
-HOUR = timedelta(hours=1)
-
-ADD_SESSION = """
-    INSERT INTO sessions (calendar, day, opens_at, closes_at, pre_opens_at, post_closes_at, auction_ends_at)
-    SELECT 'OWN', (%(opens)s AT TIME ZONE 'UTC')::date, %(opens)s, closes, %(pre)s, closes + INTERVAL '1 hour', closes
-    FROM (SELECT %(closes)s::timestamptz AS closes) AS given
-"""
-
-
-def price(number: int) -> Decimal:
-    return Decimal(100) + Decimal(number % 37 - (number * 7) % 11) / 4
-
-
-def store_history(connection: Connection, sessions: Sequence[TradingSession]) -> None:
-    """Store a trade of IBM every five minutes of sessions, and one on a Sunday."""
-    times = [SUNDAY]
-    for session in sessions:
-        count = (session.post_closes_at - session.pre_opens_at) // STEP
-        times.extend(session.pre_opens_at + STEP * number for number in range(count))
-    with connection.transaction():
-        connection.execute(NOT_STREAMED)
-        store(connection, *((at, "IBM", n, price(n), Decimal(1 + n % 9)) for n, at in enumerate(sorted(times))))
-    connection.execute("UPDATE symbols SET calendar = 'XNYS' WHERE symbol = 'IBM'")
-
-
-@pytest.fixture
-def sessions(connection: Connection, market: Market) -> Sequence[TradingSession]:
-    """Sessions of New York, in which IBM is traded."""
-    found = store_calendar(connection, "XNYS", FIRST, LAST)
-    store_history(connection, found)
-    market.refresh()
-    return found
 
 
 def expected_times(sessions: Sequence[TradingSession], kind: SessionKind, width: timedelta) -> list[datetime]:
@@ -97,62 +55,6 @@ def test_closed_time_is_omitted_and_extended_hours_are_shaded(recorded: Recorded
         page.locator("#chart").press("ArrowRight")
     expect(page.locator("#legend [data-field=time] dd")).to_have_text("2026-02-12 14:30")
     assert legend_value(page, "session") == ""
-
-
-PIXELS = """(indexes) => {
-    const chart = document.querySelector("#chart");
-    const canvas = chart.querySelector("td:nth-child(2) canvas");
-    const { from, to } = chart.visibleIndexes;
-    const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
-    const drawing = copy.getContext("2d", { willReadFrequently: true });
-    drawing.drawImage(canvas, 0, 0);
-    return indexes.map((index) => {
-        const x = Math.floor(((index - from + 0.5) / (to - from + 1)) * canvas.width) + 3;
-        return [1, 6].map((y) => [...drawing.getImageData(x, y, 1, 1).data].slice(0, 3).join());
-    });
-}"""
-"""Colours of the strip on top of some columns, and of their background."""
-COLOURS = """async () => {
-    const { chartColours } = await import("/assets/dashboard/chart_colours.js");
-    return chartColours();
-}"""
-
-
-def rgb(colour: str) -> list[float]:
-    return [float(part) for part in re.findall(r"[\d.]+", colour)[:3]]
-
-
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = [part / 255 for part in rgb(colour)]
-        red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_shaded_columns_have_their_colour_and_candles_contrast_with_it(
-    browser: Browser, address: str, sessions: Sequence[TradingSession], scheme: Any
-):
-    with recorded_page(browser, address, color_scheme=scheme, viewport={"width": 1440, "height": 900}) as recorded:
-        page = recorded.page
-        open_dashboard(page, "?symbol=IBM&interval=1h")
-        expect_chart(page, candles=17 * len(sessions))
-        colours = page.evaluate(COLOURS)
-        strip, pre, post, panel = [
-            ",".join(f"{part:.0f}" for part in rgb(colours[name])) for name in ("session-strip", "pre", "post", "panel")
-        ]
-        eventually(lambda: page.evaluate(PIXELS, [20])[0] == [strip, pre], 20)
-        background = [column[1] for column in page.evaluate(PIXELS, [17, 22, 23, 29, 30, 33, 34])]
-        assert background == [pre, pre, panel, panel, post, post, pre]
-        names = ["up", "down", "flat", "compared", "session-strip", *(f"line-{number}" for number in range(1, 6))]
-        assert {
-            (name, part) for name in names for part in ("pre", "post") if contrast(colours[name], colours[part]) < 3
-        } == set()
-        assert low_contrast_texts(page) == []
-        assert recorded.problems == []
 
 
 def test_quiet_time_of_a_session_leaves_a_gap_but_the_night_does_not(
@@ -248,14 +150,6 @@ def test_comparison_with_a_symbol_that_is_always_traded_adds_no_columns(
     assert drawn_times(page) == times
 
 
-def add_open_market(connection: Connection, market: Market) -> None:
-    """Give all symbols a calendar whose session has begun an hour ago."""
-    opens = market.minute(ago=60)
-    connection.execute("INSERT INTO calendars (code, name, time_zone, source) VALUES ('OWN', 'Own', 'UTC', 'own')")
-    connection.execute(ADD_SESSION, {"opens": opens, "pre": opens - HOUR, "closes": opens + 3 * HOUR})
-    connection.execute("UPDATE symbols SET calendar = 'OWN'")
-
-
 def test_candles_of_sessions_follow_new_late_and_changed_trades(
     recorded: RecordedPage, market: Market, connection: Connection
 ):
@@ -296,68 +190,13 @@ def test_a_chart_without_trades_in_its_sessions_says_so(recorded: RecordedPage, 
         market.late_trade("11", at=time)
     expect_chart(page, candles=2)
     expect(page.locator("#overlay")).to_be_hidden()
-    eventually(lambda: 0 < chart_property(page, "visibleIndexes")["to"] < 5, 20)  # they fill the pane
+    eventually(lambda: int(chart_property(page, "visibleIndexes")["to"]) == 5, 20)  # they fill the pane, with their gap
     market.cancel("11")
     expect(page.locator("#overlay")).to_have_text(re.compile("^No trades yet in these sessions"))
     choose(page, "Sessions", "All trades")
     expect_chart(page, candles=1)
     expect(page.locator("#overlay")).to_be_hidden()
     assert legend_value(page, "session") == "market closed"
-
-
-def answer(page: Page, **fields: Any) -> None:
-    """Answer the requests for the state of the market."""
-
-    def fulfill(route: Route) -> None:
-        route.fulfill(
-            json={name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
-        )
-
-    page.unroute_all()
-    page.route("**/market/status?*", fulfill)
-
-
-def test_the_page_says_when_the_market_opens_and_closes(recorded: RecordedPage, market: Market, connection: Connection):
-    """The state of the market is an answer of this test; the time at which it changes is the real one."""
-    market.trade("10")
-    add_open_market(connection, market)
-    page = recorded.page
-    note = page.locator("#market")
-    later = market.minute(ago=0) + timedelta(days=2, hours=3, minutes=30)
-    answer(page, status="closed", next_open=later, next_close=later + HOUR)
-    open_dashboard(page)
-    expect(note).to_have_text(re.compile(rf"^Market closed, opens {later:%a %H:%M} UTC \(in 2 d 3 h\)$"))
-    far = later + timedelta(days=10)
-    soon = now() + timedelta(seconds=4)
-    answer(page, status="pre", next_open=soon, next_close=far)
-    page.reload()
-    expect(note).to_have_text(re.compile(r"^Pre-market, opens .* UTC \(in \d s\)$"))
-    answer(page, status="open", next_open=far, next_close=later)
-    expect(note).to_have_text(f"Market open, closes {later:%a %H:%M} UTC")
-    expect(page.locator("#announcer")).to_have_text(f"AAPL: Market open, closes {later:%a %H:%M} UTC")
-    assert now() >= soon
-    answer(page, status="closed", next_open=far, next_close=far + HOUR)
-    page.reload()
-    expect(note).to_have_text(re.compile(f"^Market closed, opens {far:%Y-%m-%d %H:%M} UTC"))
-    answer(page, status="closed", next_open=None, next_close=None)
-    page.reload()
-    expect(note).to_have_text("Market closed")
-
-
-def test_state_of_the_market_is_read_again_while_no_time_is_known_at_which_it_changes(
-    recorded: RecordedPage, market: Market, connection: Connection
-):
-    market.trade("10")
-    add_open_market(connection, market)
-    page = recorded.page
-    opens = now() + 10 * HOUR
-    answer(page, status="closed", next_open=opens, next_close=opens + HOUR)
-    page.clock.install()
-    open_dashboard(page)
-    expect(page.locator("#market")).to_have_text(re.compile("^Market closed, opens"))
-    answer(page, status="pre", next_open=opens, next_close=opens + HOUR)
-    page.clock.run_for(61_000)
-    expect(page.locator("#market")).to_have_text(re.compile("^Pre-market, opens"))
 
 
 def test_symbols_that_are_always_traded_have_neither_controls_nor_requests_of_sessions(
@@ -374,36 +213,3 @@ def test_symbols_that_are_always_traded_have_neither_controls_nor_requests_of_se
     assert chart_property(page, "shadedColumns") == []
     requests = [url for path in ("/candles?", "/calendars/", "/market/") for url in recorded.requests_with(path)]
     assert [url for url in requests if re.search("session=|adjustment=|/calendars/|/market/", url)] == []
-
-
-def test_replay_has_candles_of_sessions_but_no_state_of_the_market(
-    recorded: RecordedPage, market: Market, connection: Connection
-):
-    market.trade("10", at=market.minute(ago=80))
-    market.refresh()
-    add_open_market(connection, market)
-    page = recorded.page
-    open_dashboard(page, f"?symbol=AAPL&interval=15m&replay={market.minute(ago=1):%Y-%m-%dT%H:%M:%SZ}")
-    expect(page.locator("#connection")).to_have_text("Replay")
-    expect(page.get_by_label("Sessions")).to_be_visible()
-    expect(page.locator("#market")).to_be_hidden()
-
-
-SCREENS: list[dict[str, Any]] = [
-    {"color_scheme": "light", "viewport": {"width": 1440, "height": 900}},
-    {"color_scheme": "dark", "viewport": {"width": 320, "height": 640}, "is_mobile": True, "has_touch": True},
-    {"forced_colors": "active", "viewport": {"width": 1440, "height": 900}},
-]
-
-
-@pytest.mark.parametrize("screen", SCREENS, ids=["light", "dark phone", "forced colours"])
-def test_sessions_have_no_violations_of_wcag(
-    browser: Browser, address: str, sessions: Sequence[TradingSession], screen: dict[str, Any]
-):
-    with recorded_page(browser, address, **screen) as recorded:
-        page = recorded.page
-        open_dashboard(page, "?symbol=IBM&interval=1h")
-        expect_chart(page, candles=17 * len(sessions))
-        assert wcag_violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert recorded.problems == []
