@@ -49,6 +49,18 @@ async def read_calendar_zone(connection: Connection, code: str) -> CalendarZone 
     return await cursor.fetchone()
 
 
+CALENDAR_WITH_SESSIONS = """
+    SELECT code, time_zone FROM calendars WHERE code = %s AND EXISTS (SELECT FROM sessions WHERE calendar = code)
+"""
+
+
+async def read_calendar_with_sessions(connection: Connection, code: str) -> CalendarZone | None:
+    """Return the time zone of a calendar; None if it is unknown, or has no session."""
+    cursor = connection.cursor(binary=True, row_factory=args_row(CalendarZone))
+    await cursor.execute(CALENDAR_WITH_SESSIONS, (code,))
+    return await cursor.fetchone()
+
+
 COLUMNS: LiteralString = (
     "day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at"
 )

@@ -16,7 +16,7 @@ from market_data.queries.calendars import (
     MarketMoment,
     open_parts,
     read_calendar_moment,
-    read_calendars,
+    read_calendar_with_sessions,
     read_sessions,
 )
 
@@ -27,9 +27,7 @@ ALWAYS: Final = CalendarZone(ALWAYS_OPEN, "UTC")
 
 async def market_calendar(request: Request[Any, Any, Any]) -> CalendarZone:
     """Return the calendar of New York, if it has sessions; else that of a market that never closes."""
-    known = await read_source(request).read_coalesced(read_calendars)
-    found = next((each for each in known if each.code == EXCHANGE and each.session_count), None)
-    return CalendarZone(found.code, found.time_zone) if found else ALWAYS
+    return await read_source(request).read(read_calendar_with_sessions, EXCHANGE) or ALWAYS
 
 
 async def market_sessions(request: Request[Any, Any, Any], calendar: CalendarZone, start: date, end: date) -> list[Session]:

@@ -125,6 +125,7 @@ async def _hours(request: Request[Any, Any, Any], code: str) -> dict[str, Any]:
     if calendar is None:
         return {}
     sessions = await market_sessions(request, calendar, datetime.now(UTC).date() - PAST, date.max)
+    sessions = sessions or await market_sessions(request, calendar, date.min, date.max)
     if not sessions:
         return {}
     found = irregular_days(sessions, calendar, sessions[0].day)
