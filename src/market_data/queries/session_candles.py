@@ -94,8 +94,10 @@ def _bounds(candles: CandleRange, first: FirstBucket | None, after: RowKey | Non
     """Return the bounds of the timestamps of the rest of a range."""
     now = candles.now
     start, end = max(candles.start, EARLIEST), min(candles.end, now + FUTURE)
-    if first:
-        start = min(END, max(start, first.start - 40 * DAY))  # before the label of its session, week or month
+    if first and first.start == END:
+        return end, end
+    if first:  # the label of its session, week or month is earlier
+        start = max(start, first.start - WIDTHS[candles.interval] - 2 * DAY)
     if after and candles.reading_order == "asc":
         start = after[0] + timedelta(microseconds=1)
     elif after:
