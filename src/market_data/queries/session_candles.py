@@ -96,8 +96,9 @@ def _bounds(candles: CandleRange, first: FirstBucket | None, after: RowKey | Non
     start, end = max(candles.start, EARLIEST), min(candles.end, now + FUTURE)
     if first and first.start == END:
         return end, end
-    if first:  # the label of its session, week or month is earlier
-        start = max(start, first.start - WIDTHS[candles.interval] - 2 * DAY)
+    earlier = WIDTHS[candles.interval] + 2 * DAY  # than a trade is the label of its session, week or month at most
+    if first and first.start - start > earlier:
+        start = first.start - earlier
     if after and candles.reading_order == "asc":
         start = after[0] + timedelta(microseconds=1)
     elif after:
