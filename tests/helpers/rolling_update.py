@@ -36,8 +36,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("ALTER TABLE trades ADD COLUMN venue text")
-    op.execute("ALTER TABLE symbols ADD COLUMN listed date NOT NULL DEFAULT '1970-01-01'")
-    op.execute("CREATE TABLE calendars (code text PRIMARY KEY)")
+    op.execute("ALTER TABLE symbols ADD COLUMN sector text NOT NULL DEFAULT 'none'")
+    op.execute("CREATE TABLE venues (code text PRIMARY KEY)")
     op.execute(
         "CREATE OR REPLACE FUNCTION newest_version() RETURNS bigint LANGUAGE sql STABLE "
         "AS $$ SELECT coalesce(max(version), 0) FROM public.data_version $$"
