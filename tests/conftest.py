@@ -157,7 +157,7 @@ def session_database(new_migrated_database: Callable[[], AbstractContextManager[
 TRUNCATE = """
     TRUNCATE
         trades, latest_trades, symbols, stale_ranges, leases, trade_changes, stream_events, stream_late_candles,
-        calendar_sessions, symbol_calendars, symbol_names, corporate_actions
+        calendar_sessions, symbol_calendars, symbol_names, corporate_actions, reloads
 """
 
 
