@@ -1,7 +1,7 @@
 """Names of instruments over time, as one worker keeps them in memory.
 
-An instrument keeps its key, `trades.symbol`, for ever: the name under which it was added. Only renamed instruments have
-rows in `symbol_names`; most databases have none, and then nothing here costs anything.
+The key of an instrument, `trades.symbol`, never changes: it is the name under which it was added. Only renamed instruments
+have rows in `symbol_names`; most databases have none, and then nothing here costs anything.
 """
 
 import re

@@ -114,17 +114,15 @@ class MarketMoment(NamedTuple):
 
 # A session opens at most a day before its date at the exchange, and closes at most a day after it. Of eight sessions from
 # three days before a time, the last one begins after it.
-NEARBY_SESSIONS: LiteralString = """
-    SELECT day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
+NEARBY_SESSIONS: LiteralString = f"""
+    SELECT {COLUMNS}
     FROM sessions
     WHERE sessions.calendar = calendars.code AND day >= (%(moment)s::timestamptz AT TIME ZONE 'UTC')::date - 3
     ORDER BY day
     LIMIT 8
 """
 CALENDAR_MOMENT = f"""
-    SELECT
-        calendars.code, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at,
-        auction_ends_at
+    SELECT calendars.code, {COLUMNS}
     FROM calendars LEFT JOIN LATERAL ({NEARBY_SESSIONS}) AS nearby ON true
     WHERE calendars.code = %(code)s
     ORDER BY day
@@ -139,9 +137,7 @@ async def read_calendar_moment(connection: Connection, code: str, moment: dateti
 
 
 SYMBOL_MOMENT = f"""
-    SELECT
-        calendars.code, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at,
-        auction_ends_at
+    SELECT calendars.code, {COLUMNS}
     FROM symbols
         JOIN calendars ON calendars.code = symbols.calendar
         LEFT JOIN LATERAL ({NEARBY_SESSIONS}) AS nearby ON true

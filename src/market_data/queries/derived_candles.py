@@ -144,17 +144,7 @@ def _statement(
     if fill is not None:
         candles = _gapfilled(derived, fill, candles, past=past, adjusted=adjusted)
     parts = parts_of(adjusted=adjusted, past=past, since=HOUR_BEFORE if derived.source == "trades" else "%(start)s")
-    page: LiteralString = f"""
-        SELECT
-            bucket, open, high, low, close, volume, turnover, trade_count, write_id,
-            (turnover / nullif(volume, 0))::float8 AS vwap,
-            bucket_end <= {now_of(past=past)} AS closed,
-            {"false" if fill is None else "filled"} AS filled,
-            NOT tstzrange(bucket, bucket_end) && (SELECT times FROM stale) AS settled
-        FROM ({candles}) AS candle
-        ORDER BY bucket {ORDERS[reading_order]}
-        LIMIT %(limit)s + 1
-    """
+    page = page_of(candles, fill, reading_order, past=past)
     return f"""
         {with_stale(derived.source, past=past or derived.source == "trades")}{parts.steps}
         SELECT
@@ -170,28 +160,57 @@ def _gapfilled(derived: Derived, fill: Fill, candles: LiteralString, *, past: bo
     before = close_before(derived.source, past=past, adjusted=adjusted)
     if derived.source == "trades":
         before = _price_before(past=past, adjusted=adjusted)
+    buckets: LiteralString = "unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[])"
+    return gapfilled(candles, fill, before, buckets, ("bucket_end",))
+
+
+def gapfilled(
+    candles: LiteralString, fill: Fill, before: LiteralString, buckets: LiteralString, bounds: Sequence[LiteralString]
+) -> LiteralString:
+    """Return the SQL of candles with one for each bucket, whose columns are `bucket` and its `bounds`.
+
+    `before` is the SQL of the last price before the first bucket.
+    """
+    comma: LiteralString = ", "
+    columns = comma.join(["bucket", *bounds])
     previous: LiteralString = f"""
         CASE number WHEN 0 THEN {before} ELSE first_value(close) OVER (PARTITION BY number ORDER BY bucket) END
     """
     close: LiteralString = previous if fill == "previous" else "close"
     return f"""
         SELECT
-            bucket, bucket_end, close,
+            {columns}, close,
             coalesce(open, close) AS open, coalesce(high, close) AS high, coalesce(low, close) AS low,
             coalesce(volume, 0) AS volume, turnover, coalesce(trade_count, 0) AS trade_count, write_id,
             trade_count IS NULL AS filled
         FROM (
-            SELECT
-                bucket, bucket_end, open, high, low, {close} AS close, volume, turnover, trade_count, write_id
+            SELECT {columns}, open, high, low, {close} AS close, volume, turnover, trade_count, write_id
             FROM (
                 SELECT
-                    gapless.bucket, gapless.bucket_end,
+                    {comma.join([f"gapless.{column}" for column in ("bucket", *bounds)])},
                     open, high, low, close, volume, turnover, trade_count, write_id,
                     count(close) OVER (ORDER BY gapless.bucket) AS number
-                FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS gapless (bucket, bucket_end)
+                FROM {buckets} AS gapless ({columns})
                 LEFT JOIN ({candles}) AS stored ON stored.bucket = gapless.bucket
             ) AS numbered
         ) AS closed
+    """
+
+
+def page_of(
+    candles: LiteralString, fill: Fill | None, reading_order: Order, *, past: bool, start: LiteralString = "bucket"
+) -> LiteralString:
+    """Return the SQL of the rows of a page and one more, whose buckets go from the column `start` to `bucket_end`."""
+    return f"""
+        SELECT
+            bucket, open, high, low, close, volume, turnover, trade_count, write_id,
+            (turnover / nullif(volume, 0))::float8 AS vwap,
+            bucket_end <= {now_of(past=past)} AS closed,
+            {"false" if fill is None else "filled"} AS filled,
+            NOT tstzrange({start}, bucket_end) && (SELECT times FROM stale) AS settled
+        FROM ({candles}) AS candle
+        ORDER BY bucket {ORDERS[reading_order]}
+        LIMIT %(limit)s + 1
     """
 
 

@@ -20,13 +20,13 @@ from market_data.models_explanation import (
 )
 from market_data.models_revisions import Revision
 from market_data.models_writes import TradeValues
-from market_data.queries.candles import CandleRange, read_candles
+from market_data.queries.candles import CandleRange
 from market_data.queries.commit_times import commit_of
-from market_data.queries.derived_candles import read_derived_candles
 from market_data.queries.intervals import DERIVED
 from market_data.queries.past import parameters_of
 from market_data.queries.revisions import MAX_COUNT, read_bucket_revisions
 from market_data.queries.row_pages import Connection, exact_number
+from market_data.queries.session_candles import reader_of
 from market_data.queries.trades import TRADE_JSON
 
 
@@ -58,8 +58,7 @@ async def read_explanation(connection: Connection, bucket: CandleRange) -> Expla
     await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
     try:
         async with connection.transaction():
-            read_page = read_derived_candles if bucket.tz or bucket.interval in DERIVED else read_candles
-            page = await read_page(connection, bucket, 1)
+            page = await reader_of(bucket)(connection, bucket, 1, None, "json")
             trades, recomputed = await _read_trades(connection, bucket)
             late = await _read_late_trades(connection, bucket)
             changes = await _read_changes(connection, bucket)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, LiteralString, NamedTuple, get_args
 
+from market_data.queries.calendars import ALWAYS_OPEN, COLUMNS
 from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import bucket_start
 from market_data.queries.past import AsOf, parameters_of
 from market_data.queries.row_pages import Connection, Order
-
-ALWAYS_OPEN = "24/7"
 
 
 class Segment(NamedTuple):
@@ -46,10 +45,6 @@ class Segment(NamedTuple):
             grid += width
             yield start, grid if grid < self.close else self.end
             start = grid
-
-    def bucket_count(self, width: timedelta) -> int:
-        """Return the number of buckets."""
-        return -((self.anchor - self.close) // width) - (self.start - self.anchor) // width
 
 
 class TradingSession(NamedTuple):
@@ -91,7 +86,6 @@ class Schedule:
     """Sessions of a symbol within some days."""
 
     calendar: str
-    time_zone: str
     state: Sequence[int]
     """Changes with the calendar of the symbol and with its sessions."""
     sessions: list[TradingSession]
@@ -123,17 +117,14 @@ def _schedule(order: Order, *, past: bool) -> LiteralString:
         visible = "is_visible(write_id, ended_write_id, (SELECT newest FROM writes), (SELECT late FROM writes))"
     return f"""
         WITH {f"{writes}, " if past else ""} chosen AS (
-            SELECT code, time_zone
+            SELECT code
             FROM calendars
             WHERE code = coalesce((SELECT calendar FROM symbol_calendars WHERE symbol = %(symbol)s AND {visible}), '24/7')
         )
-        SELECT
-            code, time_zone, {"'{}'::bigint[]" if past else STATE}, day, opens_at, closes_at, break_starts_at,
-            break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
+        SELECT code, {"'{}'::bigint[]" if past else STATE}, {COLUMNS}
         FROM chosen
         LEFT JOIN LATERAL (
-            SELECT
-                day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at
+            SELECT {COLUMNS}
             FROM calendar_sessions
             WHERE calendar = code AND day >= %(first)s AND day <= %(last)s AND {visible}
             ORDER BY day {"DESC" if order == "desc" else ""}
@@ -157,12 +148,12 @@ async def read_schedule(
     parameters: dict[str, Any] = {"symbol": symbol, "first": first, "last": last, "limit": limit, **past}
     await cursor.execute(SCHEDULES[order, bool(past)], parameters, prepare=True)
     rows = await cursor.fetchall()
-    calendar, time_zone, state, *_ = rows[0]
-    sessions = [TradingSession(*row[3:]) for row in rows if row[3] is not None]
+    calendar, state, *_ = rows[0]
+    sessions = [TradingSession(*row[2:]) for row in rows if row[2] is not None]
     is_whole = len(sessions) <= limit
     if not is_whole:
         sessions = sessions[1:] if order == "desc" else sessions[:-1]
-    return Schedule(calendar, time_zone, state, sessions, is_whole)
+    return Schedule(calendar, state, sessions, is_whole)
 
 
 class Block(NamedTuple):

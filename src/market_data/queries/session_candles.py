@@ -1,7 +1,7 @@
 """Candles of trading sessions: days of an exchange, and buckets that start when a session opens.
 
 The calendar is read first, and the statement gets the segments of its sessions as arrays. It returns the state of the
-calendar as well: if that has changed in between, both are read again.
+calendar as well: if that has changed in between, the page has no version.
 """
 
 from collections.abc import Sequence

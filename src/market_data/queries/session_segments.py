@@ -62,19 +62,20 @@ class Pieces:
         return [start + n * minute for start, end, _ in self.parts for n in range((end - start) // minute)]
 
     def parameters(self, prefix: str) -> dict[str, Any]:
-        """Return the parameters of the statement: arrays with an element for each part."""
-        segments = [found for _, _, found in self.parts]
+        """Return the parameters of the statement: arrays with an element for each part, or two for their edges."""
+        buckets = [part.within.bucket for part in self.parts if part.within.bucket]
+        segments = [part.within.segment for part in self.parts if not part.within.bucket]
         return {
-            f"{prefix}starts": [start for start, _, _ in self.parts],
-            f"{prefix}ends": [end for _, end, _ in self.parts],
+            f"{prefix}starts": [part.start for part in self.parts],
+            f"{prefix}ends": [part.end for part in self.parts],
             f"{prefix}edges": [edge for start, end, _ in self.parts for edge in (start, end)],
-            f"{prefix}firsts": [found.segment.start for found in segments],
-            f"{prefix}closes": [found.segment.close for found in segments],
-            f"{prefix}anchors": [found.segment.anchor for found in segments],
-            f"{prefix}bounds": [found.segment.end for found in segments],
-            f"{prefix}labels": [found.bucket and found.bucket.label for found in segments],
-            f"{prefix}bucket_starts": [found.bucket and found.bucket.start for found in segments],
-            f"{prefix}bucket_ends": [found.bucket and found.bucket.end for found in segments],
+            f"{prefix}firsts": [segment.start for segment in segments],
+            f"{prefix}closes": [segment.close for segment in segments],
+            f"{prefix}anchors": [segment.anchor for segment in segments],
+            f"{prefix}bounds": [segment.end for segment in segments],
+            f"{prefix}labels": [bucket.label for bucket in buckets],
+            f"{prefix}bucket_starts": [bucket.start for bucket in buckets],
+            f"{prefix}bucket_ends": [bucket.end for bucket in buckets],
         }
 
 
@@ -127,8 +128,3 @@ def _fits(segment: Segment, level: timedelta, width: timedelta | None) -> bool:
 
 def _ceiling(time: datetime, level: timedelta) -> datetime:
     return time + -(time - WEEK_START) % level
-
-
-def bounds_of(segments: Sequence[LabelledSegment]) -> tuple[datetime, datetime]:
-    """Return the start of the first segment and the end of the last one."""
-    return segments[0].segment.start, max(found.segment.end for found in segments)

@@ -10,10 +10,10 @@ from market_data.queries.adjustment import (
     rounded_page,
     stepped_candles_of,
 )
-from market_data.queries.candles import CANDLE_COLUMNS, ORDERS, Fill, aggregate_candles, with_stale
-from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES, GAPFILLED
+from market_data.queries.candles import CANDLE_COLUMNS, Fill, aggregate_candles, with_stale
+from market_data.queries.derived_candles import FROM_CANDLES, FROM_TRADES, GAPFILLED, gapfilled, page_of
 from market_data.queries.gapfilled_candles import GAPFILLED_COLUMNS
-from market_data.queries.past import now_of, version_of
+from market_data.queries.past import version_of
 from market_data.queries.row_pages import Order, RowFormat, page_state
 from market_data.queries.schedules import STATE
 
@@ -146,34 +146,9 @@ def _grouped(statement: SessionStatement) -> LiteralString:
     """
 
 
-def _gapfilled(statement: SessionStatement) -> LiteralString:
-    previous: LiteralString = """
-        CASE number
-            WHEN 0 THEN %(close_before)s::numeric ELSE first_value(close) OVER (PARTITION BY number ORDER BY bucket)
-        END
-    """
-    close: LiteralString = previous if statement.fill == "previous" else "close"
-    return f"""
-        SELECT
-            bucket, bucket_start, bucket_end, close,
-            coalesce(open, close) AS open, coalesce(high, close) AS high, coalesce(low, close) AS low,
-            coalesce(volume, 0) AS volume, turnover, coalesce(trade_count, 0) AS trade_count, write_id,
-            trade_count IS NULL AS filled
-        FROM (
-            SELECT
-                bucket, bucket_start, bucket_end, open, high, low, {close} AS close, volume, turnover, trade_count, write_id
-            FROM (
-                SELECT
-                    gapless.bucket, gapless.bucket_start, gapless.bucket_end,
-                    open, high, low, close, volume, turnover, trade_count, write_id,
-                    count(close) OVER (ORDER BY gapless.bucket) AS number
-                FROM unnest(
-                    %(filled_labels)s::timestamptz[], %(filled_starts)s::timestamptz[], %(filled_ends)s::timestamptz[]
-                ) AS gapless (bucket, bucket_start, bucket_end)
-                LEFT JOIN ({_grouped(statement)}) AS stored ON stored.bucket = gapless.bucket
-            ) AS numbered
-        ) AS closed
-    """
+FILLED_BUCKETS: LiteralString = (
+    "unnest(%(filled_labels)s::timestamptz[], %(filled_starts)s::timestamptz[], %(filled_ends)s::timestamptz[])"
+)
 
 
 @lru_cache(1000)
@@ -183,17 +158,10 @@ def session_statement(statement: SessionStatement) -> LiteralString:
     columns = CANDLE_COLUMNS if fill is None else GAPFILLED_COLUMNS
     from_trades, adjusted = statement.source == "trades", statement.adjusted
     parts = parts_of(adjusted=adjusted, past=past)
-    page: LiteralString = f"""
-        SELECT
-            bucket, open, high, low, close, volume, turnover, trade_count, write_id,
-            (turnover / nullif(volume, 0))::float8 AS vwap,
-            bucket_end <= {now_of(past=past)} AS closed,
-            {"false" if fill is None else "filled"} AS filled,
-            NOT tstzrange(bucket_start, bucket_end) && (SELECT times FROM stale) AS settled
-        FROM ({_grouped(statement) if fill is None else _gapfilled(statement)}) AS candle
-        ORDER BY bucket {ORDERS[statement.reading_order]}
-        LIMIT %(limit)s + 1
-    """
+    candles = _grouped(statement)
+    if fill is not None:
+        candles = gapfilled(candles, fill, "%(close_before)s::numeric", FILLED_BUCKETS, ("bucket_start", "bucket_end"))
+    page = page_of(candles, fill, statement.reading_order, past=past, start="bucket_start")
     return f"""
         {with_stale("1m" if from_trades else statement.source, past=past or from_trades)}{parts.steps}
         SELECT
