@@ -86,6 +86,48 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION close_sessions(this bigint, after timestamptz, closed timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+    -- Times at which a bucket of a session may have ended, and the earliest start of such a bucket. The reader looks up
+    -- which buckets these are. Other closings tell the ends of minutes.
+    WITH ended AS (
+        SELECT calendar, ends, min(ends - length) AS since
+        FROM calendar_sessions AS session
+        CROSS JOIN generate_series(after + INTERVAL '1 minute', closed, INTERVAL '1 minute') AS ends
+        CROSS JOIN LATERAL (
+            SELECT length
+            FROM (
+                VALUES
+                    (INTERVAL '5 minutes'), (INTERVAL '15 minutes'), (INTERVAL '30 minutes'), (INTERVAL '1 hour'),
+                    (INTERVAL '4 hours')
+            ) AS level (length)
+            CROSS JOIN (VALUES (pre_opens_at), (opens_at), (break_ends_at), (closes_at)) AS anchor (time)
+            WHERE ends > anchor.time AND date_bin(length, ends, anchor.time) = ends
+            UNION ALL
+            -- Of a part, and so perhaps of a day and of a week.
+            SELECT INTERVAL '7 days'
+            WHERE ends IN (
+                opens_at, closes_at, auction_ends_at, post_closes_at,
+                least(break_starts_at + (auction_ends_at - closes_at), break_ends_at)
+            )
+        ) AS bucket
+        WHERE ended_write_id IS NULL
+            AND day BETWEEN (after - INTERVAL '3 days')::date AND (closed + INTERVAL '3 days')::date
+            AND ends > pre_opens_at AND ends <= greatest(post_closes_at, auction_ends_at)
+        GROUP BY calendar, ends
+    )
+    INSERT INTO stream_events (write_id, number, kind, symbol, time, "interval")
+    SELECT
+        this, (SELECT count(*) FROM stream_events WHERE write_id = this) + row_number() OVER (ORDER BY ends, symbol),
+        'closing', symbol, ends - INTERVAL '1 minute', 'session'
+    FROM ended
+    JOIN symbol_calendars AS assigned ON assigned.calendar = ended.calendar AND assigned.ended_write_id IS NULL
+    JOIN latest_trades AS latest USING (symbol)
+    WHERE latest.time >= since
+$$;
+
 CREATE OR REPLACE FUNCTION advance_stream() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -124,8 +166,11 @@ BEGIN
         ) AS bucket
         JOIN latest_trades ON latest_trades.time >= ends - length
         WHERE ends > greatest(before, closed - INTERVAL '1 hour');
+        PERFORM close_sessions(this, greatest(before, closed - INTERVAL '1 hour'), closed);
         INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
-        SELECT this, 'close', 0, min(time), max(time)
+        SELECT
+            this, 'close', 0, min(time) FILTER (WHERE "interval" <> 'session'),
+            max(time) FILTER (WHERE "interval" <> 'session')
         FROM stream_events
         WHERE write_id = this
         HAVING count(*) > 0;

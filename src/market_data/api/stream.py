@@ -3,7 +3,7 @@
 Litestar's server-sent events are not used because they encode each event again for each client.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +15,7 @@ from litestar.response.base import ASGIResponse
 from market_data.api.http.handlers import raise_unknown
 from market_data.api.http.naming import resolve_all, with_link
 from market_data.api.http.openapi import openapi_operation, problem_responses, response
+from market_data.api.http.parameter_types import TimeBound
 from market_data.api.http.parameters import SymbolsParameter
 from market_data.api.http.stream_parameters import (
     ChannelsParameter,
@@ -23,16 +24,20 @@ from market_data.api.http.stream_parameters import (
     LastEventIdParameter,
     ReplayOrderParameter,
     SpeedParameter,
+    StreamSessionParameter,
     ToParameter,
 )
 from market_data.api.http.streaming_response import StreamingResponse
 from market_data.api.replay import prepare_replay, read_replay
 from market_data.auth.api_keys import ApiKey
+from market_data.errors import BadParameters
+from market_data.models import ParameterProblem
+from market_data.queries.candles import SessionKind
 from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.events import Message
 from market_data.streaming.hub import Hub
-from market_data.streaming.subscriptions import Subscription
+from market_data.streaming.subscriptions import REVISIONS, Subscription
 
 DESCRIPTION = """
 Server-sent events, from now on or after `Last-Event-ID`. Each has an `id`, an `event` and its `data` as JSON. The `version`
@@ -63,6 +68,10 @@ stream ends:
 * `clock`: the virtual time as `timestamp`, with `speed` and `paused`: at once, about once a second, and after each command.
   The `timestamp` of a heartbeat is virtual as well.
 * `end`: the replay has reached its end, the `timestamp`.
+
+With `session=regular` or `extended`, there are only trades of these sessions, by the calendar of the symbol, and the candles
+are those of `/candles` with the same `session`: a day is a session. They close when their bucket ends, after the closing
+auction. It can't be combined with `from` and with the channel `revisions`.
 
 A `symbol` is shown by its present name, from the moment of a rename on. A former name in `symbols` subscribes to the symbol
 that had it last; the response then has a `Link` to the same stream by present names.
@@ -119,11 +128,13 @@ async def stream(
     to: ToParameter = None,
     speed: SpeedParameter = None,
     order: ReplayOrderParameter = None,
+    session: StreamSessionParameter = None,
 ) -> ASGIResponse:
     last_event_ids = {"Last-Event-ID": last_event_id_header, "last_event_id": last_event_id}
     replay = read_replay(from_, to, speed, order, last_event_ids)
+    check_session(session, from_, channels)
     resolved = await resolve_all(request, symbols)
-    subscription = await subscription_of(request, resolved and resolved.keys, channels)
+    subscription = await subscription_of(request, resolved and resolved.keys, channels, session)
     client = Client("sse", subscription, key_id_of(request))
     if player := await prepare_replay(request, client, replay):
         messages = services_of(request).replays.messages(player)
@@ -140,13 +151,26 @@ async def _joined(messages: AsyncGenerator[list[Message]]) -> AsyncGenerator[byt
 
 
 async def subscription_of(
-    connection: ASGIConnection[Any, Any, Any, Any], symbols: tuple[str, ...] | None, channels: tuple[str, ...] | None
+    connection: ASGIConnection[Any, Any, Any, Any],
+    symbols: tuple[str, ...] | None,
+    channels: tuple[str, ...] | None,
+    session: SessionKind | None,
 ) -> Subscription:
     """Return a subscription to symbols, by their keys; None for all."""
     await hub_of(connection).wait_until_ready()
     if symbols is not None:
         await require_streamed_symbols(connection, symbols)
-    return Subscription.to(channels or ("trades",), None if symbols is None else frozenset(symbols))
+    return Subscription.to(channels or ("trades",), None if symbols is None else frozenset(symbols), session or "all")
+
+
+def check_session(session: SessionKind | None, start: TimeBound | None, channels: Iterable[str] | None) -> None:
+    """Raise BadParameters if sessions are combined with a replay or with revisions."""
+    if session in (None, "all"):
+        return
+    if start:
+        raise BadParameters([ParameterProblem("session", f"{session} can't be combined with from; replay all trades")])
+    if REVISIONS in (channels or ()):
+        raise BadParameters([ParameterProblem("channels", f"revisions can't be combined with session={session}")])
 
 
 async def require_streamed_symbols(connection: ASGIConnection[Any, Any, Any, Any], symbols: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from market_data.api.http.parameter_types import (
 )
 from market_data.errors import BadParameters
 from market_data.models import ParameterProblem
+from market_data.queries.candles import SessionKind
 from market_data.streaming.events import EventId
 from market_data.streaming.subscriptions import Subscription
 from market_data.trade_validation import shown
@@ -44,11 +45,13 @@ class Command(Struct, frozen=True, kw_only=True):
     time: datetime | None = None
     """Time that a replay seeks."""
     speed: float = 1.0
+    session: SessionKind = "all"
+    """That of the connection."""
 
     @property
     def subscription(self) -> Subscription:
         """Subscription that the command adds or removes."""
-        return Subscription.to(self.channels, self.symbols)
+        return Subscription.to(self.channels, self.symbols, self.session)
 
 
 def read_command(text: str) -> Command:

@@ -16,11 +16,12 @@ from market_data.api.http.problems import POLICY_VIOLATION
 from market_data.api.http.query_string import read_parameters
 from market_data.api.http.websocket_messages import BEARER, TRY_AGAIN_LATER, close_with_error, encode_reply
 from market_data.api.replay import NO_RESUME, check_replayed, execute_on_replay, prepare_replay, read_replay
-from market_data.api.stream import hub_of, key_id_of, require_streamed_symbols, stream, subscription_of
+from market_data.api.stream import check_session, hub_of, key_id_of, require_streamed_symbols, stream, subscription_of
 from market_data.api.stream_commands import Command, read_command
 from market_data.auth.api_keys import KEY_NEEDED, require_scope
 from market_data.errors import BadParameters, DatabaseUnavailable, MarketDataError, TooManyRequests, Unauthorized
 from market_data.models import ParameterProblem
+from market_data.queries.candles import SessionKind
 from market_data.services import services_of
 from market_data.streaming.clients import Client
 from market_data.streaming.events import Message
@@ -52,10 +53,12 @@ async def messages(socket: WebSocket[Any, Any, Any]) -> None:
         given = read_parameters(socket, stream)
         last_event_ids = {"Last-Event-ID": given["last_event_id_header"], "last_event_id": given["last_event_id"]}
         replay = read_replay(given["from_"], given["to"], given["speed"], given["order"], last_event_ids)
+        session: SessionKind = given["session"] or "all"
+        check_session(session, given["from_"], given["channels"])
         resolved = await resolve_all(socket, given["symbols"])
-        subscription = await subscription_of(socket, resolved and resolved.keys, given["channels"])
-        wanted = subscription if socket.scope["query_string"] else Subscription()
-        client = Client("websocket", wanted, key_id_of(socket))
+        subscription = await subscription_of(socket, resolved and resolved.keys, given["channels"], session)
+        wanted = subscription if socket.query_params.keys() - {"session"} else Subscription()
+        client = Client("websocket", wanted, key_id_of(socket), session)
         player = await prepare_replay(socket, client, replay)
     except MarketDataError as error:
         with suppress(OSError, RuntimeError):  # the client may have disconnected
@@ -164,12 +167,13 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, player: Pla
                 _enqueue(client, "authenticated", await _authenticate(socket, command.key))
                 client.key_id = key_id_of(socket)
             case "subscribe":
-                command = await _by_key(socket, command)
+                check_session(client.session, None, command.channels)
+                command = await _by_key(socket, client, command)
                 if command.symbols:
                     await require_streamed_symbols(socket, sorted(command.symbols))
                 await _subscribe(socket, client, command, player)
             case "unsubscribe":
-                wanted = client.subscription - (await _by_key(socket, command)).subscription
+                wanted = client.subscription - (await _by_key(socket, client, command)).subscription
                 (player or hub_of(socket)).subscribe(client, wanted)
                 _enqueue_subscription(socket, client, wanted)
             case _:
@@ -184,11 +188,10 @@ async def _execute(socket: WebSocket[Any, Any, Any], client: Client, player: Pla
             client.close()
 
 
-async def _by_key(socket: WebSocket[Any, Any, Any], command: Command) -> Command:
-    """Return a command with the keys of its symbols."""
-    if not command.symbols:
-        return command
-    return replace(command, symbols=frozenset((await resolve(socket, command.symbols)).keys))
+async def _by_key(socket: WebSocket[Any, Any, Any], client: Client, command: Command) -> Command:
+    """Return a command with the keys of its symbols, and the sessions of its client."""
+    symbols = command.symbols and frozenset((await resolve(socket, command.symbols)).keys)
+    return replace(command, symbols=symbols, session=client.session)
 
 
 async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: Command, player: Player | None) -> None:
@@ -212,9 +215,11 @@ async def _subscribe(socket: WebSocket[Any, Any, Any], client: Client, command: 
 def _enqueue_subscription(socket: WebSocket[Any, Any, Any], client: Client, subscription: Subscription) -> None:
     names = services_of(socket).names
     channels = {
-        channel: "all" if some is None else sorted(map(names.name_of, some)) for channel, some in sorted(subscription.items)
+        channel: "all" if some is None else sorted(map(names.name_of, some))
+        for channel, some in sorted(subscription.within(client.session).items)
     }
-    _enqueue(client, "subscribed", {"channels": channels})
+    session = {} if client.session == "all" else {"session": client.session}
+    _enqueue(client, "subscribed", {"channels": channels, **session})
 
 
 def _enqueue(client: Client, event: str, data: dict[str, Any]) -> None:

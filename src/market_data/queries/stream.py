@@ -1,16 +1,19 @@
 """Stream events in the order of their commits, and the candles that they changed."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import args_row, scalar_row
 
-from market_data.queries.candles import CANDLE_FIELDS
+from market_data.queries.candles import CANDLE_FIELDS, CandleRange, SessionKind
 from market_data.queries.intervals import LENGTHS
 from market_data.queries.past import VERSION
 from market_data.queries.row_pages import Column, json_members, json_object
+from market_data.queries.session_candles import read_session_candles
+from market_data.queries.session_segments import Bucket
 from market_data.queries.trades import TRADE_COLUMNS
 
 LISTEN_TO_STREAM = "LISTEN market_data_stream"
@@ -192,3 +195,29 @@ async def read_stream_candles(
     # Not prepared: a generic plan would scan every chunk.
     await cursor.execute(STREAM_CANDLES[interval], parameters, prepare=False)
     return await cursor.fetchall()
+
+
+IS_WAITING = """
+    SELECT EXISTS (
+        SELECT
+        FROM stream_late_candles
+        WHERE symbol = %s AND tstzrange(bucket, coalesce(until, bucket + INTERVAL '1 minute')) && tstzrange(%s, %s)
+    )
+"""
+
+
+async def read_session_candle(
+    connection: AsyncConnection[Any], symbol: str, interval: str, bucket: Bucket, session: SessionKind
+) -> StreamedCandle | None:
+    """Return the candle of a bucket of sessions; None if it has no trade."""
+    end = bucket.label + timedelta(microseconds=1)
+    page = await read_session_candles(connection, CandleRange(symbol, interval, bucket.label, end, session=session), 1)
+    if not page.count:
+        return None
+    members = re.sub(',"closed":(true|false)', "", page.rows[1:-1])
+    if not page.settled:  # perhaps only because of other symbols
+        cursor = connection.cursor(row_factory=scalar_row)
+        await cursor.execute(IS_WAITING, (symbol, bucket.start, bucket.end))
+        if not await cursor.fetchone():
+            members = members.replace(',"settled":false', "")
+    return StreamedCandle(symbol, bucket.label, members, page.version)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from market_data.queries.candles import SessionKind
 from market_data.streaming.events import EventId, Message, Transport, encode
 from market_data.streaming.subscriptions import Subscription
 
@@ -19,10 +20,13 @@ TOO_SLOW = "The client reads too slowly; reconnect with the id of the last event
 class Client:
     """Messages for one client, in order."""
 
-    def __init__(self, transport: Transport, subscription: Subscription, key_id: int | None = None) -> None:
-        """Create a client that was authenticated by the API key `key_id` or by none."""
+    def __init__(
+        self, transport: Transport, subscription: Subscription, key_id: int | None = None, session: SessionKind = "all"
+    ) -> None:
+        """Create a client that was authenticated by the API key `key_id` or by none, and subscribes within sessions."""
         self.transport: Transport = transport
         self.subscription = subscription
+        self.session: SessionKind = session
         self.key_id = key_id
         self.reconnectable = True
         """False if the same connection can't succeed again, because of its key."""

@@ -24,6 +24,9 @@ PAGE_ROWS = 2000
 MAX_GAP_BUCKETS, MAX_RANGE_BUCKETS = 10, 1000
 """Changed candles are read as one range if neighbours are at most 10 buckets apart; a range has at most 1000 buckets."""
 
+ChangedBucket = Callable[[StreamRow, str], tuple[datetime, datetime] | None]
+"""Returns the timestamp and the end of the bucket of an interval that a row changed or closed; None if there is none."""
+
 ReadCandles = Callable[[str, Sequence[str], datetime, datetime], Awaitable[list[StreamedCandle]]]
 """Reads the candles of an interval and some symbols whose buckets start in a closed range."""
 
@@ -78,16 +81,29 @@ async def candle_events(rows: Sequence[StreamRow], wanted: Subscription, read: R
     return events
 
 
-def candle_changes(rows: Sequence[StreamRow], interval: str) -> dict[tuple[str, datetime], CandleChange]:
-    """Return the last change of each candle, by symbol and bucket."""
-    changes: dict[tuple[str, datetime], CandleChange] = {}
+def changed_bucket(row: StreamRow, interval: str) -> tuple[datetime, datetime] | None:
+    """Return the start and the end of the bucket of whole UTC days that a row changed or closed."""
+    if row.interval not in (None, interval):
+        return None
     width = INTERVALS[interval]
+    start = row.time - (row.time - WEEK_START) % width
+    return start, start + width
+
+
+def candle_changes(
+    rows: Sequence[StreamRow], interval: str, find_bucket: ChangedBucket = changed_bucket
+) -> dict[tuple[str, datetime], CandleChange]:
+    """Return the last change of each candle, by symbol and timestamp."""
+    changes: dict[tuple[str, datetime], CandleChange] = {}
     for row in rows:
-        if row.late or row.kind == "reload" or row.interval not in (None, interval):
+        if row.late or row.kind == "reload":
             continue
-        bucket = row.time - (row.time - WEEK_START) % width
-        closed = bucket + width <= row.closed_until
-        key, by_trade = (row.symbol, bucket), row.kind != "closing"
+        found = find_bucket(row, interval)
+        if found is None:
+            continue
+        timestamp, end = found
+        closed = end <= row.closed_until
+        key, by_trade = (row.symbol, timestamp), row.kind != "closing"
         removed = by_trade or (key in changes and changes[key].removed)
         event_id = EventId(row.version, row.number, LEVELS[interval])
         changes[key] = CandleChange(event_id, closed, closed and by_trade, removed)

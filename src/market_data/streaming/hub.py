@@ -30,6 +30,7 @@ from market_data.queries.stream import (
     read_stream_range,
 )
 from market_data.settings import Settings
+from market_data.streaming.changed_events import changed_events
 from market_data.streaming.clients import Client
 from market_data.streaming.connected import ConnectedClients
 from market_data.streaming.disconnections import AWAY, REPLACED
@@ -38,7 +39,6 @@ from market_data.streaming.events import EventId, Message, Transport, by_id, fir
 from market_data.streaming.history import History
 from market_data.streaming.recent_rows import RecentRows
 from market_data.streaming.replay import MissedEvents, enqueue_missed, replay
-from market_data.streaming.revision_events import changed_events
 from market_data.streaming.subscribers import Subscribers
 from market_data.streaming.subscriptions import Subscription, union
 
@@ -300,7 +300,7 @@ class Hub:
                 end = end_of(rows[-1])
             wanted = self._subscribers.subscription(candles=True)
             try:
-                changes = await changed_events(rows, wanted, self._missed.read_candles, self._missed.read_revisions)
+                changes = await changed_events(rows, wanted, self._missed.reads, self._missed.read_revisions)
             except DatabaseUnavailable:  # the next attempt reads fewer, in case this was too much
                 self._candle_batch_rows = max(1, len(rows) // 2)
                 return

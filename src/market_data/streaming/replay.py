@@ -2,27 +2,32 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from market_data.database.coalescing import RequestCoalescer
 from market_data.database.pool import Database
 from market_data.errors import Gone
 from market_data.names import NO_NAMES, Names
+from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import INTERVALS
+from market_data.queries.market_schedules import MarketSchedule, read_market_schedules
 from market_data.queries.revisions import SymbolRevisions, read_stream_revisions
+from market_data.queries.session_segments import Bucket
 from market_data.queries.stream import (
     StreamedCandle,
     StreamRange,
+    read_session_candle,
     read_stream_candles,
     read_stream_events,
     read_stream_range,
 )
+from market_data.streaming.changed_events import changed_events
 from market_data.streaming.clients import Client
 from market_data.streaming.event_batches import LAST_LEVEL, PAGE_ROWS, end_of, row_events
 from market_data.streaming.events import Event, EventId, Message, by_id, encode
 from market_data.streaming.recent_rows import RecentRows
-from market_data.streaming.revision_events import changed_events
+from market_data.streaming.session_events import SessionReads
 from market_data.streaming.subscriptions import Subscription
 
 MAX_VERSIONS = 20_000
@@ -30,6 +35,9 @@ MAX_VERSIONS = 20_000
 
 CandleKey = tuple[str, tuple[str, ...], datetime, datetime]
 """Interval, symbols, and first and last bucket of candles."""
+
+SessionCandleKey = tuple[str, str, Bucket, SessionKind]
+"""Symbol, interval and bucket of a candle, and its sessions."""
 
 TOO_OLD = (
     "Events after the given id have been deleted, because they are kept for an hour; read /trades and /candles for the time "
@@ -61,6 +69,10 @@ class MissedEvents:
         self._slots = asyncio.Semaphore(slots)
         self._ranges = RequestCoalescer[None](self._read_range)
         self._candles = RequestCoalescer[CandleKey](self._read_candles)
+        self._session_candles = RequestCoalescer[SessionCandleKey](self._read_session_candle)
+        self.reads = SessionReads(self.read_candles, self._read_schedules, self._read_session_candle_of)
+        """For the hub, which waits for no slot."""
+        self._shared_reads = SessionReads(self._candles_of, self._read_schedules, self._session_candle_of)
 
     async def range(self) -> StreamRange:
         """Return the versions between which the stream can be read."""
@@ -86,7 +98,7 @@ class MissedEvents:
         rows = [
             row for row in rows if (symbols is None or row.symbol in symbols) and (row.version, row.number, 0) <= reached
         ]
-        changes = await changed_events(rows, client.subscription, self._candles_of, self.read_revisions)
+        changes = await changed_events(rows, client.subscription, self._shared_reads, self.read_revisions)
         events = [*row_events(rows), *changes]
         return MissedPage(events, reached, is_kept or since.version >= (await self.range()).first)
 
@@ -112,6 +124,19 @@ class MissedEvents:
     async def _read_candles(self, key: CandleKey) -> list[StreamedCandle]:
         async with self._slots:
             return await self.read_candles(*key)
+
+    async def _read_schedules(self, symbols: Sequence[str], first: date, last: date) -> list[MarketSchedule]:
+        return await self._database.read(read_market_schedules, symbols, first, last)
+
+    async def _read_session_candle_of(self, *key: *SessionCandleKey) -> StreamedCandle | None:
+        return await self._database.read(read_session_candle, *key)
+
+    async def _session_candle_of(self, *key: *SessionCandleKey) -> StreamedCandle | None:
+        return await self._session_candles.get(key)
+
+    async def _read_session_candle(self, key: SessionCandleKey) -> StreamedCandle | None:
+        async with self._slots:
+            return await self._read_session_candle_of(*key)
 
     async def _read_range(self, _: None) -> StreamRange:
         async with self._slots:

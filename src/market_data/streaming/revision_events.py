@@ -12,7 +12,7 @@ from market_data.models_revisions import Revision, RevisionEvent
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.revisions import SymbolRevisions
 from market_data.queries.stream import StreamRow
-from market_data.streaming.event_batches import REVISION_LEVEL, ReadCandles, candle_events
+from market_data.streaming.event_batches import REVISION_LEVEL
 from market_data.streaming.events import Event, EventId
 from market_data.streaming.subscriptions import REVISIONS, Subscription
 
@@ -21,14 +21,6 @@ MAX_REVISIONS: Final = 1000
 
 ReadRevisions = Callable[[Sequence[tuple[int, str, int]]], Awaitable[list[SymbolRevisions]]]
 """Reads the revisions by versions and symbols, with the number of the last row that was read of each."""
-
-
-async def changed_events(
-    rows: Sequence[StreamRow], wanted: Subscription, read_candles: ReadCandles, read_revisions: ReadRevisions
-) -> list[Event]:
-    """Return the candles that the rows changed, and the revisions by them, that are subscribed to."""
-    candles = await candle_events(rows, wanted, read_candles)
-    return [*candles, *await revision_events(rows, wanted, read_revisions)]
 
 
 async def revision_events(rows: Sequence[StreamRow], wanted: Subscription, read: ReadRevisions) -> list[Event]:

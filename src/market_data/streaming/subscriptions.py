@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
 
+from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import INTERVALS
 
 REVISIONS: Final = "revisions"
@@ -12,6 +13,14 @@ CHANNELS: Final = ("trades", *(f"candles_{interval}" for interval in INTERVALS),
 
 Symbols = frozenset[str] | None
 """Symbols, or None for all, including future ones."""
+
+SESSION_MARK: Final = ":"
+"""Between the name of a channel and the sessions that it is limited to, as in `candles_1h:regular`."""
+
+
+def channel_of_session(channel: str, session: SessionKind) -> str:
+    """Return the channel with only the trades and candles of sessions."""
+    return channel if session == "all" else f"{channel}{SESSION_MARK}{session}"
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,14 @@ class Subscription:
     items: frozenset[tuple[str, Symbols]] = frozenset()
 
     @classmethod
-    def to(cls, channels: Iterable[str], symbols: Symbols) -> Self:
+    def to(cls, channels: Iterable[str], symbols: Symbols, session: SessionKind = "all") -> Self:
         """Return a subscription to the same symbols of some channels."""
-        return cls(frozenset((channel, symbols) for channel in channels))
+        return cls(frozenset((channel_of_session(channel, session), symbols) for channel in channels))
+
+    def within(self, session: SessionKind) -> "Subscription":
+        """Return the part of a kind of sessions, by the plain names of its channels."""
+        parts = [(*channel.partition(SESSION_MARK), some) for channel, some in self.items]
+        return Subscription(frozenset((name, some) for name, _, kind, some in parts if (kind or "all") == session))
 
     @cached_property
     def channels(self) -> Mapping[str, Symbols]:
@@ -42,7 +56,7 @@ class Subscription:
 
     @cached_property
     def candles(self) -> bool:
-        """True if it contains a channel of candles, or revisions: they are read after the trades."""
+        """True if it contains a channel of candles, revisions or sessions: they are read after the trades."""
         return any(channel != "trades" for channel in self.channels)
 
     def includes(self, channel: str | None, symbol: str) -> bool:
@@ -74,7 +88,8 @@ class Subscription:
             if removed is None:
                 continue
             if mine is None and removed:
-                raise ValueError(f"{channel} is subscribed for all symbols; leave symbols out to unsubscribe from all of it")
+                name = channel.partition(SESSION_MARK)[0]
+                raise ValueError(f"{name} is subscribed for all symbols; leave symbols out to unsubscribe from all of it")
             if mine is None or mine - removed:
                 left[channel] = mine if mine is None else mine - removed
         return Subscription(frozenset(left.items()))

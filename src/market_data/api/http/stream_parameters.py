@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 from litestar.params import HeaderParameter
 
 from market_data.api.http.parameter_types import parsed, parsed_choice, read_channels, read_event_id, read_speed
-from market_data.api.http.parameters import NOTATIONS, TIME_SCHEMA, OptionalTime, one_of, query
+from market_data.api.http.parameters import NOTATIONS, TIME_SCHEMA, OptionalSession, OptionalTime, one_of, query
+from market_data.queries.candles import SessionKind
 from market_data.streaming.events import ID_PATTERN, EventId
 from market_data.streaming.playback.replays import ReplayOrder
 from market_data.streaming.subscriptions import CHANNELS
@@ -62,6 +63,15 @@ SpeedParameter = Annotated[
         "client reads.",
         type="string",
         pattern=r"^([0-9]{1,9}(\.[0-9]{1,9})?|max)$",
+    ),
+]
+StreamSessionParameter = Annotated[
+    OptionalSession,
+    query(
+        "session",
+        "`regular` for the trades and candles of regular trading and its closing auction, `extended` for those of pre- and "
+        "post-market as well, by the calendar of the symbol. Default: `all`.",
+        **one_of("SessionKind", get_args(SessionKind)),
     ),
 ]
 ReplayOrderParameter = Annotated[
