@@ -271,8 +271,8 @@ class Snapshot(Struct, frozen=True):
 
     symbol: SymbolName
     latest: Annotated[LatestPrice, doc("The newest trade.")]
-    day: Annotated[Candle | None, doc("Candle of the UTC day so far; null without a trade.")]
-    previous_day: Annotated[Candle | None, doc("Candle of the UTC day before; null without a trade.")]
+    day: Annotated[Candle | None, doc("Candle of the UTC day or session so far; null without a trade.")]
+    previous_day: Annotated[Candle | None, doc("Candle of the one before; null without a trade.")]
     minute: Annotated[Candle | None, doc("The newest 1-minute candle; null until the trade of `latest` has been taken in.")]
     change: Annotated[float | None, doc("`price` of `latest` minus `price_24h_ago`; null without that.", 1.51)]
     change_percent: Annotated[
@@ -281,9 +281,7 @@ class Snapshot(Struct, frozen=True):
     price_24h_ago: Annotated[
         float | None, doc("Last close before `last_24h`; null if the symbol was not traded before.", 187.93)
     ]
-    previous_close: Annotated[
-        float | None, doc("Last close before the current UTC day; null if the symbol was not traded before.", 188.4)
-    ]
+    previous_close: Annotated[float | None, doc("Last close before `day`; null if the symbol was not traded before.", 188.4)]
     last_24h: Annotated[Last24Hours, doc("Figures of the last 24 hours.")]
 
 

@@ -15,7 +15,7 @@ from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
 from market_data.queries.intervals import INTERVALS, WEEK_START
 from market_data.queries.latest_prices import ALL_LATEST_PRICES, LAST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
 from market_data.queries.row_pages import Order
-from market_data.queries.snapshots import SNAPSHOTS, snapshot_parameters
+from market_data.queries.snapshots import snapshot_parameters, snapshots_statement
 from market_data.queries.status import NEWEST_TRADE, TRADE_TOTALS
 from market_data.queries.stream import STREAM_CANDLES, STREAM_EVENTS
 from market_data.queries.trades import TRADES
@@ -252,10 +252,11 @@ def test_latest_prices_scan_no_chunk(planned: Connection, statement: LiteralStri
     assert sum(node["Actual Rows"] for node in nodes if node.get("Relation Name") == "latest_trades") <= len(SYMBOLS)
 
 
-@pytest.mark.parametrize("statement", [SNAPSHOTS[False, False], SNAPSHOTS[False, True]], ids=["all", "some"])
+@pytest.mark.parametrize("is_chosen", [False, True], ids=["all", "some"])
 def test_snapshots_read_two_days_by_index_and_older_chunks_only_for_a_symbol_without_a_trade_before(
-    planned: Connection, statement: LiteralString
+    planned: Connection, *, is_chosen: bool
 ):
+    statement = snapshots_statement(past=False, is_chosen=is_chosen)
     for now, symbols in ((END - 5 * DAY, SYMBOLS), (MIDDLE, SYMBOLS), (MIDDLE, ["MSFT"])):
         parameters = used(statement, snapshot_parameters(now) | {"symbols": symbols})
         nodes = executed(planned, statement, parameters)

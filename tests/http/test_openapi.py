@@ -135,7 +135,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /price": {"symbol": True, "adjustment": False, "as_of": False, "on": False},
         "GET /price/latest": {"symbol": True, "adjustment": False, "as_of": False, "on": False},
         "GET /prices/latest": {"symbols": False, "adjustment": False, "as_of": False, "on": False},
-        "GET /snapshots": {"symbols": False, "adjustment": False, "as_of": False, "on": False},
+        "GET /snapshots": {"symbols": False, "adjustment": False, "as_of": False, "on": False, "session": False},
         "GET /trades": ranged,
         "GET /candles/explain": {
             "symbol": True,
@@ -176,7 +176,7 @@ def test_document_has_the_operations_and_parameters_of_the_contract(document: Do
         "GET /log/tile/{tile}": {"tile": True},
         "GET /log/proof": {"symbol": True, "timestamp": True, "trade_id": False, "interval": False, "version": False},
         "GET /stream": dict.fromkeys(
-            ["symbols", "channels", "last_event_id", "Last-Event-ID", "from", "to", "speed", "order"], False
+            ["symbols", "channels", "last_event_id", "Last-Event-ID", "from", "to", "speed", "order", "session"], False
         ),
     }
 

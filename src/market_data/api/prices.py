@@ -13,6 +13,7 @@ from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
     AdjustmentParameter,
     AsOfParameter,
+    DaySessionParameter,
     OnParameter,
     SymbolParameter,
     SymbolsParameter,
@@ -93,7 +94,8 @@ async def latest_prices(
     description=(
         "The newest trade, the candles of the UTC day, of the day before and of the newest minute, and the change and range "
         "of the last 24 hours, of each of the given symbols, or of all, in alphabetical order. A known symbol without a "
-        "trade is left out; unknown symbols are named in the 404."
+        "trade is left out; unknown symbols are named in the 404. With `session=regular` or `extended`, the days are the "
+        "session that began last and the one before, and `previous_close` is the close of the latter."
     ),
     tags=["Prices"],
     operation_class=openapi_operation(has_ranges=True, has_version=True),
@@ -106,11 +108,13 @@ async def snapshots(
     adjustment: AdjustmentParameter = None,
     as_of: AsOfParameter = None,
     on: OnParameter = None,
+    session: DaySessionParameter = None,
 ) -> ASGIResponse:
     resolved = await resolve_all(request, symbols, on)
     keys = resolved and resolved.keys
     past = await find_version(request, as_of)
-    found = await read_source(request).read_coalesced(read_snapshots, keys, past, None, adjustment or "raw")
+    chosen = keys, past, None, adjustment or "raw", session or "all"
+    found = await read_source(request).read_coalesced(read_snapshots, *chosen)
     if keys and found.symbol_count < len(keys):
         await require_symbols(request, keys)
     rows: Any = Raw(f"[{found.rows}]".encode())

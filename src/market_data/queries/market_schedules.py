@@ -43,9 +43,10 @@ def _market_schedules(*, past: bool) -> LiteralString:
         WITH assigned AS (
             SELECT symbol, calendar FROM symbol_calendars{seen} WHERE {visible}
         ), wanted AS (
-            SELECT coalesce(calendar, '{ALWAYS_OPEN}') AS code, array_agg(symbol) AS symbols
-            FROM unnest(%(symbols)s::text[]) AS given (symbol)
+            SELECT coalesce(assigned.calendar, '{ALWAYS_OPEN}') AS code, array_agg(symbol) AS symbols
+            FROM symbols
             LEFT JOIN assigned USING (symbol)
+            WHERE %(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s)
             GROUP BY code
         )
         SELECT code, CASE WHEN row_number() OVER (PARTITION BY code) = 1 THEN symbols END, {version_of(past=past)}, {COLUMNS}
@@ -64,12 +65,12 @@ MARKET_SCHEDULES: Mapping[bool, LiteralString] = {past: _market_schedules(past=p
 
 
 async def read_market_schedules(
-    connection: Connection, symbols: Sequence[str], first: date, last: date, as_of: AsOf | None = None
+    connection: Connection, symbols: Sequence[str] | None, first: date, last: date, as_of: AsOf | None = None
 ) -> list[MarketSchedule]:
-    """Return the sessions from the first to the last day of each calendar that some symbols have."""
+    """Return the sessions from the first to the last day of each calendar that some symbols have, or all symbols."""
     cursor = connection.cursor(binary=True)
     past = parameters_of(as_of)
-    parameters: dict[str, Any] = {"symbols": list(symbols), "first": first, "last": last, **past}
+    parameters: dict[str, Any] = {"symbols": symbols and list(symbols), "first": first, "last": last, **past}
     await cursor.execute(MARKET_SCHEDULES[bool(past)], parameters, prepare=True)
     found: dict[str, list[Any]] = {}
     for code, some, version, *session in await cursor.fetchall():

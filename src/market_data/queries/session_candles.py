@@ -25,9 +25,9 @@ from market_data.queries.gapfilled_candles import (
 from market_data.queries.intervals import DERIVED, INTERVALS, LENGTHS, MULTIPLES, WIDTHS, bucket_start
 from market_data.queries.past import parameters_of
 from market_data.queries.row_pages import BEGINNING, Connection, Page, RowFormat, RowKey, page_from_rows
-from market_data.queries.schedules import Schedule, blocks_of, read_schedule
+from market_data.queries.schedules import Schedule, TradingSession, blocks_of, read_schedule
 from market_data.queries.session_segments import Bucket, LabelledSegment, divide, of_blocks
-from market_data.queries.session_statements import SessionStatement, session_statement
+from market_data.queries.session_statements import SessionStatement, for_symbols, session_statement
 from market_data.queries.symbol_rows import ReadPage
 
 DAY = timedelta(days=1)
@@ -164,13 +164,33 @@ def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstB
     return found[: limit + 1]
 
 
+class SessionDays(NamedTuple):
+    """The candles of the newest days of the symbols of a calendar."""
+
+    rows: Sequence[tuple[str, str]]
+    """Symbol, and its candles as the elements of a JSON array, newest first."""
+    version: int | None
+
+
+async def read_session_days(
+    connection: Connection, symbols: Sequence[str], candles: CandleRange, sessions: Sequence[TradingSession]
+) -> SessionDays:
+    """Return the candles of the days of some sessions; none of symbols without trades then. `candles` has the properties."""
+    how, parameters = _statement_of(candles, of_blocks(blocks_of(sessions, "1d", candles.session)), [], "json")
+    parameters |= {"limit": len(sessions), "close_before": None, "symbols": list(symbols)}
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(for_symbols(how), parameters, prepare=False)
+    rows = await cursor.fetchall()
+    return SessionDays([row[:2] for row in rows if row[1]], rows[0][-1] if rows else None)
+
+
 async def _read_page(
     connection: Connection, candles: CandleRange, part: _Part, limit: int, row_format: RowFormat, first: FirstBucket | None
 ) -> Page:
     before, filled = None, _filled_buckets(part, candles, limit, first) if candles.fill else []
     if candles.fill == "previous" and filled:
         before = await _close_before(connection, candles, min(bucket.label for bucket in filled))
-    how, parameters = _statement_of(candles, part, filled, row_format)
+    how, parameters = _statement_of(candles, part.segments, filled, row_format)
     cursor = connection.cursor(binary=True)
     parameters |= {"limit": limit, "close_before": before and before.close}
     await cursor.execute(session_statement(how), parameters, prepare=False)
@@ -191,10 +211,10 @@ async def _read_page(
 
 
 def _statement_of(
-    candles: CandleRange, part: _Part, filled: Sequence[Bucket], row_format: RowFormat
+    candles: CandleRange, segments: Sequence[LabelledSegment], filled: Sequence[Bucket], row_format: RowFormat
 ) -> tuple[SessionStatement, dict[str, Any]]:
     """Return the statement of a page and its parameters."""
-    coarse, fine = divide(part.segments, part.width)
+    coarse, fine = divide(segments, width_of(candles.interval))
     past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
     how = SessionStatement(
         coarse.source,
@@ -209,8 +229,8 @@ def _statement_of(
     )
     return how, {
         "symbol": candles.symbol,
-        "start": part.segments[0].segment.start,
-        "until": max(found.segment.end for found in part.segments),
+        "start": segments[0].segment.start,
+        "until": max(found.segment.end for found in segments),
         "filled_labels": [bucket.label for bucket in filled],
         "filled_starts": [bucket.start for bucket in filled],
         "filled_ends": [bucket.end for bucket in filled],

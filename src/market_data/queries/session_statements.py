@@ -146,6 +146,17 @@ def _grouped(statement: SessionStatement) -> LiteralString:
     """
 
 
+@lru_cache(100)
+def for_symbols(statement: SessionStatement) -> LiteralString:
+    """Return a statement that executes another one for each of some symbols, and adds the symbol as the first column."""
+    one = session_statement(statement).replace("%(symbol)s::text", "known.symbol").replace("%(symbol)s", "known.symbol")
+    return f"""
+        SELECT known.symbol, found.*
+        FROM unnest(%(symbols)s::text[]) AS known (symbol)
+        CROSS JOIN LATERAL ({one}) AS found
+    """
+
+
 FILLED_BUCKETS: LiteralString = (
     "unnest(%(filled_labels)s::timestamptz[], %(filled_starts)s::timestamptz[], %(filled_ends)s::timestamptz[])"
 )

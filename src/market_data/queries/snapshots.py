@@ -4,7 +4,7 @@ Measured on a server, in processor time: 6 ms for 5 symbols once the plan is kep
 5,000, which are 3.9 MB. As structs, 5,000 would block the event loop while they are decoded and encoded again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import LiteralString, NamedTuple
@@ -19,9 +19,10 @@ from market_data.queries.adjustment import (
     rounded,
     rounded_page,
 )
-from market_data.queries.candles import CANDLE_COLUMNS, SETTLED, with_stale
+from market_data.queries.candles import CANDLE_COLUMNS, SETTLED, CandleRange, SessionKind, with_stale
 from market_data.queries.gapfilled_candles import close_before
 from market_data.queries.intervals import INTERVALS, LENGTHS, bucket_start
+from market_data.queries.newest_days import read_newest_days
 from market_data.queries.past import AsOf, parameters_of, version_of
 from market_data.queries.row_pages import Column, Connection, json_members, json_object
 
@@ -171,18 +172,39 @@ def _last_24h(chosen: LiteralString, *, past: bool, adjusted: bool) -> LiteralSt
     """
 
 
-def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> LiteralString:
+# Days that are sessions have been read before.
+WITH_SESSIONS: LiteralString = """
+    SELECT symbol, bucket, close, candle
+    FROM ({days}) AS utc
+    WHERE symbol <> ALL (%(session_symbols)s)
+    UNION ALL
+    SELECT symbol, CASE WHEN is_newest THEN %(today)s ELSE %(yesterday)s END, close, candle
+    FROM unnest(
+        %(day_symbols)s::text[], %(day_is_newest)s::boolean[], %(day_closes)s::numeric[], %(day_candles)s::text[]
+    ) AS given (symbol, is_newest, close, candle)
+"""
+
+
+def _days(chosen: LiteralString, *, past: bool, adjusted: bool, sessions: bool) -> LiteralString:
+    condition = f"{chosen} AND bucket >= %(yesterday)s AND bucket < %(tomorrow)s"
+    days = _candles("1d", condition, "%(yesterday)s", "%(tomorrow)s", past=past, adjusted=adjusted)
+    return WITH_SESSIONS.replace("{days}", days) if sessions else days
+
+
+def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False, sessions: bool = False) -> LiteralString:
     """Return the statement, with a condition for the symbols."""
-    days = f"{chosen} AND bucket >= %(yesterday)s AND bucket < %(tomorrow)s"
     latest = _latest(past=past, adjusted=adjusted)
     minute = "latest.time - INTERVAL '1 minute'", "latest.time + INTERVAL '1 microsecond'"
     price_before = close_before("15m", past=past, adjusted=adjusted, symbol="latest.symbol")
     if adjusted:
         price_before = f"round({price_before}, {DECIMALS})"
+    no_trade_today: LiteralString = "time < %(today)s"
+    if sessions:
+        no_trade_today += " AND symbol <> ALL (%(session_symbols)s)"
     # Without trades yesterday, the price of 24 hours ago is the close before.
     return f"""
         WITH {ADJUSTED if adjusted else ""}days AS MATERIALIZED (
-            {_candles("1d", days, "%(yesterday)s", "%(tomorrow)s", past=past, adjusted=adjusted)}
+            {_days(chosen, past=past, adjusted=adjusted, sessions=sessions)}
         ), last_24h AS MATERIALIZED (
             {_last_24h(chosen, past=past, adjusted=adjusted)}
         )
@@ -193,7 +215,7 @@ def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> 
             SELECT
                 *,
                 CASE WHEN price_24h_ago > 0 THEN price_24h_ago END AS positive_price,
-                CASE WHEN time < %(today)s THEN price ELSE coalesce(last_close, price_24h_ago) END AS previous_close
+                CASE WHEN {no_trade_today} THEN price ELSE coalesce(last_close, price_24h_ago) END AS previous_close
             FROM (
                 SELECT
                     latest.symbol, latest.price, latest.volume, latest.time,
@@ -216,17 +238,11 @@ def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False) -> 
     """
 
 
-SNAPSHOTS: Mapping[tuple[bool, bool], LiteralString] = {
-    (past, is_chosen): _snapshots("symbol = ANY (%(symbols)s)" if is_chosen else "true", past=past)
-    for past in (False, True)
-    for is_chosen in (False, True)
-}
-"""By whether they are those of a version, and whether symbols are given."""
-
-
-@lru_cache(4)
-def _adjusted_statement(*, past: bool, is_chosen: bool) -> LiteralString:
-    return _snapshots("symbol = ANY (%(symbols)s)" if is_chosen else "true", past=past, adjusted=True)
+@lru_cache(16)
+def snapshots_statement(*, past: bool, is_chosen: bool, adjusted: bool = False, sessions: bool = False) -> LiteralString:
+    """Return the statement for a version, some symbols, adjusted prices, and days that are sessions."""
+    chosen: LiteralString = "symbol = ANY (%(symbols)s)" if is_chosen else "true"
+    return _snapshots(chosen, past=past, adjusted=adjusted, sessions=sessions)
 
 
 class Snapshots(NamedTuple):
@@ -260,19 +276,28 @@ async def read_snapshots(
     as_of: AsOf | None = None,
     now: datetime | None = None,
     adjustment: Adjustment = "raw",
+    session: SessionKind = "all",
 ) -> Snapshots:
     """Return the snapshot of each of these symbols that has a trade, or of all symbols, by default at the current time."""
     past = parameters_of(as_of)
+    now = as_of.time if as_of else now or datetime.now(UTC)
+    days = None
+    if session != "all":
+        candles = CandleRange("", "1d", now, now, "desc", as_of=as_of, session=session, adjustment=adjustment)
+        days = await read_newest_days(connection, symbols, candles, now)
     parameters = {
-        **snapshot_parameters(as_of.time if as_of else now or datetime.now(UTC)),
+        **snapshot_parameters(now),
+        **(days.parameters() if days else {}),
         **past,
         **adjustment_parameters(adjustment),
         "symbols": None if symbols is None else list(symbols),
     }
     cursor = connection.cursor(binary=True)
-    statement = SNAPSHOTS[bool(past), symbols is not None]
-    if adjustment != "raw":
-        statement = _adjusted_statement(past=bool(past), is_chosen=symbols is not None)
+    is_limited = days is not None and bool(days.symbols)
+    statement = snapshots_statement(
+        past=bool(past), is_chosen=symbols is not None, adjusted=adjustment != "raw", sessions=is_limited
+    )
     await cursor.execute(statement, parameters, prepare=True)
     ((rows, count, version, settled),) = await cursor.fetchall()
-    return Snapshots(rows or "", count, version if settled else None)
+    is_of_version = settled and (days is None or days.versions == {version})
+    return Snapshots(rows or "", count, version if is_of_version else None)

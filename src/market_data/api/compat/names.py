@@ -76,11 +76,11 @@ async def read_prices(request: Request[Any, Any, Any], asked: tuple[str, ...] | 
 
 
 async def read_named_snapshots(request: Request[Any, Any, Any], asked: tuple[str, ...] | None) -> Snapshots:
-    """Return the snapshots of some symbols, or of all."""
+    """Return the snapshots of some symbols, or of all. Their days are those of the exchange, as in bars."""
     names = await loaded_names(request)
     by_key = asked_names(names, asked) if names and asked is not None else None
     keys = asked if by_key is None else tuple(by_key)
-    found = await read_source(request).read_coalesced(read_snapshots, keys, None)
+    found = await read_source(request).read_coalesced(read_snapshots, keys, None, None, "raw", "regular")
     return found._replace(rows=names.rename_json(found.rows, by_key)) if names else found
 
 

@@ -275,6 +275,15 @@ SessionParameter = Annotated[
         **one_of("SessionKind", get_args(SessionKind)),
     ),
 ]
+DaySessionParameter = Annotated[
+    OptionalSession,
+    query(
+        "session",
+        "`regular` for days of regular trading and its closing auction, `extended` for those with pre- and post-market, by "
+        "the calendar of the symbol. Default: `all`, UTC days.",
+        **one_of("SessionKind", get_args(SessionKind)),
+    ),
+]
 AdjustmentParameter = Annotated[
     OptionalAdjustment,
     query(
