@@ -46,7 +46,7 @@ class Command(Struct, frozen=True, kw_only=True):
     """Time that a replay seeks."""
     speed: float = 1.0
     session: SessionKind = "all"
-    """That of the connection."""
+    """Sessions to which the connection is limited."""
 
     @property
     def subscription(self) -> Subscription:

@@ -84,7 +84,7 @@ async def read_market_schedules(
 class _Open(NamedTuple):
     segment: Segment
     label: datetime
-    """That of the session."""
+    """Timestamp of the day of the session."""
 
 
 class SessionBuckets:
