@@ -60,3 +60,20 @@ BEGIN
     END CASE;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION closes_at(
+    "interval" text, symbol text, starts timestamptz[], numbers integer[], size integer, version bigint
+) RETURNS numeric[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT array_agg(close ORDER BY number)
+    FROM generate_series(1, size) AS number
+    LEFT JOIN (
+        SELECT number, public.last(c.close, c.bucket) AS close
+        FROM public.candles_at("interval", symbol, starts, version) AS c
+        JOIN unnest(starts, numbers) AS wanted (start, number) ON wanted.start = c.bucket
+        GROUP BY number
+    ) AS closes USING (number)
+$$;
+
+DROP FUNCTION closes_of(text, text, timestamptz[], bigint);
