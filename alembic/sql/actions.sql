@@ -91,55 +91,65 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    first constant timestamptz := (SELECT min(b) FROM unnest(buckets) AS b);
-    last constant timestamptz := (SELECT max(b) FROM unnest(buckets) AS b);
+    -- Without an index, as in the columnstore and in trades that are not materialized, each row is compared with each bucket.
+    size constant integer := CASE WHEN "interval" IN ('1m', '5m', '15m') THEN 100 ELSE 1000 END;
+    first timestamptz;
+    last timestamptz;
+    slice timestamptz[];
 BEGIN
-    IF first IS NULL THEN
-        RETURN;
-    ELSIF version IS NOT NULL THEN
-        RETURN QUERY
-        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-        FROM public.candles_as_of("interval", version, symbol, first, last + INTERVAL '1 microsecond') AS c
-        WHERE c.bucket = ANY (buckets);
+    IF version IS NOT NULL THEN
+        SELECT min(b), max(b) INTO first, last FROM unnest(buckets) AS b;
+        IF first IS NOT NULL THEN
+            RETURN QUERY
+            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+            FROM public.candles_as_of("interval", version, symbol, first, last + INTERVAL '1 microsecond') AS c
+            WHERE c.bucket IN (SELECT unnest(buckets));
+        END IF;
         RETURN;
     END IF;
-    CASE "interval"
-        WHEN '1m' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_1m AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '5m' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_5m AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '15m' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_15m AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '30m' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_30m AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '1h' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_1h AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '4h' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_4h AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-        WHEN '1d' THEN
-            RETURN QUERY
-            SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-            FROM public.candles_1d AS c
-            WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (buckets) AND c.bucket >= first AND c.bucket <= last;
-    END CASE;
+    FOR first, last, slice IN
+        SELECT min(b), max(b), array_agg(b)
+        FROM (SELECT b, (row_number() OVER (ORDER BY b) - 1) / size AS number FROM unnest(buckets) AS b) AS numbered
+        GROUP BY number
+    LOOP
+        CASE "interval"
+            WHEN '1m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_1m AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '5m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_5m AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '15m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_15m AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '30m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_30m AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '1h' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_1h AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '4h' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_4h AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '1d' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
+                FROM public.candles_1d AS c
+                WHERE c.symbol = candles_at.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+        END CASE;
+    END LOOP;
 END
 $$;
 
@@ -234,6 +244,49 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION closes_of("interval" text, symbol text, buckets timestamptz[], version bigint)
+RETURNS TABLE (bucket timestamptz, close numeric)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    first timestamptz;
+    last timestamptz;
+    slice timestamptz[];
+BEGIN
+    IF version IS NOT NULL OR "interval" NOT IN ('1m', '5m', '15m') THEN
+        RETURN QUERY
+        SELECT c.bucket, c.close FROM public.candles_at("interval", symbol, buckets, version) AS c;
+        RETURN;
+    END IF;
+    -- In the columnstore, each column costs time for all rows of a batch.
+    FOR first, last, slice IN
+        SELECT min(b), max(b), array_agg(b)
+        FROM (SELECT b, (row_number() OVER (ORDER BY b) - 1) / 50 AS number FROM unnest(buckets) AS b) AS numbered
+        GROUP BY number
+    LOOP
+        CASE "interval"
+            WHEN '1m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.close
+                FROM public.candles_1m AS c
+                WHERE c.symbol = closes_of.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '5m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.close
+                FROM public.candles_5m AS c
+                WHERE c.symbol = closes_of.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+            WHEN '15m' THEN
+                RETURN QUERY
+                SELECT c.bucket, c.close
+                FROM public.candles_15m AS c
+                WHERE c.symbol = closes_of.symbol AND c.bucket = ANY (slice) AND c.bucket >= first AND c.bucket <= last;
+        END CASE;
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION closes_at(
     "interval" text, symbol text, starts timestamptz[], numbers integer[], size integer, version bigint
 ) RETURNS numeric[]
@@ -243,7 +296,7 @@ AS $$
     FROM generate_series(1, size) AS number
     LEFT JOIN (
         SELECT number, public.last(c.close, c.bucket) AS close
-        FROM public.candles_at("interval", symbol, starts, version) AS c
+        FROM public.closes_of("interval", symbol, starts, version) AS c
         JOIN unnest(starts, numbers) AS wanted (start, number) ON wanted.start = c.bucket
         GROUP BY number
     ) AS closes USING (number)

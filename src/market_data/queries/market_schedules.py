@@ -12,8 +12,7 @@ from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import INTERVALS, bucket_start
 from market_data.queries.past import AsOf, parameters_of, version_of
 from market_data.queries.row_pages import Connection
-from market_data.queries.schedules import Segment, TradingSession, blocks_of
-from market_data.queries.session_segments import Bucket
+from market_data.queries.schedules import BucketTimes, Segment, TradingSession
 
 DAY = timedelta(days=1)
 
@@ -94,13 +93,13 @@ class SessionBuckets:
         """Weeks are right only if all of their sessions are given."""
         self._sessions = sessions
         self._kind: SessionKind = kind
-        self._blocks: dict[str, dict[datetime, Bucket]] = {}
+        self._blocks: dict[str, dict[datetime, BucketTimes]] = {}
 
     @cached_property
     def _open(self) -> list[_Open]:
         return sorted(_Open(part, each.label) for each in self._sessions for part in each.segments(self._kind))
 
-    def at(self, time: datetime, interval: str) -> Bucket | None:
+    def at(self, time: datetime, interval: str) -> BucketTimes | None:
         """Return the bucket of a trade; None if the market was closed."""
         found = self._open_at(time)
         if found is None:
@@ -111,7 +110,7 @@ class SessionBuckets:
         last = segment.close - timedelta(microseconds=1)
         grid = segment.anchor + (min(time, last) - segment.anchor) // width * width
         start, end = max(grid, segment.start), grid + width
-        return Bucket(start, start, end if end < segment.close else segment.end)
+        return BucketTimes(start, start, end if end < segment.close else segment.end)
 
     def is_open(self, time: datetime) -> bool:
         """Return True if a trade at a time belongs to a session."""
@@ -123,10 +122,14 @@ class SessionBuckets:
             return None
         return self._open[index]
 
-    def _blocks_of(self, interval: str) -> Mapping[datetime, Bucket]:
+    def _blocks_of(self, interval: str) -> Mapping[datetime, BucketTimes]:
         if interval not in self._blocks:
-            blocks = blocks_of(self._sessions, interval, self._kind)
-            self._blocks[interval] = {block.label: Bucket(block.label, block.start, block.end) for block in blocks}
+            blocks: dict[datetime, BucketTimes] = {}
+            for session in self._sessions:
+                parts, label = session.segments(self._kind), bucket_start(session.label, interval, None)
+                start = blocks[label].start if label in blocks else parts[0].start
+                blocks[label] = BucketTimes(label, start, parts[-1].end)
+            self._blocks[interval] = blocks
         return self._blocks[interval]
 
 

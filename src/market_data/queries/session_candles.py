@@ -25,8 +25,20 @@ from market_data.queries.gapfilled_candles import (
 from market_data.queries.intervals import DERIVED, INTERVALS, LENGTHS, MULTIPLES, WIDTHS, bucket_start
 from market_data.queries.past import parameters_of
 from market_data.queries.row_pages import BEGINNING, Connection, Page, RowFormat, RowKey, page_from_rows
-from market_data.queries.schedules import Schedule, TradingSession, blocks_of, read_schedule
-from market_data.queries.session_segments import Bucket, LabelledSegment, divide, of_blocks
+from market_data.queries.schedules import BucketTimes, Schedule, TradingSession, read_schedule
+from market_data.queries.session_spans import (
+    Bucket,
+    Span,
+    bucket_arrays,
+    buckets_of,
+    candle_arrays,
+    fitting_levels,
+    segment_arrays,
+    span_of_segment,
+    span_of_session,
+    take_time_arrays,
+    two_levels,
+)
 from market_data.queries.session_statements import SessionStatement, for_symbols, session_statement
 from market_data.queries.symbol_rows import ReadPage
 
@@ -66,7 +78,7 @@ async def read_session_candles(
         if part is None:
             plain = replace(candles, session="all")
             return await reader_of(plain)(connection, plain, limit, after, row_format)
-        if part.segments:
+        if part.spans:
             page = await _read_page(connection, candles, part, limit, row_format, first)
         if page.has_more or part.schedule.is_whole:
             break
@@ -111,8 +123,9 @@ class _Part:
     """Part of a range."""
 
     schedule: Schedule
-    segments: list[LabelledSegment]
-    width: timedelta | None
+    spans: Sequence[Span]
+    buckets: Sequence[Bucket] | None
+    """Of whole sessions; None for buckets of a width."""
 
 
 async def _read_part(
@@ -132,31 +145,38 @@ async def _read_part(
     schedule = await read_schedule(connection, candles.symbol, *days, sessions, order, candles.as_of)
     if schedule.is_always_open:
         return None
+    levels = fitting_levels(width)
+    if candles.as_of:
+        segments = [segment for session in schedule.sessions for segment in session.segments(candles.session)]
+        levels = two_levels(levels, segments, width)
     if width is not None:
         clipped = (
             segment.clipped(start, end, width)
             for session in schedule.sessions
             for segment in session.segments(candles.session)
         )
-        return _Part(schedule, [LabelledSegment(segment, None) for segment in clipped if segment], width)
-    blocks = blocks_of(schedule.sessions, interval, candles.session)
+        return _Part(schedule, [span_of_segment(segment, width, levels) for segment in clipped if segment], None)
+    spans = [span_of_session(session, candles.session, levels) for session in schedule.sessions]
+    found = buckets_of(spans, interval)
     if not schedule.is_whole:  # it may have more sessions
-        del blocks[-1 if order == "asc" else 0]
-    return _Part(schedule, of_blocks([block for block in blocks if start <= block.label < end]), None)
+        del found[-1 if order == "asc" else 0]
+    found = [bucket for bucket in found if start <= bucket.label < end]
+    return _Part(schedule, [span for bucket in found for span in bucket.spans], found)
 
 
-def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstBucket | None) -> list[Bucket]:
+def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstBucket | None) -> list[BucketTimes]:
     """Return the buckets of a page with one more: those that have begun, from the first candle on."""
     ascending = candles.reading_order == "asc"
-    found: list[Bucket] = []
-    for segment, bucket in part.segments if ascending else reversed(part.segments):
-        if bucket:
-            buckets = [bucket] if bucket not in found[-1:] else []
-        else:
-            buckets = [Bucket(start, start, end) for start, end in segment.buckets(part.width or DAY)]
+    if part.buckets is not None:
+        groups = [[BucketTimes(bucket.label, bucket.start, bucket.end)] for bucket in part.buckets]
+    else:
+        width = WIDTHS[candles.interval]
+        groups = ([BucketTimes(start, start, end) for start, end in span.segment.buckets(width)] for span in part.spans)
+    found: list[BucketTimes] = []
+    for times in groups if ascending else reversed([*groups]):
         found += [
             each
-            for each in (buckets if ascending else reversed(buckets))
+            for each in (times if ascending else reversed(times))
             if each.start < candles.now and not (first and each.end <= first.start)
         ]
         if len(found) > limit:
@@ -176,12 +196,16 @@ async def read_session_days(
     connection: Connection, symbols: Sequence[str], candles: CandleRange, sessions: Sequence[TradingSession]
 ) -> SessionDays:
     """Return the candles of the days of some sessions; none of symbols without trades then. `candles` has the properties."""
-    how, parameters = _statement_of(candles, of_blocks(blocks_of(sessions, "1d", candles.session)), [], "json")
-    parameters |= {"limit": len(sessions), "close_before": None, "symbols": list(symbols)}
+    levels = fitting_levels(None)
+    if candles.as_of:
+        levels = two_levels(levels, [part for each in sessions for part in each.segments(candles.session)], None)
+    spans = [span_of_session(session, candles.session, levels) for session in sessions]
+    how, parameters = _statement_of(candles, spans, buckets_of(spans, "1d"), [], "json")
     cursor = connection.cursor(binary=True)
-    await cursor.execute(for_symbols(how), parameters, prepare=False)
+    take_time_arrays(cursor)
+    await cursor.execute(for_symbols(how), {**parameters, "limit": len(sessions), "symbols": list(symbols)}, prepare=True)
     rows = await cursor.fetchall()
-    return SessionDays([row[:2] for row in rows if row[1]], rows[0][-1] if rows else None)
+    return SessionDays([row[:2] for row in rows if row[1]], rows[0][2] if rows else None)
 
 
 async def _read_page(
@@ -189,11 +213,13 @@ async def _read_page(
 ) -> Page:
     before, filled = None, _filled_buckets(part, candles, limit, first) if candles.fill else []
     if candles.fill == "previous" and filled:
-        before = await _close_before(connection, candles, min(bucket.label for bucket in filled))
-    how, parameters = _statement_of(candles, part.segments, filled, row_format)
+        before = await _close_before(connection, candles, min(times.label for times in filled))
+    how, parameters = _statement_of(candles, part.spans, part.buckets, filled, row_format)
     cursor = connection.cursor(binary=True)
+    take_time_arrays(cursor)
     parameters |= {"limit": limit, "close_before": before and before.close}
-    await cursor.execute(session_statement(how), parameters, prepare=False)
+    # A generic plan of trades would scan every chunk; candles are read by functions with plans of their own.
+    await cursor.execute(session_statement(how), parameters, prepare=bool(how.levels))
     ((rows, count, stored, settled, state, calendar_state, version),) = await cursor.fetchall()
     is_same = calendar_state == part.schedule.state and (before is None or before.version == version)
     return page_from_rows(
@@ -211,14 +237,17 @@ async def _read_page(
 
 
 def _statement_of(
-    candles: CandleRange, segments: Sequence[LabelledSegment], filled: Sequence[Bucket], row_format: RowFormat
+    candles: CandleRange,
+    spans: Sequence[Span],
+    buckets: Sequence[Bucket] | None,
+    filled: Sequence[BucketTimes],
+    row_format: RowFormat,
 ) -> tuple[SessionStatement, dict[str, Any]]:
     """Return the statement of a page and its parameters."""
-    coarse, fine = divide(segments, width_of(candles.interval))
+    arrays = candle_arrays(spans)
     past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
     how = SessionStatement(
-        coarse.source,
-        bool(fine.parts),
+        tuple(arrays),
         _length_of(candles.interval),
         candles.fill,
         candles.order,
@@ -229,14 +258,13 @@ def _statement_of(
     )
     return how, {
         "symbol": candles.symbol,
-        "start": segments[0].segment.start,
-        "until": max(found.segment.end for found in segments),
-        "filled_labels": [bucket.label for bucket in filled],
-        "filled_starts": [bucket.start for bucket in filled],
-        "filled_ends": [bucket.end for bucket in filled],
-        "fine_minutes": fine.minutes(),
-        **coarse.parameters(""),
-        **fine.parameters("fine_"),
+        "start": spans[0].segment.start,
+        "until": spans[-1].segment.end,
+        "filled_labels": [times.label for times in filled],
+        "filled_starts": [times.start for times in filled],
+        "filled_ends": [times.end for times in filled],
+        **{f"candles_{level}": starts for level, starts in arrays.items()},
+        **(segment_arrays(spans) if buckets is None else bucket_arrays(buckets)),
         **past,
         **adjustment,
     }

@@ -12,8 +12,8 @@ from market_data.queries.candles import CANDLE_FIELDS, CandleRange, SessionKind
 from market_data.queries.intervals import LENGTHS
 from market_data.queries.past import VERSION
 from market_data.queries.row_pages import Column, json_members, json_object
+from market_data.queries.schedules import BucketTimes
 from market_data.queries.session_candles import read_session_candles
-from market_data.queries.session_segments import Bucket
 from market_data.queries.trades import TRADE_COLUMNS
 
 LISTEN_TO_STREAM = "LISTEN market_data_stream"
@@ -207,7 +207,7 @@ IS_WAITING = """
 
 
 async def read_session_candle(
-    connection: AsyncConnection[Any], symbol: str, interval: str, bucket: Bucket, session: SessionKind
+    connection: AsyncConnection[Any], symbol: str, interval: str, bucket: BucketTimes, session: SessionKind
 ) -> StreamedCandle | None:
     """Return the candle of a bucket of sessions; None if it has no trade."""
     end = bucket.label + timedelta(microseconds=1)

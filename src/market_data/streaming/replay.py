@@ -13,7 +13,7 @@ from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.market_schedules import MarketSchedule, read_market_schedules
 from market_data.queries.revisions import SymbolRevisions, read_stream_revisions
-from market_data.queries.session_segments import Bucket
+from market_data.queries.schedules import BucketTimes
 from market_data.queries.stream import (
     StreamedCandle,
     StreamRange,
@@ -36,7 +36,7 @@ MAX_VERSIONS = 20_000
 CandleKey = tuple[str, tuple[str, ...], datetime, datetime]
 """Interval, symbols, and first and last bucket of candles."""
 
-SessionCandleKey = tuple[str, str, Bucket, SessionKind]
+SessionCandleKey = tuple[str, str, BucketTimes, SessionKind]
 """Symbol, interval and bucket of a candle, and its sessions."""
 
 TOO_OLD = (

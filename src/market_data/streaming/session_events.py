@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from market_data.queries.candles import SessionKind
 from market_data.queries.intervals import INTERVALS
 from market_data.queries.market_schedules import MarketSchedule, SessionBuckets
-from market_data.queries.session_segments import Bucket
+from market_data.queries.schedules import BucketTimes
 from market_data.queries.stream import StreamedCandle, StreamRow
 from market_data.streaming.event_batches import ReadCandles, candle_changes, candle_event, candle_events, row_events
 from market_data.streaming.events import Event
@@ -20,7 +20,7 @@ AROUND: Final = timedelta(days=8)
 """Time around trades of which the sessions are read: that of their whole weeks."""
 
 ReadSchedules = Callable[[Sequence[str], date, date], Awaitable[list[MarketSchedule]]]
-ReadSessionCandle = Callable[[str, str, Bucket, SessionKind], Awaitable[StreamedCandle | None]]
+ReadSessionCandle = Callable[[str, str, BucketTimes, SessionKind], Awaitable[StreamedCandle | None]]
 
 
 class SessionReads(NamedTuple):
@@ -60,7 +60,7 @@ def _days(rows: Sequence[StreamRow]) -> tuple[date, date]:
 async def _candle_events(
     rows: Sequence[StreamRow], wanted: Subscription, buckets: SessionBuckets, session: SessionKind, read: ReadSessionCandle
 ) -> list[Event]:
-    found: dict[datetime, Bucket] = {}
+    found: dict[datetime, BucketTimes] = {}
 
     def find_bucket(row: StreamRow, interval: str) -> tuple[datetime, datetime] | None:
         # A closing of any interval tells that buckets which end then may have ended.
