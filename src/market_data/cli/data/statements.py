@@ -152,7 +152,7 @@ async def stage(connection: Connection, data: bytes) -> None:
         await copy.write(data)
 
 
-# Symbols are never deleted, so they need no lock. Known ones are left out first: an attempt to insert each of them costs more.
+# Symbols are never deleted, so they need no lock. Known ones are left out, because attempts to insert them cost more.
 ADD_STAGED_SYMBOLS = """
     INSERT INTO symbols (symbol, name)
     SELECT DISTINCT symbol, symbol
