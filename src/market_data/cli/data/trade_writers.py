@@ -102,8 +102,8 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 async def _store(connection: Connection, part: Part, future_tolerance: float) -> Outcome:
     """Store the rows of a part that are not stored yet.
 
-    Locks are taken in the order of tables (symbols, trades, latest trades) and in each of them in the order of keys, so no
-    connections wait for each other.
+    Locks are taken in the order of tables (symbols, trades, latest trades) and in each of them in the order of keys, so
+    connections never wait for each other in a circle.
     """
     try:
         async with connection.transaction():
