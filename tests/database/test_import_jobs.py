@@ -174,7 +174,7 @@ if SERVER:
         ]
         before = _commits(emptied)
         assert imported(url, write_csv(tmp_path / "trades.csv", lines), 8) == 0
-        assert _commits(emptied) - before == 20 * 8
+        assert _commits(emptied) - before == 3 * 8
         assert len(emptied.execute(STORED).fetchall()) == 10_000
         newest = "SELECT symbol, max(time) FROM trades GROUP BY symbol ORDER BY symbol"
         assert emptied.execute(newest).fetchall() == [row[:2] for row in emptied.execute(LATEST).fetchall()]

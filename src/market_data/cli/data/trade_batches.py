@@ -44,6 +44,7 @@ def validated_batches(source: Source, connections: int) -> Iterator[Batch]:
         CommandFailed: The file can't be read.
     """
     numbering = TradeIdNumbering()
+    source.connections = connections
     with source:
         for block in source.blocks():
             lines, rejected = _validate(source, block, None if source.has_trade_ids else numbering)

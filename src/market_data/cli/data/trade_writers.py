@@ -57,7 +57,7 @@ async def store_batches(
     took. If one transaction fails, the others are rolled back.
     """
     turns = [asyncio.Lock() for _ in connections]  # whose waiters get their turn in the order of the file
-    running = asyncio.Semaphore(len(connections))
+    running = asyncio.Semaphore(min(len(connections), 2))  # batches in memory, besides the one that is read
 
     async def store(connection: Connection, turn: asyncio.Lock, part: Part) -> Outcome:
         async with turn:
