@@ -152,10 +152,13 @@ async def stage(connection: Connection, data: bytes) -> None:
         await copy.write(data)
 
 
-# Symbols are never deleted, so they need no lock.
+# Symbols are never deleted, so they need no lock. Known ones are left out, because attempts to insert them cost more.
 ADD_STAGED_SYMBOLS = """
     INSERT INTO symbols (symbol, name)
-    SELECT DISTINCT symbol, symbol FROM imported ORDER BY symbol
+    SELECT DISTINCT symbol, symbol
+    FROM imported
+    WHERE NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = imported.symbol)
+    ORDER BY symbol
     ON CONFLICT (symbol) DO NOTHING
     RETURNING symbol
 """
