@@ -195,7 +195,7 @@ class Database:
         try:
             with deadline:
                 if self._name_is_visible:
-                    await connection.set_application_name(name)
+                    connection.wanted_name = name
                 if self._pgbouncer:
                     async with transaction_with_timeout(connection, self._query_timeout):
                         return await query(connection)
