@@ -33,6 +33,9 @@ MAX_NAME_BYTES = 63
 class Connection(PreparingConnection):
     """A psycopg connection that a cancelled task leaves at once."""
 
+    kept_until = 0.0
+    """Time of the monotonic clock at which it goes back to psycopg's pool."""
+
     @classmethod
     async def connect(  # pyright: ignore[reportIncompatibleMethodOverride]  # libpq has no parameter `on_failure`
         cls, conninfo: str = "", *, on_failure: Callable[[psycopg.Error], None] | None = None, **parameters: Any
