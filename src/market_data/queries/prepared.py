@@ -33,7 +33,7 @@ PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
 class PreparingConnection(AsyncConnection[Any]):
-    """A psycopg connection that keeps statements prepared, and sets the `application_name` of its session together with them."""
+    """A psycopg connection that keeps statements prepared, and sets the `application_name` along with them."""
 
     name: str | None = None
     """The `application_name` on the server; None if it is unknown."""
@@ -112,7 +112,7 @@ class PreparingConnection(AsyncConnection[Any]):
         return name, values, formats, Format.BINARY
 
     async def _complete(self, gen: PQGen[R]) -> R:
-        """Run an operation of libpq without the timer that psycopg sets for Ctrl-C. A cancelled one closes the connection."""
+        """Run an operation without the timer that psycopg sets for Ctrl-C. A cancelled one closes the connection."""
         loop, socket = asyncio.get_running_loop(), self.pgconn.socket
         try:
             state = next(gen)
