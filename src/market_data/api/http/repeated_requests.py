@@ -11,8 +11,8 @@ from market_data.api.http.query_string import MAX_CACHED_BYTES, repeated_paramet
 class RepeatedRequests:
     """Call the handler with the parameters of an equal query string. A middleware of handlers with query parameters only.
 
-    Litestar would read and check each of them again, which takes 14 of the 112 microseconds of a latest price. A query with a
-    wrong parameter, or with one that depends on the time of the request, is left to Litestar.
+    Litestar would read and check each of them again, which takes 14 of the 112 microseconds of a latest price. A query with
+    a wrong parameter, or with one that depends on the time of the request, is left to Litestar.
     """
 
     def __init__(self, app: ASGIApp) -> None:
