@@ -17,7 +17,7 @@ def print_first_rows(source: Source) -> int:
     """Print the first rows, or the reasons why they would be rejected. The exit status is 1 if one would be."""
     lines = dict[int, Sequence[str]]()
     rejected = dict[int, str]()
-    for batch in validated_batches(source, 1):
+    for batch in validated_batches(source):
         for data in batch.parts[0].data.decode().splitlines():
             index, symbol, time, trade_id, price, volume = data.split("\t")
             line = batch.block.line + int(index)

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """Reasons by index."""
 
 
-def validated_batches(source: Source, connections: int) -> Iterator[Batch]:
+def validated_batches(source: Source, connections: int = 1) -> Iterator[Batch]:
     """Validate the file block by block, divide the valid rows between connections, and close the file.
 
     It is closed here, in the thread that reads it: after an interruption this thread may still wait for input, and closing

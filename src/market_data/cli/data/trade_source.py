@@ -71,7 +71,7 @@ class Source(ABC):
         self.pattern: str | None = None
         """RE2 pattern for `Block.lines`: the forms of the fields in the order of the columns. None if no row is usual."""
         self.connections = 1
-        """A block has `BLOCK_ROWS` for each: a transaction costs something for each symbol, however few rows it has."""
+        """A block has `BLOCK_ROWS` for each: a transaction costs something for each symbol, even with few rows."""
         self.description: list[str] = []
         """Properties of the file that were derived from its contents."""
         self.positions: dict[str, tuple[int, ...]] = {}
