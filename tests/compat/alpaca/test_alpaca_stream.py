@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 from helpers.api_keys import revoke, store_key
+from helpers.service import eventually
 from helpers.support import T0, Connection, now_within_minute
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -160,6 +161,8 @@ def test_a_late_trade_at_the_end_of_a_minute_is_a_bar_too(base: str, known: Conn
     """The end of the minute and the trade are one event then."""
     monkeypatch.setattr("market_data.api.compat.alpaca.stream.CLOSING", timedelta(hours=1))
     start = now_within_minute().replace(second=0, microsecond=0) - timedelta(minutes=1)
+    is_closed = "SELECT closed_until >= %s + INTERVAL '1 minute' FROM stream_progress"
+    eventually(lambda: known.execute(is_closed, (start,)).fetchone() == (True,))
     with connected(base) as client:
         ask(client, "subscribe", bars=["AAPL"], updatedBars=["*"])
         insert(known, start, "1", "1")
