@@ -1,5 +1,6 @@
 """The service refreshes candles while the database's job does not run, as after a crash of a server."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from helpers.candle_scenarios import DAY, differing_intervals
 from helpers.environments import Environment, with_own_database
 from helpers.service import eventually
-from helpers.support import SERVER, Databases, Trade, store, trade
+from helpers.support import SERVER, Connection, Databases, Trade, store, trade
 
 STOP_JOB = """
     SELECT alter_job(job_id, next_start => now() + INTERVAL '1 hour')
@@ -17,6 +18,7 @@ STOP_JOB = """
     WHERE proc_name = 'refresh_candles'
 """
 STALE = "SELECT count(*) FROM stale_ranges"
+PROGRESS = "SELECT active_at FROM candle_refresh"
 ACTIVE_LONG_AGO = "UPDATE candle_refresh SET active_at = now() - INTERVAL '1 minute'"
 
 
@@ -30,6 +32,13 @@ def environment(tmp_path: Path, new_migrated_database: Databases, request: pytes
         environment.service.end()
 
 
+def is_idle(connection: Connection) -> bool:
+    """Return True if no candles are refreshed for a second."""
+    before = connection.execute(PROGRESS).fetchone()
+    time.sleep(1)
+    return connection.execute(PROGRESS).fetchone() == before
+
+
 def test_late_trades_reach_all_candles_without_the_job(environment: Environment):
     with psycopg.connect(environment.url, autocommit=True, options="-c timezone=UTC") as connection:
         ((now,),) = connection.execute("SELECT date_trunc('second', now())").fetchall()
@@ -40,6 +49,8 @@ def test_late_trades_reach_all_candles_without_the_job(environment: Environment)
         store(connection, *trades)
         connection.execute("CALL refresh_candles()")
         connection.execute(STOP_JOB)
+        eventually(lambda: is_idle(connection))
+        connection.execute(STOP_JOB)  # again: a run that had begun has set the time of the next one
         connection.execute(ACTIVE_LONG_AGO)
         for days in (1, 9, 20):
             trades.append((now - timedelta(days=days), *trade(0, str(days))[1:]))
