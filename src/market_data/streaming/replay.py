@@ -36,6 +36,9 @@ MAX_VERSIONS = 20_000
 CandleKey = tuple[str, tuple[str, ...], datetime, datetime]
 """Interval, symbols, and first and last bucket of candles."""
 
+ScheduleKey = tuple[tuple[str, ...], date, date]
+"""Symbols, and the first and the last day of their sessions."""
+
 SessionCandleKey = tuple[str, str, BucketTimes, SessionKind]
 """Symbol, interval and bucket of a candle, and its sessions."""
 
@@ -70,9 +73,10 @@ class MissedEvents:
         self._ranges = RequestCoalescer[None](self._read_range)
         self._candles = RequestCoalescer[CandleKey](self._read_candles)
         self._session_candles = RequestCoalescer[SessionCandleKey](self._read_session_candle)
-        self.reads = SessionReads(self.read_candles, self._read_schedules, self._read_session_candle_of)
+        self._schedules = RequestCoalescer[ScheduleKey](self._read_schedules)
+        self.reads = SessionReads(self.read_candles, self._read_schedules_of, self._read_session_candle_of)
         """For the hub, which waits for no slot."""
-        self._shared_reads = SessionReads(self._candles_of, self._read_schedules, self._session_candle_of)
+        self._shared_reads = SessionReads(self._candles_of, self._schedules_of, self._session_candle_of)
 
     async def range(self) -> StreamRange:
         """Return the versions between which the stream can be read."""
@@ -125,8 +129,15 @@ class MissedEvents:
         async with self._slots:
             return await self.read_candles(*key)
 
-    async def _read_schedules(self, symbols: Sequence[str], first: date, last: date) -> list[MarketSchedule]:
+    async def _read_schedules_of(self, symbols: Sequence[str], first: date, last: date) -> list[MarketSchedule]:
         return await self._database.read(read_market_schedules, symbols, first, last)
+
+    async def _schedules_of(self, symbols: Sequence[str], first: date, last: date) -> list[MarketSchedule]:
+        return await self._schedules.get((tuple(symbols), first, last))
+
+    async def _read_schedules(self, key: ScheduleKey) -> list[MarketSchedule]:
+        async with self._slots:
+            return await self._read_schedules_of(*key)
 
     async def _read_session_candle_of(self, *key: *SessionCandleKey) -> StreamedCandle | None:
         return await self._database.read(read_session_candle, *key)
