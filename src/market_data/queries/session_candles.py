@@ -28,6 +28,7 @@ from market_data.queries.row_pages import BEGINNING, Connection, Page, RowFormat
 from market_data.queries.schedules import BucketTimes, Schedule, TradingSession, read_schedule
 from market_data.queries.session_spans import (
     Bucket,
+    Levels,
     Span,
     bucket_arrays,
     buckets_of,
@@ -145,10 +146,7 @@ async def _read_part(
     schedule = await read_schedule(connection, candles.symbol, *days, sessions, order, candles.as_of)
     if schedule.is_always_open:
         return None
-    levels = fitting_levels(width)
-    if candles.as_of:
-        segments = [segment for session in schedule.sessions for segment in session.segments(candles.session)]
-        levels = two_levels(levels, segments, width)
+    levels = _levels_of(candles, schedule.sessions, width)
     if width is not None:
         clipped = (
             segment.clipped(start, end, width)
@@ -162,6 +160,14 @@ async def _read_part(
         del found[-1 if order == "asc" else 0]
     found = [bucket for bucket in found if start <= bucket.label < end]
     return _Part(schedule, [span for bucket in found for span in bucket.spans], found)
+
+
+def _levels_of(candles: CandleRange, sessions: Sequence[TradingSession], width: timedelta | None) -> Levels:
+    """Return the stored intervals to read: as of a version, only minutes and one other."""
+    levels = fitting_levels(width)
+    if candles.as_of is None:
+        return levels
+    return two_levels(levels, [segment for session in sessions for segment in session.segments(candles.session)], width)
 
 
 def _filled_buckets(part: _Part, candles: CandleRange, limit: int, first: FirstBucket | None) -> list[BucketTimes]:
@@ -196,9 +202,7 @@ async def read_session_days(
     connection: Connection, symbols: Sequence[str], candles: CandleRange, sessions: Sequence[TradingSession]
 ) -> SessionDays:
     """Return the candles of the days of some sessions; none of symbols without trades then. `candles` has the properties."""
-    levels = fitting_levels(None)
-    if candles.as_of:
-        levels = two_levels(levels, [part for each in sessions for part in each.segments(candles.session)], None)
+    levels = _levels_of(candles, sessions, None)
     spans = [span_of_session(session, candles.session, levels) for session in sessions]
     how, parameters = _statement_of(candles, spans, buckets_of(spans, "1d"), [], "json")
     cursor = connection.cursor(binary=True)
