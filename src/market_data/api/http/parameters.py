@@ -118,6 +118,11 @@ def _order(default: Order, key: str) -> ParameterKwarg:
     return query("order", description, **one_of("Order", get_args(Order)))
 
 
+def session_query(description: str) -> ParameterKwarg:
+    """Return the definition of `session`."""
+    return query("session", description, **one_of("SessionKind", get_args(SessionKind)))
+
+
 _LISTED = "`GET /symbols` lists the known ones."
 _UNLIMITED = " Without it, all formats but JSON have the whole range."
 NOTATIONS = (
@@ -267,21 +272,17 @@ FillParameter = Annotated[
 ]
 SessionParameter = Annotated[
     OptionalSession,
-    query(
-        "session",
+    session_query(
         "`regular` for candles of regular trading and its closing auction, `extended` with pre- and post-market as well, by "
         "the calendar of the symbol: a day is one session, labelled by its date, and other buckets start when a session "
-        "opens. Default: `all`, whole UTC days.",
-        **one_of("SessionKind", get_args(SessionKind)),
+        "opens. Default: `all`, whole UTC days."
     ),
 ]
 DaySessionParameter = Annotated[
     OptionalSession,
-    query(
-        "session",
+    session_query(
         "`regular` for days of regular trading and its closing auction, `extended` for those with pre- and post-market, by "
-        "the calendar of the symbol. Default: `all`, UTC days.",
-        **one_of("SessionKind", get_args(SessionKind)),
+        "the calendar of the symbol. Default: `all`, UTC days."
     ),
 ]
 AdjustmentParameter = Annotated[

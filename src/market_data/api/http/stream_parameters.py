@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 from litestar.params import HeaderParameter
 
 from market_data.api.http.parameter_types import parsed, parsed_choice, read_channels, read_event_id, read_speed
-from market_data.api.http.parameters import NOTATIONS, TIME_SCHEMA, OptionalSession, OptionalTime, one_of, query
-from market_data.queries.candles import SessionKind
+from market_data.api.http.parameters import (
+    NOTATIONS,
+    TIME_SCHEMA,
+    OptionalSession,
+    OptionalTime,
+    one_of,
+    query,
+    session_query,
+)
 from market_data.streaming.events import ID_PATTERN, EventId
 from market_data.streaming.playback.replays import ReplayOrder
 from market_data.streaming.subscriptions import CHANNELS
@@ -67,11 +74,9 @@ SpeedParameter = Annotated[
 ]
 StreamSessionParameter = Annotated[
     OptionalSession,
-    query(
-        "session",
+    session_query(
         "`regular` for the trades and candles of regular trading and its closing auction, `extended` for those of pre- and "
-        "post-market as well, by the calendar of the symbol. Default: `all`.",
-        **one_of("SessionKind", get_args(SessionKind)),
+        "post-market as well, by the calendar of the symbol. Default: `all`."
     ),
 ]
 ReplayOrderParameter = Annotated[
