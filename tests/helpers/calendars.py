@@ -1,6 +1,7 @@
 """Calendars of exchanges in test databases."""
 
 import warnings
+from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ HOURS = {
 
 ADD_CALENDAR = """
     INSERT INTO calendars (code, name, time_zone, source, pre_market_minutes, post_market_minutes, auction_minutes)
-    VALUES (%s, %s, %s, 'exchange_calendars', %s, %s, %s)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 ADD_SESSION = """
     INSERT INTO calendar_sessions (
@@ -73,7 +74,18 @@ def sessions_of(code: str, first: date, last: date) -> list[TradingSession]:
 def store_calendar(connection: Connection, code: str, first: date, last: date) -> list[TradingSession]:
     """Store the sessions of an exchange, and return them."""
     sessions = sessions_of(code, first, last)
-    connection.execute(ADD_CALENDAR, (code, code, *HOURS[code]))
+    zone, *minutes = HOURS[code]
+    connection.execute(ADD_CALENDAR, (code, code, zone, "exchange_calendars", *minutes))
+    _store_sessions(connection, code, sessions)
+    return sessions
+
+
+def store_own_calendar(connection: Connection, *sessions: TradingSession) -> None:
+    """Store the calendar DESK with some sessions."""
+    connection.execute(ADD_CALENDAR, ("DESK", "Our desk", "UTC", "own", 0, 0, 1))
+    _store_sessions(connection, "DESK", sessions)
+
+
+def _store_sessions(connection: Connection, code: str, sessions: Sequence[TradingSession]) -> None:
     with connection.transaction():
         connection.execute(ADD_SESSION, (code, *map(list, zip(*sessions, strict=True))))
-    return sessions

@@ -5,18 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from helpers.calendars import store_own_calendar
 from helpers.support import Connection, current_trade, store
 from litestar.testing import TestClient
 
-ADD_CALENDAR = "INSERT INTO calendars (code, name, time_zone, source) VALUES ('DESK', 'Our desk', 'UTC', 'own')"
+from market_data.queries.schedules import TradingSession
+
 ADD_SYMBOLS = """
     INSERT INTO symbols (symbol, name, calendar) VALUES ('DESK1', 'Shares', 'DESK'), ('DESK2', 'Other shares', 'DESK')
-"""
-ADD_SESSION = """
-    INSERT INTO calendar_sessions (
-        calendar, day, opens_at, closes_at, pre_opens_at, post_closes_at, auction_ends_at, write_id
-    )
-    VALUES ('DESK', %s, %s, %s, %s, %s, %s, reference_write())
 """
 BEGINNINGS = (-2, -1, 0, 1)
 """Days from now; the one of today is open."""
@@ -28,11 +24,12 @@ class Desk:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.minute = datetime.now(UTC).replace(second=0, microsecond=0)
-        connection.execute(ADD_CALENDAR)
+        store_own_calendar(connection, *(self._session(day) for day in BEGINNINGS))
         connection.execute(ADD_SYMBOLS)
-        for day in BEGINNINGS:
-            times = [self.at(day, hours) for hours in (-3, 1, -4, 3, 1.5)]
-            connection.execute(ADD_SESSION, (times[0].date(), *times))
+
+    def _session(self, day: int) -> TradingSession:
+        opens_at, closes_at, *times = [self.at(day, hours) for hours in (-3, 1, -4, 3, 1.5)]
+        return TradingSession(opens_at.date(), opens_at, closes_at, None, None, *times)
 
     def at(self, day: int, hours: float) -> datetime:
         return self.minute + timedelta(days=day, hours=hours)

@@ -7,25 +7,20 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers.calendars import store_own_calendar
 from helpers.candle_scenarios import INTERVALS
 from helpers.sse_client import Events, listening
 from helpers.support import Connection, Trade, current_trade, store
 from helpers.websocket_client import command, open_websocket, receive
+
+from market_data.queries.schedules import TradingSession
 
 ALL = ",".join(["trades", *(f"candles_{interval}" for interval in INTERVALS)])
 
 Candles = dict[tuple[str, str], dict[str, Any]]
 """Candles by interval and timestamp."""
 
-ADD_CALENDAR = "INSERT INTO calendars (code, name, time_zone, source) VALUES ('DESK', 'Our desk', 'UTC', 'own')"
 ADD_SYMBOL = "INSERT INTO symbols (symbol, name, calendar) VALUES ('DESK1', 'Shares', 'DESK')"
-ADD_SESSION = """
-    INSERT INTO calendar_sessions (
-        calendar, day, opens_at, closes_at, break_starts_at, break_ends_at, pre_opens_at, post_closes_at, auction_ends_at,
-        write_id
-    )
-    VALUES ('DESK', %s, %s, %s, %s, %s, %s, %s, %s, reference_write())
-"""
 
 
 class Market:
@@ -34,10 +29,9 @@ class Market:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.minute = datetime.now(UTC).replace(second=0, microsecond=0)
-        times = [self.at(minutes) for minutes in (-180, -4, -90, -60, -240, 60, -2)]
-        connection.execute(ADD_CALENDAR)
+        opens_at, *times = [self.at(minutes) for minutes in (-180, -4, -90, -60, -240, 60, -2)]
+        store_own_calendar(connection, TradingSession(opens_at.date(), opens_at, *times))
         connection.execute(ADD_SYMBOL)
-        connection.execute(ADD_SESSION, (times[0].date(), *times))
 
     def at(self, minutes: float) -> datetime:
         return self.minute + timedelta(minutes=minutes)
