@@ -255,8 +255,8 @@ def test_fault_the_latest_price_followed_the_arrival(url: str, connection: Conne
     faulty(
         connection,
         "trades_stored",
-        "WHERE before.symbol IS NULL OR (latest.time, latest.trade_id) > (before.time, before.trade_id)",
-        "",
+        "(SELECT latest_trades.time FROM latest_trades WHERE latest_trades.symbol = newest.symbol)",
+        "NULL::timestamptz",
     )
     faulty(connection, "trades_stored", "WHERE (excluded.time, excluded.trade_id) > (known.time, known.trade_id)", "")
     connection.execute(STORE, ("AAPL", datetime.now(UTC) - timedelta(days=2), 9, 50))
