@@ -13,12 +13,12 @@ from helpers.service import eventually
 from helpers.sse_client import Event
 from helpers.support import Connection, now_within_minute, one
 
-NEWEST_TRADES = """
-    SELECT version
+NEWEST_TRADE = """
+    SELECT version, number
     FROM commits
     JOIN stream_events USING (write_id)
     WHERE stream_events.kind = 'trade'
-    ORDER BY version DESC
+    ORDER BY version DESC, number DESC
     LIMIT 1
 """
 WAITING = "SELECT count(*) FROM stream_late_candles WHERE NOT EXISTS (SELECT FROM stale_ranges)"
@@ -55,10 +55,13 @@ class Recorder:
                 raise
 
     def wait(self, connection: Connection) -> None:
-        """Wait for all events: the live stream merges candles of commits that it reads together."""
-        newest = connection.execute(NEWEST_TRADES).fetchone()
+        """Wait for all events: the live stream merges candles of commits that it reads together.
+
+        The last trade of a commit comes with its candles, unlike the first one, and a heartbeat that has the next version.
+        """
+        newest = connection.execute(NEWEST_TRADE).fetchone()
         if newest:
-            eventually(lambda: any(event.key[0] == newest[0] for event in self.events))
+            eventually(lambda: any(event.key == (*newest, 0) for event in self.events))
         eventually(lambda: one(connection, WAITING) == 0)
 
 
