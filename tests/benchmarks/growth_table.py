@@ -78,8 +78,9 @@ def progress(text: str) -> None:
 
 
 def connect(database_url: str) -> Connection:
-    """Return a connection without a statement time-out."""
-    return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC -c statement_timeout=0")
+    """Return a connection without time-outs: a `COPY` whose first trade needs a new chunk waits for the other one."""
+    options = "-c timezone=UTC -c statement_timeout=0 -c lock_timeout=0"
+    return psycopg.connect(database_url, autocommit=True, options=options)
 
 
 @contextmanager

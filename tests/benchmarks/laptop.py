@@ -23,13 +23,13 @@ from urllib.parse import urlencode
 
 from filled import SYMBOLS, new_database
 from reads import _serving
+from settled import get, wait_for_log
 
 RATE = timedelta(minutes=1)
 IMPORTED = timedelta(days=28)
 LIMIT_MS = 50
 WARM_UP = 5
 ROWS = ("backfill, trades/s", "import, trades/s", "seconds until the service has logged them")
-QUIET_SECONDS = 15
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
         with TemporaryDirectory() as folder, engine(Path(folder)) as environment:
             figures = _fill(options.days, Path(folder), environment)
             with _serving("-m", "market_data.cli.main", "serve", "--port", **environment) as (_, port):
-                figures[ROWS[2]] = f"{_settled(port):.0f}"
+                figures[ROWS[2]] = f"{wait_for_log(port):.0f}"
                 latencies = _read(port, options)
         columns[name] = figures | {read: _cell(times) for read, times in latencies.items()}
         slow += [f"{read}, {name}" for read, times in latencies.items() if _percentiles(times)[1] > LIMIT_MS]
@@ -113,25 +113,6 @@ def _write_file(file: Path, start: datetime) -> int:
     return steps * len(SYMBOLS)
 
 
-def _settled(port: int) -> float:
-    """Wait until the log has not grown for a while, and return how long it grew."""
-    start = grown = time.perf_counter()
-    size = b""
-    while time.perf_counter() < grown + QUIET_SECONDS:
-        status, checkpoint = _get(HTTPConnection("127.0.0.1", port, timeout=60), "/log/checkpoint")
-        now = checkpoint.split(b"\n")[1] if status == 200 else b""  # below the name of the log
-        if not now or now != size:
-            size, grown = now, time.perf_counter()
-        time.sleep(0.5)
-    return grown - start
-
-
-def _get(connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-    connection.request("GET", path)
-    response = connection.getresponse()
-    return response.status, response.read()
-
-
 def _read(port: int, options: argparse.Namespace) -> dict[str, list[float]]:
     """Return the milliseconds by read."""
     latencies: dict[str, list[float]] = {}
@@ -140,7 +121,7 @@ def _read(port: int, options: argparse.Namespace) -> dict[str, list[float]]:
     for turn in range(-WARM_UP, options.rounds):
         for name, path in _paths(SYMBOLS[turn % len(SYMBOLS)], now, options.days):
             start = time.perf_counter()
-            status, body = _get(connection, path)
+            status, body = get(connection, path)
             took = (time.perf_counter() - start) * 1000
             assert status == 200, body
             if turn >= 0:

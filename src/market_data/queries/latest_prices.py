@@ -24,7 +24,7 @@ VERSION_ROW = f"SELECT {VERSION} AS version, NULL AS symbol, NULL AS price, NULL
 ALL_LATEST_PRICES = f'{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades ORDER BY symbol COLLATE "C")'
 SOME_LATEST_PRICES = (
     f"{VERSION_ROW} UNION ALL "
-    f'(SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%s) ORDER BY symbol COLLATE "C")'
+    f'(SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%(symbols)s) ORDER BY symbol COLLATE "C")'
 )
 PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
 
@@ -75,6 +75,9 @@ async def read_latest_prices(
 ) -> LatestPrices:
     """Return the newest trade of each of these symbols that has one, or of all symbols."""
     given = None if symbols is None else list(symbols)
+    if given is not None and adjustment == "raw" and not as_of:
+        (version, *_), *rows = await fetch(connection, SOME_LATEST_PRICES, {"symbols": given})
+        return LatestPrices([_latest_price(*row[1:]) for row in rows], version)
     cursor = connection.cursor()
     if adjustment != "raw":
         parameters = {"symbols": given, "adjustment": adjustment, **parameters_of(as_of)}
@@ -82,10 +85,8 @@ async def read_latest_prices(
     elif as_of:
         await cursor.execute(PAST_LATEST_PRICES, (as_of.version, given), prepare=True)
         return LatestPrices([_latest_price(*row) for row in await cursor.fetchall()], as_of.version)
-    elif symbols is None:
-        await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     else:
-        await cursor.execute(SOME_LATEST_PRICES, (given,), prepare=True)
+        await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     (version, *_), *rows = await cursor.fetchall()
     return LatestPrices([_latest_price(*row[1:]) for row in rows], version)
 
