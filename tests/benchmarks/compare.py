@@ -9,10 +9,10 @@ with the same settings and the same number of connections to the same database:
 - static: a route of this service that returns constant bytes. No read can be faster on this stack.
 - before: with `--before FOLDER`, the service of another checkout, with its own environment and database.
 
-First all must give the same responses, and the service must have logged the trades. Then they take turns in short rounds, each
-starting with another contender. Compare the ratios within a round, because other load of the machine affects all: medians, in
-brackets the lowest and the highest round. Percentiles are over all responses; the processor time of a response, in its process
-alone, is the figure that a busy machine distorts least. All times are in milliseconds.
+First all must give the same responses, and the service must have logged the trades. Then they take turns in short rounds,
+each starting with another contender. Compare the ratios within a round, because other load of the machine affects all:
+medians, in brackets the lowest and the highest round. Percentiles are over all responses; the processor time of a response,
+in its process alone, is the figure that a busy machine distorts least. All times are in milliseconds.
 """
 
 import argparse
