@@ -34,8 +34,9 @@ LANGUAGE plpgsql
 -- No SET search_path, which would forbid transaction control in the procedure.
 AS $$
 -- First the minutes that have closed, then the stale ranges: those that came first, level by level, because a level is read
--- through the finer ones, which would be computed from trades again and again while they are not materialized. A range moves
--- to the next level in the transaction that ends its refresh, so the next run continues after an interrupted one.
+-- through the finer ones, which would be computed from trades again and again while they are not materialized. Those of bulk
+-- history all reach a level before one reaches the next: they are close to each other. A range moves to the next level in the
+-- transaction that ends its refresh, so the next run continues after an interrupted one.
 --
 -- The upper bound of the minutes is set behind the lock of commits: a trade that is committed before is seen by the refresh,
 -- one that is committed later finds the bound and leaves a stale range.
@@ -160,7 +161,7 @@ BEGIN
         SELECT s.level, s.since
         INTO step, from_time
         FROM public.stale_ranges AS s
-        ORDER BY s.bulk = live_first, s.write_id, s.level, s.since
+        ORDER BY s.bulk = live_first, CASE WHEN s.bulk THEN s.level END, s.write_id, s.level, s.since
         LIMIT 1;
         EXIT WHEN step IS NULL;
         live_first := NOT live_first;

@@ -1,4 +1,4 @@
-"""Bulk ingest: the triggers of stored trades read them fewer times.
+"""Bulk ingest: triggers read its trades fewer times, and its candles are refreshed level by level.
 
 Revision: 0026
 Follows: 0025

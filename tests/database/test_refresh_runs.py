@@ -160,6 +160,20 @@ def test_live_trades_take_turns_with_bulk_history(database: Connection):
     run_to_the_end(database)
 
 
+def test_bulk_history_reaches_a_level_as_a_whole_before_the_next(database: Connection):
+    """A coarse candle beside finer ones that are not materialized would be computed from trades."""
+    for write_id in range(1, 4):
+        time = datetime.now(UTC) - timedelta(days=40 * write_id)
+        stale = "INSERT INTO stale_ranges (write_id, since, until, bulk) VALUES (%s, %s, %s, true)"
+        database.execute(stale, (write_id, time, time))
+    seen: set[tuple[int, int]] = set()
+    while levels := database.execute("SELECT min(level), max(level) FROM stale_ranges HAVING count(*) > 0").fetchone():
+        seen.add(levels)
+        database.execute(SHORT_RUN)
+    assert {level for level, _ in seen} == {*range(1, 9)}
+    assert all(last - first <= 1 for first, last in seen)
+
+
 def test_bulk_history_is_marked_as_such(database: Connection):
     old = datetime.now(UTC) - timedelta(days=3)
     store(database, (old, "AAPL", 0, Decimal(1), Decimal(1)))
