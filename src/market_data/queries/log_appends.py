@@ -1,5 +1,6 @@
 """Appends to the log: entries, full tiles and checkpoints in one transaction, and the keys that sign them."""
 
+import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ Connection = AsyncConnection[Any]
 
 LOG_LEASE = "log"
 LEASE_SECONDS = 20.0
+
+PARTS = 32
+"""Parts of an entry of candles that are sent together: some megabytes."""
 
 
 class LostLeaseError(Exception):
@@ -63,7 +67,7 @@ INSERT_ENTRIES = """
 """
 INSERT_PARTS = """
     INSERT INTO log_parts (entry, part, hash, symbol, time, trade_id, leaves)
-    SELECT %s, place - 1, hash, symbol, time, trade_id, leaves
+    SELECT %s, %s + place - 1, hash, symbol, time, trade_id, leaves
     FROM unnest(%s::bytea[], %s::text[], %s::timestamptz[], %s::bigint[], %s::text[])
         WITH ORDINALITY AS new (hash, symbol, time, trade_id, leaves, place)
 """
@@ -110,6 +114,7 @@ def _commit_parts(index: int, parts: Sequence[Part]) -> tuple[Any, ...]:
     firsts = [part.first for part in parts]
     return (
         index,
+        0,
         [part.hash for part in parts],
         [first.symbol for first in firsts],
         [first.time for first in firsts],
@@ -118,18 +123,32 @@ def _commit_parts(index: int, parts: Sequence[Part]) -> tuple[Any, ...]:
     )
 
 
-async def append_candles(
-    connection: Connection, holder: str, entry: LoggedEntry, hashes: Sequence[bytes], leaves: Sequence[str]
-) -> None:
+class CandlesPart(NamedTuple):
+    """Part of an entry of candles."""
+
+    hash: bytes
+    compressed: bytes
+    """Lines of its leaves, by zlib."""
+
+    @property
+    def leaves(self) -> str:
+        """Lines of its leaves."""
+        return zlib.decompress(self.compressed).decode()
+
+
+async def append_candles(connection: Connection, holder: str, entry: LoggedEntry, parts: Sequence[CandlesPart]) -> None:
     """Append an entry of candles with its parts at the end of the log.
 
     Raises:
         LostLeaseError: Another process holds the lease.
     """
-    nothing = [None for _ in hashes]
     async with connection.transaction():
         await _insert(connection, holder, [entry])
-        await connection.execute(INSERT_PARTS, (entry.number, list(hashes), nothing, nothing, nothing, list(leaves)))
+        for start in range(0, len(parts), PARTS):
+            batch = parts[start : start + PARTS]
+            nothing = [None for _ in batch]
+            hashes, leaves = [part.hash for part in batch], [part.leaves for part in batch]
+            await connection.execute(INSERT_PARTS, (entry.number, start, hashes, nothing, nothing, nothing, leaves))
 
 
 INSERT_CHECKPOINT = "INSERT INTO log_checkpoints (size, root, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
