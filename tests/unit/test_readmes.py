@@ -37,7 +37,6 @@ SUBJECTS = (
     "src/market_data/server",
     "src/market_data/streaming",
     "tests",
-    "tests/benchmarks",
     "tests/examples",
 )
 """Folders with a README."""
