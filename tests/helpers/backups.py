@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -147,8 +146,6 @@ REST = """
 def contents(url: str) -> dict[str, Any]:
     """Return the comparable contents of a database: schema, jobs, grants, and the rows of all tables and views."""
     found: dict[str, Any] = dict(describe_schema(url))
-    # pg_dump puts a BETWEEN that follows AND in parentheses.
-    found["constraints"] = [re.sub("[()]", "", constraint) for constraint in found["constraints"]]
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
         for (table,) in connection.execute(TABLES).fetchall():
             if table not in NOT_RESTORED:

@@ -27,6 +27,16 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
+def read_until(connection: socket.socket, text: bytes) -> bytes:
+    """Return what the service sends up to the packet with a text."""
+    received = b""
+    while text not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return received
+
+
 def exchange(address: str, *pieces: bytes, half_close: bool = False) -> bytes:
     """Send pieces, each in a packet of its own, and return the response until the service closes the connection."""
     with connect(address) as connection:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from helpers.raw_http import connect, read_all, request
+from helpers.raw_http import connect, read_all, read_until, request
 from helpers.service import eventually
 from helpers.sse_client import Events, listening, next_trade, open_raw
 from helpers.support import Connection, create_patient_app, current_trade, now_within_minute, serving, store, trade
@@ -225,9 +225,7 @@ def test_client_that_closes_its_side_is_removed_at_once(address: str):
     before = connected_clients()
     with connect(address) as client:
         client.sendall(request("/stream"))
-        received = b""
-        while b"event: heartbeat" not in received and (piece := client.recv(65536)):
-            received += piece
+        read_until(client, b"event: heartbeat")
         assert connected_clients() == before + 1
         client.shutdown(socket.SHUT_WR)
         assert b"event: bye" not in read_all(client)
@@ -296,10 +294,7 @@ def slow_reader(address: str) -> socket.socket:
 
 def read_to_the_end(client: socket.socket) -> str:
     """Return the events from the chunks of the response body."""
-    received = b""
-    while piece := client.recv(65536):
-        received += piece
-    body, text = received.partition(b"\r\n\r\n")[2], b""
+    body, text = read_all(client).partition(b"\r\n\r\n")[2], b""
     while body:
         size, _, body = body.partition(b"\r\n")
         text, body = text + body[: int(size, 16)], body[int(size, 16) + 2 :]
