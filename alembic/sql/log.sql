@@ -17,6 +17,26 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION log_part_appended() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' AND old.entry >= 0 THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('the log is append-only: no %s of %s', TG_OP, TG_TABLE_NAME);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN old;
+    END IF;
+    IF new.entry >= 0 AND NOT EXISTS (SELECT FROM log_entries WHERE index = new.entry) THEN
+        RAISE foreign_key_violation USING
+            MESSAGE = format('entry %s of the log, which the part belongs to, does not exist', new.entry);
+    END IF;
+    RETURN new;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION log_trade_leaf(symbol text, "time" timestamptz, trade_id bigint, price numeric, volume numeric)
 RETURNS text
 LANGUAGE sql IMMUTABLE

@@ -13,30 +13,34 @@ DECLARE
 BEGIN
     IF current_setting('market_data.stream', true) = 'off' THEN
         bulk_before := 'infinity';
-    ELSIF (SELECT count(*) FROM stored WHERE time < now() - INTERVAL '1 hour') > 1000 THEN
+    -- More than 1,000, which are not counted to the end.
+    ELSIF EXISTS (SELECT FROM stored WHERE time < now() - INTERVAL '1 hour' OFFSET 1000) THEN
         bulk_before := now() - INTERVAL '1 hour';
     END IF;
     IF bulk_before > '-infinity' THEN
-        INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
-        SELECT this, symbol, min(time), max(time) + INTERVAL '1 microsecond'
-        FROM stored
-        WHERE time < bulk_before
-        GROUP BY symbol;
-        UPDATE stale_ranges SET bulk = true WHERE write_id = this;
+        WITH bulk AS (
+            SELECT symbol, min(time) AS since, max(time) + INTERVAL '1 microsecond' AS until
+            FROM stored
+            WHERE time < bulk_before
+            GROUP BY symbol
+        ), late AS (
+            INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
+            SELECT this, symbol, since, until FROM bulk
+        )
         INSERT INTO reloads AS known (write_id, symbol, since, until)
-        SELECT this, symbol, min(time), max(time) + INTERVAL '1 microsecond'
-        FROM stored
-        WHERE time < bulk_before
-        GROUP BY symbol
+        SELECT this, symbol, since, until FROM bulk
         ON CONFLICT (write_id, symbol) DO UPDATE
         SET since = least(known.since, excluded.since), until = greatest(known.until, excluded.until);
+        UPDATE stale_ranges SET bulk = true WHERE write_id = this;
     END IF;
-    INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
-    SELECT
-        write_id, numbered + row_number() OVER (ORDER BY time, symbol, trade_id), 'trade',
-        symbol, time, trade_id, price, volume
-    FROM stored
-    WHERE time >= bulk_before;
+    IF bulk_before < 'infinity' THEN
+        INSERT INTO stream_events (write_id, number, kind, symbol, time, trade_id, price, volume)
+        SELECT
+            write_id, numbered + row_number() OVER (ORDER BY time, symbol, trade_id), 'trade',
+            symbol, time, trade_id, price, volume
+        FROM stored
+        WHERE time >= bulk_before;
+    END IF;
     RETURN NULL;
 END
 $$;

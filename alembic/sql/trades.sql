@@ -45,6 +45,7 @@ $$;
 CREATE OR REPLACE FUNCTION trades_stored() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     this constant bigint := currval('write_ids');
@@ -58,11 +59,22 @@ DECLARE
     horizon timestamptz;
     fresh constant timestamptz := fresh_since();
     first_fresh timestamptz;
+    symbols_stored text[];
+    symbols_newest timestamptz[];
 BEGIN
-    SELECT count(*), min(time), max(time), min(write_id), max(write_id), min(price), min(time) FILTER (WHERE time >= fresh)
-    INTO number, oldest, newest, lowest, highest, lowest_price, first_fresh
-    FROM stored;
-    IF number = 0 THEN
+    -- Each pass over the stored trades counts, so one returns all that is needed of each symbol.
+    SELECT
+        sum(trades), min(since), max(until), min(lowest_write), max(highest_write), min(minimum), min(fresh_since),
+        array_agg(symbol), array_agg(until)
+    INTO number, oldest, newest, lowest, highest, lowest_price, first_fresh, symbols_stored, symbols_newest
+    FROM (
+        SELECT
+            symbol, count(*) AS trades, min(time) AS since, max(time) AS until, min(write_id) AS lowest_write,
+            max(write_id) AS highest_write, min(price) AS minimum, min(time) FILTER (WHERE time >= fresh) AS fresh_since
+        FROM stored
+        GROUP BY symbol
+    ) AS by_symbol;
+    IF number IS NULL THEN
         RETURN NULL;
     END IF;
     IF lowest <> this OR highest <> this THEN
@@ -92,13 +104,13 @@ BEGIN
     -- the other's trades before it looks for the latest one. The rows of latest_trades can't be locked for that, because they
     -- are deleted and inserted again. In the order of the symbols, so that no two writers wait for each other; in a statement
     -- of its own, so that the next statement sees what was committed meanwhile.
-    PERFORM 1 FROM symbols WHERE symbol IN (SELECT symbol FROM stored) ORDER BY symbol FOR KEY SHARE;
+    PERFORM 1 FROM symbols WHERE symbol = ANY (symbols_stored) ORDER BY symbol FOR KEY SHARE;
     -- Behind the lock, which signed_checked() waits for. Over 10,000 trades, the minimum costs as much as a check of each price.
     IF lowest_price <= 0 THEN
         SELECT symbol, price
         INTO rejected
-        FROM stored JOIN symbols USING (symbol)
-        WHERE price <= 0 AND NOT signed
+        FROM stored
+        WHERE price <= 0 AND NOT (SELECT signed FROM symbols WHERE symbols.symbol = stored.symbol)
         ORDER BY symbol, time, trade_id
         LIMIT 1;
         IF FOUND THEN
@@ -106,16 +118,19 @@ BEGIN
         END IF;
     END IF;
     -- Only symbols with a later trade are written, in their order: writers seldom wait for each other, and never in a circle.
+    -- IS TRUE makes it no join, but a look-up in a hash table: the session keeps the plan, and a join that was planned for a few
+    -- trades would compare each of many with each symbol.
     INSERT INTO latest_trades AS known (symbol, time, trade_id, price, volume)
-    SELECT latest.symbol, latest.time, latest.trade_id, latest.price, latest.volume
-    FROM (
-        SELECT DISTINCT ON (symbol) symbol, time, trade_id, price, volume
-        FROM stored
-        ORDER BY symbol, time DESC, trade_id DESC
-    ) AS latest
-    LEFT JOIN latest_trades AS before USING (symbol)
-    WHERE before.symbol IS NULL OR (latest.time, latest.trade_id) > (before.time, before.trade_id)
-    ORDER BY latest.symbol
+    SELECT DISTINCT ON (symbol) symbol, time, trade_id, price, volume
+    FROM stored
+    WHERE ((symbol, time) IN (
+        SELECT newest.symbol, newest.time
+        FROM unnest(symbols_stored, symbols_newest) AS newest (symbol, time)
+        WHERE newest.time >= coalesce(
+            (SELECT latest_trades.time FROM latest_trades WHERE latest_trades.symbol = newest.symbol), '-infinity'
+        )
+    )) IS TRUE
+    ORDER BY symbol, trade_id DESC
     ON CONFLICT (symbol) DO UPDATE
     SET time = excluded.time, trade_id = excluded.trade_id, price = excluded.price, volume = excluded.volume
     WHERE (excluded.time, excluded.trade_id) > (known.time, known.trade_id);

@@ -75,6 +75,7 @@ CASES = [
     _latest("latest of five", SYMBOLS),
     _candles(DAY, 60),
     _candles(DAY, 1440),
+    _trades(DAY, 100),
     _trades(DAY, 1000),
     _candles(START, 10000),
 ]

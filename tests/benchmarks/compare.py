@@ -9,10 +9,10 @@ with the same settings and the same number of connections to the same database:
 - static: a route of this service that returns constant bytes. No read can be faster on this stack.
 - before: with `--before FOLDER`, the service of another checkout, with its own environment and database.
 
-First all must give the same responses. Then they take turns in short rounds, each starting with another contender. Compare
-the ratios within a round, because other load of the machine affects all: medians, in brackets the lowest and the highest
-round. Percentiles are over all responses; the processor time of a response, in its process alone, is the figure that a busy
-machine distorts least. All times are in milliseconds.
+First all must give the same responses, and the service must have logged the trades. Then they take turns in short rounds,
+each starting with another contender. Compare the ratios within a round, because other load of the machine affects all:
+medians, in brackets the lowest and the highest round. Percentiles are over all responses; the processor time of a response,
+in its process alone, is the figure that a busy machine distorts least. All times are in milliseconds.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from contract_check import differences
 from filled import fill, new_database
 from load import Answered, ask
 from reads import _peak_memory, _ratios, _serving
+from settled import wait_for_log
 from static import PATH
 
 HERE = Path(__file__).resolve().parent
@@ -89,6 +90,8 @@ def main() -> None:
         if found := differences(ports):
             sys.exit("\n".join(found))
         print("all give the same responses", flush=True)
+        for name in {"service", "before"} & {*ports}:
+            wait_for_log(ports[name])
         _compare(serving, options)
         print("\npeak memory:", ", ".join(f"{name} {_peak_memory(each.process)}" for name, each in serving.items()))
 

@@ -21,6 +21,7 @@ from importlib.metadata import version
 import psycopg
 from filled import new_database
 from growth_contenders import compare
+from growth_history import History
 from growth_reads import DRIFT, READS, Places, time_reads
 from growth_table import Table, progress
 
@@ -39,7 +40,7 @@ def main() -> None:
     contenders: dict[str, Mapping[str, float | None]] = {}
     with new_database() as database_url:
         connections = 2 if os.environ.get("TEST_DATABASE_URL") else 1
-        table = Table(database_url, options.symbols, connections)
+        table = Table(database_url, History(options.symbols), connections)
         symbols = [name.decode() for name in table.history.names[: table.history.liquid]]
         for size in options.trades:
             figures = table.grow(round(size * MILLION))

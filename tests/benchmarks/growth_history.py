@@ -144,8 +144,8 @@ class History:
         for day in count(365):
             yield self._dense_day(first + day * 24 * HOUR, illiquid[day % 3 :: 3])
 
-    def _dense_day(self, start: int, others: Array) -> Trades:
-        parts = [self._steps(start, 86_400 // STEP_SECONDS, STEP_SECONDS), self._bursts(start, others)]
+    def _dense_day(self, start: int, others: Array, seconds: int = STEP_SECONDS) -> Trades:
+        parts = [self._steps(start, 86_400 // seconds, seconds), self._bursts(start, others)]
         trades = joined(parts)
         return trades[np.argsort(trades.time, kind="stable")]
 

@@ -58,24 +58,25 @@ async def _all_latest(connection: Connection, _: str, __: Places) -> bytes:
     return encode((await read_latest_prices(connection, None)).prices)
 
 
-async def _minutes(connection: Connection, symbol: str, at: Places) -> bytes:
+async def _minutes(connection: Connection, symbol: str, at: Places) -> str:
     return await _candles(connection, symbol, "1m", at.midnight - DAY, at.midnight)
 
 
-async def _days(connection: Connection, symbol: str, at: Places) -> bytes:
+async def _days(connection: Connection, symbol: str, at: Places) -> str:
     return await _candles(connection, symbol, "1d", at.midnight - 365 * DAY, at.midnight)
 
 
-async def _candles(connection: Connection, symbol: str, interval: str, start: datetime, end: datetime) -> bytes:
-    return bytes((await read_candles(connection, CandleRange(symbol, interval, start, end), 10_000)).rows)
+async def _candles(connection: Connection, symbol: str, interval: str, start: datetime, end: datetime) -> str:
+    page = await read_candles(connection, CandleRange(symbol, interval, start, end), 10_000)
+    return f"[{page.rows}]"
 
 
-async def _first_page(connection: Connection, symbol: str, at: Places) -> bytes:
-    return bytes((await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE)).rows)
+async def _first_page(connection: Connection, symbol: str, at: Places) -> str:
+    return f"[{(await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE)).rows}]"
 
 
-async def _deep_page(connection: Connection, symbol: str, at: Places) -> bytes:
-    return bytes((await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE, (DEEP, 0))).rows)
+async def _deep_page(connection: Connection, symbol: str, at: Places) -> str:
+    return f"[{(await read_trades(connection, TradeRange(symbol, START, at.beyond), PAGE, (DEEP, 0))).rows}]"
 
 
 # Constant work without a table: its changes show changes of the machine.

@@ -35,11 +35,13 @@ INSERT_STAGED = """
 """
 PAUSE_JOBS = "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
 ADD_SYMBOLS = "INSERT INTO symbols (symbol, name) SELECT s, s || ' Inc.' FROM unnest(%s::text[]) AS s"
-# The chunks that the policies would convert if the current time was that of the newest trade.
+# The chunks that the policies would convert if the current time was that of the newest trade. Jobs of aggregates name views,
+# chunks the hypertables behind them.
 OLD_CHUNKS = """
     SELECT c.chunk_schema, c.chunk_name, c.hypertable_name = 'trades'
     FROM timescaledb_information.jobs AS j
-    JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
+    JOIN _timescaledb_catalog.hypertable AS h ON h.id = (j.config ->> 'hypertable_id')::int
+    JOIN timescaledb_information.chunks AS c ON (c.hypertable_schema, c.hypertable_name) = (h.schema_name, h.table_name)
     WHERE j.config ? 'compress_after'
         AND NOT c.is_compressed
         AND c.range_end < %s - (j.config ->> 'compress_after')::interval
@@ -76,8 +78,9 @@ def progress(text: str) -> None:
 
 
 def connect(database_url: str) -> Connection:
-    """Return a connection without a statement time-out."""
-    return psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC -c statement_timeout=0")
+    """Return a connection without time-outs: a `COPY` whose first trade needs a new chunk waits for the other one."""
+    options = "-c timezone=UTC -c statement_timeout=0 -c lock_timeout=0"
+    return psycopg.connect(database_url, autocommit=True, options=options)
 
 
 @contextmanager
@@ -114,9 +117,9 @@ def _copy(connection: Connection, statement: str, data: bytes) -> None:
 class Table:
     """A table that contains the first `count` trades of a history."""
 
-    def __init__(self, database_url: str, symbols: int, connections: int) -> None:
+    def __init__(self, database_url: str, history: History, connections: int) -> None:
         self.url = database_url
-        self.history = History(symbols)
+        self.history = history
         self.count = 0
         self.newest = 0
         self._converted = 0
@@ -131,17 +134,20 @@ class Table:
         step = size - self.count
         sample = min(SAMPLE, step // 4)
         known = min(KNOWN, sample)
-        tail = sample + IMPORTS * known
-        for done in range(0, step - tail, SLICE):
-            count = min(SLICE, step - tail - done)
-            with timed(f"stored {count:,} trades by {self._connections} connections"):
-                copy_all(self.url, self._take(count), self.history.names, COPY_TRADES, self._connections)
-            self._settle()
+        self.fill(step - sample - IMPORTS * known)
         figures = self._ingest(list(self._take(sample)), known)
         self._settle()
         with timed("vacuumed"):
             self.connection.execute("VACUUM ANALYZE")
         return figures | self._disk()
+
+    def fill(self, count: int) -> None:
+        """Add trades, refresh their candles and convert old chunks."""
+        for done in range(0, count, SLICE):
+            part = min(SLICE, count - done)
+            with timed(f"stored {part:,} trades by {self._connections} connections"):
+                copy_all(self.url, self._take(part), self.history.names, COPY_TRADES, self._connections)
+            self._settle()
 
     def _take(self, count: int) -> Iterator[Trades]:
         for batch in self.history.take(count):

@@ -27,6 +27,7 @@ from pathlib import Path
 from cases import ALL_CASES
 from filled import fill, new_database
 from load import requests_a_second
+from settled import wait_for_log
 from static import PATH
 
 HERE = Path(__file__).resolve().parent
@@ -63,6 +64,7 @@ def main() -> None:
             )
         )
         direct = stack.enter_context(_direct())
+        wait_for_log(service_port)
         _print_header(options)
         for number, case in enumerate(ALL_CASES):
             if options.only not in case.name:

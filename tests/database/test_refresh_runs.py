@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from helpers.candle_scenarios import UNSCHEDULE, connected_to_migrated, differing_intervals
 from helpers.support import Connection, Databases, one, store
+from psycopg import sql
 
 from market_data.database.connection import connect
 from market_data.queries.candle_refresh import refresh_candles
@@ -158,6 +159,44 @@ def test_live_trades_take_turns_with_bulk_history(database: Connection):
         database.execute(SHORT_RUN)
     assert database.execute("SELECT DISTINCT level, bulk FROM stale_ranges").fetchall() == [(1, True)]
     run_to_the_end(database)
+
+
+def test_bulk_history_reaches_a_level_as_a_whole_before_the_next(database: Connection):
+    """A coarse candle beside finer ones that are not materialized would be computed from trades."""
+    for write_id in range(1, 4):
+        time = datetime.now(UTC) - timedelta(days=40 * write_id)
+        stale = "INSERT INTO stale_ranges (write_id, since, until, bulk) VALUES (%s, %s, %s, true)"
+        database.execute(stale, (write_id, time, time))
+    seen: set[tuple[int, int]] = set()
+    while levels := database.execute("SELECT min(level), max(level) FROM stale_ranges HAVING count(*) > 0").fetchone():
+        seen.add(levels)
+        database.execute(SHORT_RUN)
+    assert {level for level, _ in seen} == {*range(1, 9)}
+    assert all(last - first <= 1 for first, last in seen)
+
+
+def test_policies_refresh_no_bulk_history_again(database: Connection):
+    """They would do so in one statement, during which the embedded engine does nothing else."""
+    database.execute("SET market_data.stream = off")
+    database.execute("""
+        INSERT INTO trades (time, symbol, price, volume)
+        SELECT date_trunc('day', now()) - number * INTERVAL '1 hour', 'AAPL', 1, 1
+        FROM generate_series(240, 600) AS number
+    """)
+    run_to_the_end(database)
+    database.execute(SHORT_RUN.replace("0 seconds", "1 minute"))
+    policies = """
+        SELECT job_id, materialization_hypertable_schema, materialization_hypertable_name
+        FROM timescaledb_information.jobs AS job
+        JOIN timescaledb_information.continuous_aggregates ON materialization_hypertable_name = job.hypertable_name
+        WHERE job.proc_name = 'policy_refresh_continuous_aggregate'
+    """
+    for job, *name in database.execute(policies).fetchall():
+        rows = sql.SQL("SELECT tableoid, ctid, xmin::text FROM {} ORDER BY tableoid, ctid").format(sql.Identifier(*name))
+        before = database.execute(rows).fetchall()
+        database.execute("CALL run_job(%s)", (job,))
+        assert len(before) > 0
+        assert database.execute(rows).fetchall() == before, name
 
 
 def test_bulk_history_is_marked_as_such(database: Connection):

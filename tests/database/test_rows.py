@@ -46,11 +46,9 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
 
 @pytest.mark.parametrize(
     ("statement", "parameters"),
-    [(LATEST_PRICE, ("AAPL",)), (ALL_LATEST_PRICES, ()), (SOME_LATEST_PRICES, (["AAPL", "MSFT"],))],
+    [(LATEST_PRICE, {"symbol": "AAPL"}), (ALL_LATEST_PRICES, ()), (SOME_LATEST_PRICES, {"symbols": ["AAPL", "MSFT"]})],
 )
-def test_columns_of_latest_prices_are_the_fields_in_order(
-    connection: Connection, statement: LiteralString, parameters: tuple[Any, ...]
-):
+def test_columns_of_latest_prices_are_the_fields_in_order(connection: Connection, statement: LiteralString, parameters: Any):
     columns = connection.execute(statement, parameters).description or []
     _version, *names = ["timestamp" if column.name == "time" else column.name for column in columns]
     assert (*names, "renamed_to") == LatestPrice.__struct_fields__

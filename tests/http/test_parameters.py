@@ -241,3 +241,25 @@ def test_unknown_zone_is_refused(service: TestClient, tz: str):
 @pytest.mark.parametrize("interval", ["1s", "1m", "3m", "4h", "12h"])
 def test_zone_of_an_interval_of_less_than_a_day_is_refused(service: TestClient, interval: str):
     assert refused(service, "/candles", GOOD | {"interval": interval, "tz": "Asia/Tokyo"}).keys() == {"tz"}
+
+
+def test_an_equal_query_string_is_answered_alike(service: TestClient, connection: Connection):
+    store(connection, trade(0, "100"))
+    path = f"/candles?{urlencode(GOOD)}"
+    first, second = service.get(path), service.get(path)
+    assert first.status_code == 200
+    assert (first.json(), first.headers["etag"]) == (second.json(), second.headers["etag"])
+    store(connection, trade(60, "101"))
+    assert service.get(path).json()["count"] == 2
+
+
+def test_a_relative_time_of_an_equal_query_string_is_that_of_each_request(service: TestClient):
+    path = "/candles?symbol=AAPL&interval=1m&start=now-1h&end=now"
+    first, second = service.get(path).json(), service.get(path).json()
+    assert first["end"] < second["end"]
+
+
+def test_a_wrong_query_string_stays_wrong(service: TestClient):
+    for _ in range(2):
+        assert refused(service, "/price/latest", "symbol=AAPL&nothing=1").keys() == {"nothing"}
+        assert refused(service, "/candles", "symbol=AAPL&interval=1m&limit=0").keys() == {"limit"}

@@ -37,6 +37,7 @@ SUBJECTS = (
     "src/market_data/server",
     "src/market_data/streaming",
     "tests",
+    "tests/benchmarks",
     "tests/examples",
 )
 """Folders with a README."""

@@ -29,7 +29,7 @@ def read(source: Source) -> tuple[list[str], dict[int, str]]:
     rows: list[str] = []
     reasons: dict[int, str] = {}
     for batch in validated_batches(source):
-        for line in batch.data.decode().splitlines():
+        for line in batch.parts[0].data.decode().splitlines():
             _, symbol, time, trade_id, price, volume = line.split("\t")
             rows.append(f"{symbol} {time[:19].replace(' ', 'T')} {price} {volume} {trade_id}")
         reasons |= {batch.block.line + index: reason for index, reason in batch.rejected.items()}

@@ -43,9 +43,9 @@ def assert_valid_or_rejected(source: Source) -> None:
     with source:
         try:
             for batch in validated_batches(source):
-                lines = batch.data.decode().splitlines(keepends=True)
-                assert len(lines) == batch.valid
-                assert batch.valid + len(batch.rejected) <= len(batch.block.rows)
+                lines = batch.parts[0].data.decode().splitlines(keepends=True)
+                assert len(lines) == batch.parts[0].rows
+                assert len(lines) + len(batch.rejected) <= len(batch.block.rows)
                 for line in lines:
                     fields = LINE.fullmatch(line.removesuffix("\n"))
                     assert fields, line

@@ -28,7 +28,7 @@ def read(source: Source) -> tuple[list[str], dict[int, str]]:
     rows: dict[int, str] = {}
     reasons: dict[int, str] = {}
     for batch in validated_batches(source):
-        for line in batch.data.decode().splitlines():
+        for line in batch.parts[0].data.decode().splitlines():
             index, symbol, time, trade_id, price, volume = line.split("\t")
             moment = datetime.fromisoformat(time).replace(tzinfo=UTC)
             rows[batch.block.line + int(index)] = f"{symbol} {rfc3339(moment)} {price} {volume} {trade_id}"

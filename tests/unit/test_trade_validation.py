@@ -36,7 +36,7 @@ def _read(source: Source) -> tuple[list[list[str]], dict[int, str]]:
     rows: list[list[str]] = []
     reasons: dict[int, str] = {}
     for batch in validated_batches(source):
-        lines = [line.split("\t") for line in batch.data.decode().splitlines()]
+        lines = [line.split("\t") for line in batch.parts[0].data.decode().splitlines()]
         for _, symbol, time, *numbers in sorted(lines, key=lambda line: int(line[0])):
             rows.append([symbol, datetime.fromisoformat(time).isoformat(), *numbers])
         reasons |= {batch.block.line + index: reason for index, reason in batch.rejected.items()}

@@ -32,6 +32,7 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import PastMoment, find_close, find_version
 from market_data.api.http.range_requests import RangeRequests
+from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, Selection, select
 from market_data.errors import BadParameters, Gone
@@ -73,7 +74,7 @@ MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
     ),
     tags=["Candles"],
     operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
-    middleware=[RangeRequests],
+    middleware=[RangeRequests, RepeatedRequests],
     responses=responses(SymbolsFilledCandleList | SymbolsCandleList | FilledCandleList | CandleList, 400, 404, 410),
 )
 async def candles(

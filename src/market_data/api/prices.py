@@ -20,6 +20,7 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
+from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList, SnapshotList
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
@@ -32,6 +33,7 @@ from market_data.queries.snapshots import read_snapshots
     description="The newest trade of a symbol. `/price` is the same as `/price/latest`.",
     tags=["Prices"],
     operation_class=openapi_operation(has_version=True),
+    middleware=[RepeatedRequests],
     responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
@@ -66,7 +68,7 @@ async def latest_price(
     ),
     tags=["Prices"],
     operation_class=openapi_operation(has_ranges=True, has_version=True),
-    middleware=[RangeRequests],
+    middleware=[RangeRequests, RepeatedRequests],
     responses=responses(PriceList, 400, 404, 410),
 )
 async def latest_prices(
@@ -99,7 +101,7 @@ async def latest_prices(
     ),
     tags=["Prices"],
     operation_class=openapi_operation(has_ranges=True, has_version=True),
-    middleware=[RangeRequests],
+    middleware=[RangeRequests, RepeatedRequests],
     responses=responses(SnapshotList, 400, 404, 410),
 )
 async def snapshots(

@@ -23,6 +23,7 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import find_version
 from market_data.api.http.range_requests import RangeRequests
+from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, select
 from market_data.models import SymbolsTradeList, TradeList
@@ -38,7 +39,7 @@ from market_data.queries.trades import TRADE_COLUMNS, TradeRange, read_trades
     ),
     tags=["Trades"],
     operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
-    middleware=[RangeRequests],
+    middleware=[RangeRequests, RepeatedRequests],
     responses=responses(SymbolsTradeList | TradeList, 400, 404, 410),
 )
 async def trades(

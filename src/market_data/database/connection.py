@@ -16,6 +16,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
+from market_data.queries.prepared import PreparingConnection
+
 CONNECT_SECONDS = 5
 CANCEL_SECONDS = 1.0
 
@@ -24,17 +26,15 @@ NO_REPLY = f"no reply to a statement within {CONNECT_SECONDS} s; if this is PgBo
 GRACE_SECONDS = 0.5
 """Seconds after the server's own time-out until a silent connection is aborted."""
 
-SET_APPLICATION_NAME = "SELECT set_config('application_name', %s, false)"
-
 MAX_NAME_BYTES = 63
 """Bytes of an `application_name` that PostgreSQL keeps."""
 
 
-class Connection(AsyncConnection[Any]):
+class Connection(PreparingConnection):
     """A psycopg connection that a cancelled task leaves at once."""
 
-    name: str | None = None
-    """The `application_name` on the server; None if it is unknown."""
+    kept_until = 0.0
+    """Time of the monotonic clock at which it goes back to psycopg's pool."""
 
     @classmethod
     async def connect(  # pyright: ignore[reportIncompatibleMethodOverride]  # libpq has no parameter `on_failure`
@@ -47,17 +47,6 @@ class Connection(AsyncConnection[Any]):
             if on_failure:
                 on_failure(error)
             raise
-
-    async def set_application_name(self, name: str) -> None:
-        """Show in `pg_stat_activity` which request the next statements belong to.
-
-        It is a separate statement, not pipelined with the next one: after an error in a pipeline, psycopg can assume
-        prepared statements that the server does not have.
-        """
-        if name != self.name:
-            self.name = None
-            await self.execute(SET_APPLICATION_NAME, (name,))
-            self.name = name
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Abort the connection: a cancel request to the server can take ten seconds in a stalled network."""

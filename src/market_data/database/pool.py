@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from market_data.database.coalescing import RequestCoalescer
@@ -49,6 +50,9 @@ MAX_QUEUE_SHARE = 0.25
 
 CLOSE_SECONDS = 0.5
 
+KEPT_SECONDS = 60.0
+"""Time after which a connection goes back to psycopg's pool, which replaces it at the end of its lifetime."""
+
 
 class Database:
     """The pool with retries, deadlines and error translation. `async with` opens it without waiting for the server."""
@@ -82,6 +86,9 @@ class Database:
         """Reason why the newest attempt to connect failed; None if it did not."""
         self._drains = 0
         self._in_use = 0
+        self._kept: list[Connection] = []
+        """Idle connections that were taken from psycopg's pool: the one used last is the fastest, on the server as well, and
+        needs no lock."""
         self._size = settings.pool_size
         self._max_queue_seconds = settings.pool_timeout_seconds * MAX_QUEUE_SHARE
         self._waiting = 0
@@ -95,6 +102,7 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self._coalescer.stop()
+        await self._return_kept()
         await self._pool.close(CLOSE_SECONDS)
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -187,7 +195,7 @@ class Database:
 
     async def _run(self, name: str, query: Query[T]) -> T:
         # Not `async with pool.connection()`: its transaction block takes a tenth of a small read's time, for nothing here.
-        connection = await self._wait_for_connection()
+        connection = self._kept.pop() if self._kept else await self._wait_for_connection()
         self._in_use += 1
         since = time.monotonic()
         drains = self._drains
@@ -195,7 +203,7 @@ class Database:
         try:
             with deadline:
                 if self._name_is_visible:
-                    await connection.set_application_name(name)
+                    connection.wanted_name = name
                 if self._pgbouncer:
                     async with transaction_with_timeout(connection, self._query_timeout):
                         return await query(connection)
@@ -206,11 +214,18 @@ class Database:
             if drains == self._drains:  # the first failure since the last drain: the pool's other connections are dead, too
                 self._drains += 1
                 await self._pool.drain()
+                await self._return_kept()
             raise _ConnectionLost(str(error)) from error
         finally:
             self._in_use -= 1
-            self._average_use_seconds += (time.monotonic() - since - self._average_use_seconds) / 16
-            await self._pool.putconn(connection)
+            now = time.monotonic()
+            self._average_use_seconds += (now - since - self._average_use_seconds) / 16
+            is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
+            is_current = drains == self._drains and now < connection.kept_until and not self._pool.closed
+            if is_idle and is_current and not self._waiting:
+                self._kept.append(connection)
+            else:
+                await self._pool.putconn(connection)
 
     async def _wait_for_connection(self) -> Connection:
         """Return a connection of the pool, or reject the request if the expected wait is too long.
@@ -223,11 +238,17 @@ class Database:
             )
         self._waiting += 1
         try:
-            return await self._pool.getconn()
+            connection = await self._pool.getconn()
+            connection.kept_until = time.monotonic() + KEPT_SECONDS
+            return connection
         except PoolTimeout as error:
             raise PoolTimeout(self._connect_failure or str(error)) from error
         finally:
             self._waiting -= 1
+
+    async def _return_kept(self) -> None:
+        while self._kept:
+            await self._pool.putconn(self._kept.pop())
 
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection for the pool."""
@@ -244,7 +265,7 @@ class Database:
     def occupancy(self) -> tuple[int, int, int]:
         """Return the numbers of connections in use, of idle connections and of requests waiting for one."""
         statistics = self._pool.get_stats()
-        return self._in_use, statistics.get("pool_available", 0), statistics.get("requests_waiting", 0)
+        return self._in_use, len(self._kept) + statistics.get("pool_available", 0), statistics.get("requests_waiting", 0)
 
     def _log_availability(self, *, lost: bool, reason: Exception | None = None) -> None:
         """Log a change of the availability once."""

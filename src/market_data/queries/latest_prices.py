@@ -11,16 +11,20 @@ from market_data.feed.random_walk import Listing
 from market_data.models import LatestPrice
 from market_data.queries.adjustment import SETTLED_CLOSES, Adjustment, adjusted_latest_of
 from market_data.queries.past import VERSION, AsOf, parameters_of
+from market_data.queries.prepared import fetch
 from market_data.queries.row_pages import Connection, exact_number
 
 COLUMNS = "symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time"
 LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades"
-LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = %s"
+LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = %(symbol)s"
 # The version is in the first row, which has no symbol: there may be no other.
 VERSION_ROW = f"SELECT {VERSION} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time"
-ALL_LATEST_PRICES = f"{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades ORDER BY symbol)"
+# Sorted, not read in the order of the index, from which rows drift away as trades arrive while a long transaction runs: of
+# 5,000 rows, an index scan then visits 1,684 pages instead of 100.
+ALL_LATEST_PRICES = f'{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades ORDER BY symbol COLLATE "C")'
 SOME_LATEST_PRICES = (
-    f"{VERSION_ROW} UNION ALL (SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%s) ORDER BY symbol)"
+    f"{VERSION_ROW} UNION ALL "
+    f'(SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%(symbols)s) ORDER BY symbol COLLATE "C")'
 )
 PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
 
@@ -59,10 +63,8 @@ class LatestPrices(NamedTuple):
 
 async def read_latest_price(connection: Connection, symbol: str) -> LatestPrices:
     """Return the newest trade of a symbol; no price, and the version 0, if it has no trade."""
-    cursor = connection.cursor()
-    await cursor.execute(LATEST_PRICE, (symbol,), prepare=True)
-    row = await cursor.fetchone()
-    return LatestPrices([_latest_price(*row[1:])], row[0]) if row else LatestPrices([], 0)
+    rows = await fetch(connection, LATEST_PRICE, {"symbol": symbol})
+    return LatestPrices([_latest_price(*row[1:]) for row in rows], rows[0][0] if rows else 0)
 
 
 async def read_latest_prices(
@@ -73,6 +75,9 @@ async def read_latest_prices(
 ) -> LatestPrices:
     """Return the newest trade of each of these symbols that has one, or of all symbols."""
     given = None if symbols is None else list(symbols)
+    if given is not None and adjustment == "raw" and not as_of:
+        (version, *_), *rows = await fetch(connection, SOME_LATEST_PRICES, {"symbols": given})
+        return LatestPrices([_latest_price(*row[1:]) for row in rows], version)
     cursor = connection.cursor()
     if adjustment != "raw":
         parameters = {"symbols": given, "adjustment": adjustment, **parameters_of(as_of)}
@@ -80,10 +85,8 @@ async def read_latest_prices(
     elif as_of:
         await cursor.execute(PAST_LATEST_PRICES, (as_of.version, given), prepare=True)
         return LatestPrices([_latest_price(*row) for row in await cursor.fetchall()], as_of.version)
-    elif symbols is None:
-        await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     else:
-        await cursor.execute(SOME_LATEST_PRICES, (given,), prepare=True)
+        await cursor.execute(ALL_LATEST_PRICES, prepare=True)
     (version, *_), *rows = await cursor.fetchall()
     return LatestPrices([_latest_price(*row[1:]) for row in rows], version)
 

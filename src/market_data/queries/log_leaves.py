@@ -148,6 +148,14 @@ async def read_leaves(connection: Connection, commits: Sequence[Commit]) -> dict
 
 ORDERED_SYMBOLS = """SELECT symbol FROM symbols ORDER BY symbol COLLATE "C" """
 
+
+async def read_ordered_symbols(connection: Connection) -> list[str]:
+    """Return all symbols in the order of leaves."""
+    cursor = connection.cursor(binary=True, row_factory=scalar_row)
+    await cursor.execute(ORDERED_SYMBOLS)
+    return await cursor.fetchall()
+
+
 # Both in their own order and with their own limit, so that each reads no more than a page.
 TRADE_PAGE = """
     SELECT
@@ -192,9 +200,7 @@ async def read_leaf_pages(
 ) -> AsyncGenerator[list[Leaf]]:
     """Yield the leaves of a commit of any number of trades in pages, from one of them on."""
     if commit.stores_trades and (start is None or start.symbol):
-        cursor = connection.cursor(binary=True, row_factory=scalar_row)
-        await cursor.execute(ORDERED_SYMBOLS)
-        for symbol in await cursor.fetchall():
+        for symbol in await read_ordered_symbols(connection):
             if not start or symbol == start.symbol:
                 time, trade_id = (start.time, start.trade_id) if start else (commit.first_time, MIN_ID)
                 async for page in _trade_pages(connection, commit, symbol, limit, time, trade_id):

@@ -10,9 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from secrets import token_hex
-from typing import NamedTuple
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from market_data.database.connection import Connection, connect
 from market_data.errors import SettingsError, first_line
 from market_data.proof.entries import CandlesEntry
-from market_data.proof.merkle import EMPTY_ROOT, Range, leaf_hash, root_of
+from market_data.proof.merkle import Range, root_of
 from market_data.proof.notes import Checkpoint, sign
 from market_data.queries.leases import acquire_lease, new_holder, release_lease
-from market_data.queries.log import PART, LoggedEntry, compute_entries
+from market_data.queries.log import LoggedEntry, compute_entries
 from market_data.queries.log_appends import (
     LEASE_SECONDS,
     LOG_LEASE,
@@ -36,10 +34,10 @@ from market_data.queries.log_appends import (
     read_log_keys,
     read_position,
 )
-from market_data.queries.log_candles import MAX_STALE, read_candle_leaves, read_changed, read_watermarks
 from market_data.queries.log_leaves import read_commits
 from market_data.queries.log_tree import read_root
 from market_data.settings import Settings
+from market_data.transparency.candle_entries import read_candles
 from market_data.transparency.keys import add_key, read_keys
 from market_data.transparency.witnesses import Witnesses
 
@@ -172,14 +170,14 @@ class LogWriter:
     async def _add_candles(self, connection: Connection) -> None:
         """Add the candles that have changed since the last entry of candles, after the commits that changed them."""
         since = (await read_position(connection)).candles_version
-        found = await _read_candles(connection, since)
+        found = await read_candles(connection, since)
         if found is None:
             return
-        root = root_of(found.hashes) if found.hashes else EMPTY_ROOT
+        root = root_of(part.hash for part in found.parts)
         entry = CandlesEntry(found.version, since, found.committed_at, found.leaf_count, root)
         position = await self._add_commits(connection, found.version)
         logged = LoggedEntry(position.size, "candles", found.version, bytes(entry))
-        await append_candles(connection, self._holder, logged, found.hashes, found.texts)
+        await append_candles(connection, self._holder, logged, found.parts)
 
     async def _sign(self, connection: Connection, size: int, origin: str, keys: list[Ed25519PrivateKey]) -> None:
         root = await read_root(connection, Range(0, size))
@@ -191,32 +189,3 @@ class LogWriter:
         """Let another process write at once."""
         async with await connect(self._database_url, LEASE_SECONDS) as connection:
             await release_lease(connection, LOG_LEASE, self._holder)
-
-
-class _Candles(NamedTuple):
-    version: int
-    committed_at: datetime
-    leaf_count: int
-    hashes: list[bytes]
-    texts: list[str]
-    """Leaves of each part."""
-
-
-async def _read_candles(connection: Connection, since: int) -> _Candles | None:
-    """Return the candles that have changed since a version; None if there are none, or too many to be refreshed yet."""
-    leaves: list[str] = []
-    watermarks = await read_watermarks(connection)
-    async with connection.transaction():
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        changed = await read_changed(connection, since, watermarks)
-        if not changed.write_ids or changed.stale > MAX_STALE or changed.committed_at is None:
-            return None
-        async for page in read_candle_leaves(connection, changed, watermarks):
-            leaves += page
-    parts = [leaves[start : start + PART] for start in range(0, len(leaves), PART)]
-    hashes, texts = [_part_hash(part) for part in parts], ["\n".join(part) for part in parts]
-    return _Candles(changed.version, changed.committed_at, len(leaves), hashes, texts)
-
-
-def _part_hash(leaves: list[str]) -> bytes:
-    return root_of(leaf_hash(leaf.encode()) for leaf in leaves)

@@ -68,14 +68,33 @@ def read_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     Raises:
         BadParameters: Parameters are wrong, missing or repeated; all of them are named.
     """
-    query = _pairs(connection.scope["query_string"])
+    return _read_all(connection.scope["query_string"], handler, connection)
+
+
+@lru_cache(1024)
+def repeated_parameters(query_string: bytes, handler: BaseRouteHandler) -> Mapping[str, Any] | None:
+    """Return the parameters of a handler that has them in its query only.
+
+    None if they are wrong, or if one is relative to the time of the request.
+    """
+    try:
+        values = _read_all(query_string, handler, None)
+    except BadParameters:
+        return None
+    return None if any(getattr(value, "relative", None) for value in values.values()) else values
+
+
+def _read_all(
+    query_string: bytes, handler: BaseRouteHandler, connection: ASGIConnection[Any, Any, Any, Any] | None
+) -> dict[str, Any]:
+    query = _pairs(query_string)
     values: dict[str, Any] = {}
     problems: list[ParameterProblem] = []
     for name, field in _parameters(handler).items():
         match field.kwarg_definition:
-            case HeaderParameter():
+            case HeaderParameter() if connection:
                 texts = connection.headers.getall(name, [])
-            case PathParameter():
+            case PathParameter() if connection:
                 texts = [str(connection.path_params[name])]
             case _:
                 texts = [value for key, value in query if key == name]

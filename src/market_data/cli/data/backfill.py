@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from secrets import randbits
 
 import psycopg
@@ -117,7 +118,7 @@ async def backfill(database_url: str, history: History) -> int:
             except psycopg.errors.UniqueViolation:
                 raise CommandFailed(f"Another client has stored older trades meanwhile; {AGAIN}.") from None
             await statements.refresh_candles(connection)
-            await statements.convert_to_columnstore(connection, since - CHUNK)
+            await statements.convert_to_columnstore(connection, -inf)
             await _report(connection, counter, since)
     return 0
 

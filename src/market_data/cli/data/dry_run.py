@@ -18,7 +18,7 @@ def print_first_rows(source: Source) -> int:
     lines = dict[int, Sequence[str]]()
     rejected = dict[int, str]()
     for batch in validated_batches(source):
-        for data in batch.data.decode().splitlines():
+        for data in batch.parts[0].data.decode().splitlines():
             index, symbol, time, trade_id, price, volume = data.split("\t")
             line = batch.block.line + int(index)
             lines[line] = (

@@ -1,36 +1,26 @@
-"""Import trades from a file. While a batch is stored in a transaction, the next one is read and validated."""
+"""Import trades from a file. While a batch is stored, the next one is read and validated."""
 
 import argparse
 import csv
 import os
-import time
-from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple, Self
-
-import psycopg
+from typing import Self
 
 from market_data.cli import runner
 from market_data.cli.console import counted, output, progress
 from market_data.cli.data import statements
 from market_data.cli.data.dry_run import print_first_rows
-from market_data.cli.data.prefetch import prefetch
 from market_data.cli.data.progress import meter
 from market_data.cli.data.read_arguments import add_read_arguments, read_options
 from market_data.cli.data.trade_batches import Batch, validated_batches
 from market_data.cli.data.trade_files import FORMATS, open_source, without_compression
 from market_data.cli.data.trade_source import Source
-from market_data.database.connection import Connection, connect
+from market_data.cli.data.trade_writers import AGAIN, Outcome, opened, store_batches
+from market_data.cli.durations import number_between
 from market_data.errors import CommandFailed
-from market_data.queries.names import resolve_staged_names
 from market_data.settings import Settings
-from market_data.trade_validation import FutureLimit, unsigned_price
 
-AGAIN = "stored trades stay, and the same command stores the rest"
-
-TOO_OLD = "timestamp: is beyond the retention horizon, before which trades have been dropped"
-CANCELLED = "trade_id: this trade was cancelled; see trade_changes for when, by whom and why"
-CONFLICT = "trade_id: this trade is stored already, with another price or volume"
+MAX_JOBS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="file to import, or - for standard input; may be .gz, .zst or .zip")
     parser.add_argument("--format", choices=FORMATS, help="format of the file (default: by its name, or by its content)")
     add_read_arguments(parser)
+    parser.add_argument(
+        "--jobs",
+        type=number_between(1, MAX_JOBS),
+        default=1,
+        metavar="N",
+        help="connections to the server that store trades at the same time (default: 1)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the first rows as understood, and store nothing")
     parser.add_argument(
         "--rejects",
@@ -62,7 +59,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     rejects = rejects_for(parsed.file, parsed.rejects)
     source = open_source(parsed.file, parsed.format, options)
     with runner.migrated_database(settings) as database_url:
-        work = import_trades(database_url, source, rejects, settings.future_tolerance_seconds)
+        work = import_trades(database_url, source, rejects, settings.future_tolerance_seconds, parsed.jobs)
         return runner.run_async(work, again=AGAIN)
 
 
@@ -115,35 +112,30 @@ def rejects_for(file: str, path: Path | None) -> Rejects:
     return Rejects(path)
 
 
-class Outcome(NamedTuple):
-    """Result of storing a batch. Valid rows are rejected if they contradict stored trades."""
-
-    stored: int
-    rejected: dict[int, str]
-    new_symbols: list[str]
-
-
-async def import_trades(database_url: str, source: Source, rejects: Rejects, future_tolerance: float) -> int:
+async def import_trades(database_url: str, source: Source, rejects: Rejects, future_tolerance: float, jobs: int = 1) -> int:
     """Store the valid trades of a file, then refresh their candles. The exit status is 1 if rows were rejected.
 
-    `future_tolerance` is in seconds.
+    `future_tolerance` is in seconds. `jobs` is the number of connections.
     """
     stored = present = 0
     new_symbols: list[str] = []
-    async with await connect(database_url, 0) as connection:
+    async with opened(database_url, jobs) as connections:
         with meter("rows", None) as counter, rejects:
-            async with aclosing(prefetch(validated_batches(source))) as validated:
-                async for batch in validated:
-                    started = time.monotonic()
-                    outcome = await _store(connection, batch, future_tolerance)
-                    stored += outcome.stored
-                    present += batch.valid - outcome.stored - len(outcome.rejected)
-                    new_symbols += outcome.new_symbols
-                    for index, reason in sorted((batch.rejected | outcome.rejected).items()):
-                        rejects.add(batch.block.line + index, reason, source.text(batch.block.rows[index]))
-                    counter.add(batch.valid + len(batch.rejected), time.monotonic() - started)
+
+            def record(batch: Batch, outcome: Outcome, seconds: float) -> None:
+                nonlocal stored, present
+                stored += outcome.stored
+                present += outcome.present
+                new_symbols.extend(outcome.new_symbols)
+                rejected = batch.rejected | outcome.rejected
+                for index, reason in sorted(rejected.items()):
+                    rejects.add(batch.block.line + index, reason, source.text(batch.block.rows[index]))
+                counter.add(outcome.stored + outcome.present + len(rejected), seconds)
+
+            batches = validated_batches(source, len(connections))
+            await store_batches(connections, batches, future_tolerance, record)
             seconds = counter.elapsed
-            await statements.refresh_candles(connection)
+            await statements.refresh_candles(connections[0])
     output(f"{counted(counter.rows, 'row')} read in {seconds:,.1f} s ({counter.rows / seconds:,.0f} per second)")
     output(f"{stored:,} stored, {present:,} already there, {rejects.count:,} rejected")
     if new_symbols:
@@ -152,27 +144,3 @@ async def import_trades(database_url: str, source: Source, rejects: Rejects, fut
         were = "was" if rejects.count == 1 else "were"
         progress(f"{counted(rejects.count, 'row')} {were} rejected; {rejects.path} has the reasons")
     return 1 if rejects.count else 0
-
-
-async def _store(connection: Connection, batch: Batch, future_tolerance: float) -> Outcome:
-    if not batch.valid:
-        return Outcome(0, {}, [])
-    try:
-        async with connection.transaction():
-            await statements.disable_streaming(connection)
-            await statements.stage(connection, batch.data)
-            await resolve_staged_names(connection)
-            rejected = dict.fromkeys(await statements.delete_staged_too_old(connection), TOO_OLD)
-            limit = FutureLimit(await statements.read_clock(connection), future_tolerance)
-            later = await statements.delete_staged_later(connection, limit.latest)
-            rejected |= {index: str(limit.reject(time)) for index, time in later}
-            rejected |= dict.fromkeys(await statements.delete_staged_cancelled(connection), CANCELLED)
-            new_symbols = await statements.add_staged_symbols(connection)
-            unsigned = await statements.delete_staged_unsigned(connection)
-            rejected |= {index: str(unsigned_price(symbol, price)) for index, symbol, price in unsigned}
-            stored = await statements.store_staged(connection)
-            if stored + len(rejected) < batch.valid:
-                rejected |= dict.fromkeys(await statements.read_conflicts(connection), CONFLICT)
-            return Outcome(stored, rejected, new_symbols)
-    except psycopg.errors.CheckViolation as error:
-        raise CommandFailed(f"The database rejected a trade: {error.diag.message_primary}; {AGAIN}.") from None

@@ -99,19 +99,23 @@ async def refresh_candles(connection: Connection) -> None:
             return
 
 
-# The age is that of the columnstore policy.
+# Chunks of trades and candles that a policy would convert.
 ROWSTORE_CHUNKS = """
-    SELECT format('%%I.%%I', chunk_schema, chunk_name)
-    FROM timescaledb_information.chunks
-    WHERE hypertable_schema = 'public' AND hypertable_name = 'trades' AND NOT is_compressed
-        AND range_start >= to_timestamp(%s / 1000000.0) AND range_end <= now() - INTERVAL '7 days'
-    ORDER BY range_start DESC
+    SELECT format('%%I.%%I', chunk.chunk_schema, chunk.chunk_name)
+    FROM timescaledb_information.jobs AS job
+    JOIN _timescaledb_catalog.hypertable AS owner ON owner.id = (job.config->>'hypertable_id')::integer
+    JOIN timescaledb_information.chunks AS chunk
+        ON (chunk.hypertable_schema, chunk.hypertable_name) = (owner.schema_name, owner.table_name)
+    WHERE job.proc_name = 'policy_compression' AND NOT chunk.is_compressed
+        AND chunk.range_start >= to_timestamp(%s / 1000000.0)
+        AND chunk.range_end <= now() - (job.config->>'compress_after')::interval
+    ORDER BY chunk.range_start DESC
 """
 CONVERT_CHUNK = "CALL convert_to_columnstore(%s::regclass, if_not_columnstore => true)"
 
 
-async def convert_to_columnstore(connection: Connection, since: int) -> None:
-    """Convert the chunks of trades that start at `since` or later and are older than a week."""
+async def convert_to_columnstore(connection: Connection, since: float) -> None:
+    """Convert the chunks of trades and candles that start at `since` or later and are older than the policies say."""
     for chunk in await _fetch(connection, scalar_row, ROWSTORE_CHUNKS, (since,)):
         await connection.execute(CONVERT_CHUNK, (chunk,))
 
@@ -152,10 +156,13 @@ async def stage(connection: Connection, data: bytes) -> None:
         await copy.write(data)
 
 
-# Symbols are never deleted, so they need no lock.
+# Symbols are never deleted, so they need no lock. Known ones are left out, because attempts to insert them cost more.
 ADD_STAGED_SYMBOLS = """
     INSERT INTO symbols (symbol, name)
-    SELECT DISTINCT symbol, symbol FROM imported ORDER BY symbol
+    SELECT DISTINCT symbol, symbol
+    FROM imported
+    WHERE NOT EXISTS (SELECT FROM symbols WHERE symbols.symbol = imported.symbol)
+    ORDER BY symbol
     ON CONFLICT (symbol) DO NOTHING
     RETURNING symbol
 """

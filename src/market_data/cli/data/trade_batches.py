@@ -1,6 +1,6 @@
 """Validation of trade files, block by block: rows of the usual form as Arrow columns, the others one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from market_data.cli.data.trade_source import Block, Source, arrow, compute
@@ -9,24 +9,33 @@ from market_data.trade_validation import MAX_DECIMAL_PLACES, MAX_SYMBOL_LENGTH, 
 EPOCH_DIGITS = (9, 10, 13, 16, 18, 19)
 """Digits of today's epochs in seconds to nanoseconds. Others may be dates."""
 
+DIGITS_OF_MINUTE = len("2026-02-08T10:30")
+
 NO_ROWS = arrow.table(
     {name: arrow.array([], arrow.string()) for name in ("index", "symbol", "time", "price", "volume", "trade_id")}
 )
+
+
+class Part(NamedTuple):
+    """Valid rows of a block for one connection."""
+
+    data: bytes
+    """Text COPY data for the staging table."""
+    rows: int
 
 
 class Batch(NamedTuple):
     """A validated block of the file. Rows are identified by their index in the block."""
 
     block: Block
-    data: bytes
-    """Valid rows as text COPY data for the staging table."""
-    valid: int
+    parts: Sequence[Part]
+    """Valid rows by connection."""
     rejected: dict[int, str]
     """Reasons by index."""
 
 
-def validated_batches(source: Source) -> Iterator[Batch]:
-    """Validate the file block by block, and close it.
+def validated_batches(source: Source, connections: int = 1) -> Iterator[Batch]:
+    """Validate the file block by block, divide the valid rows between connections, and close the file.
 
     It is closed here, in the thread that reads it: after an interruption this thread may still wait for input, and closing
     the file in another thread would wait, too.
@@ -35,13 +44,41 @@ def validated_batches(source: Source) -> Iterator[Batch]:
         CommandFailed: The file can't be read.
     """
     numbering = TradeIdNumbering()
+    source.connections = connections
     with source:
         for block in source.blocks():
-            yield _validate(source, block, None if source.has_trade_ids else numbering)
+            lines, rejected = _validate(source, block, None if source.has_trade_ids else numbering)
+            yield Batch(block, [_part(part) for part in _divided(lines, connections)], rejected)
 
 
-def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) -> Batch:
-    """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file."""
+def _part(lines: Sequence[str]) -> Part:
+    return Part("\n".join([*lines, ""]).encode(), len(lines))
+
+
+def _divided(lines: Sequence[str], connections: int) -> Sequence[Sequence[str]]:
+    """Divide rows by the minute of their time, so that rows with the same key stay in their order on one connection.
+
+    Not by symbol: a file often has only one, and two names of a renamed symbol have the same key. Days and hours count, too:
+    trades of a file may be a day apart.
+    """
+    if connections == 1:
+        return [lines]
+    parts: list[list[str]] = [[] for _ in range(connections)]
+    of_minute: dict[str, list[str]] = {}
+    for line in lines:
+        minute = line.split("\t", 3)[2][:DIGITS_OF_MINUTE]
+        if minute not in of_minute:
+            day, hours, minutes = int(minute[8:10]), int(minute[11:13]), int(minute[14:16])
+            of_minute[minute] = parts[(day + hours + minutes) % connections]
+        of_minute[minute].append(line)
+    return parts
+
+
+def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) -> tuple[list[str], dict[int, str]]:
+    """Validate rows of the usual form as columns, the others one by one. Number trades in the order of the file.
+
+    Returns the valid rows as lines of text COPY data, with times in UTC, and the reasons of the others by index.
+    """
     columns = _usual_rows(source, block)
     usual = set[int](columns["index"].to_pylist())
     keys = _keys(columns) if numbering else iter(())
@@ -66,7 +103,7 @@ def _validate(source: Source, block: Block, numbering: TradeIdNumbering | None) 
         except InvalidTrade as reason:
             rejected[index] = str(reason)
     lines = [*_copy_lines(columns, arrow.array(ids, arrow.int64()) if numbering else columns["trade_id"]), *lines]
-    return Batch(block, "\n".join([*lines, ""]).encode(), len(lines), rejected)
+    return lines, rejected
 
 
 def _usual_rows(source: Source, block: Block) -> Any:

@@ -12,7 +12,7 @@ _REFRESHED = (
     ("1d", "1 day", "1 hour"),
     ("1w", "7 days", "1 hour"),
 )
-_CONVERTED = (("trades", "7 days"), ("candles_1m", "30 days"), ("candles_5m", "90 days"), ("candles_15m", "90 days"))
+_CONVERTED = ("trades", "candles_1m", *(f"candles_{interval}" for interval, *_ in _REFRESHED))
 
 EXPECTED: Mapping[tuple[str, str], str] = {
     ("refresh_candles", ""): (
@@ -30,9 +30,9 @@ EXPECTED: Mapping[tuple[str, str], str] = {
     },
     **{
         ("policy_compression", table): (
-            f"CALL add_columnstore_policy('{table}', after => INTERVAL '{after}', schedule_interval => INTERVAL '1 hour')"
+            f"CALL add_columnstore_policy('{table}', after => INTERVAL '7 days', schedule_interval => INTERVAL '1 hour')"
         )
-        for table, after in _CONVERTED
+        for table in _CONVERTED
     },
     ("policy_compression", "commits"): (
         "CALL add_columnstore_policy('commits', after => BIGINT '100000', schedule_interval => INTERVAL '1 hour')"

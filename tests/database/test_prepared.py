@@ -1,0 +1,107 @@
+"""Prepared statements without a cursor."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+from market_data.database.connection import Connection, connect
+from market_data.database.pool import Database
+from market_data.queries.prepared import MAX_STATEMENTS, fetch
+from market_data.settings import Settings
+
+VALUES: LiteralString = """
+    SELECT %(text)s::text, %(time)s::timestamptz, %(count)s::bigint, %(texts)s::text[], %(text)s || '!', NULL::text
+    FROM generate_series(1, %(count)s)
+"""
+PARAMETERS = {"text": "a%b", "time": datetime(2026, 2, 8, 10, 30, tzinfo=UTC), "count": 3, "texts": ["x", "y"], "more": 1}
+
+
+def with_connection(database_url: str, use: Callable[[Connection], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with await connect(database_url, 5) as connection:
+            return await use(connection)
+
+    return asyncio.run(run())
+
+
+def test_rows_are_those_of_a_cursor(database_url: str):
+    async def read(connection: Connection) -> tuple[Any, Any]:
+        rows = [await fetch(connection, VALUES, PARAMETERS | {"count": count}) for count in (3, 100_000, 0)]
+        cursor = connection.cursor(binary=True)
+        others = [
+            await (await cursor.execute(VALUES, PARAMETERS | {"count": count})).fetchall() for count in (3, 100_000, 0)
+        ]
+        return rows, others
+
+    rows, others = with_connection(database_url, read)
+    assert rows == others
+    assert [len(each) for each in rows] == [3, 100_000, 0]
+
+
+def test_an_error_leaves_the_connection_usable(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        for statement in ("SELECT 1 / %(number)s::int", "SELECT nothing"):
+            with pytest.raises((psycopg.errors.DivisionByZero, psycopg.errors.UndefinedColumn)):
+                await fetch(connection, statement, {"number": 0})
+            connection.wanted_name = "another"  # from the second round on, both are sent at once
+        return await fetch(connection, "SELECT 6 / %(number)s::int", {"number": 2})
+
+    assert with_connection(database_url, read) == [(3,)]
+
+
+def test_the_statement_runs_under_the_wanted_name(database_url: str):
+    async def read(connection: Connection) -> list[str]:
+        shown: list[str] = []
+        for name in ("first", "second", "second"):
+            connection.wanted_name = name
+            ((found,),) = await fetch(connection, "SELECT current_setting('application_name')", {})
+            shown.append(found)
+        connection.wanted_name = "with a cursor"
+        cursor = await connection.execute("SELECT current_setting('application_name')")
+        return [*shown, (await cursor.fetchall())[0][0]]
+
+    assert with_connection(database_url, read) == ["first", "second", "second", "with a cursor"]
+
+
+def test_further_statements_take_a_cursor(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        names = [f"c{number}" for number in range(MAX_STATEMENTS + 2)]
+        statements: Any = [f"SELECT %(number)s::int AS {name}" for name in names]
+        return [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
+
+    assert with_connection(database_url, read) == [[(number,)] for number in range(MAX_STATEMENTS + 2)]
+
+
+def test_a_cancelled_read_leaves_its_connection(database_url: str):
+    async def run() -> bool:
+        async with await connect(database_url, 5) as connection:
+            task = asyncio.create_task(fetch(connection, "SELECT pg_sleep(%(seconds)s::float8)", {"seconds": 0.5}))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return connection.closed
+
+    assert asyncio.run(run())
+
+
+async def _session(connection: Connection) -> int:
+    return id(connection)
+
+
+def test_the_pool_lends_the_connection_used_last(database_url: str):
+    async def run() -> tuple[set[int], tuple[int, int, int]]:
+        settings = Settings(database_url=database_url, pool_size=3)
+        async with Database(database_url, settings) as database:
+            used = {await database.read(_session) for _ in range(20)}
+            await asyncio.gather(*(database.read(_session) for _ in range(20)))
+            return used, database.occupancy()
+
+    used, (in_use, idle, waiting) = asyncio.run(run())
+    assert len(used) == 1
+    assert (in_use, waiting) == (0, 0)
+    assert 1 <= idle <= 3
