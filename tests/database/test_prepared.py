@@ -28,6 +28,14 @@ def with_connection(database_url: str, use: Callable[[Connection], Awaitable[Any
     return asyncio.run(run())
 
 
+async def roll_back(connection: Connection) -> None:
+    """Fail in a transaction, after psycopg has prepared a statement, so that it deallocates all statements."""
+    await connection.execute("SELECT 1", prepare=True)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        async with connection.transaction():
+            await connection.execute("SELECT 1 / 0")
+
+
 def test_rows_are_those_of_a_cursor(database_url: str):
     async def read(connection: Connection) -> tuple[Any, Any]:
         rows = [await fetch(connection, VALUES, PARAMETERS | {"count": count}) for count in (3, 100_000, 0)]
@@ -65,6 +73,32 @@ def test_the_statement_runs_under_the_wanted_name(database_url: str):
         return [*shown, (await cursor.fetchall())[0][0]]
 
     assert with_connection(database_url, read) == ["first", "second", "second", "with a cursor"]
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_statements_that_a_rollback_has_deallocated_are_prepared_again(database_url: str, is_named: bool):
+    async def read(connection: Connection) -> list[Any]:
+        found: list[Any] = []
+        for number in range(4):
+            if is_named:
+                connection.wanted_name = f"reader {number // 2}"
+            found += await fetch(connection, "SELECT %(number)s::int", {"number": number})
+            await roll_back(connection)
+        connection.wanted_name = "with a cursor"
+        cursor = await connection.execute("SELECT 4, current_setting('application_name')")
+        return [*found, *await cursor.fetchall()]
+
+    assert with_connection(database_url, read) == [(0,), (1,), (2,), (3,), (4, "with a cursor")]
+
+
+def test_a_statement_in_a_transaction_takes_a_cursor(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        await fetch(connection, "SELECT %(number)s::int", {"number": 1})
+        async with connection.transaction():
+            await roll_back(connection)
+            return await fetch(connection, "SELECT %(number)s::int", {"number": 2})
+
+    assert with_connection(database_url, read) == [(2,)]
 
 
 def test_further_statements_take_a_cursor(database_url: str):

@@ -5,8 +5,9 @@ this 31, and asyncpg 19. Together with the statement that sets the `application_
 """
 
 import asyncio
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
@@ -15,7 +16,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.generators import execute, fetch_many, send
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
@@ -45,15 +46,13 @@ class PreparingConnection(AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
         """Names of prepared statements by text and types of the parameters."""
+        self._numbers = itertools.count()
         self._transformer = Transformer(self)
 
     async def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:  # noqa: ASYNC109 - psycopg's
         """Run an operation of psycopg, after the statement that sets the `application_name`, if another one is wanted."""
         if self._has_other_name:
-            wanted, self.name = self.wanted_name, None
-            self.pgconn.send_query_prepared(*await self._prepare(SET_APPLICATION_NAME, {"name": wanted}))
-            _result_of(await self._complete(execute(self.pgconn)))
-            self.name = wanted
+            await self._repeated(self._set_name)
         return await super().wait(gen, interval, timeout)
 
     @property
@@ -62,23 +61,45 @@ class PreparingConnection(AsyncConnection[Any]):
 
     @property
     def may_prepare(self) -> bool:
-        """False through PgBouncer, with traces, which instrument cursors, and with many statements."""
+        """False through PgBouncer, with traces, which instrument cursors, with many statements, and in a transaction.
+
+        In a transaction, a missing statement could not be prepared again.
+        """
         return (
-            self.prepare_threshold is not None and self.cursor_factory is AsyncCursor and len(self._names) < MAX_STATEMENTS
+            self.prepare_threshold is not None
+            and self.cursor_factory is AsyncCursor
+            and len(self._names) < MAX_STATEMENTS
+            and self.pgconn.transaction_status == TransactionStatus.IDLE
         )
 
     async def fetch(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a prepared statement, as a cursor with `binary=True` does."""
-        call = await self._prepare(statement, parameters)
-        if self._has_other_name:
-            result = await self._execute_named(call)
-        else:
-            self.pgconn.send_query_prepared(*call)
-            result = _result_of(await self._complete(execute(self.pgconn)))
+        result = await self._repeated(lambda: self._execute(statement, parameters))
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)
         return rows
+
+    async def _repeated(self, operation: Callable[[], Awaitable[R]]) -> R:
+        """Run an operation again if its statement is missing: psycopg deallocates all of a connection after a rollback."""
+        try:
+            return await operation()
+        except psycopg.errors.InvalidSqlStatementName:
+            self._names.clear()
+            return await operation()
+
+    async def _set_name(self) -> None:
+        wanted, self.name = self.wanted_name, None
+        self.pgconn.send_query_prepared(*await self._prepare(SET_APPLICATION_NAME, {"name": wanted}))
+        _result_of(await self._complete(execute(self.pgconn)))
+        self.name = wanted
+
+    async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any]) -> PGresult:
+        call = await self._prepare(statement, parameters)
+        if self._has_other_name:
+            return await self._execute_named(call)
+        self.pgconn.send_query_prepared(*call)
+        return _result_of(await self._complete(execute(self.pgconn)))
 
     async def _execute_named(self, call: Call) -> PGresult:
         """Set the wanted `application_name` and execute a statement in one round trip."""
@@ -105,7 +126,7 @@ class PreparingConnection(AsyncConnection[Any]):
         types, formats = transformer.types or (), transformer.formats
         name = self._names.get((statement, types))
         if name is None:
-            name = b"market_data_%d" % len(self._names)
+            name = b"market_data_%d" % next(self._numbers)
             self.pgconn.send_prepare(name, text, types)
             _result_of(await self._complete(execute(self.pgconn)))
             self._names[statement, types] = name
