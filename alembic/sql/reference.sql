@@ -155,30 +155,3 @@ BEGIN
     RETURN new;
 END
 $$;
-
-CREATE OR REPLACE FUNCTION candle_minutes(symbol text, minutes timestamptz[])
-RETURNS TABLE (
-    bucket timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric,
-    trade_count bigint, write_id bigint
-)
-LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-BEGIN
-    IF cardinality(minutes) <= 100 THEN
-        RETURN QUERY
-        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-        FROM public.candles_1m AS c
-        WHERE c.symbol = candle_minutes.symbol AND c.bucket = ANY (minutes)
-            AND c.bucket >= minutes[1] AND c.bucket <= minutes[array_upper(minutes, 1)];
-    ELSE
-        -- Hashed: in the columnstore, each row would be compared with each minute.
-        RETURN QUERY
-        SELECT c.bucket, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trade_count, c.write_id
-        FROM public.candles_1m AS c
-        WHERE c.symbol = candle_minutes.symbol AND c.bucket IN (SELECT unnest(minutes))
-            AND c.bucket >= minutes[1] AND c.bucket <= minutes[array_upper(minutes, 1)];
-    END IF;
-END
-$$;

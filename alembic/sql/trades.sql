@@ -190,7 +190,11 @@ BEGIN
     INSERT INTO stream_late_candles (write_id, symbol, bucket, until)
     SELECT this, symbol, coalesce(first_time, time), coalesce(last_time, time + INTERVAL '1 microsecond')
     FROM latest_trades;
-    -- Of all symbols, also of those without a trade: no revision before this one can be read.
+    -- Of all symbols, also of those without a trade: no revision before this one can be read, nor an earlier TRUNCATE.
+    SELECT least(first_time, min(since)), greatest(last_time, max(until))
+    INTO first_time, last_time
+    FROM reloads
+    WHERE symbol IS NULL;
     INSERT INTO reloads (write_id, since, until) SELECT this, first_time, last_time WHERE first_time IS NOT NULL;
     -- One row for each symbol: a row for each trade could take hours.
     INSERT INTO trade_changes (

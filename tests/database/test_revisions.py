@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from helpers.histories import SYMBOLS, History
-from helpers.support import Connection, one
+from helpers.support import Connection, one, store, trade
 
 from market_data.queries.intervals import INTERVALS, LENGTHS
 
@@ -140,6 +140,21 @@ def test_copy_of_closed_candles_that_follows_revisions_stays_exact(stopped: Conn
         for interval in LENGTHS:
             for symbol in SYMBOLS:
                 follow(stopped, interval, symbol, start, end)
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["other chunks", "no chunks"])
+def test_a_copy_from_before_two_truncations_stays_exact(stopped: Connection, is_empty: bool):
+    store(stopped, trade(0, "10"))
+    start = moment(stopped)
+    stopped.execute("TRUNCATE trades")
+    if not is_empty:
+        store(stopped, trade(-30 * 86_400, "20"))
+    stopped.execute("TRUNCATE trades")
+    store(stopped, trade(86_400, "30"))
+    end = moment(stopped)
+    for interval in LENGTHS:
+        assert start.closed(interval, "AAPL", start.time)
+        follow(stopped, interval, "AAPL", start, end)
 
 
 @pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in range(1, 4))])

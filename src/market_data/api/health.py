@@ -18,7 +18,7 @@ from market_data.models_status import Health, Liveness, Readiness, ReadinessChec
 from market_data.queries.status import read_revision, read_trade_totals
 from market_data.services import Services, services_of
 
-NEEDED_REVISION = "0028"
+NEEDED_REVISION = "0029"
 """Oldest revision of the schema that this version can use, which is its own newest. Revisions are numbered."""
 
 READY_SECONDS = 2.0

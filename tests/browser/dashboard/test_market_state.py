@@ -114,7 +114,7 @@ def test_replay_has_candles_of_sessions_but_no_state_of_the_market(
     market.refresh()
     add_open_market(connection, market)
     page = recorded.page
-    open_dashboard(page, f"?symbol=AAPL&interval=15m&replay={market.minute(ago=1):%Y-%m-%dT%H:%M:%SZ}")
+    open_dashboard(page, f"?symbol=AAPL&interval=15m&replay={market.minute(ago=70):%Y-%m-%dT%H:%M:%SZ}")
     expect(page.locator("#connection")).to_have_text("Replay")
     expect(page.get_by_label("Sessions")).to_be_visible()
     expect(page.locator("#market")).to_be_hidden()
