@@ -279,7 +279,7 @@ def test_verify_compares_a_checkpoint_that_was_kept(connection: Connection, log:
     )
     connection.execute("DELETE FROM leases")
     log.write()
-    assert verify()[0] == 0  # the whole log was written anew, by somebody who has the key
+    assert verify()[0] == 0  # the whole log was written again, by somebody who has the key
     status, text = verify("--checkpoint", str(kept))
     assert status == 1
     assert "another root" in text or "not the one that was signed" in text

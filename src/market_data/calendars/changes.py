@@ -129,7 +129,7 @@ async def _replace(
     *,
     keep: bool = False,
 ) -> Difference:
-    """Replace the sessions from the first day to the last one; with `keep`, derive the present ones anew.
+    """Replace the sessions from the first day to the last one; with `keep`, derive the present ones again.
 
     The neighbours of these days are taken into account, but do not change.
     """

@@ -27,7 +27,7 @@ COVER_SECONDS = 30.0
 """For this long after a run, one check that finds the refresh overdue starts the next run."""
 
 MAX_SECONDS = 600.0
-"""Time after which the connection of a run is aborted. One step may take minutes, and would begin anew if cancelled."""
+"""Time after which the connection of a run is aborted. One step may take minutes, and would begin again if cancelled."""
 
 PAUSE_SECONDS = 0.25
 """Pause between two runs of a second, in which clients of the embedded engine get turns."""

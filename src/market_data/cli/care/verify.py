@@ -60,7 +60,7 @@ def _run(settings: Settings, parsed: argparse.Namespace) -> int:
     kept = read_text(parsed.checkpoint) if parsed.checkpoint else None
     keys = read_verifier_keys(parsed.key) if parsed.key else []
     with migrated_database(settings) as database_url:
-        return run_async(_verify(database_url, parsed.since, kept, keys), again="the same command begins anew")
+        return run_async(_verify(database_url, parsed.since, kept, keys), again="the same command begins again")
 
 
 async def _verify(database_url: str, since: int, kept: str | None, keys: list[VerifierKey]) -> int:
