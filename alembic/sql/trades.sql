@@ -207,7 +207,7 @@ BEGIN
         this, 0, session_user
     FROM latest_trades;
     DELETE FROM latest_trades;
-    -- number_commit() fills in the number of trades.
+    -- number_commit() fills in the number of trades. The times are those of the reload, by which candle_revisions() finds it.
     INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
     VALUES (this, 'truncate', 0, first_time, last_time);
     RETURN NULL;

@@ -17,6 +17,7 @@ from market_data.cli.data import trade_source, trade_writers
 from market_data.cli.data.import_trades import Rejects, import_trades
 from market_data.cli.data.trade_batches import validated_batches
 from market_data.cli.data.trade_files import open_source
+from market_data.errors import CommandFailed
 
 STORED = "SELECT symbol, time, trade_id, price, volume FROM trades ORDER BY symbol, time, trade_id"
 LATEST = "SELECT symbol, time, trade_id, price FROM latest_trades ORDER BY symbol"
@@ -119,6 +120,18 @@ def test_several_jobs_store_and_reject_the_same_rows_as_one(
     assert seen[2:] == [first, again]
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_rows_before_an_unreadable_line_are_stored(
+    url: str, emptied: Connection, tmp_path: Path, several: None, monkeypatch: pytest.MonkeyPatch, jobs: int
+):
+    monkeypatch.setattr(trade_source, "BLOCK_ROWS", 60 // jobs)
+    lines = [f"AAPL,2026-02-08T10:{n:02}:00Z,5,1,0" for n in range(60)]
+    lines += ["AAPL,2026-02-08T11:00:00Z,5,1,0", "x" * trade_source.MAX_LINE_LENGTH]
+    with pytest.raises(CommandFailed, match="line 63 has 100,000 characters or more"):
+        imported(url, write_csv(tmp_path / "trades.csv", lines), jobs)
+    assert len(emptied.execute(STORED).fetchall()) == 60
+
+
 def test_a_part_has_all_rows_of_its_minutes_in_their_order(tmp_path: Path):
     lines = random_lines(3, ids=True)
     with open_source(str(write_csv(tmp_path / "trades.csv", lines)), None) as source:
@@ -163,7 +176,7 @@ def _commits(connection: Connection) -> int:
 
 if SERVER:
 
-    def test_jobs_of_new_and_shared_symbols_do_not_wait_for_each_other_in_a_circle(
+    def test_jobs_of_new_and_shared_symbols_do_not_deadlock(
         url: str, emptied: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(trade_source, "BLOCK_ROWS", 500)

@@ -175,7 +175,7 @@ def interrupted(
     return log
 
 
-def test_entry_that_was_interrupted_is_written_anew(writer: Connection, interrupted: Log):
+def test_entry_that_was_interrupted_is_written_again(writer: Connection, interrupted: Log):
     writer.execute("UPDATE trades SET price = 7 WHERE trade_id = 1")  # in the first part of the next one
     interrupted.write(candles=True)
     assert one(writer, DRAFTS) == 0

@@ -101,11 +101,38 @@ def test_a_statement_in_a_transaction_takes_a_cursor(database_url: str):
     assert with_connection(database_url, read) == [(2,)]
 
 
+def test_a_statement_whose_columns_have_changed_is_prepared_again(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        await connection.execute("CREATE TABLE changed AS SELECT 1 AS number")
+        try:
+            found = await fetch(connection, "SELECT number FROM changed", {})
+            await connection.execute("ALTER TABLE changed ALTER number TYPE text")
+            return [*found, *await fetch(connection, "SELECT number FROM changed", {})]
+        finally:
+            await connection.execute("DROP TABLE changed")
+
+    assert with_connection(database_url, read) == [(1,), ("1",)]
+
+
+def test_the_name_after_a_failed_read_is_that_of_the_next_one(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 1})
+        for name in ("first", "second"):
+            connection.wanted_name = name
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 0})
+        return await fetch(connection, "SELECT current_setting('application_name')", {})
+
+    assert with_connection(database_url, read) == [("second",)]
+
+
 def test_further_statements_take_a_cursor(database_url: str):
     async def read(connection: Connection) -> list[Any]:
         names = [f"c{number}" for number in range(MAX_STATEMENTS + 2)]
         statements: Any = [f"SELECT %(number)s::int AS {name}" for name in names]
-        return [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
+        found = [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
+        assert [connection.may_prepare(statement) for statement in statements] == [True] * MAX_STATEMENTS + [False] * 2
+        return found
 
     assert with_connection(database_url, read) == [[(number,)] for number in range(MAX_STATEMENTS + 2)]
 

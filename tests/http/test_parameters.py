@@ -7,6 +7,8 @@ import pytest
 from helpers.support import Connection, store, trade
 from litestar.testing import TestClient
 
+from market_data.api import prices
+
 GOOD = {"symbol": "AAPL", "start": "2026-02-08T10:00:00Z", "end": "2026-02-08T11:00:00Z", "interval": "1m"}
 TAKES = {
     "/price": ["symbol"],
@@ -263,3 +265,16 @@ def test_a_wrong_query_string_stays_wrong(service: TestClient):
     for _ in range(2):
         assert refused(service, "/price/latest", "symbol=AAPL&nothing=1").keys() == {"nothing"}
         assert refused(service, "/candles", "symbol=AAPL&interval=1m&limit=0").keys() == {"limit"}
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_an_error_of_the_handler_of_a_range_is_not_one_of_the_folder(
+    service: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, start: int
+):
+    async def fail(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(prices, "read_latest_prices", fail)
+    response = service.get("/prices/latest", headers={"Range": f"bytes={start}-9"})
+    assert response.status_code == 500
+    assert "no byte ranges" not in caplog.text

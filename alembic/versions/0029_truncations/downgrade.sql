@@ -76,3 +76,6 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+COMMENT ON COLUMN commits.first_time IS 'Smallest time of the trades; of candles, start of the earliest bucket.';
+COMMENT ON COLUMN commits.last_time IS 'Greatest time of the trades; of candles, start of the latest bucket.';

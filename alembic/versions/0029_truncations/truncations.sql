@@ -38,12 +38,17 @@ BEGIN
         this, 0, session_user
     FROM latest_trades;
     DELETE FROM latest_trades;
-    -- number_commit() fills in the number of trades.
+    -- number_commit() fills in the number of trades. The times are those of the reload, by which candle_revisions() finds it.
     INSERT INTO pending_commits (write_id, kind, trade_count, first_time, last_time)
     VALUES (this, 'truncate', 0, first_time, last_time);
     RETURN NULL;
 END
 $$;
+
+COMMENT ON COLUMN commits.first_time IS
+    'Smallest time of the trades; of candles, start of the earliest bucket; of a TRUNCATE, start of its reload.';
+COMMENT ON COLUMN commits.last_time IS
+    'Greatest time of the trades; of candles, start of the latest bucket; of a TRUNCATE, end of its reload.';
 
 -- As pg_dump and a restore write it: they put parentheses around BETWEEN.
 ALTER TABLE calendars DROP CONSTRAINT calendars_minutes_in_range;

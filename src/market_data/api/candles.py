@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
+from market_data.api.http.cached_parameters import CachedParameters
 from market_data.api.http.caching import is_past
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import check_zone
@@ -32,7 +33,6 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import PastMoment, find_close, find_version
 from market_data.api.http.range_requests import RangeRequests
-from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, Selection, select
 from market_data.errors import BadParameters, Gone
@@ -74,7 +74,7 @@ MAX_SECONDS_RANGE: Final = timedelta(days=MAX_SECONDS_DAYS)
     ),
     tags=["Candles"],
     operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
-    middleware=[RangeRequests, RepeatedRequests],
+    middleware=[RangeRequests, CachedParameters],
     responses=responses(SymbolsFilledCandleList | SymbolsCandleList | FilledCandleList | CandleList, 400, 404, 410),
 )
 async def candles(

@@ -6,6 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from msgspec import Raw
 
+from market_data.api.http.cached_parameters import CachedParameters
 from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import require_symbol, require_symbols
 from market_data.api.http.naming import loaded_names, named_response, resolve, resolve_all, sorted_by_name
@@ -20,7 +21,6 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
-from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList, SnapshotList
 from market_data.queries.latest_prices import read_latest_price, read_latest_prices
@@ -33,7 +33,7 @@ from market_data.queries.snapshots import read_snapshots
     description="The newest trade of a symbol. `/price` is the same as `/price/latest`.",
     tags=["Prices"],
     operation_class=openapi_operation(has_version=True),
-    middleware=[RepeatedRequests],
+    middleware=[CachedParameters],
     responses=responses(LatestPrice, 400, 404, 410),
 )
 async def latest_price(
@@ -68,7 +68,7 @@ async def latest_price(
     ),
     tags=["Prices"],
     operation_class=openapi_operation(has_ranges=True, has_version=True),
-    middleware=[RangeRequests, RepeatedRequests],
+    middleware=[RangeRequests, CachedParameters],
     responses=responses(PriceList, 400, 404, 410),
 )
 async def latest_prices(
@@ -101,7 +101,7 @@ async def latest_prices(
     ),
     tags=["Prices"],
     operation_class=openapi_operation(has_ranges=True, has_version=True),
-    middleware=[RangeRequests, RepeatedRequests],
+    middleware=[RangeRequests, CachedParameters],
     responses=responses(SnapshotList, 400, 404, 410),
 )
 async def snapshots(

@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
+from market_data.api.http.cached_parameters import CachedParameters
 from market_data.api.http.caching import is_past
 from market_data.api.http.openapi import openapi_operation, responses
 from market_data.api.http.parameters import (
@@ -23,7 +24,6 @@ from market_data.api.http.parameters import (
 )
 from market_data.api.http.past import find_version
 from market_data.api.http.range_requests import RangeRequests
-from market_data.api.http.repeated_requests import RepeatedRequests
 from market_data.api.http.row_responses import JsonPage, RowsResponse
 from market_data.api.http.selection import RowParameters, select
 from market_data.models import SymbolsTradeList, TradeList
@@ -39,7 +39,7 @@ from market_data.queries.trades import TRADE_COLUMNS, TradeRange, read_trades
     ),
     tags=["Trades"],
     operation_class=openapi_operation(has_rows=True, has_ranges=True, has_version=True),
-    middleware=[RangeRequests, RepeatedRequests],
+    middleware=[RangeRequests, CachedParameters],
     responses=responses(SymbolsTradeList | TradeList, 400, 404, 410),
 )
 async def trades(

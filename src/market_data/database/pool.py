@@ -87,8 +87,8 @@ class Database:
         self._drains = 0
         self._in_use = 0
         self._kept: list[Connection] = []
-        """Idle connections that were taken from psycopg's pool: the one used last is the fastest, on the server as well, and
-        needs no lock."""
+        """Idle connections that were taken from psycopg's pool. The one used last is lent first: its caches are warm, on the
+        server as well. Lending it takes no lock of psycopg's pool."""
         self._size = settings.pool_size
         self._max_queue_seconds = settings.pool_timeout_seconds * MAX_QUEUE_SHARE
         self._waiting = 0
@@ -102,8 +102,9 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self._coalescer.stop()
-        await self._return_kept()
         await self._pool.close(CLOSE_SECONDS)
+        for connection in self._take_kept():
+            await self._pool.putconn(connection)  # closes it
 
     async def read(self, query: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a function of `queries`. It may run twice, so it must not write.
@@ -213,8 +214,10 @@ class Database:
                 raise
             if drains == self._drains:  # the first failure since the last drain: the pool's other connections are dead, too
                 self._drains += 1
+                kept = self._take_kept()
                 await self._pool.drain()
-                await self._return_kept()
+                for each in kept:
+                    await self._pool.putconn(each)
             raise _ConnectionLost(str(error)) from error
         finally:
             self._in_use -= 1
@@ -246,9 +249,9 @@ class Database:
         finally:
             self._waiting -= 1
 
-    async def _return_kept(self) -> None:
-        while self._kept:
-            await self._pool.putconn(self._kept.pop())
+    def _take_kept(self) -> list[Connection]:
+        kept, self._kept = self._kept, []
+        return kept
 
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection for the pool."""

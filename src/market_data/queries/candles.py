@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 from zoneinfo import ZoneInfo
-
-from psycopg import AsyncCursor
 
 from market_data.queries.adjustment import (
     CANDLE_FIGURES,
@@ -210,8 +208,7 @@ async def read_candles(
     """
     interval, order = candles.interval, candles.reading_order
     start, end = _bounds(candles, after)
-    cursor = connection.cursor(binary=True)
-    read = partial(_read_part, cursor, candles, limit, row_format)
+    read = partial(_read_part, connection, candles, limit, row_format)
     width = (limit + 1) * INTERVALS[interval]
     if end - start <= width:
         return await read(start, end)
@@ -223,6 +220,7 @@ async def read_candles(
         parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": pages * limit}
         # Neither is prepared: a generic plan would sort this one as well, and read the minutes of all symbols for a symbol
         # without any (a second for a million, instead of 7 ms).
+        cursor = connection.cursor(binary=True)
         await cursor.execute(CANDLE_BOUND[interval, order], parameters, prepare=False)
         first, beyond = start, end
         for (bound,) in await cursor.fetchall():
@@ -246,7 +244,7 @@ def _bounds(candles: CandleRange, after: RowKey | None) -> tuple[datetime, datet
 
 
 async def _read_part(
-    cursor: AsyncCursor[Any],
+    connection: Connection,
     candles: CandleRange,
     limit: int,
     row_format: RowFormat,
@@ -264,8 +262,9 @@ async def _read_part(
         statement = _adjusted_statement(candles.interval, *orders, row_format, past=bool(past))
     parameters = {"symbol": candles.symbol, "start": start, "end": end, "limit": limit, **past, **adjustment}
     if prepare:
-        found = await fetch(cursor.connection, statement, parameters)
+        found = await fetch(connection, statement, parameters)
     else:
+        cursor = connection.cursor(binary=True)
         await cursor.execute(statement, parameters, prepare=False)
         found = await cursor.fetchall()
     ((rows, count, settled, state, version),) = found

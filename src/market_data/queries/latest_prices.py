@@ -26,7 +26,7 @@ SOME_LATEST_PRICES = (
     f"{VERSION_ROW} UNION ALL "
     f'(SELECT NULL, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%(symbols)s) ORDER BY symbol COLLATE "C")'
 )
-PAST_LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol"
+PAST_LATEST_PRICES = f'SELECT {COLUMNS} FROM latest_trades_as_of(%s, %s) ORDER BY symbol COLLATE "C"'
 
 
 def _adjusted(version: LiteralString, trades: LiteralString, *, past: bool) -> LiteralString:
@@ -37,7 +37,7 @@ def _adjusted(version: LiteralString, trades: LiteralString, *, past: bool) -> L
             SELECT NULL, {COLUMNS}
             FROM {adjusted_latest_of(trades, past=past)} AS latest
             WHERE %(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s)
-            ORDER BY symbol
+            ORDER BY symbol COLLATE "C"
         )
     """
 

@@ -18,7 +18,7 @@ Connection = AsyncConnection[Any]
 LOG_LEASE = "log"
 LEASE_SECONDS = 20.0
 
-PARTS = 4
+MAX_PARTS_PER_TRANSACTION = 4
 """Parts of an entry of candles that are stored together: the embedded engine compresses each for 27 ms."""
 
 DRAFT = -1
@@ -158,17 +158,17 @@ async def append_candles(connection: Connection, holder: str, entry: LoggedEntry
     Raises:
         LostLeaseError: Another process holds the lease.
     """
-    if len(parts) <= PARTS:
+    if len(parts) <= MAX_PARTS_PER_TRANSACTION:
         async with connection.transaction():
             await _insert(connection, holder, [entry])
             await insert_parts(connection, entry.number, 0, parts)
         return
     while await _delete_drafts(connection, holder):
         pass
-    for start in range(0, len(parts), PARTS):
+    for start in range(0, len(parts), MAX_PARTS_PER_TRANSACTION):
         async with connection.transaction():
             await _extend_lease(connection, holder)
-            await insert_parts(connection, DRAFT, start, parts[start : start + PARTS])
+            await insert_parts(connection, DRAFT, start, parts[start : start + MAX_PARTS_PER_TRANSACTION])
     async with connection.transaction():
         await _insert(connection, holder, [entry])
         adopted = await connection.execute(ADOPT_DRAFTS, (entry.number, DRAFT))
@@ -178,7 +178,7 @@ async def append_candles(connection: Connection, holder: str, entry: LoggedEntry
 
 async def _delete_drafts(connection: Connection, holder: str) -> bool:
     """Delete some drafts of a process that did not append their entry; return False if there are none."""
-    # Behind the lock of the lease, as all writes of drafts, so that those of two processes never mix.
+    # Only the holder of the lease writes drafts: each transaction extends the lease first, which locks it.
     async with connection.transaction():
         await _extend_lease(connection, holder)
         deleted = await connection.execute(DELETE_DRAFTS, {"draft": DRAFT})

@@ -261,9 +261,9 @@ def _parts(area: Sequence[_Span], width: timedelta) -> Iterator[Sequence[_Span]]
 async def _read_stale_leaves(connection: Connection, changed: Changed, symbols: Sequence[str]) -> dict[str, list[Leaf]]:
     """Return the leaves of changed candles that are yet to be materialized or refreshed, by interval, sorted."""
     found: dict[str, list[Leaf]] = {interval: [] for interval in LENGTHS}
-    cost = sum(_count_stale(changed, times, width) for width, times in zip(INTERVALS.values(), changed.stale, strict=True))
     if not any(changed.stale):
         return found
+    cost = sum(_count_stale(changed, times, width) for width, times in zip(INTERVALS.values(), changed.stale, strict=True))
     stale = [TimestamptzMultirange(times) for times in changed.stale]
     for batch in _batches(symbols, STALE_PAGE // max(cost, 1)):
         cursor = connection.cursor(binary=True)
@@ -281,7 +281,7 @@ def _count_stale(changed: Changed, times: Iterable[Range[datetime]], width: time
 
 
 def _joined(buckets: set[datetime], width: timedelta) -> TimestamptzMultirange:
-    """Return the ranges of buckets, the neighbours of which are joined."""
+    """Return buckets as ranges; adjacent buckets become one range."""
     joined: list[Range[datetime]] = []
     for bucket in sorted(buckets):
         if joined and joined[-1].upper == bucket:

@@ -1,4 +1,4 @@
-"""Which candles an entry of candles is about: those of the commits since the entry before."""
+"""The candles that an entry of candles is about: those of the commits since the entry before."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -28,7 +28,7 @@ Call: TypeAlias = tuple[bytes, Sequence[Any], Sequence[Format] | None, int]
 """Call of a prepared statement: the arguments of `PGconn.send_query_prepared`."""
 
 MAX_STATEMENTS: Final = 100
-"""Statements that a connection keeps prepared; further ones take a cursor, which has a limit of its own."""
+"""Statements that a connection keeps prepared; further ones take a cursor, for which psycopg has a limit of its own."""
 
 PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
@@ -46,6 +46,8 @@ class PreparingConnection(AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
         """Names of prepared statements by text and types of the parameters."""
+        self._statements: set[str] = set()
+        """Texts of these statements."""
         self._numbers = itertools.count()
         self._transformer = Transformer(self)
 
@@ -59,17 +61,17 @@ class PreparingConnection(AsyncConnection[Any]):
     def _has_other_name(self) -> bool:
         return self.wanted_name is not None and self.wanted_name != self.name
 
-    @property
-    def may_prepare(self) -> bool:
-        """False through PgBouncer, with traces, which instrument cursors, with many statements, and in a transaction.
+    def may_prepare(self, statement: LiteralString) -> bool:
+        """Return False if the statement must take a cursor.
 
-        In a transaction, a missing statement could not be prepared again.
+        Through PgBouncer, with traces, which instrument cursors, beyond `MAX_STATEMENTS`, and in a transaction, where a
+        missing statement could not be prepared again.
         """
         return (
             self.prepare_threshold is not None
             and self.cursor_factory is AsyncCursor
-            and len(self._names) < MAX_STATEMENTS
             and self.pgconn.transaction_status == TransactionStatus.IDLE
+            and (len(self._names) < MAX_STATEMENTS or statement in self._statements)
         )
 
     async def fetch(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -81,11 +83,15 @@ class PreparingConnection(AsyncConnection[Any]):
         return rows
 
     async def _repeated(self, operation: Callable[[], Awaitable[R]]) -> R:
-        """Run an operation again if its statement is missing: psycopg deallocates all of a connection after a rollback."""
+        """Run an operation again if its statement is missing, or if a migration has changed the type of a column.
+
+        Statements are missing after a rollback, because psycopg deallocates all of the connection.
+        """
         try:
             return await operation()
-        except psycopg.errors.InvalidSqlStatementName:
+        except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.FeatureNotSupported):
             self._names.clear()
+            self._statements.clear()
             return await operation()
 
     async def _set_name(self) -> None:
@@ -102,7 +108,7 @@ class PreparingConnection(AsyncConnection[Any]):
         return _result_of(await self._complete(execute(self.pgconn)))
 
     async def _execute_named(self, call: Call) -> PGresult:
-        """Set the wanted `application_name` and execute a statement in one round trip."""
+        """Set the wanted `application_name` and execute a statement in one round trip and one transaction."""
         wanted, self.name = self.wanted_name, None
         naming = await self._prepare(SET_APPLICATION_NAME, {"name": wanted})
         try:
@@ -113,11 +119,12 @@ class PreparingConnection(AsyncConnection[Any]):
             named, results = await self._complete(_two_results(self.pgconn))
             self.pgconn.exit_pipeline_mode()
         except BaseException:
-            self.pgconn.finish()  # nobody knows which results are still to come
+            self.pgconn.finish()  # the results still to come are unknown
             raise
         _result_of(named)
+        result = _result_of(results)  # an error rolls the name back
         self.name = wanted
-        return _result_of(results)
+        return result
 
     async def _prepare(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
         text, order = _numbered(statement)
@@ -130,6 +137,7 @@ class PreparingConnection(AsyncConnection[Any]):
             self.pgconn.send_prepare(name, text, types)
             _result_of(await self._complete(execute(self.pgconn)))
             self._names[statement, types] = name
+            self._statements.add(statement)
         return name, values, formats, Format.BINARY
 
     async def _complete(self, gen: PQGen[R]) -> R:
@@ -188,7 +196,7 @@ async def fetch(
     connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement, which the connection keeps prepared. It has no `%` except in named parameters."""
-    if isinstance(connection, PreparingConnection) and connection.may_prepare:
+    if isinstance(connection, PreparingConnection) and connection.may_prepare(statement):
         return await connection.fetch(statement, parameters)
     cursor = connection.cursor(binary=True)
     await cursor.execute(statement, parameters, prepare=True)

@@ -209,7 +209,7 @@ def _snapshots(chosen: LiteralString, *, past: bool, adjusted: bool = False, ses
             {_last_24h(chosen, past=past, adjusted=adjusted)}
         )
         SELECT
-            string_agg({SNAPSHOT}, ',' ORDER BY symbol), count(*), {version_of(past=past)},
+            string_agg({SNAPSHOT}, ',' ORDER BY symbol COLLATE "C"), count(*), {version_of(past=past)},
             {"true" if past else "isempty(stale_times(8))"}
         FROM (
             SELECT

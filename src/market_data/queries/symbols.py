@@ -21,7 +21,7 @@ COLUMNS = """
     symbol, name, created_at, active, signed, currency, type, calendar, trim_scale(tick_size)::text AS tick_size,
     listed, delisted, description, aliases
 """
-SYMBOLS = f"SELECT {COLUMNS} FROM symbols ORDER BY symbol"
+SYMBOLS = f'SELECT {COLUMNS} FROM symbols ORDER BY symbol COLLATE "C"'
 
 
 def _symbol(*row: Any) -> Symbol:

@@ -3,9 +3,10 @@
 Many candles are read page by page, outside a transaction, which would block other clients of the embedded engine, and with
 it every request. Meanwhile commits change some of them. So the candles of these commits are read afterwards, in
 one snapshot, and replace those that were read before; all others have stayed as they were. If these are many as well, they
-are read in the same way: in rounds, each of which has the candles of the commits since the round before, until a round is
-small, or not half as large as the one before it. The last one is read in the snapshot, whatever its size, so an entry never
-waits for the writers to pause; and the time without other clients is that of what is written during a round at most.
+are read in the same way: in rounds, each of which has the candles of the commits since the round before. Rounds end when one
+has at most `MAX_SNAPSHOT_TRADES` trades, or at least half as many as the round before. The last round is read in the
+snapshot, whatever its size, so an entry never waits for the writers to pause. It blocks other clients of the embedded engine
+for at most the trades that were committed during the round before.
 """
 
 import asyncio
@@ -24,11 +25,11 @@ from market_data.queries.log_appends import CandlesPart
 from market_data.queries.log_candle_leaves import read_candle_leaves
 from market_data.queries.log_candles import Changed, read_changed, read_watermarks
 
-FEW = 5_000
+MAX_SNAPSHOT_TRADES = 5_000
 """Trades whose candles are read in one snapshot: a few pages of 30 ms on the embedded engine."""
 
-LEVEL = 1
-"""Level of compression, the fastest."""
+COMPRESSION_LEVEL = 1
+"""The fastest."""
 
 ORDER = {interval: -place for place, interval in enumerate(INTERVALS)}
 
@@ -60,22 +61,23 @@ class _Leaves:
 
 
 def _compressed(leaves: Iterable[str]) -> bytes:
-    return zlib.compress("\n".join(leaves).encode(), LEVEL)
+    return zlib.compress("\n".join(leaves).encode(), COMPRESSION_LEVEL)
 
 
 async def read_candles(connection: Connection, since: int) -> Candles | None:
     """Return the candles that have changed since a version; None if there are none, or if they can't be read yet.
 
-    They can't while too many of them are yet to be refreshed, or if somebody has emptied the table of trades meanwhile.
+    They can't while too many of them are yet to be refreshed, or if a client has truncated the trades meanwhile.
     """
     rounds: list[_Leaves] = []
     last, count = since, 0
     while True:
         watermarks = await read_watermarks(connection)
         changed = await read_changed(connection, last, watermarks)
-        is_emptied = changed.is_emptied and rounds
+        if changed.is_waiting or (changed.is_emptied and rounds):
+            return None
         is_smaller = not rounds or changed.trade_count < count / 2
-        if changed.trade_count <= FEW or changed.is_waiting or is_emptied or not is_smaller:
+        if changed.trade_count <= MAX_SNAPSHOT_TRADES or not is_smaller:
             break
         rounds.append(await _collect(connection, changed))
         last, count = changed.version, changed.trade_count
@@ -83,8 +85,9 @@ async def read_candles(connection: Connection, since: int) -> Candles | None:
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         changed = await read_changed(connection, last, watermarks)
-        is_emptied = changed.is_emptied and rounds
-        if changed.is_waiting or is_emptied or changed.committed_at is None or not (changed.write_ids or rounds):
+        if changed.is_waiting or (changed.is_emptied and rounds):
+            return None
+        if changed.committed_at is None or not (changed.write_ids or rounds):
             return None
         rounds.append(await _collect(connection, changed))
     return Candles(changed.version, changed.committed_at, *await _split(rounds))

@@ -72,7 +72,7 @@ def read_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 
 
 @lru_cache(1024)
-def repeated_parameters(query_string: bytes, handler: BaseRouteHandler) -> Mapping[str, Any] | None:
+def cached_parameters(query_string: bytes, handler: BaseRouteHandler) -> Mapping[str, Any] | None:
     """Return the parameters of a handler that has them in its query only.
 
     None if they are wrong, or if one is relative to the time of the request.

@@ -32,7 +32,7 @@ class ParquetSource(Source):
             texts = [name for name in chosen if _is_text(schema.field(name).type)]
             table = parquet.ParquetFile(self.file, read_dictionary=texts)
             self._check_sizes(table.metadata, chosen)
-            for batch in table.iter_batches(BLOCK_ROWS * self.connections, columns=chosen):
+            for batch in table.iter_batches(self.block_rows, columns=chosen):
                 found = {name: _to_text(batch.column(name)) for name in chosen}
                 columns = [
                     compute.binary_join_element_wise(*(found[name] for name in parts), " ") for parts in fields.values()

@@ -60,7 +60,7 @@ class Block(NamedTuple):
 
 
 class Source(ABC):
-    """An open trade file. All attributes but the first three are valid once the first block has been read."""
+    """An open trade file. What is derived from its contents is valid once the first block has been read."""
 
     def __init__(self, name: str, file: BinaryIO, options: ReadOptions | None = None) -> None:
         self.name = name
@@ -70,8 +70,8 @@ class Source(ABC):
         self.has_trade_ids = False
         self.pattern: str | None = None
         """RE2 pattern for `Block.lines`: the forms of the fields in the order of the columns. None if no row is usual."""
-        self.connections = 1
-        """A block has `BLOCK_ROWS` for each: a transaction costs something for each symbol, even with few rows."""
+        self.block_rows = BLOCK_ROWS
+        """Rows of a block, unless `BLOCK_CHARACTERS` ends it."""
         self.description: list[str] = []
         """Properties of the file that were derived from its contents."""
         self.positions: dict[str, tuple[int, ...]] = {}
@@ -156,7 +156,7 @@ class Source(ABC):
             errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
             self._text = io.TextIOWrapper(file, encoding=encoding, errors=errors)
             text = iter(lambda: self._text.readline(MAX_LINE_LENGTH), "")
-            while rows := _take(text, BLOCK_ROWS * self.connections if number > header_lines else header_lines):
+            while rows := _take(text, self.block_rows if number > header_lines else header_lines):
                 for at in (at for at, row in enumerate(rows) if len(row) == MAX_LINE_LENGTH):
                     raise CommandFailed(f"{self.name}: line {number + at} has {MAX_LINE_LENGTH:,} characters or more.")
                 yield Block(number, rows, arrow.nulls(len(rows), arrow.binary()))

@@ -25,7 +25,7 @@ CONFLICT = "trade_id: this trade is stored already, with another price or volume
 
 
 class Outcome(NamedTuple):
-    """Result of storing a batch. Valid rows are rejected if they contradict stored trades."""
+    """Result of storing a part, or a batch. Valid rows are rejected if they contradict stored trades."""
 
     stored: int
     present: int
@@ -54,9 +54,12 @@ async def store_batches(
     """Store each part of a batch in a transaction on its connection.
 
     `record` gets the batches in the order of the file, each once all of its parts are committed, and the seconds that it
-    took. If one transaction fails, the others are rolled back.
+    took. If one transaction fails, the others are rolled back. If the file can't be read on, those of the rows before end.
+
+    Raises:
+        CommandFailed: The file can't be read, or a trade is rejected by a constraint of the database.
     """
-    turns = [asyncio.Lock() for _ in connections]  # whose waiters get their turn in the order of the file
+    turns = [asyncio.Lock() for _ in connections]  # locks are fair, so parts keep the order of the file on each connection
     running = asyncio.Semaphore(min(len(connections), 2))  # batches in memory, besides the one that is read
 
     async def store(connection: Connection, turn: asyncio.Lock, part: Part) -> Outcome:
@@ -66,7 +69,7 @@ async def store_batches(
     async def finish(
         batch: Batch, parts: Sequence[asyncio.Task[Outcome]], started: float, before: asyncio.Task[float] | None
     ) -> float:
-        """Record a batch after the one before. Returns when."""
+        """Record a batch after the one before. Return the monotonic time at which it was recorded."""
         outcomes = [await part for part in parts]
         since = max(started, await before) if before else started
         now = time.monotonic()
@@ -74,20 +77,26 @@ async def store_batches(
         running.release()
         return now
 
+    unreadable: CommandFailed | None = None
     try:
         async with asyncio.TaskGroup() as tasks, aclosing(prefetch(batches)) as validated:
             last: asyncio.Task[float] | None = None
             await running.acquire()
-            async for batch in validated:
-                parts = [
-                    tasks.create_task(store(connection, turn, part))
-                    for connection, turn, part in zip(connections, turns, batch.parts, strict=True)
-                    if part.rows
-                ]
-                last = tasks.create_task(finish(batch, parts, time.monotonic(), last))
-                await running.acquire()
+            try:
+                async for batch in validated:
+                    parts = [
+                        tasks.create_task(store(connection, turn, part))
+                        for connection, turn, part in zip(connections, turns, batch.parts, strict=True)
+                        if part.rows
+                    ]
+                    last = tasks.create_task(finish(batch, parts, time.monotonic(), last))
+                    await running.acquire()
+            except CommandFailed as error:
+                unreadable = error
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    if unreadable:
+        raise unreadable
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
@@ -103,7 +112,7 @@ async def _store(connection: Connection, part: Part, future_tolerance: float) ->
     """Store the rows of a part that are not stored yet.
 
     Locks are taken in the order of tables (symbols, trades, latest trades) and in each of them in the order of keys, so
-    connections never wait for each other in a circle.
+    there is no deadlock between connections.
     """
     try:
         async with connection.transaction():
