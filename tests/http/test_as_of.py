@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from helpers.histories import SYMBOLS, History
+from helpers.service import eventually
 from helpers.support import Connection, one, store, trade
 from litestar.testing import TestClient
 
@@ -134,7 +135,8 @@ def test_answer_that_depends_on_an_earlier_candle_has_no_version_until_that_is_s
         assert "data-version" not in client.get("/candles", params=parameters).headers
         connection.execute("CALL refresh_candles()")
         first = one(connection, NEWEST)
-        found = client.get("/candles", params=parameters).headers["data-version"]
+        # Without one, too, if a minute was closed between its statements, which is a version.
+        found = eventually(lambda: client.get("/candles", params=parameters).headers.get("data-version"))
         assert first <= int(found) <= one(connection, NEWEST)  # a closing is a version as well
 
 
