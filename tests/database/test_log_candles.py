@@ -36,7 +36,7 @@ def writer(stopped_database: str) -> Iterator[Connection]:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch):
     """Make few candles many; an entry does not wait for their refresh."""
-    monkeypatch.setattr(candle_entries, "FEW", 5)
+    monkeypatch.setattr(candle_entries, "MAX_SNAPSHOT_TRADES", 5)
     monkeypatch.setattr(log_candle_leaves, "PAGE", 100)
     monkeypatch.setattr(log_candle_leaves, "STALE_PAGE", 100)
     monkeypatch.setattr(log_candles, "MAX_STALE", timedelta(days=9999))
@@ -64,7 +64,7 @@ def between_pages(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -
 
 def in_one_snapshot(monkeypatch: pytest.MonkeyPatch, url: str, since: int) -> Candles | None:
     with monkeypatch.context() as patch:
-        patch.setattr(candle_entries, "FEW", 1 << 40)
+        patch.setattr(candle_entries, "MAX_SNAPSHOT_TRADES", 1 << 40)
         return read(url, since)
 
 
@@ -147,7 +147,7 @@ DRAFTS = "SELECT count(*) FROM log_parts WHERE entry = -1"
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make parts of few leaves, which are stored one by one."""
     monkeypatch.setattr(candle_entries, "PART", 64)
-    monkeypatch.setattr(log_appends, "PARTS", 1)
+    monkeypatch.setattr(log_appends, "MAX_PARTS_PER_TRANSACTION", 1)
 
 
 @pytest.fixture

@@ -55,9 +55,6 @@ async def store_batches(
 
     `record` gets the batches in the order of the file, each once all of its parts are committed, and the seconds that it
     took. If one transaction fails, the others are rolled back. If the file can't be read on, those of the rows before end.
-
-    Raises:
-        CommandFailed: The file can't be read, or a trade is rejected by a constraint of the database.
     """
     turns = [asyncio.Lock() for _ in connections]  # locks are fair, so parts keep the order of the file on each connection
     running = asyncio.Semaphore(min(len(connections), 2))  # batches in memory, besides the one that is read
