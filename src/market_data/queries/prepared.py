@@ -193,11 +193,14 @@ def _numbered(statement: str) -> tuple[bytes, Sequence[str]]:
 
 
 async def fetch(
-    connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any]
+    connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, which the connection keeps prepared. It has no `%` except in named parameters."""
-    if isinstance(connection, PreparingConnection) and connection.may_prepare(statement):
+    """Return the rows of a statement, which the connection keeps prepared. It has no `%` except in named parameters.
+
+    With `prepare=False`, it is planned for these parameters.
+    """
+    if prepare and isinstance(connection, PreparingConnection) and connection.may_prepare(statement):
         return await connection.fetch(statement, parameters)
     cursor = connection.cursor(binary=True)
-    await cursor.execute(statement, parameters, prepare=True)
+    await cursor.execute(statement, parameters, prepare=prepare)
     return await cursor.fetchall()
