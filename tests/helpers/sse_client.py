@@ -10,6 +10,13 @@ from typing import Any, NamedTuple
 import httpx
 from helpers.service import eventually
 
+from market_data.telemetry.metrics import STREAM_CLIENTS
+
+
+def connected_clients() -> float:
+    """Return how many clients have streams of services of this process."""
+    return STREAM_CLIENTS.labels("sse")._value.get()
+
 
 class Event(NamedTuple):
     id: str

@@ -11,6 +11,8 @@ import jsonschema_rs
 import pytest
 from helpers.api_keys import bearer, store_key
 from helpers.renames import FACEBOOK, FUND, add, rename, wait_for_names
+from helpers.service import eventually
+from helpers.sse_client import connected_clients
 from helpers.support import Connection, create_patient_app, serving, store, trade
 from litestar.testing import TestClient
 
@@ -110,6 +112,12 @@ def address(base: str, known: Connection) -> str:
     """URL of a service with AAPL and MSFT, both without trades."""
     assert known
     return base
+
+
+@pytest.fixture
+def no_clients() -> None:
+    """Streams of earlier tests end some time after their clients have left, and count as connected until then."""
+    eventually(lambda: connected_clients() == 0)
 
 
 @pytest.fixture

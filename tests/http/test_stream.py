@@ -11,17 +11,13 @@ import httpx
 import pytest
 from helpers.raw_http import connect, read_all, read_until, request
 from helpers.service import eventually
-from helpers.sse_client import Events, listening, next_trade, open_raw
+from helpers.sse_client import Events, connected_clients, listening, next_trade, open_raw
 from helpers.support import Connection, create_patient_app, current_trade, now_within_minute, serving, store, trade
 
 from market_data.settings import Settings
 from market_data.streaming import clients, hub
 from market_data.streaming.recent_rows import RecentRows
-from market_data.telemetry.metrics import STREAM_CLIENTS, STREAM_DROPPED
-
-
-def connected_clients() -> float:
-    return STREAM_CLIENTS.labels("sse")._value.get()
+from market_data.telemetry.metrics import STREAM_DROPPED
 
 
 def test_trade_event_has_the_fields_of_trades(address: str, connection: Connection):
@@ -214,22 +210,22 @@ def test_heartbeats_are_sent_without_events(settings: Settings, monkeypatch: pyt
         assert [events.any().name for _ in range(3)] == ["heartbeat"] * 3
 
 
+@pytest.mark.usefixtures("no_clients")
 def test_disconnected_client_is_removed_at_once(address: str):
-    before = connected_clients()
     with listening(address), listening(address):
-        assert connected_clients() == before + 2
-    eventually(lambda: connected_clients() == before, 5)
+        assert connected_clients() == 2
+    eventually(lambda: connected_clients() == 0, 5)
 
 
+@pytest.mark.usefixtures("no_clients")
 def test_client_that_closes_its_side_is_removed_at_once(address: str):
-    before = connected_clients()
     with connect(address) as client:
         client.sendall(request("/stream"))
         read_until(client, b"event: heartbeat")
-        assert connected_clients() == before + 1
+        assert connected_clients() == 1
         client.shutdown(socket.SHUT_WR)
         assert b"event: bye" not in read_all(client)
-    eventually(lambda: connected_clients() == before, 5)
+    eventually(lambda: connected_clients() == 0, 5)
 
 
 def test_http_1_0_gets_events_without_chunk_sizes(address: str):
@@ -301,16 +297,16 @@ def read_to_the_end(client: socket.socket) -> str:
     return text.decode()
 
 
+@pytest.mark.usefixtures("no_clients")
 def test_thousand_clients_of_one_worker_get_every_event_once(address: str, connection: Connection):
     """200 clients subscribe to a traded symbol, 800 to an idle one."""
     asyncio.run(_thousand(address, connection))
 
 
 async def _thousand(address: str, connection: Connection) -> None:
-    before = connected_clients()
     busy = [await open_raw(address, "AAPL") for _ in range(200)]
     idle = [await open_raw(address, "MSFT") for _ in range(800)]
-    assert connected_clients() == before + 1000
+    assert connected_clients() == 1000
     for price in range(50):
         await asyncio.to_thread(store, connection, current_trade(f"{price + 1}"))
     for stream in busy:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from helpers.service import eventually
-from helpers.sse_client import listening
+from helpers.sse_client import connected_clients, listening
 from helpers.support import Connection, create_patient_app, current_trade, serving, store
 
 from market_data.middleware import stream_starts
@@ -16,11 +16,6 @@ from market_data.server.http_protocol import HttpProtocol
 from market_data.settings import Settings
 from market_data.streaming import symbol_check
 from market_data.streaming.clients import Client
-from market_data.telemetry.metrics import STREAM_CLIENTS
-
-
-def connected_clients() -> float:
-    return STREAM_CLIENTS.labels("sse")._value.get()
 
 
 async def begin(address: str, symbol: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -60,25 +55,24 @@ def test_clients_of_many_symbols_share_the_check_of_their_symbols(
     assert statements < 200
 
 
+@pytest.mark.usefixtures("no_clients")
 def test_clients_that_leave_before_their_stream_starts_are_forgotten_and_the_others_are_served(
     address: str, connection: Connection
 ):
-    before = connected_clients()
-
     async def run() -> None:
         streams = await asyncio.gather(*(begin(address, "AAPL") for _ in range(200)))
         for _, writer in streams[::2]:
             writer.transport.abort()
         staying = streams[1::2]
         await asyncio.gather(*(reader.readuntil(b"event: heartbeat") for reader, _ in staying))
-        await asyncio.to_thread(eventually, lambda: connected_clients() == before + 100)
+        await asyncio.to_thread(eventually, lambda: connected_clients() == 100)
         await asyncio.to_thread(store, connection, current_trade("7"))
         await asyncio.gather(*(reader.readuntil(b'"price":7,') for reader, _ in staying))
         for _, writer in staying:
             writer.close()
 
     asyncio.run(asyncio.wait_for(run(), 30))
-    eventually(lambda: connected_clients() == before)
+    eventually(lambda: connected_clients() == 0)
 
 
 def test_ended_stream_leaves_nothing_to_the_garbage_collection(settings: Settings, monkeypatch: pytest.MonkeyPatch):
