@@ -11,7 +11,7 @@ from filled import DAY, START, SYMBOLS
 from market_data.database.pool import Database
 from market_data.models import CandleList, LatestPrice, TradeList
 from market_data.queries.candles import CandleRange, read_candles
-from market_data.queries.latest_prices import read_latest_price
+from market_data.queries.latest_prices import read_each_latest_price
 from market_data.queries.snapshots import Snapshots, read_snapshots
 from market_data.queries.trades import TradeRange, read_trades
 
@@ -31,7 +31,7 @@ def _latest(name: str, symbols: list[str]) -> Case:
     turns = cycle(symbols)
 
     async def read(database: Database) -> LatestPrice:
-        (latest,), _ = await database.read(read_latest_price, next(turns))
+        (latest,), _ = await database.read_batched(read_each_latest_price, next(turns))
         return latest
 
     return Case(name, [f"/price/latest?symbol={symbol}" for symbol in symbols], read)

@@ -14,7 +14,7 @@ from growth_history import START
 from market_data.api.http.handlers import encode
 from market_data.database.connection import Connection, connect
 from market_data.queries.candles import CandleRange, read_candles
-from market_data.queries.latest_prices import read_latest_price, read_latest_prices
+from market_data.queries.latest_prices import read_each_latest_price, read_latest_prices
 from market_data.queries.trades import TradeRange, read_trades
 
 DAY = timedelta(days=1)
@@ -51,7 +51,7 @@ Call = Callable[[Connection, str, Places], Awaitable[object]]
 
 
 async def _latest(connection: Connection, symbol: str, _: Places) -> bytes:
-    return encode((await read_latest_price(connection, symbol)).prices)
+    return encode((await read_each_latest_price(connection, [symbol]))[symbol].prices)
 
 
 async def _all_latest(connection: Connection, _: str, __: Places) -> bytes:

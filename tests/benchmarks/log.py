@@ -21,7 +21,7 @@ import psycopg
 from filled import new_database
 
 from market_data.database import migrations
-from market_data.queries.latest_prices import read_latest_price
+from market_data.queries.latest_prices import read_each_latest_price
 from market_data.settings import Settings
 from market_data.transparency.auditor import Auditor
 from market_data.transparency.writer import LogWriter
@@ -55,7 +55,7 @@ async def _write(connection: psycopg.AsyncConnection, number: int) -> object:
 
 
 async def _read(connection: psycopg.AsyncConnection, _: int) -> object:
-    return await read_latest_price(connection, "S1")
+    return await read_each_latest_price(connection, ["S1"])
 
 
 async def _client(database_url: str, operation: Operation, load: Load, until: float, times: list[float]) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 from market_data.queries.candles import CANDLE_BOUND, CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES, Fill
 from market_data.queries.intervals import INTERVALS, WEEK_START
-from market_data.queries.latest_prices import ALL_LATEST_PRICES, LAST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
+from market_data.queries.latest_prices import ALL_LATEST_PRICES, EACH_LATEST_PRICE, LAST_PRICES, SOME_LATEST_PRICES
 from market_data.queries.row_pages import Order
 from market_data.queries.snapshots import snapshot_parameters, snapshots_statement
 from market_data.queries.status import NEWEST_TRADE, TRADE_TOTALS
@@ -239,7 +239,7 @@ def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(plan
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (LATEST_PRICE, {"symbol": "MSFT"}),
+        (EACH_LATEST_PRICE, {"symbols": SYMBOLS}),
         (ALL_LATEST_PRICES, {}),
         (SOME_LATEST_PRICES, {"symbols": SYMBOLS}),
         (LAST_PRICES, {"symbols": SYMBOLS}),

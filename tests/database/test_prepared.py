@@ -126,12 +126,29 @@ def test_the_name_after_a_failed_read_is_that_of_the_next_one(database_url: str)
     assert with_connection(database_url, read) == [("second",)]
 
 
+def test_only_prepared_statements_keep_a_plan_for_all_parameters(database_url: str):
+    statement = "SELECT current_setting('plan_cache_mode')"
+
+    async def read(connection: Connection) -> list[Any]:
+        found = await fetch(connection, statement, {})
+        found += await fetch(connection, statement, {}, prepare=False)
+        found += await fetch(connection, statement, {})
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 0})
+        async with connection.transaction():
+            found += await fetch(connection, statement, {})
+        return found
+
+    assert with_connection(database_url, read) == [("force_generic_plan",), ("auto",), ("force_generic_plan",), ("auto",)]
+
+
 def test_further_statements_take_a_cursor(database_url: str):
     async def read(connection: Connection) -> list[Any]:
         names = [f"c{number}" for number in range(MAX_STATEMENTS + 2)]
         statements: Any = [f"SELECT %(number)s::int AS {name}" for name in names]
         found = [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
-        assert [connection.may_prepare(statement) for statement in statements] == [True] * MAX_STATEMENTS + [False] * 2
+        prepared = MAX_STATEMENTS - 1  # and the one that sets the connection up
+        assert [connection.may_prepare(statement) for statement in statements] == [True] * prepared + [False] * 3
         return found
 
     assert with_connection(database_url, read) == [[(number,)] for number in range(MAX_STATEMENTS + 2)]

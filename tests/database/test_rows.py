@@ -13,7 +13,7 @@ from market_data.models import Candle, FilledCandle, LatestPrice, Symbol, Trade
 from market_data.queries.candles import CANDLES
 from market_data.queries.gapfilled_candles import GAPFILLED_CANDLES
 from market_data.queries.intervals import WEEK_START
-from market_data.queries.latest_prices import ALL_LATEST_PRICES, LATEST_PRICE, SOME_LATEST_PRICES
+from market_data.queries.latest_prices import ALL_LATEST_PRICES, EACH_LATEST_PRICE, SOME_LATEST_PRICES
 from market_data.queries.symbols import SYMBOLS
 from market_data.queries.trades import TRADES
 
@@ -46,7 +46,11 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
 
 @pytest.mark.parametrize(
     ("statement", "parameters"),
-    [(LATEST_PRICE, {"symbol": "AAPL"}), (ALL_LATEST_PRICES, ()), (SOME_LATEST_PRICES, {"symbols": ["AAPL", "MSFT"]})],
+    [
+        (EACH_LATEST_PRICE, {"symbols": ["AAPL"]}),
+        (ALL_LATEST_PRICES, ()),
+        (SOME_LATEST_PRICES, {"symbols": ["AAPL", "MSFT"]}),
+    ],
 )
 def test_columns_of_latest_prices_are_the_fields_in_order(connection: Connection, statement: LiteralString, parameters: Any):
     columns = connection.execute(statement, parameters).description or []

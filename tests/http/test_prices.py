@@ -65,11 +65,14 @@ def test_similar_symbols_are_not_confused(client: TestClient, connection: Connec
 
 
 def test_coalesced_requests_see_trades_stored_before_them(client: TestClient, connection: Connection):
-    store(connection, trade(0, "1"))
+    symbols = ("AAPL", "MSFT", "NVDA")
+    store(connection, *(trade(0, "1", symbol=symbol) for symbol in symbols))
 
     def store_and_read(seconds: int) -> bool:
-        store(connection, trade(seconds, str(seconds)))
-        return client.get("/price/latest?symbol=AAPL").json()["price"] >= seconds
+        symbol = symbols[seconds % len(symbols)]
+        store(connection, trade(seconds, str(seconds), symbol=symbol))
+        answer = client.get(f"/price/latest?symbol={symbol}").json()
+        return answer["symbol"] == symbol and answer["price"] >= seconds
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(store_and_read, range(2, 50)))

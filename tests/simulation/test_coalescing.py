@@ -6,9 +6,10 @@ from random import Random
 
 from helpers.simulation.loop import run_schedules
 
-from market_data.database.coalescing import RequestCoalescer
+from market_data.database.coalescing import RequestBatcher
 
-KEYS = ("AAPL", "MSFT")
+KEYS = ("prices", "trades")
+ITEMS = ("AAPL", "MSFT", "NVDA")
 MAX_RUN_SECONDS = 1.0
 
 
@@ -26,8 +27,9 @@ class Reader:
         self.started: Counter[str] = Counter()
         self.running: set[str] = set()
 
-    async def read(self, key: str) -> tuple[str, int]:
+    async def read(self, key: str, items: tuple[str, ...]) -> dict[str, tuple[str, str, int]]:
         assert key not in self.running, "two runs for one key at the same time"
+        assert len(items) == len(set(items)) > 0
         self.running.add(key)
         self.started[key] += 1
         run = self.started[key]
@@ -37,22 +39,22 @@ class Reader:
             self.running.discard(key)
         if self.random.random() < 0.2:
             raise RunFailed(run)
-        return key, run
+        return {item: (key, item, run) for item in items}
 
 
-async def call(coalescer: RequestCoalescer[str], reader: Reader, results: Counter[str]) -> None:
+async def call(batcher: RequestBatcher[str], reader: Reader, results: Counter[str]) -> None:
     """Make a call at a random time; some calls give up before they have a result."""
     random, loop = reader.random, asyncio.get_running_loop()
     await asyncio.sleep(random.uniform(0, 6))
-    key = random.choice(KEYS)
+    key, item = random.choice(KEYS), random.choice(ITEMS)
     before, began = reader.started[key], loop.time()
-    waiting = asyncio.create_task(coalescer.get(key))
+    waiting = asyncio.create_task(batcher.get(key, item))
     await asyncio.sleep(0)
     if random.random() < 0.3:
         await asyncio.sleep(random.uniform(0, MAX_RUN_SECONDS))
         waiting.cancel()
     try:
-        answered_key, run = await waiting
+        *answered, run = await waiting
     except asyncio.CancelledError:
         results["cancelled"] += 1
     except RunFailed as error:
@@ -60,7 +62,7 @@ async def call(coalescer: RequestCoalescer[str], reader: Reader, results: Counte
         assert error.run >= before, "an error of a run that had ended before the call"  # noqa: PT017 - expected of some calls
     else:
         results["answered"] += 1
-        assert answered_key == key
+        assert answered == [key, item]
         assert run > before, "a result of a run that had started before the call"
     assert loop.time() - began <= 2 * MAX_RUN_SECONDS + 0.001, "waited for more than the current and the next run"
 
@@ -70,12 +72,12 @@ def test_each_waiter_gets_a_result_that_is_not_older_than_its_call():
 
     async def scenario(random: Random) -> None:
         reader = Reader(random)
-        coalescer = RequestCoalescer(reader.read)
+        batcher = RequestBatcher(reader.read)
         async with asyncio.timeout(60), asyncio.TaskGroup() as calls:
             for _ in range(30):
-                calls.create_task(call(coalescer, reader, results))
+                calls.create_task(call(batcher, reader, results))
         await asyncio.sleep(2 * MAX_RUN_SECONDS)
-        assert coalescer._waiters == {}, "entries of keys without waiters remain"
+        assert batcher._waiters == {}, "entries of keys without waiters remain"
 
     run_schedules(scenario, 300)
     assert min(results[outcome] for outcome in ("cancelled", "failed", "answered")) > 0
@@ -84,11 +86,11 @@ def test_each_waiter_gets_a_result_that_is_not_older_than_its_call():
 def test_a_stop_ends_all_waiters_and_later_calls_do_not_wait_for_them():
     async def scenario(random: Random) -> None:
         reader = Reader(random)
-        coalescer = RequestCoalescer(reader.read)
+        batcher = RequestBatcher(reader.read)
         results: Counter[str] = Counter()
-        calls = [asyncio.create_task(call(coalescer, reader, results)) for _ in range(20)]
+        calls = [asyncio.create_task(call(batcher, reader, results)) for _ in range(20)]
         await asyncio.sleep(random.uniform(0, 6))
-        await coalescer.stop()
+        await batcher.stop()
         async with asyncio.timeout(10):
             await asyncio.gather(*calls)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from market_data.database.coalescing import RequestCoalescer
+from market_data.database.coalescing import RequestBatcher, RequestCoalescer
 
 
 class Runs:
@@ -61,6 +61,23 @@ def test_other_keys_run_concurrently():
         await coalescer.stop()
 
     run_scenario(scenario)
+
+
+def test_a_run_gets_each_item_that_waits_once():
+    async def scenario() -> None:
+        runs: list[tuple[str, tuple[str, ...]]] = []
+
+        async def read(key: str, items: tuple[str, ...]) -> dict[str, str]:
+            runs.append((key, items))
+            await asyncio.sleep(0)
+            return {item: f"{item} of run {len(runs)}" for item in items}
+
+        batcher = RequestBatcher(read)
+        results = await asyncio.gather(*(batcher.get("prices", item) for item in ("AAPL", "MSFT", "MSFT")))
+        assert results == ["AAPL of run 1", "MSFT of run 1", "MSFT of run 1"]
+        assert runs == [("prices", ("AAPL", "MSFT"))]
+
+    asyncio.run(scenario())
 
 
 def test_all_waiters_get_the_error_and_the_next_call_runs_again():

@@ -23,7 +23,7 @@ from market_data.api.http.past import caching_of, find_version, version_headers
 from market_data.api.http.range_requests import RangeRequests
 from market_data.errors import NotFound
 from market_data.models import LatestPrice, PriceList, SnapshotList
-from market_data.queries.latest_prices import read_latest_price, read_latest_prices
+from market_data.queries.latest_prices import read_each_latest_price, read_latest_prices
 from market_data.queries.snapshots import read_snapshots
 
 
@@ -49,7 +49,7 @@ async def latest_price(
         past = await find_version(request, as_of)
         found = await read_source(request).read_coalesced(read_latest_prices, (key,), past, adjustment)
     else:
-        found = await read_source(request).read_coalesced(read_latest_price, key)
+        found = await read_source(request).read_batched(read_each_latest_price, key)
     if not found.prices:
         await require_symbol(request, key)
         raise NotFound(

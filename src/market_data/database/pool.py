@@ -5,7 +5,7 @@ A server that restarts leaves dead connections in the pool, so a read that loses
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
@@ -13,7 +13,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from market_data.database.coalescing import RequestCoalescer
+from market_data.database.coalescing import RequestBatcher, RequestCoalescer
 from market_data.database.connection import (
     MAX_NAME_BYTES,
     Connection,
@@ -29,6 +29,7 @@ from market_data.queries.wal import read_lsn
 from market_data.settings import Settings
 from market_data.telemetry.logging import REQUEST_ID, ThrottledWarning
 
+K = TypeVar("K", bound=Hashable)
 P = ParamSpec("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -95,6 +96,7 @@ class Database:
         self._average_use_seconds = 0.0
         self._rejections = ThrottledWarning(logger)
         self._coalescer = RequestCoalescer(self._read_for_all)
+        self._batcher = RequestBatcher(self._read_items)
 
     async def __aenter__(self) -> Self:
         await self._pool.open(wait=False)
@@ -102,6 +104,7 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self._coalescer.stop()
+        await self._batcher.stop()
         await self._pool.close(CLOSE_SECONDS)
         for connection in self._take_kept():
             await self._pool.putconn(connection)  # closes it
@@ -131,6 +134,13 @@ class Database:
     async def _read_for_all(self, call: tuple[Any, ...]) -> Any:
         query, *args = call
         return await self._read(self._name, lambda connection: query(connection, *args))
+
+    async def read_batched(self, query: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, T]]], item: K) -> T:
+        """Run `read` once for the items of all concurrent calls, as `read_coalesced`. The query returns results by item."""
+        return await self._batcher.get(query, item)
+
+    async def _read_items(self, query: Callable[..., Any], items: tuple[Any, ...]) -> Mapping[Any, Any]:
+        return await self._read(self._name, lambda connection: query(connection, items))
 
     async def write(
         self, statement: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs

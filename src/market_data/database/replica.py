@@ -7,7 +7,7 @@ more than `MAX_LAG_SECONDS` behind, its reads go to the primary.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from math import nan
 from typing import Concatenate, ParamSpec, Self, TypeVar, TypeVarTuple
 
@@ -23,6 +23,7 @@ from market_data.settings import Settings
 from market_data.tasks import cancel_and_wait
 from market_data.telemetry import metrics
 
+K = TypeVar("K", bound=Hashable)
 P = ParamSpec("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -138,3 +139,7 @@ class ReplicaReads:
     async def read_coalesced(self, query: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
         """Read as `Database.read_coalesced`."""
         return await self._replica.read_with_fallback(self._lsn, lambda database: database.read_coalesced(query, *args))
+
+    async def read_batched(self, query: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, T]]], item: K) -> T:
+        """Read as `Database.read_batched`."""
+        return await self._replica.read_with_fallback(self._lsn, lambda database: database.read_batched(query, item))

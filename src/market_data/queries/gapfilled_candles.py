@@ -22,6 +22,7 @@ from market_data.queries.candles import (
 )
 from market_data.queries.intervals import INTERVALS, LENGTHS, STORED, WEEK_START
 from market_data.queries.past import AsOf, candles_of, now_of, parameters_of, settled_version_of, version_of
+from market_data.queries.prepared import fetch
 from market_data.queries.row_pages import (
     BEGINNING,
     ROW_FORMATS,
@@ -160,13 +161,11 @@ async def read_gapfilled_candles(
         return limited_to(first, page_from_rows(row_format, columns, None, 0, limit))
     past, adjustment = parameters_of(candles.as_of), adjustment_parameters(candles.adjustment)
     parameters = {"symbol": candles.symbol, "start": start, "end": end, **past, **adjustment}
-    cursor = connection.cursor(binary=True)
     fill = candles.fill or "null"
     statement = GAPFILLED_CANDLES[bool(past), interval, fill, candles.order, row_format]
     if adjustment:
         statement = _adjusted_statement(interval, fill, candles.order, row_format, past=bool(past))
-    await cursor.execute(statement, parameters, prepare=True)
-    ((rows, count, stored, settled, state, closes, version),) = await cursor.fetchall()
+    ((rows, count, stored, settled, state, closes, version),) = await fetch(connection, statement, parameters)
     # The prices of empty buckets may depend on a candle before the range.
     page = page_from_rows(
         row_format,

@@ -2,6 +2,11 @@
 
 For one row of `latest_trades`, still with psycopg's own `wait`: a cursor takes 56 µs of the worker's processor time,
 this 31, and asyncpg 19. Together with the statement that sets the `application_name`, 107 and 34: both are sent at once.
+
+Their plans are kept for all parameters. By default, PostgreSQL would plan most of them each time, because chunks that are
+excluded only when a statement runs count as read. On a server with a year of five symbols, 60 candles of a minute took 0.5
+to 1.0 ms instead of 1.4, of an hour 0.5 to 0.8 instead of 1.9 to 3.0, and five snapshots 10 instead of 50; with ten years,
+in 522 chunks of trades, 1.5 to 1.7 instead of 1.3, 1.9 instead of 3.4, and 26 instead of 91.
 """
 
 import asyncio
@@ -9,7 +14,7 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar
+from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
@@ -20,9 +25,16 @@ from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
-SET_APPLICATION_NAME: LiteralString = "SELECT set_config('application_name', %(name)s, false)"
+SET_UP: LiteralString = """
+    SELECT
+        set_config('application_name', coalesce(%(name)s, current_setting('application_name')), false),
+        set_config('plan_cache_mode', %(plans)s, false)
+"""
 
 R = TypeVar("R")
+
+Plans = Literal["auto", "force_generic_plan"]
+"""A `plan_cache_mode`: plans that the server chooses, or one for all parameters of a prepared statement."""
 
 Call: TypeAlias = tuple[bytes, Sequence[Any], Sequence[Format] | None, int]
 """Call of a prepared statement: the arguments of `PGconn.send_query_prepared`."""
@@ -34,13 +46,16 @@ PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
 class PreparingConnection(AsyncConnection[Any]):
-    """A psycopg connection that keeps statements prepared, and sets the `application_name` along with them."""
+    """A psycopg connection that keeps statements and their plans, and sets the `application_name` along with them."""
 
     name: str | None = None
     """The `application_name` on the server; None if it is unknown."""
 
     wanted_name: str | None = None
     """The `application_name` under which the next statement must run; None for any."""
+
+    plans: Plans | None = "auto"
+    """The server's `plan_cache_mode`; None if it is unknown."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,14 +67,13 @@ class PreparingConnection(AsyncConnection[Any]):
         self._transformer = Transformer(self)
 
     async def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:  # noqa: ASYNC109 - psycopg's
-        """Run an operation of psycopg, after the statement that sets the `application_name`, if another one is wanted."""
-        if self._has_other_name:
-            await self._repeated(self._set_name)
+        """Run an operation of psycopg, after the statement that sets up the connection, if it is needed."""
+        if self._lacks("auto"):
+            await self._repeated(self._set_up)
         return await super().wait(gen, interval, timeout)
 
-    @property
-    def _has_other_name(self) -> bool:
-        return self.wanted_name is not None and self.wanted_name != self.name
+    def _lacks(self, plans: Plans) -> bool:
+        return plans != self.plans or (self.wanted_name is not None and self.wanted_name != self.name)
 
     def may_prepare(self, statement: LiteralString) -> bool:
         """Return False if the statement must take a cursor.
@@ -94,36 +108,36 @@ class PreparingConnection(AsyncConnection[Any]):
             self._statements.clear()
             return await operation()
 
-    async def _set_name(self) -> None:
-        wanted, self.name = self.wanted_name, None
-        self.pgconn.send_query_prepared(*await self._prepare(SET_APPLICATION_NAME, {"name": wanted}))
+    async def _set_up(self) -> None:
+        wanted, self.name, self.plans = self.wanted_name, None, None
+        self.pgconn.send_query_prepared(*await self._prepare(SET_UP, {"name": wanted, "plans": "auto"}))
         _result_of(await self._complete(execute(self.pgconn)))
-        self.name = wanted
+        self.name, self.plans = wanted, "auto"
 
     async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any]) -> PGresult:
         call = await self._prepare(statement, parameters)
-        if self._has_other_name:
-            return await self._execute_named(call)
+        if self._lacks("force_generic_plan"):
+            return await self._set_up_and_execute(call)
         self.pgconn.send_query_prepared(*call)
         return _result_of(await self._complete(execute(self.pgconn)))
 
-    async def _execute_named(self, call: Call) -> PGresult:
-        """Set the wanted `application_name` and execute a statement in one round trip and one transaction."""
-        wanted, self.name = self.wanted_name, None
-        naming = await self._prepare(SET_APPLICATION_NAME, {"name": wanted})
+    async def _set_up_and_execute(self, call: Call) -> PGresult:
+        """Set up the connection and execute a statement in one round trip and one transaction."""
+        wanted, self.name, self.plans = self.wanted_name, None, None
+        setting_up = await self._prepare(SET_UP, {"name": wanted, "plans": "force_generic_plan"})
         try:
             self.pgconn.enter_pipeline_mode()
-            self.pgconn.send_query_prepared(*naming)
+            self.pgconn.send_query_prepared(*setting_up)
             self.pgconn.send_query_prepared(*call)
             self.pgconn.pipeline_sync()
-            named, results = await self._complete(_two_results(self.pgconn))
+            set_up, results = await self._complete(_two_results(self.pgconn))
             self.pgconn.exit_pipeline_mode()
         except BaseException:
             self.pgconn.finish()  # the results still to come are unknown
             raise
-        _result_of(named)
-        result = _result_of(results)  # an error rolls the name back
-        self.name = wanted
+        _result_of(set_up)
+        result = _result_of(results)  # an error rolls the settings back
+        self.name, self.plans = wanted, "force_generic_plan"
         return result
 
     async def _prepare(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
@@ -195,9 +209,9 @@ def _numbered(statement: str) -> tuple[bytes, Sequence[str]]:
 async def fetch(
     connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, which the connection keeps prepared. It has no `%` except in named parameters.
+    """Return the rows of a statement, which the connection keeps prepared, with its plan.
 
-    With `prepare=False`, it is planned for these parameters.
+    It has no `%` except in named parameters. With `prepare=False`, it is planned for these parameters.
     """
     if prepare and isinstance(connection, PreparingConnection) and connection.may_prepare(statement):
         return await connection.fetch(statement, parameters)

@@ -87,12 +87,17 @@ def json_members(columns: Columns) -> LiteralString:
     for column in columns:
         if column.is_rarely_false:
             members += f" || CASE WHEN {column.sql} THEN '' ELSE ',\"{column.name}\":false' END"
-    return members
+    return _with_joined_literals(members)
 
 
 def json_object(columns: Columns) -> LiteralString:
     """Return the SQL expression of a JSON object."""
-    return f"'{{' || {json_members(columns)} || '}}'"
+    return _with_joined_literals(f"'{{' || {json_members(columns)} || '}}'")
+
+
+def _with_joined_literals(concatenation: LiteralString) -> LiteralString:
+    """Return a concatenation with one literal in the place of adjacent ones: each `||` copies all that is before it."""
+    return concatenation.replace("' || '", "")
 
 
 def _element(column: Column) -> LiteralString:

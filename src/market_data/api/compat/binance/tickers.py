@@ -32,7 +32,7 @@ from market_data.api.http.consistency import read_source
 from market_data.api.http.handlers import encode, json_response
 from market_data.api.http.past import version_headers
 from market_data.models import doc
-from market_data.queries.latest_prices import read_latest_price
+from market_data.queries.latest_prices import read_each_latest_price
 from market_data.queries.row_pages import digits_of
 from market_data.trade_validation import shown
 
@@ -93,7 +93,7 @@ async def binance_price_ticker(
     chosen, is_single = read_selection(symbol, symbols)
     source = read_source(request)
     if is_single and chosen:
-        found = await source.read(read_latest_price, await key_of(request, chosen[0]))
+        found = await source.read_batched(read_each_latest_price, await key_of(request, chosen[0]))
         found = found._replace(prices=[replace(each, symbol=chosen[0]) for each in found.prices])
     else:
         found = await read_prices(request, chosen)
@@ -194,7 +194,7 @@ async def binance_depth(
 )
 async def binance_average_price(request: Request[Any, Any, Any], symbol: SymbolQuery = None) -> ASGIResponse:
     name = read_symbol(symbol)
-    latest = (await read_source(request).read(read_latest_price, await key_of(request, name))).prices
+    latest = (await read_source(request).read_batched(read_each_latest_price, await key_of(request, name))).prices
     if not latest:
         await require_known(request, [name])
         return json_response(AveragePrice(AVERAGE_MINUTES, "0", 0), NO_STORE)
