@@ -239,7 +239,7 @@ def test_gapfilled_page_reads_its_buckets_and_at_most_one_close_before_them(plan
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (EACH_LATEST_PRICE, {"symbols": SYMBOLS}),
+        (EACH_LATEST_PRICE, {"symbols": ",".join(SYMBOLS)}),
         (ALL_LATEST_PRICES, {}),
         (SOME_LATEST_PRICES, {"symbols": SYMBOLS}),
         (LAST_PRICES, {"symbols": SYMBOLS}),

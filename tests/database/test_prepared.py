@@ -36,9 +36,10 @@ async def roll_back(connection: Connection) -> None:
             await connection.execute("SELECT 1 / 0")
 
 
-def test_rows_are_those_of_a_cursor(database_url: str):
+@pytest.mark.parametrize("prepare", [True, False])
+def test_rows_are_those_of_a_cursor(database_url: str, prepare: bool):
     async def read(connection: Connection) -> tuple[Any, Any]:
-        rows = [await fetch(connection, VALUES, PARAMETERS | {"count": count}) for count in (3, 100_000, 0)]
+        rows = [await fetch(connection, VALUES, PARAMETERS | {"count": count}, prepare=prepare) for count in (3, 100_000, 0)]
         cursor = connection.cursor(binary=True)
         others = [
             await (await cursor.execute(VALUES, PARAMETERS | {"count": count})).fetchall() for count in (3, 100_000, 0)
@@ -61,12 +62,13 @@ def test_an_error_leaves_the_connection_usable(database_url: str):
     assert with_connection(database_url, read) == [(3,)]
 
 
-def test_the_statement_runs_under_the_wanted_name(database_url: str):
+@pytest.mark.parametrize("prepare", [True, False])
+def test_the_statement_runs_under_the_wanted_name(database_url: str, prepare: bool):
     async def read(connection: Connection) -> list[str]:
         shown: list[str] = []
         for name in ("first", "second", "second"):
             connection.wanted_name = name
-            ((found,),) = await fetch(connection, "SELECT current_setting('application_name')", {})
+            ((found,),) = await fetch(connection, "SELECT current_setting('application_name')", {}, prepare=prepare)
             shown.append(found)
         connection.wanted_name = "with a cursor"
         cursor = await connection.execute("SELECT current_setting('application_name')")
@@ -148,7 +150,7 @@ def test_further_statements_take_a_cursor(database_url: str):
         statements: Any = [f"SELECT %(number)s::int AS {name}" for name in names]
         found = [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
         prepared = MAX_STATEMENTS - 1  # and the one that sets the connection up
-        assert [connection.may_prepare(statement) for statement in statements] == [True] * prepared + [False] * 3
+        assert [connection.may_fetch(statement, prepare=True) for statement in statements] == [True] * prepared + [False] * 3
         return found
 
     assert with_connection(database_url, read) == [[(number,)] for number in range(MAX_STATEMENTS + 2)]

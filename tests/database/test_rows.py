@@ -47,7 +47,7 @@ def test_columns_of_symbols_are_the_fields_in_order_and_type(connection: Connect
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (EACH_LATEST_PRICE, {"symbols": ["AAPL"]}),
+        (EACH_LATEST_PRICE, {"symbols": "AAPL"}),
         (ALL_LATEST_PRICES, ()),
         (SOME_LATEST_PRICES, {"symbols": ["AAPL", "MSFT"]}),
     ],

@@ -16,7 +16,8 @@ from market_data.queries.row_pages import Connection, exact_number
 
 COLUMNS = "symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time"
 LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades"
-EACH_LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = ANY (%(symbols)s)"
+# Of a text, because psycopg takes 4 µs for a list. Symbols contain no comma.
+EACH_LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = ANY (string_to_array(%(symbols)s, ','))"
 # The version is in the first row, which has no symbol: there may be no other.
 VERSION_ROW = f"SELECT {VERSION} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time"
 # Sorted, not read in the order of the index, from which rows drift away as trades arrive while a long transaction runs: of
@@ -63,9 +64,10 @@ class LatestPrices(NamedTuple):
 
 async def read_each_latest_price(connection: Connection, symbols: Sequence[str]) -> Mapping[str, LatestPrices]:
     """Return the newest trade of each symbol; no price, and the version 0, for one without a trade."""
-    rows = await fetch(connection, EACH_LATEST_PRICE, {"symbols": list(symbols)})
-    without_trade = dict.fromkeys(symbols, LatestPrices([], 0))
-    return without_trade | {symbol: LatestPrices([_latest_price(symbol, *row)], version) for version, symbol, *row in rows}
+    found = dict.fromkeys(symbols, LatestPrices([], 0))
+    for version, symbol, *row in await fetch(connection, EACH_LATEST_PRICE, {"symbols": ",".join(symbols)}):
+        found[symbol] = LatestPrices([_latest_price(symbol, *row)], version)
+    return found
 
 
 async def read_latest_prices(

@@ -1,19 +1,20 @@
-"""Prepared statements without a cursor, for the reads that clients repeat most.
+"""Statements without a cursor, most of them prepared, for the reads that clients repeat most.
 
 For one row of `latest_trades`, still with psycopg's own `wait`: a cursor takes 56 µs of the worker's processor time,
 this 31, and asyncpg 19. Together with the statement that sets the `application_name`, 107 and 34: both are sent at once.
 
-Their plans are kept for all parameters. By default, PostgreSQL would plan most of them each time, because chunks that are
-excluded only when a statement runs count as read. On a server with a year of five symbols, 60 candles of a minute took 0.5
-to 1.0 ms instead of 1.4, of an hour 0.5 to 0.8 instead of 1.9 to 3.0, and five snapshots 10 instead of 50; with ten years,
-in 522 chunks of trades, 1.5 to 1.7 instead of 1.3, 1.9 instead of 3.4, and 26 instead of 91.
+The plan of a prepared statement is kept for all parameters. By default, PostgreSQL would plan most of them each time,
+because chunks that are excluded only when a statement runs count as read. On a server with a year of five symbols, 60
+candles of a minute took 0.5 to 1.0 ms instead of 1.4, of an hour 0.5 to 0.8 instead of 1.9 to 3.0, and five snapshots 10
+instead of 50; with ten years, in 522 chunks of trades, 1.5 to 1.7 instead of 1.3, 1.9 instead of 3.4, and 26 instead of
+91.
 """
 
 import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar
 
 import psycopg
@@ -36,8 +37,8 @@ R = TypeVar("R")
 Plans = Literal["auto", "force_generic_plan"]
 """A `plan_cache_mode`: plans that the server chooses, or one for all parameters of a prepared statement."""
 
-Call: TypeAlias = tuple[bytes, Sequence[Any], Sequence[Format] | None, int]
-"""Call of a prepared statement: the arguments of `PGconn.send_query_prepared`."""
+Call: TypeAlias = Callable[[], None]
+"""Sends a statement with its parameters."""
 
 MAX_STATEMENTS: Final = 100
 """Statements that a connection keeps prepared; further ones take a cursor, for which psycopg has a limit of its own."""
@@ -75,22 +76,24 @@ class PreparingConnection(AsyncConnection[Any]):
     def _lacks(self, plans: Plans) -> bool:
         return plans != self.plans or (self.wanted_name is not None and self.wanted_name != self.name)
 
-    def may_prepare(self, statement: LiteralString) -> bool:
+    def may_fetch(self, statement: LiteralString, *, prepare: bool) -> bool:
         """Return False if the statement must take a cursor.
 
-        Through PgBouncer, with traces, which instrument cursors, beyond `MAX_STATEMENTS`, and in a transaction, where a
-        missing statement could not be prepared again.
+        Through PgBouncer, with traces, which instrument cursors, in a transaction, where a missing statement could not be
+        prepared again, and if it is to be prepared beyond `MAX_STATEMENTS`.
         """
         return (
             self.prepare_threshold is not None
             and self.cursor_factory is AsyncCursor
             and self.pgconn.transaction_status == TransactionStatus.IDLE
-            and (len(self._names) < MAX_STATEMENTS or statement in self._statements)
+            and (not prepare or len(self._names) < MAX_STATEMENTS or statement in self._statements)
         )
 
-    async def fetch(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of a prepared statement, as a cursor with `binary=True` does."""
-        result = await self._repeated(lambda: self._execute(statement, parameters))
+    async def fetch(
+        self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement, as a cursor with `binary=True` does."""
+        result = await self._repeated(lambda: self._execute(statement, parameters, prepare=prepare))
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)
@@ -110,25 +113,27 @@ class PreparingConnection(AsyncConnection[Any]):
 
     async def _set_up(self) -> None:
         wanted, self.name, self.plans = self.wanted_name, None, None
-        self.pgconn.send_query_prepared(*await self._prepare(SET_UP, {"name": wanted, "plans": "auto"}))
+        send_set_up = await self._prepare(SET_UP, {"name": wanted, "plans": "auto"})
+        send_set_up()
         _result_of(await self._complete(execute(self.pgconn)))
         self.name, self.plans = wanted, "auto"
 
-    async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any]) -> PGresult:
-        call = await self._prepare(statement, parameters)
-        if self._lacks("force_generic_plan"):
-            return await self._set_up_and_execute(call)
-        self.pgconn.send_query_prepared(*call)
+    async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool) -> PGresult:
+        call = await self._prepare(statement, parameters) if prepare else self._unprepared(statement, parameters)
+        plans: Plans = "force_generic_plan" if prepare else "auto"
+        if self._lacks(plans):
+            return await self._set_up_and_execute(call, plans)
+        call()
         return _result_of(await self._complete(execute(self.pgconn)))
 
-    async def _set_up_and_execute(self, call: Call) -> PGresult:
+    async def _set_up_and_execute(self, call: Call, plans: Plans) -> PGresult:
         """Set up the connection and execute a statement in one round trip and one transaction."""
         wanted, self.name, self.plans = self.wanted_name, None, None
-        setting_up = await self._prepare(SET_UP, {"name": wanted, "plans": "force_generic_plan"})
+        send_set_up = await self._prepare(SET_UP, {"name": wanted, "plans": plans})
         try:
             self.pgconn.enter_pipeline_mode()
-            self.pgconn.send_query_prepared(*setting_up)
-            self.pgconn.send_query_prepared(*call)
+            send_set_up()
+            call()
             self.pgconn.pipeline_sync()
             set_up, results = await self._complete(_two_results(self.pgconn))
             self.pgconn.exit_pipeline_mode()
@@ -137,14 +142,15 @@ class PreparingConnection(AsyncConnection[Any]):
             raise
         _result_of(set_up)
         result = _result_of(results)  # an error rolls the settings back
-        self.name, self.plans = wanted, "force_generic_plan"
+        self.name, self.plans = wanted, plans
         return result
 
+    def _unprepared(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
+        text, values, types, formats = self._dump(statement, parameters)
+        return partial(self.pgconn.send_query_params, text, values, types, formats, Format.BINARY)
+
     async def _prepare(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
-        text, order = _numbered(statement)
-        transformer = self._transformer
-        values = transformer.dump_sequence([parameters[name] for name in order], [PyFormat.AUTO] * len(order))
-        types, formats = transformer.types or (), transformer.formats
+        text, values, types, formats = self._dump(statement, parameters)
         name = self._names.get((statement, types))
         if name is None:
             name = b"market_data_%d" % next(self._numbers)
@@ -152,7 +158,16 @@ class PreparingConnection(AsyncConnection[Any]):
             _result_of(await self._complete(execute(self.pgconn)))
             self._names[statement, types] = name
             self._statements.add(statement)
-        return name, values, formats, Format.BINARY
+        return partial(self.pgconn.send_query_prepared, name, values, formats, Format.BINARY)
+
+    def _dump(
+        self, statement: LiteralString, parameters: Mapping[str, Any]
+    ) -> tuple[bytes, Sequence[Any], tuple[int, ...], Sequence[Format] | None]:
+        """Return a statement with numbered parameters, and their values, types and formats."""
+        text, order = _numbered(statement)
+        transformer = self._transformer
+        values = transformer.dump_sequence([parameters[name] for name in order], [PyFormat.AUTO] * len(order))
+        return text, values, transformer.types or (), transformer.formats
 
     async def _complete(self, gen: PQGen[R]) -> R:
         """Run an operation without the timer that psycopg sets for Ctrl-C. A cancelled one closes the connection."""
@@ -213,8 +228,8 @@ async def fetch(
 
     It has no `%` except in named parameters. With `prepare=False`, it is planned for these parameters.
     """
-    if prepare and isinstance(connection, PreparingConnection) and connection.may_prepare(statement):
-        return await connection.fetch(statement, parameters)
+    if isinstance(connection, PreparingConnection) and connection.may_fetch(statement, prepare=prepare):
+        return await connection.fetch(statement, parameters, prepare=prepare)
     cursor = connection.cursor(binary=True)
     await cursor.execute(statement, parameters, prepare=prepare)
     return await cursor.fetchall()

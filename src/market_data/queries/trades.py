@@ -10,6 +10,7 @@ from psycopg.rows import scalar_row
 
 from market_data.queries.adjustment import Adjustment, adjusted_trades_of, adjustment_parameters, parts_of, rounded
 from market_data.queries.past import AsOf, parameters_of, version_of
+from market_data.queries.prepared import fetch
 from market_data.queries.row_pages import (
     READING_ORDERS,
     ROW_FORMATS,
@@ -159,7 +160,6 @@ async def read_trades(
         first = _next(after)
     elif after:
         beyond = after
-    cursor = connection.cursor(binary=True)
     for from_key, to_key in _windows(first, beyond, order):
         parameters = {
             "symbol": trades.symbol,
@@ -172,15 +172,15 @@ async def read_trades(
             **adjustment_parameters(trades.adjustment),
         }
         # Not prepared: a generic plan would visit every chunk, however few are read.
-        await cursor.execute(_statement(trades, row_format), parameters, prepare=False)
-        ((rows, count, state, version),) = await cursor.fetchall()
+        statement = _statement(trades, row_format)
+        ((rows, count, state, version),) = await fetch(connection, statement, parameters, prepare=False)
         if count > limit or (from_key, to_key) == (first, beyond):
             page = page_from_rows(
                 row_format, TRADE_COLUMNS, rows, count, limit, state=state, from_end=trades.from_end, version=version
             )
             if trades.as_of:
                 reached = page.last[0] if page.last and order == "desc" else first[0]
-                await cursor.execute(REQUIRE_KEPT, (trades.as_of.version, reached), prepare=True)
+                await connection.execute(REQUIRE_KEPT, (trades.as_of.version, reached), prepare=True)
             return page
     raise AssertionError("the last window is the whole range")
 
