@@ -41,7 +41,10 @@ Call: TypeAlias = Callable[[], None]
 """Sends a statement with its parameters."""
 
 MAX_STATEMENTS: Final = 100
-"""Statements that a connection keeps prepared; further ones take a cursor, for which psycopg has a limit of its own."""
+"""Statements that a connection keeps prepared; further ones take a cursor, for which psycopg has a limit of its own.
+
+With a year of trades, the plan of a page of candles takes 0.3 to 0.6 MB of the server's memory, with ten years 1 to 2 MB.
+"""
 
 PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
