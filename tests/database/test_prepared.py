@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, LiteralString
 
 import psycopg
@@ -49,6 +50,31 @@ def test_rows_are_those_of_a_cursor(database_url: str, prepare: bool):
     rows, others = with_connection(database_url, read)
     assert rows == others
     assert [len(each) for each in rows] == [3, 100_000, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "type_name"),
+    [
+        (-(2**63), "bigint"),
+        (2**63 - 1, "bigint"),
+        (Decimal("-1.50"), "numeric"),
+        ("it's \\ a '' %(text)s", "text"),
+        (["a,b", 'c"d\\', "{e}", "NULL"], "text[]"),
+        ([], "text[]"),
+        (None, "text[]"),
+        (datetime(1, 1, 1, microsecond=1, tzinfo=UTC), "timestamptz"),
+        (timedelta(days=-3, microseconds=7), "interval"),
+        (date(2026, 2, 8), "date"),
+        (True, "boolean"),
+    ],
+)
+def test_literals_of_statements_that_are_not_prepared_are_the_values(database_url: str, value: object, type_name: str):
+    statement: Any = f"SELECT %(value)s::{type_name}"
+
+    async def read(connection: Connection) -> list[Any]:
+        return await fetch(connection, statement, {"value": value}, prepare=False)
+
+    assert with_connection(database_url, read) == [(value,)]
 
 
 def test_an_error_leaves_the_connection_usable(database_url: str):
@@ -133,7 +159,7 @@ def test_only_prepared_statements_keep_a_plan_for_all_parameters(database_url: s
 
     async def read(connection: Connection) -> list[Any]:
         found = await fetch(connection, statement, {})
-        found += await fetch(connection, statement, {}, prepare=False)
+        found += await (await connection.execute(statement)).fetchall()
         found += await fetch(connection, statement, {})
         with pytest.raises(psycopg.errors.DivisionByZero):
             await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 0})

@@ -26,16 +26,19 @@ from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
-SET_UP: LiteralString = """
-    SELECT
-        set_config('application_name', coalesce(%(name)s, current_setting('application_name')), false),
-        set_config('plan_cache_mode', %(plans)s, false)
-"""
-
 R = TypeVar("R")
 
 Plans = Literal["auto", "force_generic_plan"]
 """A `plan_cache_mode`: plans that the server chooses, or one for all parameters of a prepared statement."""
+
+SET_NAME_AND_PLANS: LiteralString = """
+    SELECT set_config('application_name', %(name)s, false), set_config('plan_cache_mode', %(plans)s, false)
+"""
+# After `set_config`, the embedded engine would read the settings of the connection again after each statement.
+SET_PLANS: Mapping[Plans, LiteralString] = {
+    "auto": "SET plan_cache_mode = auto",
+    "force_generic_plan": "SET plan_cache_mode = force_generic_plan",
+}
 
 Call: TypeAlias = Callable[[], None]
 """Sends a statement with its parameters."""
@@ -116,14 +119,16 @@ class PreparingConnection(AsyncConnection[Any]):
 
     async def _set_up(self) -> None:
         wanted, self.name, self.plans = self.wanted_name, None, None
-        send_set_up = await self._prepare(SET_UP, {"name": wanted, "plans": "auto"})
+        send_set_up = await self._prepare_set_up("auto")
         send_set_up()
         _result_of(await self._complete(execute(self.pgconn)))
         self.name, self.plans = wanted, "auto"
 
     async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool) -> PGresult:
-        call = await self._prepare(statement, parameters) if prepare else self._unprepared(statement, parameters)
-        plans: Plans = "force_generic_plan" if prepare else "auto"
+        if prepare:
+            call, plans = await self._prepare(statement, parameters), "force_generic_plan"
+        else:
+            call, plans = self._unprepared(statement, parameters), self.plans or "auto"
         if self._lacks(plans):
             return await self._set_up_and_execute(call, plans)
         call()
@@ -132,7 +137,7 @@ class PreparingConnection(AsyncConnection[Any]):
     async def _set_up_and_execute(self, call: Call, plans: Plans) -> PGresult:
         """Set up the connection and execute a statement in one round trip and one transaction."""
         wanted, self.name, self.plans = self.wanted_name, None, None
-        send_set_up = await self._prepare(SET_UP, {"name": wanted, "plans": plans})
+        send_set_up = await self._prepare_set_up(plans)
         try:
             self.pgconn.enter_pipeline_mode()
             send_set_up()
@@ -148,12 +153,26 @@ class PreparingConnection(AsyncConnection[Any]):
         self.name, self.plans = wanted, plans
         return result
 
+    async def _prepare_set_up(self, plans: Plans) -> Call:
+        if self.wanted_name is None:
+            return await self._prepare(SET_PLANS[plans], {})
+        return await self._prepare(SET_NAME_AND_PLANS, {"name": self.wanted_name, "plans": plans})
+
     def _unprepared(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
-        text, values, types, formats = self._dump(statement, parameters)
-        return partial(self.pgconn.send_query_params, text, values, types, formats, Format.BINARY)
+        """Return the call of a statement with literals, which the server plans for these, whatever the `plan_cache_mode`."""
+
+        def literal(found: re.Match[str]) -> str:
+            # In parentheses, because `-1::bigint` is `-(1::bigint)`.
+            return f"({bytes(self._transformer.as_literal(parameters[found[1]])).decode()})"
+
+        text = PARAMETER.sub(literal, statement).encode()
+        return partial(self.pgconn.send_query_params, text, None, result_format=Format.BINARY)
 
     async def _prepare(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
-        text, values, types, formats = self._dump(statement, parameters)
+        text, order = _numbered(statement)
+        transformer = self._transformer
+        values = transformer.dump_sequence([parameters[name] for name in order], [PyFormat.AUTO] * len(order))
+        types, formats = transformer.types or (), transformer.formats
         name = self._names.get((statement, types))
         if name is None:
             name = b"market_data_%d" % next(self._numbers)
@@ -162,15 +181,6 @@ class PreparingConnection(AsyncConnection[Any]):
             self._names[statement, types] = name
             self._statements.add(statement)
         return partial(self.pgconn.send_query_prepared, name, values, formats, Format.BINARY)
-
-    def _dump(
-        self, statement: LiteralString, parameters: Mapping[str, Any]
-    ) -> tuple[bytes, Sequence[Any], tuple[int, ...], Sequence[Format] | None]:
-        """Return a statement with numbered parameters, and their values, types and formats."""
-        text, order = _numbered(statement)
-        transformer = self._transformer
-        values = transformer.dump_sequence([parameters[name] for name in order], [PyFormat.AUTO] * len(order))
-        return text, values, transformer.types or (), transformer.formats
 
     async def _complete(self, gen: PQGen[R]) -> R:
         """Run an operation without the timer that psycopg sets for Ctrl-C. A cancelled one closes the connection."""
