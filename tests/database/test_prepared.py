@@ -11,6 +11,7 @@ import pytest
 
 from market_data.database.connection import Connection, connect
 from market_data.database.pool import Database
+from market_data.queries import prepared
 from market_data.queries.prepared import MAX_STATEMENTS, fetch
 from market_data.settings import Settings
 
@@ -79,10 +80,11 @@ def test_literals_of_statements_that_are_not_prepared_are_the_values(database_ur
 
 def test_an_error_leaves_the_connection_usable(database_url: str):
     async def read(connection: Connection) -> list[Any]:
-        for statement in ("SELECT 1 / %(number)s::int", "SELECT nothing"):
-            with pytest.raises((psycopg.errors.DivisionByZero, psycopg.errors.UndefinedColumn)):
-                await fetch(connection, statement, {"number": 0})
-            connection.wanted_name = "another"  # from the second round on, both are sent at once
+        for number in range(3):  # the first time not prepared
+            for statement in ("SELECT 1 / %(number)s::int", "SELECT nothing"):
+                with pytest.raises((psycopg.errors.DivisionByZero, psycopg.errors.UndefinedColumn)):
+                    await fetch(connection, statement, {"number": 0})
+                connection.wanted_name = f"reader {number // 2}"
         return await fetch(connection, "SELECT 6 / %(number)s::int", {"number": 2})
 
     assert with_connection(database_url, read) == [(3,)]
@@ -133,13 +135,13 @@ def test_a_statement_whose_columns_have_changed_is_prepared_again(database_url: 
     async def read(connection: Connection) -> list[Any]:
         await connection.execute("CREATE TABLE changed AS SELECT 1 AS number")
         try:
-            found = await fetch(connection, "SELECT number FROM changed", {})
+            found = [row for _ in range(2) for row in await fetch(connection, "SELECT number FROM changed", {})]
             await connection.execute("ALTER TABLE changed ALTER number TYPE text")
             return [*found, *await fetch(connection, "SELECT number FROM changed", {})]
         finally:
             await connection.execute("DROP TABLE changed")
 
-    assert with_connection(database_url, read) == [(1,), ("1",)]
+    assert with_connection(database_url, read) == [(1,), (1,), ("1",)]
 
 
 def test_the_name_after_a_failed_read_is_that_of_the_next_one(database_url: str):
@@ -154,32 +156,47 @@ def test_the_name_after_a_failed_read_is_that_of_the_next_one(database_url: str)
     assert with_connection(database_url, read) == [("second",)]
 
 
-def test_only_prepared_statements_keep_a_plan_for_all_parameters(database_url: str):
+def test_only_prepared_statements_change_the_mode_of_plans(database_url: str):
+    statement = "SELECT current_setting('plan_cache_mode')"
+
+    async def read(connection: Connection) -> list[str]:
+        found = [await fetch(connection, statement, {}) for _ in range(2)]
+        found.append(await fetch(connection, statement, {}, prepare=False))
+        found.append(await (await connection.execute(statement)).fetchall())
+        found.append(await fetch(connection, statement, {}, prepare=False))
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 0})
+        async with connection.transaction():
+            found.append(await fetch(connection, statement, {}))
+        return [mode for ((mode,),) in found]
+
+    modes = ["auto", "force_generic_plan", "force_generic_plan", "auto", "auto", "auto"]
+    assert with_connection(database_url, read) == modes
+
+
+def test_a_statement_that_is_not_repeated_soon_is_not_prepared(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(prepared, "REPEATED_SECONDS", 0)
     statement = "SELECT current_setting('plan_cache_mode')"
 
     async def read(connection: Connection) -> list[Any]:
-        found = await fetch(connection, statement, {})
-        found += await (await connection.execute(statement)).fetchall()
-        found += await fetch(connection, statement, {})
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 0})
-        async with connection.transaction():
-            found += await fetch(connection, statement, {})
-        return found
+        return [row for _ in range(3) for row in await fetch(connection, statement, {})]
 
-    assert with_connection(database_url, read) == [("force_generic_plan",), ("auto",), ("force_generic_plan",), ("auto",)]
+    assert with_connection(database_url, read) == [("auto",)] * 3
 
 
-def test_further_statements_take_a_cursor(database_url: str):
-    async def read(connection: Connection) -> list[Any]:
+def test_statements_beyond_a_maximum_are_not_prepared(database_url: str):
+    async def read(connection: Connection) -> tuple[list[Any], int]:
         names = [f"c{number}" for number in range(MAX_STATEMENTS + 2)]
         statements: Any = [f"SELECT %(number)s::int AS {name}" for name in names]
+        for number, statement in enumerate(statements):
+            await fetch(connection, statement, {"number": number})
         found = [await fetch(connection, statement, {"number": number}) for number, statement in enumerate(statements)]
-        prepared = MAX_STATEMENTS - 1  # and the one that sets the connection up
-        assert [connection.may_fetch(statement, prepare=True) for statement in statements] == [True] * prepared + [False] * 3
-        return found
+        return found, len(connection._statements)
 
-    assert with_connection(database_url, read) == [[(number,)] for number in range(MAX_STATEMENTS + 2)]
+    found, prepared_count = with_connection(database_url, read)
+    assert found == [[(number,)] for number in range(MAX_STATEMENTS + 2)]
+    assert prepared_count == MAX_STATEMENTS
 
 
 def test_a_cancelled_read_leaves_its_connection(database_url: str):

@@ -80,6 +80,20 @@ def test_a_run_gets_each_item_that_waits_once():
     asyncio.run(scenario())
 
 
+def test_a_result_that_is_missing_is_an_error_of_the_run():
+    async def scenario() -> None:
+        async def read(_: str, items: tuple[str, ...]) -> dict[str, str]:
+            return {item: item for item in items if item != "NOPE"}
+
+        batcher = RequestBatcher(read)
+        async with asyncio.timeout(1):
+            with pytest.raises(KeyError):
+                await batcher.get("prices", "NOPE")
+            assert await batcher.get("prices", "AAPL") == "AAPL"
+
+    asyncio.run(scenario())
+
+
 def test_all_waiters_get_the_error_and_the_next_call_runs_again():
     async def scenario(runs: Runs, coalescer: RequestCoalescer[str]) -> None:
         tasks = await get(coalescer, 1) + await get(coalescer, 2)

@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class RequestBatcher(Generic[K]):
-    """Answer the concurrent calls of a key, each for an item, by one run, which returns the results of all their items.
+    """Answer the concurrent calls of a key by one run. Each call is for an item; the run returns the results of all items.
 
     A call that arrives while one runs waits for the next run, so a result is never older than its call.
     """
@@ -39,7 +39,8 @@ class RequestBatcher(Generic[K]):
     async def _run(self, key: K, waiters: "_Waiters") -> None:
         calls, waiters.calls = waiters.calls, []
         try:
-            results = await self._call(key, tuple(dict.fromkeys(item for item, _ in calls)))
+            by_item = await self._call(key, tuple(dict.fromkeys(item for item, _ in calls)))
+            results = [by_item[item] for item, _ in calls]
         except asyncio.CancelledError:
             waiters.calls += calls  # `stop` cancels them
             raise
@@ -50,9 +51,9 @@ class RequestBatcher(Generic[K]):
                 if not future.done():
                     future.set_exception(error)
         else:
-            for item, future in calls:
+            for (_, future), result in zip(calls, results, strict=True):
                 if not future.done():
-                    future.set_result(results[item])
+                    future.set_result(result)
         if waiters.calls:
             waiters.task = asyncio.create_task(self._run(key, waiters), context=waiters.context)
         else:

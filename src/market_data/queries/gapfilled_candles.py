@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import LiteralString, NamedTuple
 
-from psycopg.rows import args_row
-
 from market_data.queries.adjustment import CANDLE_FIGURES, adjustment_parameters, parts_of, rounded_page, stepped_candles_of
 from market_data.queries.candles import (
     CANDLE_COLUMNS,
@@ -248,13 +246,12 @@ FIRST_BUCKET: Mapping[tuple[bool, str], LiteralString] = {
 async def read_first_bucket(connection: Connection, symbol: str, interval: str, as_of: AsOf | None = None) -> FirstBucket:
     """Return the first bucket of a stored interval. The first week leads fast to it."""
     past = parameters_of(as_of)
-    cursor = connection.cursor(row_factory=args_row(FirstBucket))
     parameters = {"symbol": symbol, "start": BEGINNING, "end": END, **past}
-    await cursor.execute(FIRST_BUCKET[bool(past), "1w"], parameters, prepare=False)
-    (week,) = await cursor.fetchall()
+    (row,) = await fetch(connection, FIRST_BUCKET[bool(past), "1w"], parameters, prepare=False)
+    week = FirstBucket(*row)
     if week.start == END:
         return week
     parameters |= {"start": week.start, "end": week.start + INTERVALS["1w"]}
-    await cursor.execute(FIRST_BUCKET[bool(past), interval], parameters, prepare=False)
-    (first,) = await cursor.fetchall()
+    (row,) = await fetch(connection, FIRST_BUCKET[bool(past), interval], parameters, prepare=False)
+    first = FirstBucket(*row)
     return first if first.version == week.version else first._replace(version=None)

@@ -16,7 +16,7 @@ from market_data.queries.row_pages import Connection, exact_number
 
 COLUMNS = "symbol, trim_scale(price)::text AS price, trim_scale(volume)::text AS volume, time"
 LATEST_PRICES = f"SELECT {COLUMNS} FROM latest_trades"
-# Of a text, because psycopg takes 4 µs for a list. Symbols contain no comma.
+# The symbols are one text, because psycopg takes 4 µs for a list. They contain no comma.
 EACH_LATEST_PRICE = f"SELECT {VERSION}, {COLUMNS} FROM latest_trades WHERE symbol = ANY (string_to_array(%(symbols)s, ','))"
 # The version is in the first row, which has no symbol: there may be no other.
 VERSION_ROW = f"SELECT {VERSION} AS version, NULL AS symbol, NULL AS price, NULL AS volume, NULL AS time"

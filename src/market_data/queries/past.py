@@ -6,10 +6,10 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import args_row, scalar_row
 
 from market_data.errors import FutureVersion, Gone
 from market_data.queries.adjustment import adjusted_candles_of
+from market_data.queries.prepared import fetch
 
 NO_SUCH_VERSION: Final = "MD001"
 DROPPED: Final = "MD002"
@@ -58,16 +58,15 @@ async def read_as_of(connection: AsyncConnection[Any], version: int, time: datet
         FutureVersion: There is no such version yet.
         Gone: All trades of that version have been dropped.
     """
-    cursor = connection.cursor(row_factory=args_row(AsOf))
-    await cursor.execute(AS_OF, {"version": version}, prepare=True)
-    (found,) = await cursor.fetchall()
+    (row,) = await fetch(connection, AS_OF, {"version": version})
+    found = AsOf(*row)
     return found if time is None else found._replace(time=time)
 
 
 # A time that is relative to now may be ahead of the clock of the server.
 VERSION_AT: Mapping[bool, LiteralString] = {
-    False: "SELECT version_at(%s)",
-    True: "SELECT version_at(least(%s, clock_timestamp()))",
+    False: "SELECT version_at(%(time)s)",
+    True: "SELECT version_at(least(%(time)s, clock_timestamp()))",
 }
 
 
@@ -77,9 +76,7 @@ async def read_version_at(connection: AsyncConnection[Any], time: datetime, *, i
     Raises:
         FutureVersion: The time is in the future.
     """
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(VERSION_AT[is_relative], (time,), prepare=True)
-    (version,) = await cursor.fetchall()
+    ((version,),) = await fetch(connection, VERSION_AT[is_relative], {"time": time})
     return version
 
 
@@ -89,9 +86,7 @@ VERSION: LiteralString = "(SELECT max(version) FROM data_version)"
 
 async def read_version(connection: AsyncConnection[Any]) -> int:
     """Return the newest version."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(f"SELECT {VERSION}", prepare=True)
-    (version,) = await cursor.fetchall()
+    ((version,),) = await fetch(connection, f"SELECT {VERSION}", {})
     return version
 
 

@@ -1,18 +1,23 @@
-"""Statements without a cursor, most of them prepared, for the reads that clients repeat most.
+"""Statements without a cursor, for the reads that clients repeat most. A connection prepares those that it repeats.
 
 For one row of `latest_trades`, still with psycopg's own `wait`: a cursor takes 56 µs of the worker's processor time,
 this 31, and asyncpg 19. Together with the statement that sets the `application_name`, 107 and 34: both are sent at once.
 
 The plan of a prepared statement is kept for all parameters. By default, PostgreSQL would plan most of them each time,
-because chunks that are excluded only when a statement runs count as read. On a server with a year of five symbols, 60
-candles of a minute took 0.5 to 1.0 ms instead of 1.4, of an hour 0.5 to 0.8 instead of 1.9 to 3.0, and five snapshots 10
-instead of 50; with ten years, in 522 chunks of trades, 1.5 to 1.7 instead of 1.3, 1.9 instead of 3.4, and 26 instead of
-91.
+because chunks that are excluded only when a statement runs count as read. On a server, in ms, with a kept plan (planned each
+time), for five symbols with
+
+| | one year | ten years, 522 chunks of trades |
+| --- | --- | --- |
+| 60 candles of a minute | 0.5 to 1.0 (1.4) | 1.5 to 1.7 (1.3) |
+| 60 candles of an hour | 0.5 to 0.8 (1.9 to 3.0) | 1.9 (3.4) |
+| five snapshots | 10 (50) | 26 (91) |
 """
 
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar
@@ -43,8 +48,15 @@ SET_PLANS: Mapping[Plans, LiteralString] = {
 Call: TypeAlias = Callable[[], None]
 """Sends a statement with its parameters."""
 
+REPEATED_SECONDS: Final = 5.0
+"""Time within which a connection must have run a statement before, so that it is prepared.
+
+Reads of candles are planned again each minute, because the watermarks that TimescaleDB puts into a plan have moved. A plan
+for all parameters has all chunks, and takes as long as a few plans for a range.
+"""
+
 MAX_STATEMENTS: Final = 100
-"""Statements that a connection keeps prepared; further ones take a cursor, for which psycopg has a limit of its own.
+"""Statements that a connection keeps prepared; further ones are planned each time.
 
 With a year of trades, the plan of a page of candles takes 0.3 to 0.6 MB of the server's memory, with ten years 1 to 2 MB.
 """
@@ -70,6 +82,8 @@ class PreparingConnection(AsyncConnection[Any]):
         """Names of prepared statements by text and types of the parameters."""
         self._statements: set[str] = set()
         """Texts of these statements."""
+        self._runs: dict[str, float] = {}
+        """Times of the last runs of statements, by the monotonic clock."""
         self._numbers = itertools.count()
         self._transformer = Transformer(self)
 
@@ -82,28 +96,35 @@ class PreparingConnection(AsyncConnection[Any]):
     def _lacks(self, plans: Plans) -> bool:
         return plans != self.plans or (self.wanted_name is not None and self.wanted_name != self.name)
 
-    def may_fetch(self, statement: LiteralString, *, prepare: bool) -> bool:
-        """Return False if the statement must take a cursor.
+    @property
+    def may_fetch(self) -> bool:
+        """False if statements must take a cursor.
 
-        Through PgBouncer, with traces, which instrument cursors, in a transaction, where a missing statement could not be
-        prepared again, and if it is to be prepared beyond `MAX_STATEMENTS`.
+        This is so through PgBouncer, with traces, which instrument cursors, and in a transaction, where a missing statement
+        could not be prepared again.
         """
         return (
             self.prepare_threshold is not None
             and self.cursor_factory is AsyncCursor
             and self.pgconn.transaction_status == TransactionStatus.IDLE
-            and (not prepare or len(self._names) < MAX_STATEMENTS or statement in self._statements)
         )
 
     async def fetch(
         self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, as a cursor with `binary=True` does."""
+        prepare = self._is_repeated(statement) and prepare
+        prepare = prepare and (len(self._names) < MAX_STATEMENTS or statement in self._statements)
         result = await self._repeated(lambda: self._execute(statement, parameters, prepare=prepare))
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)
         return rows
+
+    def _is_repeated(self, statement: LiteralString) -> bool:
+        now = time.monotonic()
+        last, self._runs[statement] = self._runs.get(statement, -REPEATED_SECONDS), now
+        return now - last < REPEATED_SECONDS
 
     async def _repeated(self, operation: Callable[[], Awaitable[R]]) -> R:
         """Run an operation again if its statement is missing, or if a migration has changed the type of a column.
@@ -127,7 +148,7 @@ class PreparingConnection(AsyncConnection[Any]):
     async def _execute(self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool) -> PGresult:
         if prepare:
             call, plans = await self._prepare(statement, parameters), "force_generic_plan"
-        else:
+        else:  # the present mode, because a change takes time
             call, plans = self._unprepared(statement, parameters), self.plans or "auto"
         if self._lacks(plans):
             return await self._set_up_and_execute(call, plans)
@@ -159,13 +180,12 @@ class PreparingConnection(AsyncConnection[Any]):
         return await self._prepare(SET_NAME_AND_PLANS, {"name": self.wanted_name, "plans": plans})
 
     def _unprepared(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
-        """Return the call of a statement with literals, which the server plans for these, whatever the `plan_cache_mode`."""
-
-        def literal(found: re.Match[str]) -> str:
-            # In parentheses, because `-1::bigint` is `-(1::bigint)`.
-            return f"({bytes(self._transformer.as_literal(parameters[found[1]])).decode()})"
-
-        text = PARAMETER.sub(literal, statement).encode()
+        """Return the call of a statement with literals: it is planned for them, whatever the `plan_cache_mode`."""
+        # In parentheses, because `-1::bigint` is `-(1::bigint)`.
+        literals = {
+            name: f"({bytes(self._transformer.as_literal(parameters[name])).decode()})" for name in _numbered(statement)[1]
+        }
+        text = PARAMETER.sub(lambda found: literals[found[1]], statement).encode()
         return partial(self.pgconn.send_query_params, text, None, result_format=Format.BINARY)
 
     async def _prepare(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Call:
@@ -237,11 +257,11 @@ def _numbered(statement: str) -> tuple[bytes, Sequence[str]]:
 async def fetch(
     connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool = True
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, which the connection keeps prepared, with its plan.
+    """Return the rows of a statement, which is prepared if the connection repeats it.
 
-    It has no `%` except in named parameters. With `prepare=False`, it is planned for these parameters.
+    It has no `%` except in named parameters. With `prepare=False`, it is planned for these parameters each time.
     """
-    if isinstance(connection, PreparingConnection) and connection.may_fetch(statement, prepare=prepare):
+    if isinstance(connection, PreparingConnection) and connection.may_fetch:
         return await connection.fetch(statement, parameters, prepare=prepare)
     cursor = connection.cursor(binary=True)
     await cursor.execute(statement, parameters, prepare=prepare)

@@ -96,7 +96,10 @@ def json_object(columns: Columns) -> LiteralString:
 
 
 def _with_joined_literals(concatenation: LiteralString) -> LiteralString:
-    """Return a concatenation with one literal in the place of adjacent ones: each `||` copies all that is before it."""
+    """Return a concatenation with one literal in the place of adjacent ones: each `||` copies all that is before it.
+
+    No literal contains `' || '`, and none begins with `E'`.
+    """
     return concatenation.replace("' || '", "")
 
 
@@ -148,8 +151,8 @@ def aggregate_rows(row_format: RowFormat, columns: Columns, order_by: LiteralStr
             return f"string_agg({json_object(columns)}, ',' ORDER BY {order_by})"
         case "arrays":
             separators: LiteralString = " || ',' || "
-            elements = separators.join([_element(column) for column in columns])
-            return f"string_agg('[' || {elements} || ']', ',' ORDER BY {order_by})"
+            elements = _with_joined_literals(f"'[' || {separators.join([_element(column) for column in columns])} || ']'")
+            return f"string_agg({elements}, ',' ORDER BY {order_by})"
         case "ndjson":
             return f"string_agg({json_object(columns)} || E'\\n', '' ORDER BY {order_by})"
         case "none":
