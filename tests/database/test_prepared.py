@@ -85,6 +85,15 @@ def test_an_error_leaves_the_connection_usable(database_url: str):
                 with pytest.raises((psycopg.errors.DivisionByZero, psycopg.errors.UndefinedColumn)):
                     await fetch(connection, statement, {"number": 0})
                 connection.wanted_name = f"reader {number // 2}"
+        return await fetch(connection, "SELECT 1 / %(number)s::int", {"number": 1})
+
+    assert with_connection(database_url, read) == [(1,)]
+
+
+def test_a_statement_whose_first_run_failed_is_prepared(database_url: str):
+    async def read(connection: Connection) -> list[Any]:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await fetch(connection, "SELECT 6 / %(number)s::int", {"number": 0})
         return await fetch(connection, "SELECT 6 / %(number)s::int", {"number": 2})
 
     assert with_connection(database_url, read) == [(3,)]
@@ -183,6 +192,21 @@ def test_a_statement_that_is_not_repeated_soon_is_not_prepared(database_url: str
         return [row for _ in range(3) for row in await fetch(connection, statement, {})]
 
     assert with_connection(database_url, read) == [("auto",)] * 3
+
+
+@pytest.mark.parametrize(("ratio", "runs"), [(0, 1), (1_000_000, 3)])
+def test_a_statement_whose_kept_plan_takes_long_is_planned_each_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, ratio: int, runs: int
+):
+    monkeypatch.setattr(prepared, "MAX_PLANNING_RATIO", ratio)
+
+    async def read(connection: Connection) -> list[Any]:
+        for number in range(4):
+            assert await fetch(connection, "SELECT %(number)s::int AS slow_to_plan", {"number": number}) == [(number,)]
+        counted = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%slow_to_plan'"
+        return await (await connection.execute(counted)).fetchall()
+
+    assert with_connection(database_url, read) == [(runs,)]
 
 
 def test_statements_beyond_a_maximum_are_not_prepared(database_url: str):

@@ -55,6 +55,12 @@ Reads of candles are planned again each minute, because the watermarks that Time
 for all parameters has all chunks, and takes as long as a few plans for a range.
 """
 
+MAX_PLANNING_RATIO: Final = 10
+"""Time of the first run of a prepared statement ÷ that of a run planned for its parameters. Beyond it, the plan is not kept.
+
+Candles of a minute had 2 with a year of trades, and 16 with ten years, where a kept plan gained nothing; others had 2 to 7.
+"""
+
 MAX_STATEMENTS: Final = 100
 """Statements that a connection keeps prepared; further ones are planned each time.
 
@@ -84,6 +90,10 @@ class PreparingConnection(AsyncConnection[Any]):
         """Texts of these statements."""
         self._runs: dict[str, float] = {}
         """Times of the last runs of statements, by the monotonic clock."""
+        self._planned_seconds: dict[str, float] = {}
+        """How long the last runs of statements took that were planned for their parameters."""
+        self._slow_to_plan: set[str] = set()
+        """Statements that are no longer prepared."""
         self._numbers = itertools.count()
         self._transformer = Transformer(self)
 
@@ -113,16 +123,22 @@ class PreparingConnection(AsyncConnection[Any]):
         self, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, as a cursor with `binary=True` does."""
-        prepare = self._is_repeated(statement) and prepare
-        prepare = prepare and (len(self._names) < MAX_STATEMENTS or statement in self._statements)
+        began = time.monotonic()
+        is_new = statement not in self._statements
+        prepare = self._ran_lately(statement, began) and prepare
+        prepare = prepare and statement not in self._slow_to_plan and (len(self._names) < MAX_STATEMENTS or not is_new)
         result = await self._repeated(lambda: self._execute(statement, parameters, prepare=prepare))
+        took = time.monotonic() - began
+        if not prepare:
+            self._planned_seconds[statement] = took
+        elif is_new and took > MAX_PLANNING_RATIO * self._planned_seconds.get(statement, took):
+            self._slow_to_plan.add(statement)
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)
         return rows
 
-    def _is_repeated(self, statement: LiteralString) -> bool:
-        now = time.monotonic()
+    def _ran_lately(self, statement: LiteralString, now: float) -> bool:
         last, self._runs[statement] = self._runs.get(statement, -REPEATED_SECONDS), now
         return now - last < REPEATED_SECONDS
 
