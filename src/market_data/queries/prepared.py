@@ -55,10 +55,10 @@ Reads of candles are planned again each minute, because the watermarks that Time
 for all parameters has all chunks, and takes as long as a few plans for a range.
 """
 
-MAX_PLANNING_RATIO: Final = 10
+MAX_PLANNING_RATIO: Final = 5
 """Time of the first run of a prepared statement ÷ that of a run planned for its parameters. Beyond it, the plan is not kept.
 
-Candles of a minute had 2 with a year of trades, and 16 with ten years, where a kept plan gained nothing; others had 2 to 7.
+Candles of a minute had 1 to 2 with a year of trades, and 8 to 16 with ten years, where a kept plan gained nothing.
 """
 
 MAX_STATEMENTS: Final = 100
