@@ -80,9 +80,9 @@ def store_calendar(connection: Connection, code: str, first: date, last: date) -
     return sessions
 
 
-def store_own_calendar(connection: Connection, *sessions: TradingSession) -> None:
+def store_own_calendar(connection: Connection, *sessions: TradingSession, time_zone: str = "UTC") -> None:
     """Store the calendar DESK with some sessions."""
-    connection.execute(ADD_CALENDAR, ("DESK", "Our desk", "UTC", "own", 0, 0, 1))
+    connection.execute(ADD_CALENDAR, ("DESK", "Our desk", time_zone, "own", 0, 0, 1))
     _store_sessions(connection, "DESK", sessions)
 
 

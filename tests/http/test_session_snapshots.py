@@ -1,6 +1,6 @@
 """`/snapshots` with `session`."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -19,17 +19,20 @@ BEGINNINGS = (-2, -1, 0, 1)
 
 
 class Desk:
-    """A market whose sessions last from three hours ago to an hour ahead, each day."""
+    """A market whose sessions last from three hours ago to an hour ahead, each day. It is where it is noon now."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.minute = datetime.now(UTC).replace(second=0, microsecond=0)
-        store_own_calendar(connection, *(self._session(day) for day in BEGINNINGS))
+        hours = 12 - self.minute.hour
+        self.today = self.minute.astimezone(timezone(timedelta(hours=hours))).date()
+        sessions = [self._session(day) for day in BEGINNINGS]
+        store_own_calendar(connection, *sessions, time_zone=f"Etc/GMT{-hours:+d}")  # its sign is that west of Greenwich
         connection.execute(ADD_SYMBOLS)
 
     def _session(self, day: int) -> TradingSession:
         opens_at, closes_at, *times = [self.at(day, hours) for hours in (-3, 1, -4, 3, 1.5)]
-        return TradingSession(opens_at.date(), opens_at, closes_at, None, None, *times)
+        return TradingSession(self.today + timedelta(days=day), opens_at, closes_at, None, None, *times)
 
     def at(self, day: int, hours: float) -> datetime:
         return self.minute + timedelta(days=day, hours=hours)
@@ -97,7 +100,7 @@ def test_days_of_the_past_have_the_sessions_and_actions_of_then(client: TestClie
     connection.execute(
         "INSERT INTO corporate_actions (symbol, id, type, ex_date, numerator, denominator) "
         "VALUES ('DESK1', 'a', 'split', %s, 2, 1)",
-        (desk.at(0, -3).date(),),
+        (desk.today,),
     )
     connection.execute(
         "UPDATE sessions SET closes_at = %s WHERE calendar = 'DESK' AND opens_at = %s", (desk.at(-1, 0), desk.at(-1, -3))
