@@ -91,7 +91,7 @@ class PreparingConnection(AsyncConnection[Any]):
         self._runs: dict[str, float] = {}
         """Times of the last runs of statements, by the monotonic clock."""
         self._planned_seconds: dict[str, float] = {}
-        """How long the last runs of statements took that were planned for their parameters."""
+        """Durations of the last runs of statements that were planned for their parameters."""
         self._slow_to_plan: set[str] = set()
         """Statements that are no longer prepared."""
         self._numbers = itertools.count()

@@ -96,10 +96,7 @@ def json_object(columns: Columns) -> LiteralString:
 
 
 def _with_joined_literals(concatenation: LiteralString) -> LiteralString:
-    """Return a concatenation with one literal in the place of adjacent ones: each `||` copies all that is before it.
-
-    No literal contains `' || '`, and none begins with `E'`.
-    """
+    """Return a concatenation with fewer `||`, each of which copies all before it. No literal has `' || '` or `E` before it."""
     return concatenation.replace("' || '", "")
 
 
