@@ -96,7 +96,7 @@ def json_object(columns: Columns) -> LiteralString:
 
 
 def _with_joined_literals(concatenation: LiteralString) -> LiteralString:
-    """Return a concatenation with fewer `||`, each of which copies all before it. No literal has `' || '` or `E` before it."""
+    """Return a concatenation with fewer `||`, each of which copies all before it. No literal begins with `E'`."""
     return concatenation.replace("' || '", "")
 
 
